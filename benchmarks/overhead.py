@@ -1,0 +1,158 @@
+"""How long `idgen.generate` takes, how much of that inside the networks, and in how much memory.
+
+    python benchmarks/overhead.py [--model nobody-128] [--images 8] [--repeats 5] [--threads 2]
+
+Everything that makes a user's folder counts as wall time: denoising, decoding, scoring by encoder and judge, PNG files,
+manifest, contact sheet. The networks' share is the time in which at least one of them was at work, taken with forward
+hooks in the same runs, so that both clocks see the same load of the machine. Run it in a process of its own: the peak
+of memory is the process's, from its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+
+class NetworkClock:
+    """Wall time during which at least one network is at work: several may be, each in a thread of its own.
+
+    Attributes:
+        total: seconds in any network.
+        seconds: seconds in each, by name.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.seconds: dict[str, float] = {}
+        self._running: dict[str, int] = {}
+        self._changed = 0.0
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    @contextmanager
+    def watch(self, networks: Mapping[str, nn.Module]) -> Iterator[NetworkClock]:
+        """Hook the networks and their direct children: an autoencoder is entered by `decode`, not by `forward`."""
+        handles = []
+        for name, network in networks.items():
+            self.seconds.setdefault(name, 0.0)
+            self._running.setdefault(name, 0)
+            for module in (network, *network.children()):
+                handles.append(module.register_forward_pre_hook(self._hook(name, 1)))
+                handles.append(module.register_forward_hook(self._hook(name, -1), always_call=True))
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str, step: int) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            before = getattr(self._local, "depth", 0)
+            self._local.depth = before + step
+            if min(before, before + step) == 0:  # a call within a call of this thread changes nothing
+                self._change(name, step)
+
+        return hook
+
+    def _change(self, name: str, step: int) -> None:
+        with self._lock:
+            now = time.perf_counter()
+            if any(self._running.values()):
+                self.total += now - self._changed
+            for other, running in self._running.items():
+                if running:
+                    self.seconds[other] += now - self._changed
+            self._changed = now
+            self._running[name] += step
+
+
+def networks(model: Any) -> dict[str, nn.Module]:
+    """The networks that `generate` uses, by name."""
+    return {
+        "denoiser": model.pipeline.denoiser,
+        "autoencoder": model.pipeline.autoencoder,
+        "encoder": model.encoder.recognizer,
+        "judge": model.judge.recognizer.recognizer,
+    }
+
+
+def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any]:
+    """Time warm runs of `generate` for one sampled person on the CPU.
+
+    Returns:
+        `seconds` (median of the repeats), `fastest`, `slowest`, `cold_seconds` (loading the model and the first run),
+        `network_share` of all warm runs together, `networks` (share of each), `peak_gb`.
+    """
+    from idgen.generate import generate
+    from idgen.hub import load_model
+
+    started = time.perf_counter()
+    model = load_model(model_name, device="cpu")
+    clock, walls, cold = NetworkClock(), [], 0.0
+    with tempfile.TemporaryDirectory(prefix="idgen-overhead-") as folder:
+        for repeat in range(repeats + 1):
+            person = model.sampler.sample(1, seed=repeat)
+            watched = networks(model) if repeat else {}  # the first run is the warm-up
+            with clock.watch(watched):
+                since = time.perf_counter()
+                generate(person, Path(folder) / str(repeat), images, model=model, progress=False)
+                if repeat:
+                    walls.append(time.perf_counter() - since)
+                else:
+                    cold = time.perf_counter() - started
+    total = sum(walls)
+    return {
+        "seconds": statistics.median(walls),
+        "fastest": min(walls),
+        "slowest": max(walls),
+        "cold_seconds": cold,
+        "network_share": clock.total / total,
+        "networks": {name: seconds / total for name, seconds in clock.seconds.items()},
+        "peak_gb": peak_gb(),
+        "images": images,
+        "repeats": repeats,
+    }
+
+
+def peak_gb() -> float:
+    """Peak resident memory of this process in GB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
+
+
+def use_cores(count: int) -> None:
+    """Keep this process to so many cores, where the system can (Linux), and torch to so many threads."""
+    import torch
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    torch.set_num_threads(count)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nobody-128")
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    use_cores(args.threads)
+    print(json.dumps(measure(args.model, args.images, args.repeats)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""From a face-recognition vector, or from nobody at all, to many pictures of one person, each with an honest score.
+
+Nothing heavy is imported before it is used: every name below is fetched from its module at the first access.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from idgen.errors import InputError as InputError
+    from idgen.faces.encoder import FaceEncoder as FaceEncoder
+    from idgen.generate import generate as generate
+    from idgen.hub import Model as Model
+    from idgen.hub import load_model as load_model
+    from idgen.identity import Identities as Identities
+    from idgen.identity import Identity as Identity
+    from idgen.models import FaceAutoencoder as FaceAutoencoder
+    from idgen.models import FaceFinderNet as FaceFinderNet
+    from idgen.models import HybridRecognizer as HybridRecognizer
+    from idgen.models import IdentityDiT as IdentityDiT
+    from idgen.models import ResNetRecognizer as ResNetRecognizer
+    from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
+    from idgen.sampling.sampler import IdentitySampler as IdentitySampler
+    from idgen.scoring import Judge as Judge
+    from idgen.scoring import Scorer as Scorer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FaceAutoencoder": "idgen.models",
+    "FaceEncoder": "idgen.faces.encoder",
+    "FaceFinderNet": "idgen.models",
+    "HybridRecognizer": "idgen.models",
+    "IDiffFacePipeline": "idgen.pipelines",
+    "Identities": "idgen.identity",
+    "Identity": "idgen.identity",
+    "IdentityDiT": "idgen.models",
+    "IdentitySampler": "idgen.sampling.sampler",
+    "InputError": "idgen.errors",
+    "Judge": "idgen.scoring",
+    "Model": "idgen.hub",
+    "ResNetRecognizer": "idgen.models",
+    "Scorer": "idgen.scoring",
+    "generate": "idgen.generate",
+    "load_model": "idgen.hub",
+}
+# diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].
+_BASES = {"ModelMixin": "diffusers.models.modeling_utils"}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name) or _BASES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
+class _WhenDiffusersLoads:
+    """A finder that makes our pipelines known to diffusers as soon as somebody imports its pipelines: so
+    `DiffusionPipeline.from_pretrained` resolves them after a plain `import idgen`, which does not import diffusers."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "diffusers.pipelines.pipeline_utils":
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                importlib.import_module("idgen.pipelines.idiff_face")
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "diffusers.pipelines.pipeline_utils" in sys.modules:
+    importlib.import_module("idgen.pipelines.idiff_face")
+else:
+    sys.meta_path.insert(0, _WhenDiffusersLoads())  # type: ignore[arg-type]

@@ -1,0 +1,326 @@
+"""The command line. Every command is a thin coat over a function of the package; heavy imports happen inside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from idgen.errors import InputError
+
+if TYPE_CHECKING:
+    from idgen.identity import Identity
+
+_Refused: Any = typer.BadParameter.__mro__[2]  # ClickException; newer typer has its own copy of click
+INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Says what the caller got wrong in one sentence on stderr and exits with 2: no usage screen, no traceback."""
+
+    def main(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        try:
+            with _sentences():
+                code = super().main(args, *rest, **{**options, "standalone_mode": False})
+        except InputError as error:
+            _refuse(str(error))
+        except _Refused as error:
+            _refuse(error.format_message())
+        except (typer.Abort, KeyboardInterrupt):
+            typer.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From a face-recognition vector, or from nobody at all, to pictures of one person, each with an honest score.",
+)
+
+
+class Method(str, Enum):
+    """How people who do not exist are drawn."""
+
+    gaussian = "gaussian"
+    sphere = "sphere"
+
+
+def _whole(text: Any) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number.") from None
+
+
+_INTEGER: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
+_MODEL = typer.Option(
+    "nobody-128", "--model", metavar="NAME|DIR|user/repo", help="Named model, folder, or Hub repository."
+)
+_DEVICE = typer.Option(None, "--device", help="cpu, cuda or mps; by default the best there is.")
+_SEED = typer.Option(0, "--seed", help="The same seed gives the same result.", **_INTEGER)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    if version:
+        from idgen import __version__
+
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def sample(
+    out: Path = typer.Option(..., "--out", help="File to write, such as people.safetensors."),
+    n: int = typer.Option(1, "-n", help="How many people.", **_INTEGER),
+    seed: int = _SEED,
+    method: Method = typer.Option(Method.gaussian, help="Where people's vectors live, or anywhere on the sphere."),
+    model: str = _MODEL,
+) -> None:
+    """Draw people who do not exist."""
+    _check_file(out)
+    from idgen.hub import load_model
+
+    sampler = load_model(model).sampler
+    people = sampler.sample(n, seed, method.value)
+    people.save(out)
+    cosine, _ = sampler.nearest(people.vectors)
+    nearest = float(cosine.max())
+    typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
+    typer.echo(
+        f"The nearest of the {len(sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
+    )
+
+
+@app.command()
+def identify(
+    photos: list[Path] = typer.Argument(..., metavar="PHOTO...", help="One or several photos of one person."),
+    out: Path = typer.Option(..., "--out", help="File to write, such as me.safetensors."),
+    name: str = typer.Option(None, "--name", help="What to call the person; by default after the first photo's file."),
+    aligned: bool = typer.Option(False, "--aligned", help="The photos are aligned face crops already."),
+    model: str = _MODEL,
+    device: str = _DEVICE,
+) -> None:
+    """Read the largest face of photos into an identity; of several photos, their mean."""
+    _check_file(out)
+    from idgen.hub import load_model
+    from idgen.identity import Identities
+
+    person = load_model(model, device).encoder.identify(photos, aligned, name)
+    Identities.of([person]).save(out)
+    typer.echo(f"{person.name} ({person.source}): {out}")
+    typer.echo("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
+
+
+@app.command()
+def generate(
+    people: Path = typer.Argument(None, metavar="PEOPLE", help="A file of identities, by `sample` or `identify`."),
+    out: Path = typer.Option(..., "--out", help="Folder to write."),
+    sample: int = typer.Option(
+        None, "--sample", help="Instead of a file: draw so many people who do not exist.", **_INTEGER
+    ),
+    images: int = typer.Option(8, "--images", help="Pictures a person, 1 to 1,000.", **_INTEGER),
+    seed: int = _SEED,
+    steps: int = typer.Option(None, "--steps", help="Denoising steps; by default the model's.", **_INTEGER),
+    guidance: float = typer.Option(
+        None, "--guidance", help="How strongly to follow the identity; by default the model's."
+    ),
+    variation: float = typer.Option(0.0, "--variation", help="0: exactly this identity; up to 1: others around it."),
+    batch_size: int = typer.Option(
+        8, "--batch-size", help="Pictures at a time; changes speed and memory only.", **_INTEGER
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what other settings left in the folder."),
+    model: str = _MODEL,
+    device: str = _DEVICE,
+) -> None:
+    """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
+    if (people is None) == (sample is None):
+        raise InputError("Give either a file of identities or --sample with a number of people.")
+    from idgen.generate import MANIFEST, SHEET, check, check_writable, read_manifest
+    from idgen.generate import generate as make
+
+    check(images, steps, guidance, variation, batch_size)
+    check_writable(out)
+    from idgen.hub import load_model
+    from idgen.identity import Identities
+
+    identities = None if people is None else Identities.load(people)
+    loaded = load_model(model, device)
+    if identities is None:
+        identities = loaded.sampler.sample(sample, seed)
+    try:
+        make(
+            identities,
+            out,
+            images,
+            seed,
+            loaded,
+            steps,
+            guidance,
+            variation,
+            batch_size=batch_size,
+            overwrite=overwrite,
+        )
+    except KeyboardInterrupt:
+        kept, wanted = len(read_manifest(out)), len(identities) * images
+        typer.echo(
+            f"Interrupted with {kept} of {wanted} pictures in {out}: the same command goes on from there.", err=True
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    lines = read_manifest(out)
+    matches = sum(bool(line["match"]) for line in lines)
+    typer.echo(
+        f"{_count(len(lines), 'picture', 'pictures')} of {_count(len(identities), 'person', 'people')}: "
+        f"{out}{os.sep} ({SHEET} shows them, {MANIFEST} has their scores)"
+    )
+    typer.echo(
+        f"{matches} of {len(lines)} are the wanted person, says the independent judge, "
+        "at a false-match rate of 1 in 1,000."
+    )
+
+
+@app.command()
+def compare(
+    a: str = typer.Argument(
+        ..., metavar="A", help="A photo, or a file of identities; of several: people.safetensors#NAME."
+    ),
+    b: str = typer.Argument(..., metavar="B", help="The other one."),
+    fmr: float = typer.Option(1e-3, "--fmr", help="False-match rate of the verdict: 0.01, 0.001 or 0.0001."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    model: str = _MODEL,
+    device: str = _DEVICE,
+) -> None:
+    """Say whether two photos or identities are the same person."""
+    sides = [_photo_or_identity(side) for side in (a, b)]
+    from dataclasses import asdict
+
+    from idgen.hub import load_model
+    from idgen.scoring import Scorer
+
+    loaded = load_model(model, device)
+    result = Scorer(loaded.encoder, loaded.judge, fmr).compare(*sides)
+    if as_json:
+        typer.echo(json.dumps({**asdict(result), "verdict": result.verdict}))
+        return
+    typer.echo(f"Encoder: cosine {result.cosine:.3f}, threshold {result.threshold:.3f}.")
+    if result.judge_cosine is not None and result.judge_threshold is not None:
+        typer.echo(f"Judge:   cosine {result.judge_cosine:.3f}, threshold {result.judge_threshold:.3f}.")
+    typer.echo(result.sentence())
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def train(
+    context: typer.Context,
+    network: str = typer.Argument("", metavar="NETWORK", help="What to train; without it, a list."),
+) -> None:
+    """Train a network; `idgen train NETWORK --help` lists its options, --recipe FILE.yaml sets them."""
+    from idgen.training import recipe
+
+    if network in ("", "--help"):
+        typer.echo(f"idgen train {'|'.join(recipe.TRAINERS)} [--recipe FILE.yaml] [OPTIONS]\n")
+        typer.echo("Options are those of the network: idgen train recognizer --help")
+        raise typer.Exit(0 if network else 2)
+    args_class, function = recipe.trainer(network)
+    args: Any = recipe.parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
+    metrics = function(args)
+    if isinstance(metrics, dict):
+        typer.echo(json.dumps(metrics))
+
+
+@app.command()
+def demo(
+    model: str = _MODEL,
+    host: str = typer.Option(None, "--host", help="Address to listen on; by default this machine only."),
+    port: int = typer.Option(None, "--port", min=1, max=65535, help="By default the first free one from 7860."),
+    browser: bool = typer.Option(False, "--open", help="Open it in the browser."),
+) -> None:
+    """Run the app and print its address."""
+    try:
+        from space.app import main
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("idgen", "space"):
+            raise
+        raise InputError(f"The app needs the package {error.name}: pip install 'idgen[app]'.") from error
+    main(model, host, port, browser)
+
+
+def _photo_or_identity(text: str) -> Path | Identity:
+    path, _, name = text.partition("#") if not Path(text).exists() else (text, "", "")
+    if Path(path).suffix.lower() != ".safetensors":
+        return Path(text)
+    from idgen.identity import Identities
+
+    people = Identities.load(path)
+    if not name and len(people) == 1:
+        return people[0]
+    if name in people.names:
+        return people[people.names.index(name)]
+    some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
+    what = f"nobody called {name!r}" if name else f"{len(people)} people"
+    raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")
+
+
+def _check_file(out: Path) -> None:
+    """Refuse a place that cannot be written before any work is done."""
+    from idgen.generate import check_writable
+
+    if out.is_dir():
+        raise InputError(f"Cannot write {out}: it is a folder; give a file, such as {out / 'people.safetensors'}.")
+    check_writable(out.absolute().parent)
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"
+
+
+def _does(n: int) -> str:
+    return "does" if n == 1 else "do"
+
+
+def _refuse(sentence: str) -> NoReturn:
+    sentence = " ".join(sentence.split())
+    typer.echo(sentence if sentence.endswith((".", "?", "!")) else f"{sentence}.", err=True)
+    sys.exit(2)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Show idgen's own warnings as plain sentences on stderr, and no other package's."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category is UserWarning and "idgen" in Path(filename).parts:
+            typer.echo(f"Note: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,100 @@
+"""How different the pictures of one person are: spread of yaw, and distance between their embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# tan(yaw) = YAW_FACTOR · (nose offset ÷ eye distance), fitted on 3,000 rendered faces with known landmarks and yaw,
+# tested on 500 others: R² 0.969, median error 2.1°, spread of the estimates ÷ spread of the truth 1.001. The command:
+#     python benchmarks/figures.py --faces FACES --only yaw
+YAW_FACTOR = 1.789
+
+
+def nose_offset(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """(N, 2): distance of the nose tip from the line between the eyes' and the mouth's middle; distance of the eyes.
+
+    Both measured at right angles to that line and in units of its length, so neither roll nor scale nor place plays a
+    part. Turning the head by yaw moves the nose, which stands out, by sin(yaw), and shortens the eye distance by
+    cos(yaw).
+
+    Args:
+        landmarks: (N, 5, 2) x, y: the eye on the picture's left, the other eye, nose tip, the mouth corner on the left,
+            the other corner.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.ndim != 3 or points.shape[1:] != (5, 2):
+        raise ValueError(f"Landmarks have the shape (N, 5, 2), got {points.shape}.")
+    eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)
+    down = mouth - eyes
+    length = np.hypot(down[:, 0], down[:, 1])
+    if not np.isfinite(points).all() or (length == 0).any():
+        raise ValueError("Landmarks hold NaN or infinity, or eyes and mouth fall together: these are not faces.")
+    across = np.stack([down[:, 1], -down[:, 0]], 1) / length[:, None] ** 2
+    return np.stack([((points[:, 2] - eyes) * across).sum(1), ((points[:, 1] - points[:, 0]) * across).sum(1)], 1)
+
+
+def yaw_from_landmarks(landmarks: ArrayLike, factor: float = YAW_FACTOR) -> NDArray[np.float64]:
+    """(N,) yaw in degrees, positive when the nose points to the picture's right. An estimate: noses differ in length.
+
+    Args:
+        landmarks: (N, 5, 2), see `nose_offset`.
+        factor: eye distance ÷ how far the nose tip stands out, of an average face.
+    """
+    nose, eyes = nose_offset(landmarks).T
+    return np.degrees(np.arctan2(factor * nose, np.maximum(eyes, 1e-9)))
+
+
+def fit_yaw_factor(landmarks: ArrayLike, yaw: ArrayLike) -> float:
+    """The factor with the least squared error in degrees, to three decimals, for faces whose yaw is known."""
+    truth = np.asarray(yaw, np.float64)
+    candidates = np.arange(500, 5000) / 1000
+    errors = [np.square(yaw_from_landmarks(landmarks, factor) - truth).mean() for factor in candidates]
+    return float(candidates[int(np.argmin(errors))])
+
+
+@dataclass(frozen=True)
+class YawFit:
+    """How good an estimate of yaw is, on faces whose yaw is known."""
+
+    r2: float
+    median_error: float
+    spread_ratio: float
+
+
+def check_yaw(landmarks: ArrayLike, yaw: ArrayLike, factor: float = YAW_FACTOR) -> YawFit:
+    """Compare the estimate with the truth in degrees."""
+    truth, estimate = np.asarray(yaw, np.float64), yaw_from_landmarks(landmarks, factor)
+    return YawFit(
+        r2=float(1 - np.square(estimate - truth).mean() / truth.var()),
+        median_error=float(np.median(np.abs(estimate - truth))),
+        spread_ratio=float(estimate.std() / truth.std()),
+    )
+
+
+def yaw_spread(landmarks: ArrayLike) -> float:
+    """Standard deviation of the estimated yaw in degrees, over all pictures."""
+    return float(yaw_from_landmarks(landmarks).std())
+
+
+def genuine_distance(embeddings: ArrayLike, labels: ArrayLike) -> float:
+    """1 − the mean cosine over all pairs of pictures of one person, each person counting the same.
+
+    Args:
+        embeddings: (N, D), any length; normalised here.
+        labels: (N,) whose equality means the same person; people with one picture are left out.
+    """
+    vectors, names = np.asarray(embeddings, np.float64), np.asarray(labels)
+    if len(vectors) != len(names):
+        raise ValueError(f"{len(vectors)} embeddings need as many labels, got {len(names)}.")
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    means = []
+    for name in np.unique(names):
+        mine = vectors[names == name]
+        if (count := len(mine)) > 1:  # the sum over all ordered pairs is |sum|² less the N ones of the diagonal
+            means.append((np.square(mine.sum(0)).sum() - count) / (count * (count - 1)))
+    if not means:
+        raise ValueError("Nobody has two pictures, so there are no pairs to compare.")
+    return float(1 - np.mean(means))

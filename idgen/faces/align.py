@@ -1,0 +1,139 @@
+"""Five landmarks onto the ArcFace template by a similarity transform, without aliasing.
+
+Coordinates are continuous, as in Pillow: (0, 0) is the outer corner of the top-left pixel, whose centre is (0.5, 0.5).
+So scaling a picture scales its landmarks, and a mirrored crop stays aligned: the template's middle is at 56.0 of 112.
+Maps are (2, 3) matrices [A | t] that take a point p to A p + t.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+Array: TypeAlias = NDArray[np.float64]
+
+TEMPLATE_SIZE = 112
+# Eye on the picture's left, the other eye, nose tip, mouth corner on the left, the other corner, in a 112×112 crop
+# (Deng et al. 2019, ArcFace; the points of SphereFace's 96×112 crop moved right by 8).
+TEMPLATE: Array = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+TEMPLATE.setflags(write=False)
+
+
+def template(size: int = TEMPLATE_SIZE) -> Array:
+    """(5, 2) landmarks of a face aligned in a `size`×`size` crop, in pixels."""
+    return TEMPLATE * (size / TEMPLATE_SIZE)
+
+
+def similarity(source: ArrayLike, target: ArrayLike) -> Array:
+    """The rotation, uniform scale and shift that bring `source` closest to `target` in the least-squares sense.
+
+    Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns", eqs. 38–43.
+    Never mirrors.
+
+    Args:
+        source, target: (N, 2) corresponding points, N ≥ 2.
+
+    Returns:
+        (2, 3) map from source to target.
+
+    Raises:
+        ValueError: shapes differ, a point is not finite, or all source points coincide.
+    """
+    x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if x.shape != y.shape or x.ndim != 2 or x.shape[1] != 2 or len(x) < 2:
+        raise ValueError(f"Expected two (N, 2) arrays of at least two points, got {x.shape} and {y.shape}.")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("Points must be finite.")
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    variance = ((x - x_mean) ** 2).sum() / len(x)
+    if variance < 1e-12:
+        raise ValueError("All source points coincide: no scale can be found.")
+    u, d, vt = np.linalg.svd((y - y_mean).T @ (x - x_mean) / len(x))
+    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    linear = (u * sign) @ vt * ((d * sign).sum() / variance)
+    return np.column_stack([linear, y_mean - linear @ x_mean])
+
+
+def apply(matrix: Array, points: ArrayLike) -> Array:
+    """Map (..., 2) points."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert(matrix: Array) -> Array:
+    """The (2, 3) map that undoes `matrix`."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
+def scale_of(matrix: Array) -> float:
+    """By how much the map enlarges lengths."""
+    return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+
+
+def warp(image: Image.Image, matrix: Array, size: int, fill: tuple[int, int, int] | None = None) -> Image.Image:
+    """Resample an RGB image under a similarity map, averaging where it shrinks.
+
+    Blocks of pixels are averaged until less than four remain a side of an output pixel; these are read off by bicubic
+    interpolation on a grid fine enough to miss none, and averaged. Only the part of the image that is seen is touched.
+
+    Args:
+        image: RGB.
+        matrix: (2, 3), from image pixels to output pixels.
+        size: side of the square output.
+        fill: colour outside of the image; None continues its edge, as the recognisers were trained.
+    """
+    if not np.isfinite(matrix).all() or scale_of(matrix) == 0:
+        raise ValueError("The map must be finite and must not collapse the picture.")
+    scale = scale_of(matrix)
+    block = max(1, math.floor(0.5 / scale))
+    fine = math.ceil(1 / (scale * block) - 1e-9)
+
+    back = invert(matrix)
+    corners = apply(back, [[0, 0], [size, 0], [0, size], [size, size]]) / block
+    low = np.floor(corners.min(0)).astype(int) - 3  # bicubic reads two pixels further
+    high = np.ceil(corners.max(0)).astype(int) + 3
+    region = _blocks(image, block, low, high, fill)
+
+    to_region = np.column_stack([back[:, :2] / (block * fine), back[:, 2] / block - low])
+    side = size * fine
+    out = region.transform((side, side), Image.Transform.AFFINE, tuple(to_region.ravel()), Image.Resampling.BICUBIC)
+    return out.reduce(fine) if fine > 1 else out
+
+
+def _blocks(
+    image: Image.Image, block: int, low: NDArray[Any], high: NDArray[Any], fill: tuple[int, int, int] | None
+) -> Image.Image:
+    """Means of `block`×`block` pixels, for blocks number `low` to `high` (x, y), which may lie outside of the image."""
+    count = -(-np.array(image.size) // block)
+    first = np.clip(low, 0, count - 1)
+    last = np.clip(high, first + 1, count)
+    box = (*(first * block).tolist(), *np.minimum(last * block, image.size).tolist())
+    inner = np.asarray(image.reduce(block, box) if block > 1 else image.crop(box))
+    columns, rows = (np.arange(low[axis], high[axis]) for axis in (0, 1))
+    out = inner[
+        np.clip(rows - first[1], 0, len(inner) - 1)[:, None], np.clip(columns - first[0], 0, inner.shape[1] - 1)[None]
+    ]
+    if fill is not None:
+        out[(rows < 0) | (rows >= count[1])] = fill
+        out[:, (columns < 0) | (columns >= count[0])] = fill
+    return Image.fromarray(out)
+
+
+def align(image: Image.Image, landmarks: ArrayLike, size: int = TEMPLATE_SIZE) -> Image.Image:
+    """Cut out a face so that its landmarks fall on the template.
+
+    Args:
+        image: RGB.
+        landmarks: (5, 2) pixels of `image`, in the template's order.
+        size: side of the square crop in pixels.
+
+    Raises:
+        ValueError: the landmarks are not finite or coincide.
+    """
+    return warp(image, similarity(landmarks, template(size)), size)

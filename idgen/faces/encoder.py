@@ -1,0 +1,280 @@
+"""Faces to vectors: a recogniser with what it takes to use it on whole photos."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+import idgen.models
+from idgen.errors import InputError
+from idgen.faces.align import TEMPLATE_SIZE, align
+from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.images import ImageSource, describe, open_image
+from idgen.hub import resolve
+from idgen.identity import ONE_PHOTO, Identity, mean, safe_name
+from idgen.models.finder import FaceFinderNet
+
+CALIBRATION_NAME = "calibration.json"
+
+Model = TypeVar("Model", bound=ModelMixin)
+
+
+class FaceEncoder:
+    """Embeds faces, on aligned crops or on photos.
+
+    Args:
+        recognizer: (N, 3, 112, 112) RGB in [-1, 1] to (N, D); a class of `idgen.models`. Switched to evaluation.
+        finder: finds faces in photos; None if only aligned crops will come.
+        space: name of the embedding space that the recogniser's weights make.
+        flip: add the embedding of the mirrored crop before normalising.
+        calibration: what the encoder's scores mean, the content of calibration.json (see
+            `idgen.scoring.Calibration`), or None where it was not measured.
+    """
+
+    def __init__(
+        self,
+        recognizer: ModelMixin,
+        finder: FaceFinder | None = None,
+        *,
+        space: str,
+        flip: bool = True,
+        calibration: dict[str, Any] | None = None,
+    ):
+        self.recognizer = recognizer.eval()
+        self.finder = finder
+        self.space, self.flip, self.calibration = space, flip, calibration
+
+    @property
+    def dim(self) -> int:
+        """Length D of the vectors."""
+        return int(self.recognizer.config.embedding_dim)
+
+    @property
+    def image_size(self) -> int:
+        """Side of what the recogniser sees, in pixels."""
+        return int(self.recognizer.config.image_size)
+
+    def to(self, device: torch.device | str) -> FaceEncoder:
+        """Move the networks."""
+        for network in (self.recognizer, self.finder.net if self.finder is not None else None):
+            if network is not None:
+                torch.nn.Module.to(network, device)  # `ModelMixin.to` imports peft and transformers first: seconds
+        return self
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
+    ) -> FaceEncoder:
+        """Load what `save_pretrained` wrote.
+
+        Args:
+            name: a folder, the name of a built-in model, or a repository on the Hugging Face Hub.
+            revision: the repository's branch, tag or commit.
+            subfolder: where in it the encoder is.
+
+        Raises:
+            InputError: there is no such encoder, its recogniser is no class of `idgen.models`, or a weight is missing
+                or left over.
+        """
+        folder = resolve(name, revision) / (subfolder or "")
+        config = _read_json(folder / CONFIG_NAME)
+        if not isinstance(config.get("space"), str):
+            raise InputError(f"{folder / CONFIG_NAME} does not name an embedding space: is this an encoder's folder?")
+        finder = None
+        if (folder / "finder").is_dir():
+            finder = FaceFinder(load_network(folder / "finder", FaceFinderNet))
+        calibration = folder / CALIBRATION_NAME
+        return cls(
+            load_network(folder / "recognizer", ModelMixin),
+            finder,
+            space=config["space"],
+            flip=bool(config.get("flip", True)),
+            calibration=_read_json(calibration) if calibration.exists() else None,
+        )
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write config.json, recognizer/, finder/ and calibration.json (the last two where there is one)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.recognizer.save_pretrained(folder / "recognizer")
+        if self.finder is not None:
+            self.finder.net.save_pretrained(folder / "finder")
+        if self.calibration is not None:
+            _write_json(folder / CALIBRATION_NAME, self.calibration)
+        _write_json(folder / CONFIG_NAME, {"space": self.space, "flip": self.flip})
+        return folder
+
+    @torch.no_grad()
+    def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+        """Embed faces.
+
+        Args:
+            images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
+            aligned: they are square crops on the ArcFace template, of any size; else faces are found and aligned first.
+            batch_size: faces that go through the network at once.
+
+        Returns:
+            (N, D) float32 unit vectors, on the CPU.
+
+        Raises:
+            InputError: a picture cannot be opened, has no face, or is not square where it should be, or a tensor has
+                another shape or range.
+        """
+        if not aligned:
+            pictures = _to_pictures(images) if isinstance(images, Tensor) else images
+            images = [self.detect_and_align(picture)[0] for picture in pictures]
+        if isinstance(images, Tensor):
+            _check_pixels(images)
+        out = [torch.empty(0, self.dim)]
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            pixels = (
+                self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(image) for image in part])
+            )
+            out.append(self._embed(pixels))
+        return torch.cat(out)
+
+    def detect_and_align(self, image: ImageSource) -> tuple[Image.Image, Detection, list[Detection]]:
+        """Cut out the largest face of a photo; warns when there are several.
+
+        Returns:
+            Its 112×112 crop on the template; where it is; all faces that were found, largest first.
+
+        Raises:
+            InputError: the photo cannot be opened or has no face, or this encoder has no finder.
+        """
+        name = describe(image)
+        if self.finder is None:
+            raise InputError(f"The encoder of {self.space!r} cannot find faces: give aligned ones.")
+        picture = open_image(image)
+        found = self.finder.find(picture)
+        if not found:
+            raise InputError(f"No face found in {name}: give a photo with one clearly visible face.")
+        if len(found) > 1:
+            warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
+        return align(picture, found[0].landmarks, TEMPLATE_SIZE), found[0], found
+
+    def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
+        """The identity on one or several photos of one person: the normalised mean of their vectors.
+
+        Args:
+            photos: pictures of one person.
+            aligned: they are crops on the template already.
+            name: what to call it; by default after the first photo's file.
+
+        Raises:
+            InputError: there are no photos, or as `encode`.
+        """
+        if not photos:
+            raise InputError("There are no photos: give at least one.")
+        if name is None:
+            file = describe(photos[0])
+            name = "me" if file == describe(None) else safe_name(Path(file).stem)
+        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
+
+    def _read(self, image: ImageSource) -> Tensor:
+        picture = open_image(image)
+        if picture.width != picture.height:
+            raise InputError(
+                f"{describe(image)} is {picture.width} × {picture.height} pixels, but an aligned face is square: "
+                "pass aligned=False for a photo."
+            )
+        return self._resize(torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255)
+
+    def _resize(self, pixels: Tensor) -> Tensor:
+        size = self.image_size
+        pixels = pixels.to(_a_weight(self.recognizer).device, torch.float32)
+        if pixels.shape[-1] != size:
+            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return pixels
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
+        vectors = self.recognizer(x).float()
+        if self.flip:
+            vectors = vectors + self.recognizer(x.flip(3)).float()
+        return F.normalize(vectors, dim=1).cpu()
+
+
+def load_network(folder: str | os.PathLike[str], kind: type[Model]) -> Model:
+    """Build the network that a folder's config.json names and fill in its weights, every one of them and no others.
+
+    Only classes of `idgen.models` and safetensors are read, so nothing that was fetched is executed.
+
+    Args:
+        folder: as the `save_pretrained` of a diffusers model writes it.
+        kind: what class it must be, or be derived from.
+
+    Raises:
+        InputError: a file is missing or damaged, the class is not one of ours, or weights are missing, left over or of
+            another shape.
+    """
+    folder = Path(folder)
+    config = _read_json(folder / CONFIG_NAME)
+    name = config.get("_class_name")
+    network = getattr(idgen.models, name, None) if isinstance(name, str) else None
+    if not (isinstance(network, type) and issubclass(network, kind)):
+        raise InputError(
+            f"{folder / CONFIG_NAME} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?"
+        )
+    model = cast(Model, cast(Any, network).from_config(config).eval())
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    if not weights.is_file():
+        raise InputError(f"There are no weights {weights}: fetch the model again.")
+    try:
+        model.load_state_dict(load_file(weights), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"The weights {weights} do not fit {name}: {' '.join(str(error).split())}") from error
+    return model
+
+
+def _a_weight(network: torch.nn.Module) -> Tensor:
+    # Says where the network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds.
+    return next(network.parameters())
+
+
+def _check_pixels(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise InputError(f"Expected square RGB faces (N, 3, H, H), got the shape {tuple(images.shape)}.")
+    if not images.is_floating_point():
+        raise InputError(f"Expected floating-point pixels in [0, 1], got {images.dtype}: divide 8-bit ones by 255.")
+    if images.numel():
+        low, high = (float(value) for value in torch.aminmax(images))
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
+            raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
+
+
+def _to_pictures(images: Tensor) -> list[ImageSource]:
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
+    return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read {path} ({error.strerror}): is the folder complete?") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: fetch it again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not hold a JSON object: fetch it again.")
+    return content
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

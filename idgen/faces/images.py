@@ -1,0 +1,197 @@
+"""Whatever a person calls a picture, as one upright RGB `PIL.Image`; anything else is refused in one sentence."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from idgen.errors import InputError
+
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
+)
+
+MAX_SIDE = 20_000
+MAX_PIXELS = 50 << 20  # "50 megapixels" with room for what phones sold as 50 MP really make: 8192 × 6144
+
+# Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "MPO")
+
+_UPRIGHT = {  # what undoes each value of EXIF's Orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_image(source: ImageSource) -> Image.Image:
+    """Open a still picture as upright RGB.
+
+    Turned as its EXIF orientation says; transparency is laid on mid-grey; grey, palette, CMYK and 16-bit pictures
+    become 8-bit RGB. The size is read from the header and refused before anything is decoded. No metadata is kept.
+
+    Args:
+        source: a path, a file's bytes, a binary file object, a `PIL.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4) of uint8, uint16, bool, or floats in [0, 1].
+
+    Raises:
+        InputError: it is missing, a folder, empty, not a picture, damaged, animated, over 20,000 pixels a side or over
+            50 megapixels, or an array of another shape, type or range.
+    """
+    # Pillow warns of odd metadata, which is of no use to anybody here, and of sizes that are refused below anyway.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _open(source, describe(source))
+
+
+def _open(source: ImageSource, name: str) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_file(io.BytesIO(source), name)
+    if isinstance(source, str | os.PathLike):
+        return _from_path(source, name)
+    if hasattr(source, "read"):
+        return _from_file(source, name)
+    raise InputError(
+        f"Expected a picture, got {type(source).__name__}: give a file, its bytes, a PIL image or an array."
+    )
+
+
+def describe(source: object) -> str:
+    """What to call a picture in a message: its file name where it has one, else "the picture"."""
+    if not isinstance(source, str | os.PathLike):
+        source = getattr(source, "filename", None) or getattr(source, "name", None)
+    if isinstance(source, str | os.PathLike):
+        return Path(source).name or str(source) or "the picture"
+    return "the picture"
+
+
+def _from_path(source: str | os.PathLike[str], name: str) -> Image.Image:
+    path = Path(source)
+    try:
+        if not path.exists():
+            raise InputError(f"There is no file {path}: check the path.")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: give one picture file.")
+        if not path.is_file():
+            raise InputError(f"{path} is not a regular file: give one picture file.")
+        file = path.open("rb")
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # no permission, a name that is too long or holds a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"Cannot open {name} ({reason}): give a picture file that can be read.") from error
+    with file:
+        return _from_file(file, name)
+
+
+def _from_file(file: IO[bytes], name: str) -> Image.Image:
+    Image.init()
+    head = b""
+    try:
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        file.seek(0)
+        head = file.read(16)
+        image = Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{_start(name)} is too large: {_LIMIT}.") from error
+    except Exception as error:  # decoders raise anything at all on damaged bytes
+        if not head:
+            raise InputError(f"{_start(name)} is empty or cannot be read: give a picture file.") from error
+        hint = (
+            "it may be HEIC or a video; save it as JPEG or PNG"
+            if head[4:8] == b"ftyp"
+            else "give a JPEG, PNG or WebP file"
+        )
+        raise InputError(f"{_start(name)} is not a picture that can be read: {hint}.") from error
+    return _to_rgb(image, name)
+
+
+_LIMIT = f"make it at most {MAX_SIDE:,} pixels a side and {MAX_PIXELS >> 20} megapixels"
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise InputError(f"{_start(name)} has no pixels ({width} × {height}): give a picture with something on it.")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"{_start(name)} is too large ({width:,} × {height:,} pixels): {_LIMIT}.")
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    _check_size(*image.size, name)
+    try:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a phone's MPO is one photo with its depth or gain map behind it
+            raise InputError(f"{_start(name)} has {frames} frames: give one still picture.")
+        image.load()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{_start(name)} is damaged or cut off: give the whole file.") from error
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # broken metadata is no reason to refuse good pixels
+        orientation = None
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        upright = _from_array(values.astype(np.uint16) if _fits_16_bit(values) else values, name)
+    elif image.has_transparency_data:
+        grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
+        upright = Image.alpha_composite(grey, image.convert("RGBA")).convert("RGB")
+    else:
+        try:
+            upright = image.convert("RGB")
+        except ValueError as error:
+            raise InputError(f"{_start(name)} has colours of kind {image.mode}: save it as RGB.") from error
+    if orientation in _UPRIGHT:
+        upright = upright.transpose(_UPRIGHT[orientation])
+    upright.info.clear()  # no place, camera or orientation travels on with the pixels
+    return upright
+
+
+def _fits_16_bit(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "iu" and int(values.min()) >= 0 and int(values.max()) < 1 << 16
+
+
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+    shape = array.shape
+    if array.ndim == 3 and shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise InputError(f"Expected an array (height, width) or (height, width, 3 or 4), got shape {shape}.")
+    _check_size(array.shape[1], array.shape[0], name)
+    if array.dtype == np.uint16:
+        array = np.round(array / 257).astype(np.uint8)
+    elif array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 1:
+            raise InputError(f"Expected floating-point pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
+        array = np.round(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise InputError(
+            f"Expected pixels of type uint8, uint16, bool or float, got {array.dtype}: convert them first."
+        )
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+
+
+def _start(name: str) -> str:
+    """A name at the start of a sentence; a file's stays as it is."""
+    return "The picture" if name == "the picture" else name

@@ -1,0 +1,341 @@
+"""A folder of pictures of some people: each with its score in a manifest, resumable, never half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import operator
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idgen import provenance
+from idgen.contact_sheet import Cell, contact_sheet
+from idgen.errors import InputError
+
+if TYPE_CHECKING:
+    from idgen.hub import Model
+    from idgen.identity import Identities, Identity
+
+MOST_IMAGES = 1000
+"""Pictures a person in one run."""
+FMR = 1e-3
+"""False-match rate of the verdicts in a manifest."""
+
+IDENTITIES, MANIFEST, SETTINGS, SHEET = "identities.safetensors", "manifest.jsonl", "settings.json", "contact-sheet.png"
+
+
+def generate(
+    identities: Identities | Identity,
+    out: str | Path,
+    images: int = 8,
+    seed: int = 0,
+    model: str | Path | Model = "nobody-128",
+    steps: int | None = None,
+    guidance: float | None = None,
+    variation: float = 0.0,
+    *,
+    batch_size: int = 8,
+    device: str | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Make pictures of every identity, score them, and write them all into one folder.
+
+    The folder holds `identities.safetensors`, `<identity>/<kk>.png`, `settings.json`, `contact-sheet.png` and
+    `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
+    identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict,
+    at a false-match rate of 1 in 1,000) and `model`. Every file is written aside and renamed. A run that was
+    interrupted goes on where it stopped when it is called again; asking for more pictures makes only the missing ones.
+
+    Args:
+        identities: who.
+        out: the folder; made if it does not exist.
+        images: pictures a person, 1 to 1,000; numbered from 0.
+        seed: picture k of an identity depends on the identity, k and the seed, and on nothing else.
+        model: name, folder or hub id of a model, or a loaded one.
+        steps: denoising steps; by default the model's own.
+        guidance: guidance scale; by default the model's own.
+        variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 − variation.
+        batch_size: pictures at a time; changes speed and memory, not the pictures.
+        device: "cpu", "cuda", "mps"; by default the best there is.
+        overwrite: replace pictures that other settings left in the folder, instead of refusing.
+        progress: show a bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: an argument cannot be used, the identities are of another space than the model's, the folder cannot
+            be written, or it holds pictures of other settings.
+    """
+    from tqdm.auto import tqdm
+
+    from idgen.hub import load_model
+    from idgen.identity import Identities, Identity, check_seed
+
+    out, seed = Path(out), check_seed(seed)
+    check(images, steps, guidance, variation, batch_size)
+    check_writable(out)
+    if isinstance(identities, Identity):
+        identities = Identities.of([identities])
+    for name in identities.names:
+        if name.casefold() in (IDENTITIES, MANIFEST, SETTINGS, SHEET):
+            raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
+    if isinstance(model, str | Path):
+        model = load_model(str(model), device)
+    pipeline = model.pipeline
+    identities.require_space(pipeline.config.space, pipeline.denoiser.config.identity_dim)
+
+    settings = {
+        "model": model.name,
+        "weights": weights_fingerprint(model.folder),
+        "people": _fingerprint_people(identities),
+        "seed": seed,
+        "steps": pipeline.config.num_inference_steps if steps is None else steps,
+        "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
+        "variation": variation,
+        "fmr": FMR,
+    }
+    _settle(out, settings, identities, overwrite)
+    done = {(line["identity"], line["k"]): line for line in read_manifest(out)}
+    _write_manifest(out, identities, done)  # without a line that was cut off
+    missing = [[k for k in range(images) if (name, k) not in done] for name in identities.names]
+    bar = tqdm(
+        total=len(identities) * images,
+        initial=len(identities) * images - sum(map(len, missing)),
+        desc=out.name,
+        unit="image",
+        disable=not progress,
+    )
+    with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+        for job in _jobs(missing):
+            people = identities[job.start : job.stop]
+            made = pipeline.iterate(
+                people,
+                job.count,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                seed=seed,
+                first=job.first,
+                variation_cosine=1 - variation,
+                batch_size=batch_size,
+            )
+            with closing(made):
+                for batch in _batched(made, batch_size):
+                    wanted = people.vectors[[item.identity for item in batch]]
+                    scores = model.scorer.score([item.image for item in batch], wanted)
+                    for item, score in zip(batch, scores, strict=True):
+                        name = people.names[item.identity]
+                        line = {
+                            "file": f"{name}/{item.k:02d}.png",
+                            "identity": name,
+                            "k": item.k,
+                            "seed": seed,
+                            "similarity": round(score.similarity, 4),
+                            "judge_similarity": round(score.judge_similarity, 4),
+                            "match": score.match,
+                            "model": model.name,
+                        }
+                        info = {key: line[key] for key in ("model", "identity", "seed", "k")}
+                        provenance.save_image(item.image, out / str(line["file"]), info)
+                        manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
+                        manifest.flush()
+                        done[name, item.k] = line
+                        bar.update()
+    _write_manifest(out, identities, done)
+    if any(missing) or not (out / SHEET).exists():
+        _write_sheet(out, identities, done, model.name)
+    return out
+
+
+def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
+    folder = Path(folder)
+    lines = []
+    try:
+        for text in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # the process was killed while it wrote this one
+            if (
+                isinstance(line, dict)
+                and {"file", "identity", "k"} <= line.keys()
+                and (folder / line["file"]).is_file()
+            ):
+                lines.append(line)
+    except FileNotFoundError:
+        pass
+    return lines
+
+
+def check_writable(out: Path) -> None:
+    """Raise InputError unless a folder can be made or written at `out`; makes nothing itself."""
+    existing = out.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"Cannot write to the folder {out}: {existing} is a file; choose another folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write to the folder {out}: no permission in {existing}; choose another folder.")
+
+
+def weights_fingerprint(folder: str | Path) -> str:
+    """Short name of a model's weights: path, size, first and last mebibyte of each safetensors file and the configs."""
+    folder, digest = Path(folder), hashlib.sha256()
+    for part in ("denoiser", "autoencoder", "scheduler"):
+        for path in sorted((folder / part).glob("*")):
+            if path.suffix not in (".safetensors", ".json"):
+                continue
+            size = path.stat().st_size
+            digest.update(f"{part}/{path.name}:{size}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+                file.seek(max(0, size - (1 << 20)))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class _Job:
+    """Pictures `first` to `first + count − 1` of the people from `start` to before `stop`."""
+
+    start: int
+    stop: int
+    first: int
+    count: int
+
+
+def _jobs(missing: list[list[int]]) -> list[_Job]:
+    """As few calls of the pipeline as make exactly the missing pictures, so that batches fill across people."""
+    jobs: list[_Job] = []
+    for person, numbers in enumerate(missing):
+        spans: list[list[int]] = []
+        for k in numbers:
+            if spans and sum(spans[-1]) == k:
+                spans[-1][1] += 1
+            else:
+                spans.append([k, 1])
+        for first, count in spans:
+            if jobs and jobs[-1].stop == person and (jobs[-1].first, jobs[-1].count) == (first, count):
+                jobs[-1].stop += 1
+            else:
+                jobs.append(_Job(person, person + 1, first, count))
+    return jobs
+
+
+def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def check(images: int, steps: int | None, guidance: float | None, variation: float, batch_size: int) -> None:
+    """Raise InputError unless `generate` can use these arguments."""
+    images = _whole("number of pictures a person", images)
+    if images < 1:
+        raise InputError(f"The number of pictures a person is at least 1, got {images}.")
+    if images > MOST_IMAGES:
+        raise InputError(
+            f"One run makes at most {MOST_IMAGES:,} pictures a person, got {images:,}: "
+            "make several runs, each with another seed and folder."
+        )
+    if steps is not None and not 1 <= _whole("number of steps", steps) <= 1000:
+        raise InputError(f"The number of steps is from 1 to 1,000, got {steps}.")
+    if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= 100):
+        raise InputError(f"The guidance is a number from 0 to 100, got {guidance}.")
+    if not 0 <= variation <= 1:
+        raise InputError(f"The variation is a number from 0 (none) to 1, got {variation}.")
+    if _whole("batch size", batch_size) < 1:
+        raise InputError(f"The batch size is at least 1, got {batch_size}.")
+
+
+def _whole(what: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"The {what} is a whole number, got {value!r}.") from None
+
+
+def _fingerprint_people(identities: Identities) -> str:
+    digest = hashlib.sha256(json.dumps([identities.space, *identities.names]).encode())
+    digest.update(identities.vectors.numpy().astype("<f4").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwrite: bool) -> None:
+    """Make the folder ready for these settings, or refuse it."""
+    try:
+        before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = None
+    except ValueError:
+        before = {}
+    if before == settings:
+        return
+    if before is None and not any((out / name).exists() for name in (IDENTITIES, MANIFEST)):
+        _start(out, settings, identities)
+        return
+    if not overwrite:
+        before = before or {}
+        named = [key for key in ("seed", "steps", "guidance", "variation") if before.get(key) != settings[key]]
+        if not before:
+            why = "files of the same names that another program wrote"
+        elif before.get("model") != settings["model"]:
+            why = f"pictures by the model {before.get('model')}, not {settings['model']}"
+        elif before.get("people") != settings["people"]:
+            why = "pictures of other people"
+        elif named:
+            why = " and ".join(f"pictures with {key} {before.get(key)}, not {settings[key]}" for key in named[:1])
+        else:
+            why = f"pictures by other weights of {settings['model']}"
+        raise InputError(f"The folder {out} holds {why}: choose another folder, or replace them with --overwrite.")
+    for line in read_manifest(out):
+        file = out / line["file"]
+        if file.resolve().is_relative_to(out.resolve()):  # the manifest may be anybody's
+            file.unlink(missing_ok=True)
+            if file.parent != out and not any(file.parent.iterdir()):
+                file.parent.rmdir()
+    for name in (SETTINGS, MANIFEST, SHEET):
+        (out / name).unlink(missing_ok=True)
+    _start(out, settings, identities)
+
+
+def _start(out: Path, settings: dict[str, Any], identities: Identities) -> None:
+    identities.save(out / IDENTITIES)
+    provenance.write(out / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _write_manifest(out: Path, identities: Identities, done: dict[tuple[str, int], dict[str, Any]]) -> None:
+    order = {name: row for row, name in enumerate(identities.names)}
+    lines = sorted(
+        (line for (name, _), line in done.items() if name in order),
+        key=lambda line: (order[line["identity"]], line["k"]),
+    )
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    provenance.write(out / MANIFEST, text.encode())
+
+
+def _write_sheet(
+    out: Path, identities: Identities, done: dict[tuple[str, int], dict[str, Any]], model_name: str
+) -> None:
+    rows: dict[str, list[Cell]] = {name: [] for name in identities.names}
+    for name, k in sorted(done):
+        if name in rows:
+            line = done[name, k]
+            rows[name].append(Cell(out / line["file"], line.get("judge_similarity"), line.get("match")))
+    sheet = contact_sheet(
+        list(rows.items()),
+        f"AI-generated by {model_name}. Under each picture: the judge's verdict and its cosine to the wanted identity.",
+    )
+    provenance.save_image(sheet, out / SHEET, {"model": model_name})

@@ -1,0 +1,189 @@
+"""Models by name: those in the package, folders, and repositories on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idgen.errors import InputError
+
+if TYPE_CHECKING:
+    from idgen.faces.encoder import FaceEncoder
+    from idgen.pipelines.idiff_face import IDiffFacePipeline
+    from idgen.sampling.sampler import IdentitySampler
+    from idgen.scoring import Judge, Scorer
+
+DEFAULT_MODEL = "nobody-128"
+BUILTIN = Path(__file__).parent / "builtin"
+
+# Weights and their descriptions: nothing that could be executed is fetched.
+_PATTERNS = ["*.json", "*.safetensors", "README.md"]
+
+
+def builtin_models() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(index.parent.name for index in BUILTIN.glob("*/model_index.json"))
+
+
+def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder of a model: one inside the package, a folder, or a repository `user/name`, which is fetched.
+
+    Args:
+        name: what to look for; a built-in name wins over a folder of that name in the working directory.
+        revision: branch, tag or commit of a repository; only there.
+
+    Raises:
+        InputError: there is nothing of that name, or it cannot be fetched.
+    """
+    text = os.fspath(name)
+    if text in builtin_models():
+        return BUILTIN / text
+    if text and Path(text).is_dir():
+        return Path(text)
+    known = f"in the package there is {', '.join(builtin_models()) or 'none'}"
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(text, revision=revision, allow_patterns=_PATTERNS))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise InputError(f"There is no model {text!r}, neither as a folder nor on the hub; {known}.") from error
+    except RevisionNotFoundError as error:
+        raise InputError(f"The model {text!r} on the hub has no revision {revision!r}.") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise InputError(
+            f"The model {text!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
+            f"check the name and the network; {known}."
+        ) from error
+
+
+class Model:
+    """A model's folder, whose parts are loaded when they are first used. Safe to share between threads.
+
+    The folder holds a pipeline (model_index.json, denoiser/, autoencoder/, scheduler/), encoder/ (`FaceEncoder`),
+    judge/ (`Judge`) and sampler/ (`IdentitySampler`).
+
+    Args:
+        folder: where it is.
+        name: what to call it; by default as the folder.
+        device: for the networks, such as "cpu" or "cuda"; by default the best there is.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], name: str | None = None, device: str | None = None):
+        self.folder = Path(folder)
+        self.name = name or self.folder.resolve().name
+        self._device = device
+        self._parts: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def device(self) -> str:
+        """Where the networks are put."""
+        if self._device is None:
+            import torch
+
+            self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        return self._device
+
+    @property
+    def pipeline(self) -> IDiffFacePipeline:
+        """Identities to pictures."""
+        return self._part("pipeline")
+
+    @property
+    def encoder(self) -> FaceEncoder:
+        """Faces to the vectors that the pipeline takes."""
+        return self._part("encoder")
+
+    @property
+    def judge(self) -> Judge:
+        """The independent recogniser."""
+        return self._part("judge")
+
+    @property
+    def sampler(self) -> IdentitySampler:
+        """People who do not exist."""
+        return self._part("sampler")
+
+    @property
+    def scorer(self) -> Scorer:
+        """Encoder and judge, with thresholds at a false-match rate of 1 in 1,000."""
+        return self._part("scorer")
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.folder)!r}, name={self.name!r})"
+
+    def _part(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = getattr(self, f"_load_{name}")()
+            return self._parts[name]
+
+    def _need(self, part: str, file: str) -> Path:
+        if not (self.folder / file).exists():
+            raise InputError(f"The model {self.name!r} has no {part}: {self.folder / file} does not exist.")
+        return (self.folder / file).parent
+
+    def _load_pipeline(self) -> IDiffFacePipeline:
+        from diffusers.utils import logging
+
+        from idgen.pipelines.idiff_face import IDiffFacePipeline
+
+        showing = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
+        try:
+            pipeline = IDiffFacePipeline.from_pretrained(self._need("pipeline", "model_index.json"))
+        finally:
+            if showing:
+                logging.enable_progress_bar()
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+    def _load_encoder(self) -> FaceEncoder:
+        from idgen.faces.encoder import FaceEncoder
+
+        return FaceEncoder.from_pretrained(self._need("encoder", "encoder/config.json")).to(self.device)
+
+    def _load_judge(self) -> Judge:
+        from idgen.scoring import Judge
+
+        judge = Judge.from_pretrained(self._need("judge", "judge/config.json"))
+        judge.recognizer.to(self.device)
+        return judge
+
+    def _load_sampler(self) -> IdentitySampler:
+        from idgen.sampling.sampler import IdentitySampler
+
+        return IdentitySampler.from_pretrained(self._need("sampler", "sampler/config.json"))
+
+    def _load_scorer(self) -> Scorer:
+        from idgen.scoring import Scorer
+
+        return Scorer(self.encoder, self.judge)
+
+
+def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None = None) -> Model:
+    """A model by the name of one in the package, a folder, or a hub repository; its parts are loaded on first use.
+
+    Args:
+        name: see `resolve`.
+        device: see `Model`.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    text = os.fspath(name)
+    folder = resolve(text)
+    hub = "/" in text and not Path(text).is_dir()
+    return Model(folder, text if hub else None, device)

@@ -1,0 +1,347 @@
+"""Who: unit vectors with the name of their embedding space, their files, and the seeds that follow from them.
+
+This room knows nothing of images or networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from idgen.errors import InputError
+
+Vectors = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]]
+
+FORMAT, VERSION = "idgen.identities", 1
+UNIT_TOLERANCE = 1e-3
+SAMPLED = "sampled"
+"""How the source of a person who does not exist begins."""
+ONE_PHOTO = "1 photo"
+"""The source of a vector from a single photo."""
+
+# A name becomes a folder, also on file systems that forbid more than a slash.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_MAX_NAME = 100
+
+
+def safe_name(text: str, fallback: str = "identity") -> str:
+    """The nearest text that may name an identity: what a folder name cannot hold becomes `_`."""
+    return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or fallback
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as an int.
+
+    Raises:
+        InputError: it is not a whole number from 0 to 2^63 − 1.
+    """
+    try:
+        number = None if isinstance(seed, bool) else operator.index(seed)
+    except TypeError:
+        number = None
+    if number is None or not 0 <= number < 2**63:
+        raise InputError(f"The seed {seed!r} is not a whole number from 0 to 2^63 - 1: give one, such as 7.")
+    return number
+
+
+def key(vector: Vectors) -> int:
+    """64-bit name of a vector (D,): the first 8 bytes of the SHA-256 of its float32 little-endian bytes.
+
+    Seeds are derived from it, so they follow the identity, not its position in a list.
+    """
+    # + 0 turns -0.0, which equals 0.0 but has other bytes, into 0.0.
+    values = _as_tensor(vector).numpy().astype("<f4") + np.float32(0)
+    return int.from_bytes(hashlib.sha256(values.astype("<f4").tobytes()).digest()[:8], "little")
+
+
+def image_seed(seed: int, key: int, k: int) -> int:
+    """63-bit seed of picture number `k` of the identity `key` in a run seeded `seed` (numpy's SeedSequence)."""
+    if not 0 <= k < 2**63:
+        raise InputError(f"The number of a picture is counted from 0, got {k}.")
+    return _derive("image", check_seed(seed), key, k)
+
+
+def person_seed(seed: int, number: int) -> int:
+    """63-bit seed of sampled person `number` in a run seeded `seed`."""
+    return _derive("person", check_seed(seed), number)
+
+
+def _derive(purpose: str, *numbers: int) -> int:
+    # SeedSequence joins its numbers' 32-bit words and pads with zeros: equal widths keep different inputs different,
+    # and the purpose keeps the seeds of people and of pictures apart.
+    words = [int.from_bytes(purpose.encode()[:4], "little")]
+    for number in numbers:
+        words += [number & 0xFFFFFFFF, number >> 32]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """One person: a unit vector in a named embedding space.
+
+    Args:
+        vector: (D,) unit length; kept as float32 on the CPU.
+        space: name of the embedding space, that is of the encoder that made the vector.
+        source: where it came from: "sampled, seed 7, number 2", "1 photo", "mean of 3 photos".
+        name: what to call it; also the name of its folder.
+
+    Raises:
+        InputError: the vector holds NaN or infinity or is not of unit length, or the name cannot be a folder's.
+    """
+
+    vector: Tensor = field(repr=False)
+    space: str
+    source: str
+    name: str
+
+    def __post_init__(self) -> None:
+        vector = _as_tensor(self.vector)
+        if vector.ndim != 1:
+            raise InputError(f"An identity is one vector (D,), got the shape {tuple(vector.shape)}: use Identities.")
+        _check_names([self.name])
+        _check_vectors(vector[None], [self.name])
+        object.__setattr__(self, "vector", vector)
+
+    @property
+    def from_photo(self) -> bool:
+        """Whether a photo may be behind it: everything that was not sampled counts, to be on the safe side."""
+        return not self.source.startswith(SAMPLED)
+
+    def require_space(self, space: str, dim: int | None = None) -> None:
+        """Raise InputError unless the vector lives in `space` and, when given, has length `dim`."""
+        _require_space(self.space, len(self.vector), space, dim)
+
+
+class Identities(Sequence[Identity]):
+    """Some people of one embedding space, in order.
+
+    Args:
+        vectors: (N, D), each of unit length; kept as float32 on the CPU.
+        space: name of the embedding space.
+        sources: N texts, see `Identity`.
+        names: N different names.
+
+    Raises:
+        InputError: no vectors, NaN or infinity, not of unit length, or names that are missing, repeated or unusable.
+    """
+
+    def __init__(self, vectors: Vectors, space: str, sources: Sequence[str], names: Sequence[str]):
+        tensor = _as_tensor(vectors)
+        if tensor.ndim != 2 or not tensor.numel():
+            shape = tuple(tensor.shape)
+            raise InputError(f"There are no identities in vectors of shape {shape}: give (N, D) with N of at least 1.")
+        if not len(sources) == len(names) == len(tensor):
+            raise InputError(
+                f"{len(tensor)} identities need as many names and sources, got {len(names)} and {len(sources)}."
+            )
+        _check_names(names)
+        _check_vectors(tensor, names)
+        self.vectors, self.space = tensor, space
+        self.sources, self.names = tuple(sources), tuple(names)
+
+    @classmethod
+    def of(cls, identities: Iterable[Identity]) -> Identities:
+        """Put single identities of one space together."""
+        people = list(identities)
+        _check_one_space(people)
+        return cls(
+            torch.stack([person.vector for person in people]),
+            people[0].space,
+            [person.source for person in people],
+            [person.name for person in people],
+        )
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @overload
+    def __getitem__(self, index: int) -> Identity: ...
+    @overload
+    def __getitem__(self, index: slice) -> Identities: ...
+    def __getitem__(self, index: int | slice) -> Identity | Identities:
+        if isinstance(index, slice):
+            return Identities(self.vectors[index], self.space, self.sources[index], self.names[index])
+        index = operator.index(index)
+        return Identity(self.vectors[range(len(self))[index]], self.space, self.sources[index], self.names[index])
+
+    def __iter__(self) -> Iterator[Identity]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Identities({len(self)} × {self.vectors.shape[1]}, space={self.space!r}, names={list(self.names)!r})"
+
+    def require_space(self, space: str, dim: int | None = None) -> None:
+        """Raise InputError unless the vectors live in `space` and, when given, have length `dim`."""
+        _require_space(self.space, self.vectors.shape[1], space, dim)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors file, complete or not at all; missing parent folders are made.
+
+        Raises:
+            InputError: the file cannot be written there.
+        """
+        path = Path(path)
+        metadata = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "space": self.space,
+            "names": json.dumps(self.names),
+            "sources": json.dumps(self.sources),
+        }
+        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"vectors": self.vectors}, aside, metadata)
+            os.replace(aside, path)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"Cannot write the identities to {path}: {reason}; choose another place.") from error
+        finally:
+            if aside.parent.is_dir():
+                aside.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Identities:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: there is no such file, it is no identities file or a newer one, or what it holds is invalid.
+        """
+        path = Path(path)
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise InputError(f"The identities file {path} {what}: give a file made by `idgen sample` or `identify`.")
+        try:
+            with safe_open(path, "pt") as file:
+                metadata, tensors = file.metadata() or {}, list(file.keys())
+                vectors = file.get_tensor("vectors") if tensors == ["vectors"] else None
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} is not a readable safetensors file ({error}): was it cut short?") from error
+        if metadata.get("format") != FORMAT or vectors is None or not vectors.is_floating_point():
+            raise InputError(f"{path} is a safetensors file, but not of identities: give one made by `idgen sample`.")
+        if metadata.get("version") != str(VERSION):
+            raise InputError(
+                f"{path} has version {metadata.get('version')} of the format, this idgen reads {VERSION}: update idgen."
+            )
+        try:
+            space, names, sources = metadata["space"], json.loads(metadata["names"]), json.loads(metadata["sources"])
+            if not all(isinstance(text, str) for text in [*names, *sources]):
+                raise TypeError("names and sources must be lists of texts")
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} has damaged names, sources or space: make it again.") from error
+        try:
+            return cls(vectors, space, sources, names)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+
+def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
+    """The normalised mean of one person's vectors; called `name`, or as the first of them.
+
+    Raises:
+        InputError: there are none, they live in different spaces, or they cancel out.
+    """
+    people = list(identities)
+    _check_one_space(people)
+    total = torch.stack([person.vector for person in people]).double().mean(0)
+    if total.norm() < 1e-6:
+        raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
+    if len(people) == 1:
+        source = people[0].source
+    elif any(person.from_photo for person in people):
+        source = f"mean of {len(people)} photos"
+    else:
+        source = f"{SAMPLED}, mean of {len(people)}"
+    return Identity((total / total.norm()).float(), people[0].space, source, people[0].name if name is None else name)
+
+
+def centres(embeddings: Tensor, labels: ArrayLike) -> Tensor:
+    """People's centre vectors: the normalised mean of each one's embeddings.
+
+    Args:
+        embeddings: (N, D), normalised here.
+        labels: (N,) whose equality means the same person.
+
+    Returns:
+        (P, D) unit vectors in float32, in the order of `numpy.unique(labels)`.
+    """
+    people = torch.from_numpy(np.unique(np.asarray(labels), return_inverse=True)[1])
+    if len(people) != len(embeddings) or not len(people):
+        raise InputError(f"{len(embeddings)} embeddings need as many labels, and at least one, got {len(people)}.")
+    embeddings = torch.nn.functional.normalize(embeddings.detach().cpu().double())
+    sums = torch.zeros(int(people.max()) + 1, embeddings.shape[1], dtype=torch.float64)
+    return torch.nn.functional.normalize(sums.index_add_(0, people, embeddings)).float()
+
+
+def _as_tensor(vectors: Vectors) -> Tensor:
+    """A float32 copy on the CPU: nobody else can change it."""
+    try:
+        if isinstance(vectors, Tensor):
+            return vectors.detach().to("cpu", torch.float32, copy=True).contiguous()
+        return torch.from_numpy(np.array(vectors, np.float32, order="C"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The vectors are not an array of numbers ({error}).") from error
+
+
+def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if not name or len(name) > _MAX_NAME or name != name.strip(" .") or _FORBIDDEN.search(name):
+            raise InputError(
+                f"{name[: _MAX_NAME + 1]!r} cannot name an identity, because its folder is called so: use at most "
+                f'{_MAX_NAME} characters, none of / \\ : * ? " < > |, and no dot or space at either end.'
+            )
+        if name.casefold() in seen:  # two such folders are one on macOS and Windows
+            raise InputError(f"Two identities are called {name!r} (capitals do not count): give each its own name.")
+        seen.add(name.casefold())
+
+
+def _check_vectors(vectors: Tensor, names: Sequence[str]) -> None:
+    broken = (~vectors.isfinite().all(1)).nonzero().flatten().tolist()
+    if broken:
+        raise InputError(f"The vector of {names[broken[0]]!r} holds NaN or infinity: make it again from its source.")
+    lengths = vectors.double().norm(dim=1)
+    wrong = ((lengths - 1).abs() > UNIT_TOLERANCE).nonzero().flatten().tolist()
+    if wrong:
+        raise InputError(
+            f"The vector of {names[wrong[0]]!r} has length {float(lengths[wrong[0]]):.4g}, not 1: "
+            "divide it by its length, if it is a face embedding at all."
+        )
+
+
+def _check_one_space(people: Sequence[Identity]) -> None:
+    if not people:
+        raise InputError("There are no identities: give at least one.")
+    for person in people[1:]:
+        person.require_space(people[0].space, len(people[0].vector))
+
+
+def _require_space(have: str, have_dim: int, space: str, dim: int | None) -> None:
+    if have != space:
+        raise InputError(
+            f"The identity lives in the embedding space {have!r}, but {space!r} is needed: "
+            "make it with the encoder of the model that you use."
+        )
+    if dim is not None and have_dim != dim:
+        raise InputError(
+            f"The identity is a vector of {have_dim} numbers, but the embedding space {space!r} needs {dim}: "
+            "make it with the encoder of the model that you use."
+        )

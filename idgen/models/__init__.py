@@ -1,0 +1,31 @@
+"""The networks, each a diffusers `ModelMixin, ConfigMixin`; imported when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idgen.models.autoencoder import FaceAutoencoder as FaceAutoencoder
+    from idgen.models.dit import IdentityDiT as IdentityDiT
+    from idgen.models.finder import FaceFinderNet as FaceFinderNet
+    from idgen.models.recognizer import HybridRecognizer as HybridRecognizer
+    from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
+
+_HOME = {
+    "FaceAutoencoder": "autoencoder",
+    "FaceFinderNet": "finder",
+    "HybridRecognizer": "recognizer",
+    "IdentityDiT": "dit",
+    "ResNetRecognizer": "recognizer",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

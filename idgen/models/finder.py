@@ -1,0 +1,146 @@
+"""Face finder: a picture in, the five landmarks and a confidence of every face in it out.
+
+Found in one pass without anchors (as in CenterNet, Zhou et al. 2019): a heat map says in which cell of a coarse grid a face is centred;
+each cell also predicts the face's size and its landmarks relative to the cell, in units of that size. A second, smaller network then
+corrects the landmarks on a crop that the first ones have turned and scaled upright (a cascade, as in MTCNN, Zhang et al. 2016).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from idgen.models.recognizer import ResidualBlock
+
+# Five ArcFace points for a 112 pixel crop (insightface).
+_TEMPLATE = torch.tensor(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+
+
+def _spread(landmarks: Tensor) -> Tensor:
+    centred = landmarks - landmarks.mean(-2, keepdim=True)
+    return centred.square().sum(-1).mean(-1).sqrt()
+
+
+def face_size(landmarks: Tensor) -> Tensor:
+    """Side in pixels of the square crop that alignment would cut: (..., 5, 2) to (...)."""
+    return _spread(landmarks) * (112 / _spread(_TEMPLATE))
+
+
+class FaceFinderNet(ModelMixin, ConfigMixin):
+    """Convolutional pyramid with one head at 1/8 of the input's resolution.
+
+    Args:
+        channels: widths at 1/4, 1/8, 1/16 and 1/32.
+        image_size: side of the square input, a multiple of 32.
+        threshold: confidence from which a face counts as found.
+        crop_channels: widths of the correcting network, which halves the resolution with each.
+        crop_size: side of its input, on which the face is aligned, the template filling two thirds.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: tuple[int, int, int, int] = (32, 64, 128, 160),
+        image_size: int = 192,
+        threshold: float = 0.5,
+        crop_channels: tuple[int, int, int, int] = (32, 64, 96, 128),
+        crop_size: int = 96,
+    ):
+        super().__init__()
+        a, b, c, d = channels
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(48, a, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(a),
+            nn.ReLU(),
+            ResidualBlock(a, a, 1),
+        )
+        self.down8 = nn.Sequential(ResidualBlock(a, b, 2), ResidualBlock(b, b, 1))
+        self.down16 = nn.Sequential(ResidualBlock(b, c, 2), ResidualBlock(c, c, 1))
+        self.down32 = nn.Sequential(ResidualBlock(c, d, 2), ResidualBlock(d, d, 1))
+        self.lateral32 = nn.Conv2d(d, c, 1)
+        self.lateral16 = nn.Conv2d(c, b, 1)
+        self.merge = ResidualBlock(b, b, 1)
+        self.head = nn.Conv2d(b, 12, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.bias[0] = -4.0  # few cells hold a face
+        a, b, c, d = crop_channels
+        self.corrector = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            *(nn.Conv2d(12, a, 3, 1, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU()),
+            *(ResidualBlock(a, b, 2), ResidualBlock(b, c, 2), ResidualBlock(c, d, 2), ResidualBlock(d, d, 1)),
+            *(nn.Flatten(), nn.Linear(d * (crop_size // 16) ** 2, 128), nn.ReLU(), nn.Linear(128, 10)),
+        )
+        nn.init.zeros_(self.corrector[-1].weight)
+        nn.init.zeros_(self.corrector[-1].bias)
+
+    @property
+    def crop_template(self) -> Tensor:
+        """(5, 2) landmarks of a face that is aligned in the correcting network's crop, in its pixels."""
+        size = self.config.crop_size
+        return (_TEMPLATE - 56) * (2 / 3 * size / 112) + size / 2
+
+    def correct(self, crops: Tensor) -> Tensor:
+        """Landmarks of faces that are roughly aligned: (N, 3, C, C) RGB in [-1, 1] to (N, 5, 2) pixels of the crop."""
+        offsets = self.corrector(crops).float().view(-1, 5, 2)
+        return self.crop_template.to(offsets) + offsets * (self.config.crop_size / 4)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict on a grid.
+
+        Args:
+            pixels: (N, 3, S, S) RGB in [-1, 1].
+
+        Returns:
+            Heat logits (N, h, w); face size in pixels (N, h, w); landmarks in pixels (N, h, w, 5, 2); h = w = S / 8.
+        """
+        x8 = self.down8(self.stem(pixels))
+        x16 = self.down16(x8)
+        x32 = self.down32(x16)
+        x16 = x16 + F.interpolate(self.lateral32(x32), scale_factor=2, mode="nearest")
+        x8 = self.merge(x8 + F.interpolate(self.lateral16(x16), scale_factor=2, mode="nearest"))
+        out = self.head(x8).float()
+        side = pixels.shape[-1]
+        size = side / 4 * torch.exp(out[:, 1].clamp(-4, 3))
+        n, height, width = size.shape
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        cells = (torch.stack([columns, rows], -1).to(out) + 0.5) * (side / width)
+        offsets = out[:, 2:].permute(0, 2, 3, 1).reshape(n, height, width, 5, 2)
+        template = ((_TEMPLATE - _TEMPLATE.mean(0)) / 112).to(out)
+        landmarks = cells[:, :, None] + size[..., None, None] * (template + offsets)
+        return out[:, 0], size, landmarks
+
+    @torch.no_grad()
+    def detect(self, pixels: Tensor, threshold: float | None = None) -> list[list[tuple[float, Tensor, float]]]:
+        """Find faces.
+
+        Args:
+            pixels: (N, 3, S, S) RGB in [-1, 1].
+            threshold: confidence from which a face counts; by default the network's own.
+
+        Returns:
+            For every picture its faces as (confidence, landmarks (5, 2) in pixels, size in pixels), surest first.
+        """
+        least = self.config.threshold if threshold is None else threshold
+        logits, sizes, landmarks = self(pixels)
+        confidence = logits.sigmoid()
+        peak = confidence == F.max_pool2d(confidence[:, None], 3, 1, 1)[:, 0]
+        found: list[list[tuple[float, Tensor, float]]] = []
+        for n in range(len(pixels)):
+            places = (peak[n] & (confidence[n] >= least)).nonzero()
+            places = places[confidence[n][places[:, 0], places[:, 1]].argsort(descending=True)]
+            faces: list[tuple[float, Tensor, float]] = []
+            for row, column in places.tolist():
+                points, size = landmarks[n, row, column].cpu(), float(sizes[n, row, column])
+                centre = points.mean(0)
+                if all(float((centre - kept.mean(0)).norm()) > 0.4 * max(size, other) for _, kept, other in faces):
+                    faces.append((float(confidence[n, row, column]), points, size))
+            found.append(faces)
+        return found

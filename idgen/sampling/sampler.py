@@ -1,0 +1,175 @@
+"""Vectors of people who do not exist, where vectors of people live."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+from idgen.identity import SAMPLED, Identities, check_seed, person_seed
+
+Method = Literal["gaussian", "sphere"]
+
+_MAX_PEOPLE = 1_000_000
+_BLOCK = 4096
+
+
+class IdentitySampler:
+    """A Gaussian in the principal axes of people's vectors: x = normalise(μ + V(λ^½ z)), z standard normal.
+
+    As Vec2Face (arXiv 2409.02979) and Arc2Face (arXiv 2403.11641) sample identities. Use `fit` or `from_pretrained`.
+
+    Args:
+        space: name of the embedding space.
+        mean: μ (D,).
+        axes: V (K, D), one principal axis a row.
+        deviations: λ^½ (K,), standard deviations along them.
+        people: (P, D) unit vectors of the people it was fitted on; kept in half precision.
+    """
+
+    def __init__(self, space: str, mean: Tensor, axes: Tensor, deviations: Tensor, people: Tensor):
+        self.space, self.people = space, people.half()
+        # What is saved is what is used: the same bits come back from a folder.
+        self.mean, self.axes, self.deviations = mean.float(), axes.float(), deviations.float()
+
+    @property
+    def dim(self) -> int:
+        return len(self.mean)
+
+    @classmethod
+    def fit(cls, vectors: Tensor, space: str, components: int | None = None, shrink: float = 1.0) -> IdentitySampler:
+        """Fit on people's centres.
+
+        Args:
+            vectors: (P, D), one a person (the mean of their embeddings); normalised here.
+            space: name of the embedding space.
+            components: K, how many principal axes to keep; by default all that P people support.
+            shrink: factor on the standard deviations; below 1 the people drawn are closer to the average one.
+
+        Raises:
+            InputError: fewer than 3 people, broken vectors, or options out of range.
+        """
+        if vectors.ndim != 2 or len(vectors) < 3:
+            raise InputError(f"The vectors of at least 3 people (P, D) are needed, got {tuple(vectors.shape)}.")
+        people = vectors.detach().cpu().double()
+        if not (people.isfinite().all() and (people.norm(dim=1) > 0).all()):
+            raise InputError("A person's vector is zero, NaN or infinite: leave it out or make it again.")
+        most = min(people.shape[1], len(people) - 1)
+        components = most if components is None else components
+        if not 1 <= components <= most:
+            raise InputError(f"{len(people)} people in {people.shape[1]} dimensions give 1 to {most} components.")
+        if not 0 < shrink <= 2:
+            raise InputError(f"`shrink` is a factor above 0 and at most 2, got {shrink}.")
+        people = people / people.norm(dim=1, keepdim=True)
+        mean = people.mean(0)
+        centred = people - mean
+        variances, axes = torch.linalg.eigh(centred.T @ centred / (len(people) - 1))  # ascending
+        variances, axes = variances.flip(0)[:components], axes.T.flip(0)[:components]
+        # An axis has no sign of its own: fix one, so that a fit gives the same people everywhere.
+        largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+        return cls(space, mean, axes * largest.sign(), shrink * variances.clamp_min(0).sqrt(), people)
+
+    def sample(self, n: int, seed: int, method: Method = "gaussian", first: int = 0) -> Identities:
+        """Draw people number `first` to `first + n − 1`; each depends only on the seed, the method and its number.
+
+        Args:
+            n: how many.
+            seed: see `idgen.identity.check_seed`.
+            method: "gaussian", where people's vectors live, or "sphere", uniform on the unit sphere (IDiff-Face).
+            first: number of the first.
+
+        Returns:
+            n identities, called like "person-7-0002" (seed 7, number 2).
+
+        Raises:
+            InputError: anything of the above is not usable.
+        """
+        seed = check_seed(seed)
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX_PEOPLE:
+            raise InputError(f"The number of people to sample is a whole number from 1 to {_MAX_PEOPLE:,}, got {n!r}.")
+        if first < 0:
+            raise InputError(f"People are numbered from 0, so the first cannot be number {first}.")
+        if method not in get_args(Method):
+            raise InputError(f"There is no sampling method {method!r}: choose one of {', '.join(get_args(Method))}.")
+        numbers = range(first, first + n)
+        # One product a person in double precision: neither n nor the number of threads can change a bit of the float32,
+        # on which every later seed depends.
+        mean, axes = self.mean.double(), self.axes.double() * self.deviations.double()[:, None]
+        vectors = torch.empty(n, self.dim)
+        for row, number in enumerate(numbers):
+            generator = Generator().manual_seed(person_seed(seed, number))
+            if method == "gaussian":
+                vector = mean + torch.randn(len(axes), generator=generator, dtype=torch.float64) @ axes
+            else:
+                vector = torch.randn(self.dim, generator=generator, dtype=torch.float64)
+            vectors[row] = vector / vector.norm()
+        prefix, suffix = ("person", "") if method == "gaussian" else ("sphere", ", uniform on the sphere")
+        sources = [f"{SAMPLED}, seed {seed}, number {number}{suffix}" for number in numbers]
+        return Identities(vectors, self.space, sources, [f"{prefix}-{seed}-{number:04d}" for number in numbers])
+
+    def nearest(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest of the people it was fitted on.
+
+        Args:
+            vectors: (N, D), only their directions count.
+
+        Returns:
+            Cosine (N,) and the person's row (N,).
+
+        Raises:
+            InputError: the vectors are not (N, D).
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise InputError(f"Vectors (N, {self.dim}) are needed, got the shape {tuple(vectors.shape)}.")
+        vectors = torch.nn.functional.normalize(vectors.detach().cpu().float())
+        best = torch.full((len(vectors),), -torch.inf)
+        index = torch.zeros(len(vectors), dtype=torch.long)
+        for start in range(0, len(self.people), _BLOCK):  # blocks keep memory flat
+            people = torch.nn.functional.normalize(self.people[start : start + _BLOCK].float())
+            for rows in torch.arange(len(vectors)).split(_BLOCK):
+                cosine, row = (vectors[rows] @ people.T).max(1)
+                better = cosine > best[rows]
+                best[rows] = torch.where(better, cosine, best[rows])
+                index[rows] = torch.where(better, row + start, index[rows])
+        return best, index
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `sampler.safetensors`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"_class_name": type(self).__name__, "space": self.space}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        save_file(tensors, folder / "sampler.safetensors", {"format": "pt"})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> IdentitySampler:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            InputError: the folder is not a sampler's, or a tensor is missing, extra or of the wrong shape.
+        """
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            tensors = load_file(folder / "sampler.safetensors")
+            space = config["space"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise InputError(f"There is no readable identity sampler in {folder} ({error!r}).") from error
+        if set(tensors) != set(_TENSORS):
+            raise InputError(f"The sampler in {folder} has the tensors {sorted(tensors)}, needed: {sorted(_TENSORS)}.")
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        dim, count = tensors["mean"].numel(), tensors["deviations"].numel()
+        rows = (*shapes["people"][:1], dim)
+        if shapes != {"mean": (dim,), "axes": (count, dim), "deviations": (count,), "people": rows}:
+            raise InputError(f"The tensors of the sampler in {folder} do not fit together: {shapes}.")
+        return cls(space, **tensors)
+
+
+_TENSORS = ("mean", "axes", "deviations", "people")

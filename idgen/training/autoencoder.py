@@ -1,0 +1,110 @@
+"""Train the autoencoder: pixels, plus a perceptual term from the recogniser's own features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from idgen.models.autoencoder import FaceAutoencoder
+from idgen.models.recognizer import ResNetRecognizer
+from idgen.training import augment
+from idgen.training.data import Faces, load_faces
+from idgen.training.loop import RunArgs, train
+
+
+@dataclass(kw_only=True)
+class AutoencoderArgs(RunArgs):
+    """Train the autoencoder on aligned faces."""
+
+    data: Path
+    """Parquet file or folder, or a folder with one sub-folder a person."""
+    recognizer: Path
+    """Folder of a trained `ResNetRecognizer`, whose features the perceptual term compares."""
+    held_out_people: int = 300
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `FaceAutoencoder`."""
+    perceptual: float = 1.0
+    """Weight of the distance between the recogniser's features."""
+    identity: float = 0.2
+    """Weight of 1 − cosine between the embeddings of image and reconstruction."""
+    latent_noise: float = 0.15
+    """Standard deviation of the noise on the unit-variance latents while training."""
+
+
+class AutoencoderTask(nn.Module):
+    """An autoencoder and the frozen recogniser that compares."""
+
+    def __init__(self, args: AutoencoderArgs, faces: Faces, held_out: Faces, recognizer: ResNetRecognizer):
+        super().__init__()
+        torch.manual_seed(args.seed)
+        self.args, self.faces, self.held_out = args, faces, held_out
+        self.network = FaceAutoencoder(**args.model).to(memory_format=torch.channels_last)
+        recognizer = recognizer.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.frozen = (recognizer,)
+
+    def optimizers(self) -> list[Optimizer]:
+        return [
+            AdamW(
+                self.network.parameters(),
+                lr=self.args.lr,
+                betas=(0.9, 0.99),
+                weight_decay=self.args.weight_decay,
+                fused=True,
+            )
+        ]
+
+    def _compare(self, wanted: Tensor, got: Tensor) -> dict[str, Tensor]:
+        recognizer = self.frozen[0].to(wanted.device)
+        size = recognizer.config.image_size
+        with torch.no_grad():
+            features = recognizer.features(_fit(wanted, size))
+            target = recognizer.head(features[-1])
+        made = recognizer.features(_fit(got, size))
+        perceptual = torch.stack(
+            [(a - b).abs().mean() / b.abs().mean() for a, b in zip(made[:4], features[:4], strict=True)]
+        ).mean()
+        cosine = F.cosine_similarity(recognizer.head(made[-1]).float(), target.float()).mean()
+        return {"l1": (got.float() - wanted).abs().mean(), "perceptual": perceptual, "identity": 1 - cosine}
+
+    def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.train()
+        device = next(self.network.parameters()).device
+        rows = torch.randint(len(self.faces), (self.args.batch_size,), generator=generator).numpy()
+        pixels = self.faces.pixels(rows, device)
+        flipped = augment.Random(generator, device).choose(len(rows), 0.5)
+        pixels[flipped] = pixels[flipped].flip(3)
+        pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
+        parts = self._compare(pixels, self.network(pixels, self.args.latent_noise))
+        loss = parts["l1"] + self.args.perceptual * parts["perceptual"] + self.args.identity * parts["identity"]
+        return loss, parts
+
+    def validate(self, network: FaceAutoencoder, out: Path) -> dict[str, float]:
+        """L1 (of a range of 2), PSNR in dB and the cosine of embeddings on held-out people, without noise."""
+        totals: dict[str, float] = {}
+        rows = torch.arange(0, len(self.held_out), max(1, len(self.held_out) // 256)).split(32)
+        device = next(self.network.parameters()).device
+        for block in rows:
+            pixels = self.held_out.pixels(block.numpy(), device) * 2 - 1
+            made = network(pixels).float().clamp(-1, 1)
+            parts = self._compare(pixels, made)
+            parts["psnr"] = (-10 * ((made - pixels) / 2).square().mean((1, 2, 3)).log10()).mean()
+            for name, value in parts.items():
+                totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) / len(rows)
+        return totals
+
+
+def _fit(pixels: Tensor, size: int) -> Tensor:
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def train_autoencoder(args: AutoencoderArgs) -> dict[str, float]:
+    """Train the autoencoder; the network is written to `args.out/model`."""
+    faces, held_out = load_faces(args.data).split_people(args.held_out_people)
+    recognizer = ResNetRecognizer.from_pretrained(args.recognizer)
+    return train(AutoencoderTask(args, faces, held_out, recognizer), args)

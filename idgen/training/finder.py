@@ -1,0 +1,337 @@
+"""Train the face finder on whole pictures, and on aligned faces pasted anywhere.
+
+An aligned face can be scaled, turned and pasted into any background: data without end. What is known of its landmarks is the
+similarity that carried them to the template, not each point (a turned head's points do not lie on the template): there, only the part
+of an error that a similarity can express counts.
+Pictures without a face are procedural, or faces cut up and shuffled: parts alone are not a face.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from idgen.evaluation.no_face import procedural
+from idgen.faces.align import template
+from idgen.models.finder import FaceFinderNet, face_size
+from idgen.training import augment
+from idgen.training.augment import Random
+from idgen.training.data import Faces, load_faces
+from idgen.training.loop import RunArgs, train
+
+_MIRRORED = [1, 0, 2, 4, 3]  # a mirrored face's left eye was its right
+
+
+@dataclass(kw_only=True)
+class FinderArgs(RunArgs):
+    """Train the face finder."""
+
+    photos: Path
+    """Parquet of whole pictures with a column `landmarks` (five points in pixels)."""
+    data: Path
+    """Parquet or folder of aligned faces, to paste."""
+    crops: int = 64
+    """Roughly aligned crops a step, for the network that corrects landmarks; half from photos, half from aligned faces."""
+    held_out_photos: int = 500
+    """The last pictures of `photos`, kept for measuring."""
+    validation_photos: int = 250
+    """The pictures before those, which validate; so many procedural ones check for false finds."""
+    held_out_people: int = 300
+    """The last people of `data`, never pasted."""
+    backgrounds: int = 3000
+    """Procedural pictures without a face, drawn before training."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `FaceFinderNet`."""
+
+
+def similarity_grid(inverse: Tensor, size: int) -> Tensor:
+    """Sampling grid (N, size, size, 2), in source pixels, of output pixels under inverse similarities (N, 2, 3)."""
+    line = torch.arange(size, device=inverse.device) + 0.5
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.einsum("nij,hwj->nhwi", inverse, torch.stack([x, y, torch.ones_like(x)], -1))
+
+
+def warp(images: Tensor, grid: Tensor, padding: str = "zeros") -> Tensor:
+    """Sample (N, C, H, W) at pixel positions (N, h, w, 2); pixel centres lie at halves."""
+    height, width = images.shape[-2:]
+    scale = torch.tensor([2 / width, 2 / height], device=images.device)
+    return F.grid_sample(images, grid * scale - 1, padding_mode=padding, align_corners=False)
+
+
+def similarities(scale: Tensor, angle: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps that scale, turn and carry the point `source` to `target`: (forward, inverse), each (N, 2, 3)."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    forward = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1) * scale[:, None, None]
+    inverse = forward.transpose(1, 2) / (scale**2)[:, None, None]
+    ahead = torch.cat([forward, (target - (forward @ source[..., None])[..., 0])[..., None]], 2)
+    back = torch.cat([inverse, (source - (inverse @ target[..., None])[..., 0])[..., None]], 2)
+    return ahead, back
+
+
+def carry(points: Tensor, maps: Tensor) -> Tensor:
+    """(N, 5, 2) points through (N, 2, 3) maps."""
+    return points @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+
+
+def fit_similarity(points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Closed-form least squares (Umeyama 1991, without mirroring) from points (N, 5, 2) to target (5, 2): scale, angle (N,)."""
+    x, y = points - points.mean(1, keepdim=True), target - target.mean(-2, keepdim=True)
+    along = (x * y).sum((1, 2))
+    across = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1)
+    return torch.hypot(along, across) / x.square().sum((1, 2)), torch.atan2(across, along)
+
+
+def similarity_part(error: Tensor, template: Tensor) -> Tensor:
+    """The part of landmark errors (..., 5, 2) that moving, scaling and turning the template (5, 2) can express."""
+    t = template - template.mean(0)
+    turned = torch.stack([-t[:, 1], t[:, 0]], 1)
+    ones = torch.ones(5, device=t.device)
+    basis = torch.stack([torch.stack([ones, 0 * ones], 1), torch.stack([0 * ones, ones], 1), t, turned])
+    basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
+    return torch.einsum("...ij,kij,kmn->...mn", error, basis, basis)
+
+
+class FinderTask(nn.Module):
+    """The finder's network and its endless data."""
+
+    def __init__(self, args: FinderArgs, photos: Faces, faces: Faces):
+        super().__init__()
+        torch.manual_seed(args.seed)
+        self.args, self.faces = args, faces
+        self.network = FaceFinderNet(**args.model).to(memory_format=torch.channels_last)
+        points = np.asarray(photos.columns["landmarks"], np.float32)
+        last = len(photos) - args.held_out_photos
+        first = last - args.validation_photos
+        self.photos, self.points = photos.images[:first], torch.from_numpy(points[:first])
+        self.held_out, self.held_out_points = photos.images[first:last], points[first:last]
+        size = self.network.config.image_size
+        self.backgrounds = procedural(args.backgrounds, size, seed=args.seed + 1000)
+        self.background_check = procedural(args.validation_photos, size, seed=args.seed + 2000)
+        self.template = torch.from_numpy(template(faces.images.shape[1])).float()
+
+    def optimizers(self) -> list[Optimizer]:
+        a = self.args
+        return [AdamW(self.network.parameters(), lr=a.lr, betas=(0.9, 0.99), weight_decay=a.weight_decay, fused=True)]
+
+    def _pixels(self, images: Any, rows: Tensor) -> Tensor:
+        chosen = torch.from_numpy(np.ascontiguousarray(images[rows.numpy()]))
+        device = next(self.network.parameters()).device
+        return chosen.to(device).permute(0, 3, 1, 2).float().div_(255)
+
+    def _background(self, n: int, generator: Generator) -> Tensor:
+        rows = torch.randint(len(self.backgrounds), (n,), generator=generator)
+        return self._pixels(self.backgrounds, rows)
+
+    def whole(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Rendered pictures, zoomed, turned and moved so that the face has any size and place."""
+        size = self.network.config.image_size
+        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        images, points = self._pixels(self.photos, rows), self.points[rows]
+        rng = Random(generator, images.device)
+        points = points.to(images.device)
+        wanted = size * torch.exp(rng.uniform((n,), math.log(0.08), math.log(0.9)))
+        scale = (wanted / face_size(points)).clamp(0.6, 3.0)
+        return self._place(images, points, scale, generator, self._background(n, generator))
+
+    def pasted(self, n: int, generator: Generator, smallest: float = 0.12) -> tuple[Tensor, Tensor]:
+        """Aligned faces, pasted as a square or a soft oval on a background; a third of them fill the picture."""
+        size = self.network.config.image_size
+        rows = torch.randint(len(self.faces), (n,), generator=generator)
+        images = self._pixels(self.faces.images, rows)
+        rng = Random(generator, images.device)
+        points = self.template.to(images.device).expand(n, 5, 2)
+        wanted = size * torch.exp(rng.uniform((n,), math.log(smallest), math.log(1.0)))
+        wanted = torch.where(rng.uniform((n,)) < 0.3, size * rng.uniform((n,), 0.7, 1.4), wanted)
+        return self._place(images, points, wanted / face_size(points), generator, self._background(n, generator), True)
+
+    def _place(
+        self, images: Tensor, points: Tensor, scale: Tensor, generator: Generator, behind: Tensor, oval: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        n, size, side = len(images), behind.shape[-1], images.shape[-1]
+        rng = Random(generator, images.device)
+        mirror = rng.uniform((n,)) < 0.5
+        images = torch.where(mirror[:, None, None, None], images.flip(3), images)
+        flipped = torch.stack([side - points[..., 0], points[..., 1]], -1)[:, _MIRRORED]
+        points = torch.where(mirror[:, None, None], flipped, points)
+        angle = rng.normal((n,)) * math.radians(18)
+        room = (scale * face_size(points) * 0.4).clamp(max=size / 2)[:, None]
+        target = room + rng.uniform((n, 2)) * (size - 2 * room)
+        ahead, back = similarities(scale, angle, points.mean(1), target)
+        grid = similarity_grid(back, size)
+        mask = torch.ones(n, 1, side, side, device=images.device)
+        if oval:
+            y = torch.linspace(-1, 1, side, device=images.device)
+            distance = (y[None, :] / 0.85) ** 2 + ((y[:, None] - 0.08) / 1.0) ** 2
+            soft = torch.sigmoid((1 - distance) * 8)
+            mask = torch.where((rng.uniform((n,)) < 0.5)[:, None, None, None], soft, mask)
+        small = scale < 0.7  # smooth before shrinking
+        if small.any():
+            factor = float(1 / scale[small].mean())
+            images[small] = augment.blur(images[small], rng, max(0.41, 0.5 * factor))
+        # Whole pictures continue at their edge half of the time, else something else lies beyond it.
+        mask = (
+            warp(mask, grid)
+            if oval
+            else torch.maximum(warp(mask, grid), (rng.uniform((n,)) < 0.5).float()[:, None, None, None])
+        )
+        return behind * (1 - mask) + warp(images, grid, "border") * mask, carry(points, ahead)
+
+    def empty(self, n: int, generator: Generator) -> Tensor:
+        """Pictures without a face: procedural, and half of them strewn with the shuffled pieces of one."""
+        images = self._background(n, generator)
+        shuffled, _ = self.pasted(n // 2, generator, smallest=0.7)
+        size = shuffled.shape[-1]
+        for index in range(len(shuffled)):
+            cells = int(torch.randint(4, 9, (1,), generator=generator))
+            piece = size // cells
+            used = shuffled[index, :, : piece * cells, : piece * cells]
+            tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
+            tiles = tiles[:, torch.randperm(tiles.shape[1], generator=generator).to(tiles.device)]
+            tiles = tiles.unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4).reshape(3, piece * cells, piece * cells)
+            images[index, :, : piece * cells, : piece * cells] = tiles
+        return images
+
+    def crops(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Crops as the correcting network gets them, aligned by landmarks that are off, and the landmarks there."""
+        n, size = len(images), self.network.config.crop_size
+        rng = Random(generator, images.device)
+        points = points.to(images.device)
+        canonical = self.network.crop_template.to(images.device)
+        scale, angle = fit_similarity(points, canonical)
+        scale = scale * torch.exp(rng.normal((n,)) * 0.13)
+        angle = angle + rng.normal((n,)) * math.radians(11)
+        target = canonical.mean(0) + rng.normal((n, 2)) * (0.05 * size)
+        ahead, back = similarities(scale, angle, points.mean(1), target)
+        return warp(images, similarity_grid(back, size), "border"), carry(points, ahead)
+
+    def crop_batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
+        """(crops in [-1, 1], landmarks in their pixels, how many of the first are of photos, whose landmarks are exact)."""
+        n = self.args.crops // 2
+        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        whole = self.crops(self._pixels(self.photos, rows), self.points[rows], generator)
+        aligned_rows = torch.randint(len(self.faces), (n,), generator=generator)
+        aligned = self._pixels(self.faces.images, aligned_rows)
+        images, points = (
+            torch.cat(pair)
+            for pair in zip(whole, self.crops(aligned, self.template.expand(n, 5, 2), generator), strict=True)
+        )
+        rng = Random(generator, images.device)
+        mirrored = rng.choose(len(images), 0.5)
+        images[mirrored] = images[mirrored].flip(3)
+        flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
+        points[mirrored] = flipped[:, _MIRRORED]
+        for share, change in ((0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)):
+            rows = rng.choose(len(images), share)
+            if len(rows):
+                images[rows] = change(images[rows], rng)
+        return images.clamp(0, 1) * 2 - 1, points, n
+
+    def batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
+        """(pixels in [-1, 1] of which the first `faces` hold a face, their landmarks, faces)."""
+        n = self.args.batch_size
+        counts = (n * 2 // 5, n * 2 // 5)
+        pictures, points = zip(self.whole(counts[0], generator), self.pasted(counts[1], generator), strict=True)
+        images = torch.cat([*pictures, self.empty(n - sum(counts), generator)])
+        rng = Random(generator, images.device)
+        for share, change in (
+            (0.8, augment.colour),
+            (0.15, augment.blur),
+            (0.15, augment.jpeg),
+            (0.1, augment.rescale),
+        ):
+            rows = rng.choose(n, share)
+            if len(rows):
+                images[rows] = change(images[rows], rng)
+        rows = rng.choose(n, 0.2)
+        images[rows] = images[rows] + rng.normal((len(rows), *images.shape[1:])) * 0.04
+        return images.clamp(0, 1) * 2 - 1, torch.cat(points), sum(counts)
+
+    def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.train()
+        device = next(self.network.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            pixels, points, faces = self.batch(generator)
+            crops, crop_points, exact = self.crop_batch(generator)
+        corrected = self.network.correct(crops.contiguous(memory_format=torch.channels_last))
+        crop_error = (corrected - crop_points) / self.network.config.crop_size
+        template = self.network.crop_template.to(device)
+        crop_error = torch.cat([crop_error[:exact], similarity_part(crop_error[exact:], template)])
+        correction = F.smooth_l1_loss(crop_error, torch.zeros_like(crop_error), beta=0.01)
+        logits, sizes, landmarks = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        n, height, width = logits.shape
+        stride = pixels.shape[-1] / width
+        wanted_size = face_size(points)
+        y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+        cells = (torch.stack([x, y], -1) + 0.5) * stride
+        distance = (cells - points.mean(1)[:, None, None]).norm(dim=-1)
+        spread = torch.maximum(wanted_size * 0.08, torch.tensor(0.5 * stride))[:, None, None]
+        heat = torch.zeros_like(logits)
+        heat[:faces] = torch.exp(-((distance / spread) ** 2) / 2)
+        # Penalty-reduced focal loss (Law & Deng 2018, Eq. 1), with the cell at the face's centre as its one positive.
+        nearest = torch.zeros_like(heat, dtype=torch.bool)
+        nearest[torch.arange(faces), distance.flatten(1).argmin(1) // width, distance.flatten(1).argmin(1) % width] = (
+            True
+        )
+        p = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
+        positive = -((1 - p[nearest]) ** 2 * p[nearest].log()).sum()
+        negative = -((1 - heat) ** 4 * p**2 * (1 - p).log())[~nearest].sum()
+        weight = torch.where(nearest[:faces], 1.0, heat[:faces] * (heat[:faces] > 0.5))
+        error = (landmarks[:faces] - points[:, None, None]) / wanted_size[:, None, None, None, None]
+        whole = self.args.batch_size * 2 // 5
+        error = torch.cat([error[:whole], similarity_part(error[whole:], template)])
+        per_cell = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.02).mean((3, 4))
+        size_error = (sizes[:faces].log() - wanted_size.log()[:, None, None]).abs()
+        points_loss = (per_cell * weight).sum() / weight.sum()
+        size_loss = (size_error * weight).sum() / weight.sum()
+        heat_loss = (positive + negative) / faces
+        parts = {"heat": heat_loss, "points": points_loss, "size": size_loss, "correction": correction}
+        return heat_loss + 20 * points_loss + size_loss + 40 * correction, parts
+
+    def validate(self, network: FaceFinderNet, out: Path) -> dict[str, float]:
+        """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds; of the
+        correction from landmarks that are off, the error over eye distance."""
+        side = self.held_out.shape[1]
+        size = self.network.config.image_size
+        device = next(self.network.parameters()).device
+        errors, missed, false = [], 0, 0
+        for start in range(0, len(self.held_out), 50):
+            rows = torch.arange(start, min(start + 50, len(self.held_out)))
+            pixels = F.interpolate(self._pixels(self.held_out, rows), (size, size), mode="bilinear", antialias=True)
+            for row, faces in zip(rows.tolist(), network.detect((pixels * 2 - 1).to(device)), strict=True):
+                if not faces:
+                    missed += 1
+                    continue
+                points = faces[0][1].numpy() * side / size
+                truth = self.held_out_points[row]
+                eyes = np.linalg.norm(truth[1] - truth[0]).clip(4)
+                errors.append(float(np.linalg.norm(points - truth, axis=1).mean() / eyes))
+            empty = self._pixels(self.background_check, rows)
+            false += sum(bool(faces) for faces in network.detect((empty * 2 - 1).to(device)))
+        count = len(self.held_out)
+        truth = torch.from_numpy(self.held_out_points)
+        crops, wanted = self.crops(
+            self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0)
+        )
+        off = (network.correct(crops * 2 - 1) - wanted).norm(dim=2).mean(1) / (wanted[:, 1] - wanted[:, 0]).norm(dim=1)
+        return {
+            "corrected_error": float(off.mean()),
+            "corrected_error_median": float(off.median()),
+            "landmark_error": float(np.mean(errors)) if errors else 1.0,
+            "landmark_error_median": float(np.median(errors)) if errors else 1.0,
+            "missed": missed / count,
+            "false": false / count,
+        }
+
+
+def train_finder(args: FinderArgs) -> dict[str, float]:
+    """Train the face finder; the network is written to `args.out/model`."""
+    photos = load_faces(args.photos)
+    return train(FinderTask(args, photos, load_faces(args.data).split_people(args.held_out_people)[0]), args)

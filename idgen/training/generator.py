@@ -1,0 +1,221 @@
+"""Train the identity-conditioned denoiser by flow matching in the autoencoder's latent.
+
+The condition of an image is the mean recognition vector of a few random pictures of its person, seldom only its own: an image's
+own vector also tells pose and light, and a generator that reads them there draws the same picture again and again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+from tqdm.auto import tqdm
+
+from idgen.evaluation import verification
+from idgen.models.autoencoder import FaceAutoencoder
+from idgen.models.dit import IdentityDiT
+from idgen.models.recognizer import ResNetRecognizer
+from idgen.training.augment import Random
+from idgen.training.data import CACHE, Faces, load_faces
+from idgen.training.loop import RunArgs, train
+from idgen.training.recognition import embed
+
+
+@dataclass(kw_only=True)
+class GeneratorArgs(RunArgs):
+    """Train the denoiser on aligned faces, with a trained recogniser and autoencoder."""
+
+    data: Path
+    """Parquet file or folder, or a folder with one sub-folder a person."""
+    recognizer: Path
+    """Folder of the recogniser whose vectors condition."""
+    autoencoder: Path
+    """Folder of the autoencoder in whose latents the denoiser works."""
+    held_out_people: int = 100
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `IdentityDiT`."""
+    most_references: int = 8
+    """The condition is the mean of 1 to this many random pictures of the person."""
+    drop_identity: float = 0.1
+    """Share of images trained with the learned empty identity, for classifier-free guidance (Ho & Salimans 2022)."""
+    identity_weight: float = 0.0
+    """Weight of 1 − cosine between the condition and the recogniser's embedding of the decoded estimate of the image."""
+    identity_images: int = 16
+    """How many images of a batch that loss is computed on."""
+
+
+def prepare(args: GeneratorArgs, faces: Faces) -> tuple[NDArray[np.float16], Tensor]:
+    """Latents (2, N, C, h, w) of all images and their mirror images, and unit embeddings (N, D); kept in the cache."""
+    first, second = (hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in _weights(args))
+    source = hashlib.sha256(faces.images[:: max(1, len(faces) // 64)].tobytes() + str(faces.images.shape).encode())
+    latent_file = CACHE / "latents" / f"{first}-{source.hexdigest()[:16]}.npy"
+    embedding_file = CACHE / "embeddings" / f"{second}-{source.hexdigest()[:16]}.npy"
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=args.precision == "bf16"):
+        if not latent_file.exists():
+            _save(latent_file, _latents(args, faces, device))
+        if not embedding_file.exists():
+            network = ResNetRecognizer.from_pretrained(args.recognizer).eval().to(device)
+            _save(embedding_file, embed(network, faces, flip=True).numpy())
+    return np.load(latent_file, mmap_mode="r"), torch.from_numpy(np.load(embedding_file))
+
+
+def _weights(args: GeneratorArgs) -> list[Path]:
+    return [next(iter(sorted(folder.glob("*.safetensors")))) for folder in (args.autoencoder, args.recognizer)]
+
+
+def _latents(args: GeneratorArgs, faces: Faces, device: str) -> NDArray[np.float16]:
+    network = FaceAutoencoder.from_pretrained(args.autoencoder).eval().to(device, memory_format=torch.channels_last)
+    halves: list[list[NDArray[np.float16]]] = [[], []]
+    for start in tqdm(range(0, len(faces), 64), desc="encoding", mininterval=5):
+        pixels = faces.pixels(np.arange(start, min(start + 64, len(faces))), device) * 2 - 1
+        for mirrored, half in enumerate(halves):
+            image = (pixels.flip(3) if mirrored else pixels).contiguous(memory_format=torch.channels_last)
+            half.append((network.encode(image).latents * network.config.scaling_factor).half().cpu().numpy())
+    return np.stack([np.concatenate(half) for half in halves])
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part.npy")
+    np.save(aside, array)
+    aside.rename(file)
+
+
+class GeneratorTask(nn.Module):
+    """The denoiser, and the frozen decoder and recogniser of its identity loss."""
+
+    def __init__(self, args: GeneratorArgs, faces: Faces):
+        super().__init__()
+        torch.manual_seed(args.seed)
+        self.args = args
+        self.latents, self.embeddings = prepare(args, faces)
+        labels = torch.from_numpy(faces.labels)
+        self.order = torch.argsort(labels, stable=True)  # pictures person by person
+        counts = torch.bincount(labels)
+        self.counts, self.starts = counts[labels], (counts.cumsum(0) - counts)[labels]
+        shown = labels < faces.people - args.held_out_people
+        self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
+        self.labels = labels
+        self.network = IdentityDiT(
+            in_channels=self.latents.shape[2],
+            sample_size=self.latents.shape[3],
+            identity_dim=self.embeddings.shape[1],
+            **args.model,
+        )
+        self.frozen = (
+            FaceAutoencoder.from_pretrained(args.autoencoder).eval().requires_grad_(False),
+            ResNetRecognizer.from_pretrained(args.recognizer).eval().requires_grad_(False),
+        )
+
+    def optimizers(self) -> list[Optimizer]:
+        # Muon (Jordan et al. 2024) for the matrices inside the blocks, AdamW for everything else; one rate serves both.
+        inner = [p for n, p in self.network.blocks.named_parameters() if p.ndim == 2 and "modulation" not in n]
+        chosen = {id(p) for p in inner}
+        others = [p for p in self.network.parameters() if id(p) not in chosen]
+        a = self.args
+        return [
+            Muon(inner, lr=a.lr, weight_decay=a.weight_decay, adjust_lr_fn="match_rms_adamw"),
+            AdamW(others, lr=a.lr, weight_decay=a.weight_decay, betas=(0.9, 0.99), fused=True),
+        ]
+
+    def references(self, rows: Tensor, generator: Generator) -> Tensor:
+        """Unit mean vectors (B, D) of 1 … `most_references` pictures drawn, with repeats, from each row's person."""
+        draws = torch.rand(len(rows), self.args.most_references, generator=generator)
+        chosen = self.order[self.starts[rows, None] + (draws * self.counts[rows, None]).long()]
+        many = torch.randint(1, self.args.most_references + 1, (len(rows), 1), generator=generator)
+        used = (torch.arange(self.args.most_references) < many).float()
+        return F.normalize((self.embeddings[chosen] * used[..., None]).sum(1))
+
+    def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        mirrored = torch.randint(2, (len(rows),), generator=generator)
+        device = next(self.network.parameters()).device
+        clean = torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(device).float()
+        noise = Random(generator, device).normal(tuple(clean.shape))
+        sigma = sigma.to(device)[:, None, None, None]
+        return (1 - sigma) * clean + sigma * noise, noise - clean
+
+    def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.train()
+        device = next(self.network.parameters()).device
+        n = self.args.batch_size
+        rows = self.rows[torch.randint(len(self.rows), (n,), generator=generator)]
+        identity = self.references(rows, generator).to(device)
+        # Logit-normal times (Esser et al. 2024): the middle of the path is the hard part.
+        sigma = torch.randn(n, generator=generator).sigmoid()
+        drop = (torch.rand(n, generator=generator) < self.args.drop_identity).to(device)
+        sample, velocity = self._noised(rows, generator, sigma)
+        sigma = sigma.to(device)
+        predicted = self.network(sample, 1000 * sigma, identity, drop).float()
+        loss = (predicted - velocity).square().mean()
+        logs = {"mse": loss.detach()}
+        if self.args.identity_weight:
+            some = slice(0, self.args.identity_images)
+            clean = (sample - sigma[:, None, None, None] * predicted)[some]
+            cosine = (self.recognise(clean) * identity[some]).sum(1)
+            weight = ((1 - sigma) * ~drop)[some]
+            miss = ((1 - cosine) * weight).sum() / weight.sum().clamp(min=1)
+            loss = loss + self.args.identity_weight * miss
+            logs["cosine"] = 1 - miss.detach()
+        return loss, logs
+
+    def recognise(self, latents: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of decoded latents, differentiable."""
+        recognizer = self.frozen[1].to(latents.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pixels, size = self.decode(latents), recognizer.config.image_size
+        pixels = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
+        return F.normalize(recognizer(pixels.contiguous(memory_format=torch.channels_last)).float())
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W), about [-1, 1]."""
+        decoder = self.frozen[0].to(latents.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cast(Tensor, decoder.decode(latents / decoder.config.scaling_factor).sample)
+
+    def validate(self, network: IdentityDiT, out: Path) -> dict[str, float]:
+        """On held-out people: the loss at fixed noise; and of two samples a person (12 Euler steps, guidance 2), cosine to
+        the wanted vector and the share above the threshold at FMR 1e-3, both by the conditioning recogniser."""
+        generator = Generator().manual_seed(0)
+        device = next(self.network.parameters()).device
+        rows = self.held_out[torch.randperm(len(self.held_out), generator=generator)[:256]]
+        sigma = torch.linspace(0.02, 0.98, len(rows))
+        identity = self.references(rows, generator).to(device)
+        sample, velocity = self._noised(rows, generator, sigma)
+        loss = (network(sample, 1000 * sigma.to(device), identity).float() - velocity).square().mean()
+        people = torch.unique(self.labels[self.held_out])
+        centres = torch.stack([F.normalize(self.embeddings[self.labels == p].sum(0), dim=0) for p in people])
+        scores = self.embeddings[self.held_out].numpy() @ centres.T.numpy()  # not in bf16
+        others = self.labels[self.held_out][:, None] != people[None]
+        threshold = verification.threshold_at_fmr(scores[others.numpy()], 1e-3)
+        wanted = centres[:48].repeat_interleave(2, 0).to(device)
+        latents = torch.randn(len(wanted), *sample.shape[1:], generator=generator).to(device)
+        times = torch.linspace(1, 0, 13)
+        for now, following in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+            time = torch.full((len(wanted),), 1000 * now, device=device)
+            with_identity = network(latents, time, wanted).float()
+            without = network(latents, time, wanted, torch.ones(len(wanted), dtype=torch.bool, device=device)).float()
+            latents = latents + (following - now) * (without + 2 * (with_identity - without))
+        cosine = (self.recognise(latents) * wanted).sum(1)
+        tiles = ((self.decode(latents).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        across = min(12, len(tiles))
+        sheet = [np.concatenate(tiles[i : i + across], 1) for i in range(0, len(tiles) - across + 1, across)]
+        Image.fromarray(np.concatenate(sheet)).save(out / "samples.png")
+        return {
+            "val_mse": float(loss),
+            "cosine": float(cosine.mean()),
+            "match_1e-3": float((cosine >= threshold).float().mean()),
+            "threshold": threshold,
+        }
+
+
+def train_generator(args: GeneratorArgs) -> dict[str, float]:
+    """Train the denoiser; the network is written to `args.out/model`."""
+    return train(GeneratorTask(args, load_faces(args.data)), args)

@@ -1,0 +1,127 @@
+"""Train a recogniser, or the judge: another architecture and another loss by recipe, the same code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from pytorch_metric_learning import losses
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from idgen.evaluation import verification
+from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.training import augment
+from idgen.training.data import Faces, load_faces
+from idgen.training.loop import RunArgs, train
+
+ARCHITECTURES = {"resnet": ResNetRecognizer, "hybrid": HybridRecognizer}
+
+
+@dataclass(kw_only=True)
+class RecognizerArgs(RunArgs):
+    """Train a recogniser on labelled, aligned faces."""
+
+    data: Path
+    """Parquet file or folder, or a folder with one sub-folder a person."""
+    held_out_people: int = 300
+    """The last people of `data`, kept for validation."""
+    architecture: str = "resnet"
+    """`resnet` or `hybrid`."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the architecture."""
+    loss: str = "cosface"
+    """`cosface` (Wang et al. 2018), `arcface` (Deng et al. 2019) or `proxy_anchor` (Kim et al. 2020)."""
+    margin: float = 0.35
+    """cosface: in cosine. arcface: in radians. proxy_anchor: in cosine."""
+    scale: float = 32.0
+    margin_warmup: float = 0.33
+    """Share of the steps over which the margin grows from 0: a small network does not start with the full one."""
+    colour: float = 0.7
+    """Strength of the colour augmentation."""
+
+
+class RecognizerTask(nn.Module):
+    """A recogniser and the class vectors of its loss."""
+
+    def __init__(self, args: RecognizerArgs, faces: Faces, held_out: Faces):
+        super().__init__()
+        torch.manual_seed(args.seed)
+        self.args, self.faces, self.held_out = args, faces, held_out
+        self.network = ARCHITECTURES[args.architecture](**args.model).to(memory_format=torch.channels_last)
+        size, people = self.network.config.embedding_dim, faces.people
+        self.loss: Any
+        if args.loss == "cosface":
+            self.loss = losses.CosFaceLoss(people, size, margin=args.margin, scale=args.scale)
+        elif args.loss == "arcface":
+            self.loss = losses.ArcFaceLoss(people, size, margin=args.margin * 57.29578, scale=args.scale)
+        elif args.loss == "proxy_anchor":
+            self.loss = losses.ProxyAnchorLoss(people, size, margin=args.margin, alpha=args.scale)
+        else:
+            raise ValueError(f"No loss {args.loss!r}: choose cosface, arcface or proxy_anchor.")
+        self.full_margin = self.loss.margin
+        # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
+        for vectors in self.loss.parameters():
+            nn.init.normal_(vectors, std=0.05)
+
+    def optimizers(self) -> list[Optimizer]:
+        networks = [p for p in self.network.parameters() if p.ndim > 1]
+        scales = [p for p in self.network.parameters() if p.ndim <= 1]
+        # Few images reach each class vector, so none decays; proxies learn faster (Kim et al. 2020, §4.1).
+        faster = 10.0 if self.args.loss == "proxy_anchor" else 1.0
+        groups = [
+            {"params": networks, "weight_decay": self.args.weight_decay},
+            {"params": scales, "weight_decay": 0.0},
+            {"params": list(self.loss.parameters()), "weight_decay": 0.0, "lr": self.args.lr * faster},
+        ]
+        return [AdamW(groups, lr=self.args.lr, betas=(0.9, 0.99), fused=True)]
+
+    def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        self.network.train()
+        device = next(self.network.parameters()).device
+        rows = torch.randint(len(self.faces), (self.args.batch_size,), generator=generator).numpy()
+        labels = torch.from_numpy(self.faces.labels[rows]).to(device)
+        with torch.autocast(device.type, enabled=False):
+            pixels = augment.recognition(
+                self.faces.pixels(rows, device), generator, self.network.config.image_size, self.args.colour
+            )
+        embeddings = self.network((pixels * 2 - 1).contiguous(memory_format=torch.channels_last))
+        grown = min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
+        self.loss.margin = self.full_margin * grown
+        with torch.autocast(device.type, enabled=False):  # the loss would cast its class vectors to bf16 for good
+            loss = self.loss(embeddings.float(), labels)
+        return loss, {}
+
+    def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
+        """EER and TAR at FMR 1e-3 over all pairs of the held-out people."""
+        genuine, impostor = verification.pair_scores(embed(network, self.held_out), self.held_out.labels)
+        return {
+            "eer": verification.eer(genuine, impostor),
+            "tar_1e-3": verification.tar_at_fmr(genuine, impostor, 1e-3),
+        }
+
+
+def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = False) -> Tensor:
+    """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored image's."""
+    device = next(network.parameters()).device
+    out = []
+    size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+    for start in range(0, len(faces), batch_size):
+        rows = torch.arange(start, min(start + batch_size, len(faces))).numpy()
+        pixels = faces.pixels(rows, device)
+        pixels = nn.functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) * 2 - 1
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        embedding = network(pixels).float()
+        if flip:
+            embedding = embedding + network(pixels.flip(3)).float()
+        out.append(nn.functional.normalize(embedding).cpu())
+    return torch.cat(out)
+
+
+def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
+    """Train a recogniser; the network is written to `args.out/model`."""
+    faces, held_out = load_faces(args.data).split_people(args.held_out_people)
+    return train(RecognizerTask(args, faces, held_out), args)

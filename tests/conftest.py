@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+
+# Before anything imports huggingface_hub: no test leaves this machine, and none meets a cache from another run.
+_HUB = HubServer()
+_CACHE = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-", ignore_cleanup_errors=True)
+os.environ.update(
+    HF_ENDPOINT=_HUB.url,
+    HF_HOME=_CACHE.name,
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+)
+for _name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "TRANSFORMERS_OFFLINE"):
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a complete model with random weights; not to be changed."""
+    from tiny import build_tiny_model
+
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    """A Hugging Face Hub on this machine, empty at first."""
+    yield _HUB
+    _HUB.repos.clear()
+    _HUB.fetched.clear()

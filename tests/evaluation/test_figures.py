@@ -1,0 +1,145 @@
+"""The command that takes every figure, on a model with random weights and on patterns in the place of faces."""
+
+import importlib.util
+import io
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def figures():
+    for needed in ("torchmetrics", "datasets", "skimage"):
+        pytest.importorskip(needed)
+    return load("figures")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """val/ with 6 people × 3 pictures and photos/ with 4, as Parquet."""
+    import pyarrow
+    import pyarrow.parquet
+    from PIL import Image
+
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("faces")
+    face = np.array([[20.0, 20], [40, 20], [30, 30], [22, 40], [38, 40]])
+    for name, people, pictures in (("val", 6, 3), ("photos", 4, 1)):
+        rows = []
+        for number in range(people * pictures):
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            file = io.BytesIO()
+            Image.fromarray(pixels).resize((64, 64)).save(file, "PNG")
+            row = {"image": {"bytes": file.getvalue(), "path": None}, "identity": number // pictures}
+            rows.append(row | {"yaw": float(number), "landmarks": (face + number).tolist()})
+        (folder / name).mkdir()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name / f"{name}-0.parquet")
+    return folder
+
+
+def run(figures, monkeypatch, tmp_path, tiny_model, faces, *more: str) -> dict:
+    monkeypatch.setattr(figures, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("idgen.training.data.CACHE", tmp_path / "cache")
+    few = ["--people=3", "--images=2", "--val-people=2", "--val-images=1", "--negatives=3", "--threads=1"]
+    out = tmp_path / "figures.json"
+    given = ["figures.py", "--faces", str(faces), "--model", str(tiny_model), "--out", str(out), *few, *more]
+    monkeypatch.setattr(sys, "argv", given)
+    assert figures.main() == 0
+    return json.loads(out.read_text())
+
+
+def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tmp_path, tiny_model, faces):
+    arguments = (figures, monkeypatch, tmp_path, tiny_model, faces, "--only")
+    first = run(*arguments, "encoder", "finder", "generated")["stages"]
+    assert set(first) == {"encoder", "finder", "generated"}
+    assert first["encoder"]["figures"]["genuine_pairs"] == 6 * 3
+    assert first["encoder"]["figures"]["impostor_pairs"] == 18 * 17 // 2 - 18
+    assert first["finder"]["figures"]["negatives"] == 3 and first["finder"]["figures"]["pictures"] == 4
+    assert 0 <= first["generated"]["figures"]["wanted"] <= 1
+
+    cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    card = tmp_path / "README.md"
+    card.write_text(f"before\n{figures.MARK}\nan older table\n{figures.MARK}\nafter\n")
+    both = run(*arguments, "distance", "val-people", "--card", str(card))["stages"]
+    assert {name: both[name] for name in first} == first
+    assert {"fd_judge", "kid_judge", "fd_judge_floor"} <= both["distance"]["figures"].keys()
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in cached.items())  # nothing was made twice
+    text = card.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "an older table" not in text
+    assert text.count(figures.MARK) == 2 and "| face finder: misses |" in text
+
+
+def report(figures, **values) -> dict:
+    stage = {"figures": values, "weights": "a", "date": "2026-01-02", "machine": "a laptop", "options": {"limit": 0}}
+    return {"model": "m", "stages": {"finder": stage}}
+
+
+def test_table_says_what_was_reached(figures):
+    text = figures.table(report(figures, landmark_error=0.05, misses=0.05, false_finds=0.01, median_error=None))
+    assert "| face finder: landmark error ÷ eye distance | 5 % | ≤ 8 % | ≤ 4 % | must |" in text
+    assert "| face finder: misses | 5 % | ≤ 3 % | ≤ 1 % | **no** |" in text
+    assert "| face finder: false finds in pictures with no face | 1 % | ≤ 3 % | ≤ 1 % | aim |" in text
+    assert "| face finder: the same, median | – |" in text
+    assert "| encoder on val, all pairs: EER | – | ≤ 3 % | ≤ 1.5 % | not measured |" in text
+    assert "a laptop" in text and "†" not in text
+
+
+def test_figures_of_other_weights_are_marked(figures):
+    given = report(figures, misses=0.005)
+    assert "0.5 % † |" in figures.table(given, {"finder": "b"}) and "earlier weights" in figures.table(given, {})
+    assert "†" not in figures.table(given, {"finder": "a"})
+
+
+def test_card_without_marks_is_left_alone(figures, tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("no marks")
+    with pytest.raises(ValueError, match="two lines"):
+        figures.write_card(card, "table")
+    assert card.read_text() == "no marks"
+
+
+class Slow(nn.Module):
+    """Takes its time; `inner` is called within."""
+
+    def __init__(self, seconds: float, inner: nn.Module | None = None):
+        super().__init__()
+        self.seconds, self.inner = seconds, inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds)
+        return x if self.inner is None else self.inner(x)
+
+
+def test_network_clock_counts_overlapping_and_nested_calls_once():
+    clock = load("overhead").NetworkClock()
+    outer, other, x = Slow(0.1, Slow(0.1)), Slow(0.2), torch.zeros(1)
+    with clock.watch({"outer": outer, "other": other}):
+        since = time.perf_counter()
+        threads = [threading.Thread(target=module, args=(x,)) for module in (outer, outer, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        time.sleep(0.1)  # outside
+        outer.inner(x)  # as `decode` calls an autoencoder's decoder
+    assert 0.3 <= clock.total <= time.perf_counter() - since - 0.1
+    assert clock.seconds["outer"] >= 0.3 and 0.2 <= clock.seconds["other"] <= clock.total
+    before = clock.total
+    outer(x)
+    assert clock.total == before  # no hook stays behind

@@ -1,0 +1,275 @@
+"""The encoder with tiny real networks: pixels in, unit vectors out, and its folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from idgen.errors import InputError
+from idgen.faces.align import align
+from idgen.faces.encoder import FaceEncoder, load_network
+from idgen.faces.finder import FaceFinder
+from idgen.models.finder import FaceFinderNet
+from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def build(flip: bool = True, finder_bias: float | None = 0.0) -> FaceEncoder:
+    """A finder bias of 0 sees faces everywhere, −20 nowhere; None leaves the finder out."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        recognizer = ResNetRecognizer(channels=(8, 8), blocks=(1, 1), embedding_dim=16)
+        finder = None
+        if finder_bias is not None:
+            net = FaceFinderNet(channels=(8, 8, 8, 8), image_size=64, threshold=0.4)
+            with torch.no_grad():
+                net.head.weight.mul_(20)
+                net.head.bias.fill_(0.0)[0] = finder_bias
+            finder = FaceFinder(net)
+    return FaceEncoder(recognizer, finder, space="tiny-v1", flip=flip, calibration={"space": "tiny-v1"})
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FaceEncoder:
+    return build()
+
+
+def pixels(count: int = 5, size: int = 112, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def photo(seed: int = 0) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((300, 200), Image.Resampling.BICUBIC)
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- encode
+
+
+def test_vectors_are_unit_and_depend_on_the_face_alone(encoder: FaceEncoder) -> None:
+    faces = pixels(7)
+    vectors = encoder.encode(faces)
+    assert vectors.shape == (7, encoder.dim) == (7, 16) and vectors.dtype == torch.float32
+    assert not vectors.requires_grad and not encoder.recognizer.training
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(7))
+    torch.testing.assert_close(encoder.encode(faces, batch_size=3), vectors, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode(faces.flip(0)).flip(0), vectors, atol=1e-5, rtol=0)
+    assert encoder.encode([]).shape == (0, 16)
+    assert encoder.encode(faces[:0]).shape == (0, 16)
+
+
+def test_the_network_sees_rgb_in_minus_one_to_one() -> None:
+    encoder = build(flip=False)
+    faces = pixels(3)
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(encoder.recognizer(faces * 2 - 1))
+    torch.testing.assert_close(encoder.encode(faces), expected, atol=1e-5, rtol=0)
+
+
+def test_flip_adds_the_mirrored_faces_embedding() -> None:
+    plain, both, faces = build(flip=False), build(flip=True), pixels(3)
+    with torch.no_grad():
+        total = sum(plain.recognizer(x * 2 - 1) for x in (faces, faces.flip(3)))
+    assert isinstance(total, torch.Tensor)
+    torch.testing.assert_close(both.encode(faces), torch.nn.functional.normalize(total), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both.encode(faces), both.encode(faces.flip(3)), atol=1e-5, rtol=0)
+    assert (plain.encode(faces) * plain.encode(faces.flip(3))).sum(1).max() < 0.99999
+
+
+@pytest.mark.parametrize("size", [112, 128, 50])
+def test_pictures_and_tensors_agree(encoder: FaceEncoder, size: int) -> None:
+    faces = (pixels(3, size) * 255).round() / 255
+    arrays = [(face.permute(1, 2, 0) * 255).round().byte().numpy() for face in faces]
+    images = [Image.fromarray(array) for array in arrays]
+    expected = encoder.encode(faces)
+    torch.testing.assert_close(encoder.encode(images), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode(arrays), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode([png(image) for image in images]), expected, atol=1e-5, rtol=0)
+
+
+def test_shrinking_is_antialiased(encoder: FaceEncoder) -> None:
+    """A fine checkerboard is to the network what its mean is."""
+    board = (torch.arange(448)[:, None] + torch.arange(448)).remainder(2).expand(1, 3, -1, -1) * 0.4 + 0.5
+    grey = torch.full((1, 3, 112, 112), 0.7)
+    torch.testing.assert_close(encoder.encode(board), encoder.encode(grey), atol=1e-2, rtol=0)
+
+
+def test_pictures_of_different_sizes(encoder: FaceEncoder) -> None:
+    images = [photo(seed).crop((0, 0, side, side)) for seed, side in enumerate((60, 112, 200))]
+    assert encoder.encode(images).shape == (3, 16)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (pixels(2) * 255, r"\[0, 1\]"),
+        (pixels(2) * 2 - 1, r"\[0, 1\]"),
+        (pixels(2).fill_(float("nan")), r"\[0, 1\]"),
+        ((pixels(2) * 255).byte(), "uint8"),
+        (pixels(2)[:, :1], "shape"),
+        (pixels(2)[0], "shape"),
+        (pixels(2)[:, :, :50], "shape"),
+        ([photo()], "300 × 200 .*aligned=False"),
+        ([b"nothing"], "not a picture"),
+    ],
+)
+def test_refuses_what_is_no_aligned_face(encoder: FaceEncoder, images: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        encoder.encode(images)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- photos
+
+
+def test_the_largest_face_is_cut_out_and_the_others_are_mentioned(encoder: FaceEncoder, tmp_path: Path) -> None:
+    photo().save(tmp_path / "party.png")
+    with pytest.warns(UserWarning, match=r"faces found in party\.png: the largest is taken"):
+        crop, face, everybody = encoder.detect_and_align(tmp_path / "party.png")
+    assert crop.size == (112, 112) and crop.mode == "RGB"
+    assert face is everybody[0] and face.size == max(d.size for d in everybody)
+    np.testing.assert_array_equal(np.asarray(crop), np.asarray(align(photo(), face.landmarks)))
+    with pytest.warns(UserWarning):
+        vectors = encoder.encode([tmp_path / "party.png"], aligned=False)
+    torch.testing.assert_close(vectors, encoder.encode([crop]))
+    whole = torch.from_numpy(np.asarray(photo()).copy()).permute(2, 0, 1)[None] / 255
+    with pytest.warns(UserWarning):
+        torch.testing.assert_close(encoder.encode(whole, aligned=False), vectors)
+
+
+def test_no_face_and_no_finder(tmp_path: Path) -> None:
+    photo().save(tmp_path / "wall.png")
+    blind = build(finder_bias=-20)
+    with pytest.raises(InputError, match=r"No face found in wall\.png"):
+        blind.detect_and_align(tmp_path / "wall.png")
+    with pytest.raises(InputError, match="No face found in the picture"):
+        blind.encode([png(photo())], aligned=False)
+    with pytest.raises(InputError, match="cannot find faces"):
+        build(finder_bias=None).detect_and_align(photo())
+
+
+def test_identify_one_and_several(encoder: FaceEncoder, tmp_path: Path) -> None:
+    files = []
+    for seed in range(3):
+        files.append(tmp_path / f"anna: {seed}.png")
+        photo(seed).crop((0, 0, 150, 150)).save(files[-1])
+    one = encoder.identify(files[:1], aligned=True)
+    assert (one.space, one.source, one.name, one.from_photo) == ("tiny-v1", "1 photo", "anna_ 0", True)
+    vectors = encoder.encode(files, aligned=True)
+    torch.testing.assert_close(one.vector, vectors[0], atol=1e-5, rtol=0)
+    three = encoder.identify(files, aligned=True, name="anna")
+    assert (three.source, three.name) == ("mean of 3 photos", "anna")
+    mean = torch.nn.functional.normalize(vectors.mean(0), dim=0)
+    torch.testing.assert_close(three.vector, mean, atol=1e-5, rtol=0)
+    assert encoder.identify([files[0].read_bytes()], aligned=True).name == "me"
+    with pytest.raises(InputError, match="no photos"):
+        encoder.identify([])
+
+
+# ---------------------------------------------------------------- folders
+
+
+@pytest.fixture(scope="module")
+def saved(encoder: FaceEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder.save_pretrained(tmp_path_factory.mktemp("encoder") / "folder")
+
+
+def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> None:
+    assert json.loads((saved / "config.json").read_text()) == {"space": "tiny-v1", "flip": True}
+    again = FaceEncoder.from_pretrained(saved)
+    assert isinstance(again.recognizer, ResNetRecognizer) and not again.recognizer.training
+    assert (again.space, again.flip, again.calibration) == ("tiny-v1", True, {"space": "tiny-v1"})
+    torch.testing.assert_close(again.encode(pixels()), encoder.encode(pixels()), atol=1e-6, rtol=0)
+    assert again.finder is not None and encoder.finder is not None
+    assert again.finder.threshold == encoder.finder.threshold
+    ours, theirs = again.finder.find(photo()), encoder.finder.find(photo())
+    assert [d.landmarks.tolist() for d in ours] == [d.landmarks.tolist() for d in theirs]
+    assert FaceEncoder.from_pretrained(saved.parent, subfolder="folder").space == "tiny-v1"
+
+
+def test_another_class_and_no_finder(tmp_path: Path) -> None:
+    judge = HybridRecognizer(stem_channels=(8, 8, 8), width=64, depth=1, embedding_dim=12)
+    FaceEncoder(judge, space="judge", flip=False).save_pretrained(tmp_path)
+    again = FaceEncoder.from_pretrained(tmp_path)
+    assert isinstance(again.recognizer, HybridRecognizer) and again.dim == 12
+    assert again.finder is None and again.calibration is None and not again.flip
+
+
+def test_half_precision_weights_are_computed_in_float32(encoder: FaceEncoder, saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "half")
+    path = folder / "recognizer" / WEIGHTS
+    save_file(
+        {name: value.half() if value.is_floating_point() else value for name, value in load_file(path).items()}, path
+    )
+    half = FaceEncoder.from_pretrained(folder)
+    assert half.recognizer.dtype == torch.float32
+    torch.testing.assert_close(half.encode(pixels()), encoder.encode(pixels()), atol=1e-2, rtol=0)
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "recognizer" / WEIGHTS
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / "recognizer" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def only_a_pickle(folder: Path) -> None:
+    (folder / "recognizer" / WEIGHTS).unlink()
+    torch.save({}, folder / "recognizer" / "diffusion_pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda f: change_weights(f, lambda w: w.pop("head.2.weight")), "do not fit .*head.2.weight"),
+        (lambda f: change_weights(f, lambda w: w.update(extra=torch.ones(1))), "do not fit .*extra"),
+        (
+            lambda f: change_weights(f, lambda w: w.update({"head.2.weight": torch.ones(2, 2)})),
+            "do not fit .*size mismatch",
+        ),
+        (lambda f: (f / "recognizer" / WEIGHTS).write_bytes(b"junk"), "do not fit"),
+        (only_a_pickle, "no weights"),
+        (lambda f: change_config(f, _class_name="Linear"), "'Linear'"),
+        (lambda f: change_config(f, _class_name="UNet2DModel"), "'UNet2DModel'"),
+        (lambda f: change_config(f, _class_name="__name__"), "'__name__'"),
+        (lambda f: change_config(f, _class_name=["os", "system"]), "no ModelMixin"),
+        (lambda f: (f / "recognizer" / "config.json").unlink(), "Cannot read"),
+        (lambda f: (f / "config.json").write_text("{}"), "space"),
+        (lambda f: (f / "config.json").write_text("[]"), "JSON object"),
+        (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "calibration.json").write_text(""), "not valid JSON"),
+        (lambda f: shutil.rmtree(f / "recognizer"), "Cannot read"),
+        (lambda f: shutil.copytree(f / "recognizer", f / "finder", dirs_exist_ok=True), "no FaceFinderNet"),
+    ],
+)
+def test_refuses_a_damaged_folder(saved: Path, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    folder = shutil.copytree(saved, tmp_path / "damaged")
+    damage(folder)
+    with pytest.raises(InputError, match=message):
+        FaceEncoder.from_pretrained(folder)
+
+
+def test_load_network_checks_the_kind(saved: Path) -> None:
+    assert isinstance(load_network(saved / "finder", FaceFinderNet), FaceFinderNet)
+    with pytest.raises(InputError, match="no HybridRecognizer"):
+        load_network(saved / "recognizer", HybridRecognizer)

@@ -1,0 +1,149 @@
+"""The geometry around the finder's network. The network is a real one with random weights: what it finds means nothing,
+but where the wrapper says it is can be checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from idgen.faces.align import TEMPLATE, apply, template, warp
+from idgen.faces.finder import (
+    BACKGROUND,
+    Detection,
+    FaceFinder,
+    distinct,
+    same_face,
+    square_view,
+    to_picture,
+    whole_view,
+)
+from idgen.models.finder import FaceFinderNet
+
+
+@pytest.fixture(scope="module")
+def eager() -> FaceFinder:
+    """Sees faces everywhere."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = FaceFinderNet(channels=(8, 8, 8, 8), image_size=64)
+        with torch.no_grad():
+            net.head.weight.mul_(20)
+            net.head.bias.zero_()
+    return FaceFinder(net, threshold=0.4)
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((300, 200), Image.Resampling.BICUBIC)
+
+
+def face(x: float, y: float, size: float, confidence: float = 0.9) -> Detection:
+    """A frontal face whose aligned crop is centred on (x, y)."""
+    return Detection(template(1) * size + (x - size / 2, y - size / 2), confidence, size)
+
+
+@pytest.mark.parametrize("width, height", [(300, 200), (200, 300), (192, 192), (1, 1), (4000, 3), (97, 113)])
+def test_the_letterbox_holds_the_whole_picture_in_the_middle(width: int, height: int) -> None:
+    view = whole_view(width, height, 192)
+    low, high = apply(view, [[0, 0], [width, height]])
+    np.testing.assert_allclose(low + high, 192)
+    np.testing.assert_allclose(max(high - low), 192)
+    np.testing.assert_allclose((high - low)[0] / (high - low)[1], width / height)
+    padded_low, padded_high = apply(whole_view(width, height, 192, zoom=0.5), [[0, 0], [width, height]])
+    np.testing.assert_allclose(padded_high - padded_low, (high - low) / 2)
+    np.testing.assert_allclose(padded_low + padded_high, 192)
+
+
+def test_a_square_view_frames_its_square() -> None:
+    view = square_view((70, 90), 40, 192)
+    np.testing.assert_allclose(apply(view, [[50, 70], [90, 110], [70, 90]]), [[0, 0], [192, 192], [96, 96]])
+
+
+def test_a_detection_goes_back_to_where_its_view_was() -> None:
+    seen = Detection(template(48) + np.array([10, 20]), 0.7, 48.0)
+    found = to_picture(seen, square_view((500, 300), 384, 192))
+    np.testing.assert_allclose(found.landmarks, (seen.landmarks - 96) * 2 + (500, 300))
+    assert found.size == pytest.approx(96) and found.confidence == 0.7
+    np.testing.assert_allclose(found.centre, found.landmarks.mean(0))
+
+
+def test_the_letterboxed_pixels_are_the_pictures() -> None:
+    image = Image.new("RGB", (384, 192), (200, 10, 60))
+    view = np.asarray(warp(image, whole_view(*image.size, 192), 192, BACKGROUND)).astype(int)
+    assert np.abs(view[50:142] - (200, 10, 60)).max() <= 1
+    assert np.abs(view[:46] - 128).max() <= 1 and np.abs(view[146:] - 128).max() <= 1
+
+
+def test_one_detection_a_face_largest_first() -> None:
+    small, large, again, unsure = (
+        face(40, 40, 30),
+        face(200, 90, 80, 0.6),
+        face(205, 96, 70, 0.8),
+        face(42, 41, 33, 0.5),
+    )
+    assert same_face(large, again) and same_face(small, unsure) and not same_face(small, large)
+    assert distinct([small, large, again, unsure]) == [again, small]
+    assert distinct([]) == []
+    twins = [face(100, 100, 50), face(151, 100, 50)]
+    assert len(distinct(twins)) == 2
+
+
+def test_look_is_the_network_on_each_view(eager: FaceFinder, picture: Image.Image) -> None:
+    views = [whole_view(300, 200, 64), square_view((80, 120), 90, 64), whole_view(300, 200, 64, 0.5)] * 4
+    seen = eager.look(picture, views, 0.4)
+    assert len(seen) == len(views) > eager.batch
+    for view, found in zip(views, seen, strict=True):
+        crop = np.asarray(warp(picture, view, 64, BACKGROUND)).astype(np.float32)
+        pixels = torch.from_numpy(crop / 127.5 - 1).permute(2, 0, 1)[None]
+        raw = eager.net.detect(pixels, 0.4)[0]
+        assert len(found) == len(raw) > 0
+        for detection, (confidence, landmarks, size) in zip(found, raw, strict=True):
+            scale, shift = view[0, 0], view[:, 2]
+            assert detection.confidence == pytest.approx(confidence, abs=1e-4)
+            np.testing.assert_allclose(detection.landmarks, (landmarks.numpy() - shift) / scale, rtol=1e-3, atol=1e-2)
+            assert detection.size == pytest.approx(size / scale, rel=1e-3)
+
+
+def test_find_returns_distinct_faces_largest_first(eager: FaceFinder, picture: Image.Image) -> None:
+    weights = {name: value.clone() for name, value in eager.net.state_dict().items()}
+    found = eager.find(picture)
+    assert len(found) > 1
+    assert [d.size for d in found] == sorted((d.size for d in found), reverse=True)
+    assert not any(same_face(a, b) for i, a in enumerate(found) for b in found[:i])
+    for detection in found:
+        assert detection.landmarks.shape == (5, 2) and detection.landmarks.dtype == np.float64
+        assert np.isfinite(detection.landmarks).all() and 0.4 <= detection.confidence <= 1
+    again = eager.find(picture)
+    assert [d.landmarks.tolist() for d in again] == [d.landmarks.tolist() for d in found]
+    assert not eager.net.training
+    assert all(torch.equal(value, weights[name]) for name, value in eager.net.state_dict().items())
+
+
+def test_the_second_look_is_what_counts(eager: FaceFinder, picture: Image.Image) -> None:
+    """Each face is one that the network saw in a view centred on a find of the first look."""
+    first = distinct(eager.look(picture, [whole_view(*picture.size, 64)], eager.glance)[0])
+    views = [square_view(d.centre, d.size * eager.zoom, 64) for d in first]
+    second = [d for seen in eager.look(picture, views, eager.threshold) for d in seen]
+    for detection in eager.find(picture):
+        assert min(np.abs(detection.landmarks - d.landmarks).max() for d in second) < 1e-6
+
+
+def test_finds_nothing_where_the_network_is_unsure(picture: Image.Image) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = FaceFinder(FaceFinderNet(channels=(8, 8, 8, 8), image_size=64))
+    assert fresh.threshold == fresh.net.config.threshold and fresh.glance <= fresh.threshold
+    assert fresh.find(picture) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 700), (700, 3), (112, 112)])
+def test_any_shape_of_picture(eager: FaceFinder, size: tuple[int, int]) -> None:
+    for detection in eager.find(Image.new("RGB", size, (90, 120, 150))):
+        assert np.isfinite(detection.landmarks).all()
+
+
+def test_the_template_as_a_detection() -> None:
+    assert np.abs(face(56, 56, 112).landmarks - TEMPLATE).max() < 1e-9

@@ -1,0 +1,310 @@
+"""Every kind of picture and of non-picture that people hand over."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idgen.errors import InputError
+from idgen.faces.images import MAX_SIDE, describe, open_image
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(height: int = 40, width: int = 60, channels: int = 3, seed: int = 0) -> np.ndarray:
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that ends after its header: whoever tries to decode it finds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return start + struct.pack(">I", 1 << 20) + b"IDAT"
+
+
+# ---------------------------------------------------------------- what is no picture
+
+
+def test_refuses_missing_folder_empty_and_other_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.png").write_text("no picture at all, but long enough to have a header")
+    for path, message in (
+        (tmp_path / "missing.jpg", "no file .*missing.jpg"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "empty.jpg", r"empty\.jpg is empty"),
+        (tmp_path / "notes.png", r"notes\.png is not a picture"),
+        (tmp_path / ("x" * 300), "Cannot open|no file"),
+        ("zero\0byte.png", "Cannot open|no file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_image(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="not a regular file"):
+        open_image(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("source", [None, 7, [1, 2], object()])
+def test_refuses_other_things(source: object) -> None:
+    with pytest.raises(InputError, match="Expected a picture"):
+        open_image(source)  # type: ignore[arg-type]
+
+
+def test_refuses_broken_bytes_and_files() -> None:
+    closed = io.BytesIO(b"x")
+    closed.close()
+    for source in (b"", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", io.BytesIO(), io.StringIO("text"), closed):
+        with pytest.raises(InputError):
+            open_image(source)  # type: ignore[arg-type]
+
+
+def test_names_the_phone_format() -> None:
+    with pytest.raises(InputError, match="HEIC"):
+        open_image(b"\0\0\0\x18ftypheic" + bytes(40))
+
+
+def test_starts_no_other_program_for_postscript() -> None:
+    with pytest.raises(InputError, match="not a picture"):
+        open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_refuses_truncated_pictures(kind: str, tmp_path: Path) -> None:
+    data = encoded(Image.fromarray(noise(200, 200)), kind)
+    path = tmp_path / f"cut.{kind.lower()}"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut\.\w+ is (damaged|not a picture)"):
+        open_image(path)
+
+
+# ---------------------------------------------------------------- what is too much
+
+
+@pytest.mark.parametrize("width, height", [(30_000, 8), (8, 30_000), (30_000, 30_000), (12_000, 9_000)])
+def test_refuses_large_pictures_by_their_header(width: int, height: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match=r"too large.*20,000 pixels a side and 50 megapixels"):
+            open_image(png_header(width, height))
+    with pytest.raises(InputError, match=r"damaged|not a picture"):  # the same with a size that is allowed
+        open_image(png_header(100, 100))
+
+
+def test_refuses_large_pictures_in_memory() -> None:
+    for source in (Image.new("1", (MAX_SIDE + 1, 1)), np.zeros((1, MAX_SIDE + 1), np.uint8)):
+        with pytest.raises(InputError, match="too large"):
+            open_image(source)
+    assert open_image(np.zeros((1, MAX_SIDE), np.uint8)).size == (MAX_SIDE, 1)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_refuses_several_frames(kind: str) -> None:
+    frames = [Image.fromarray(noise(seed=seed)) for seed in range(3)]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="has 3 frames: give one still picture"):
+        open_image(data)
+    with pytest.raises(InputError, match="has 3 frames"):
+        open_image(Image.open(io.BytesIO(data)))
+    still = encoded(frames[0], kind)
+    assert open_image(still).size == (60, 40)
+
+
+def test_takes_the_photo_of_a_phones_pair() -> None:
+    photo, depth = Image.fromarray(noise()), Image.fromarray(noise(seed=1))
+    assert open_image(encoded(photo, "MPO", save_all=True, append_images=[depth])).size == (60, 40)
+
+
+# ---------------------------------------------------------------- what it reads
+
+
+def test_all_sources_give_the_same_pixels(tmp_path: Path) -> None:
+    pixels = noise()
+    data = encoded(Image.fromarray(pixels), "PNG")
+    path = tmp_path / "picture.png"
+    path.write_bytes(data)
+
+    class Stream(io.RawIOBase):  # cannot seek, like a pipe or a socket
+        def __init__(self) -> None:
+            self.inner = io.BytesIO(data)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            return self.inner.readinto(buffer)
+
+    with path.open("rb") as file:
+        file.read(5)  # a file somebody has looked into
+        sources = (path, str(path), data, bytearray(data), memoryview(data), file, Stream(), Image.open(path), pixels)
+        for source in sources:
+            image = open_image(source)  # type: ignore[arg-type]
+            assert image.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(image), pixels)
+    path.unlink()  # nothing holds it
+
+
+def test_is_a_copy_that_carries_nothing_along() -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6
+    data = encoded(Image.fromarray(noise()), "JPEG", exif=exif)
+    image = open_image(data)
+    assert image.info == {} and not image.getexif()
+    np.testing.assert_array_equal(np.asarray(open_image(image)), np.asarray(image))  # not turned again
+    own = Image.fromarray(noise())
+    open_image(own).putpixel((0, 0), (1, 2, 3))
+    np.testing.assert_array_equal(np.asarray(own), noise())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_all_orientations_upright(orientation: int, kind: str) -> None:
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :24], upright[:16, 24:], upright[16:, :24] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    # What the sensor saw, by the definition of each value (EXIF 2.32, Orientation): where its row 0 and column 0 are.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],  # row 0 top, column 0 right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.transpose(1, 0, 2),  # left, top
+        6: upright.transpose(1, 0, 2)[::-1],  # right, top: row i of the stored is column W−1−i
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+        8: upright.transpose(1, 0, 2)[:, ::-1],  # left, bottom
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, quality=95, lossless=kind == "WEBP")
+    got = np.asarray(open_image(data)).astype(int)
+    assert got.shape == upright.shape
+    assert np.abs(got - upright).mean() < 6
+
+
+@pytest.mark.filterwarnings("error")
+def test_broken_exif_is_ignored() -> None:
+    for junk in (b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0garbage", b""):
+        assert open_image(encoded(Image.fromarray(noise()), "JPEG", exif=junk)).size == (60, 40)
+
+
+def test_greyscale_and_bilevel() -> None:
+    grey = noise(channels=1)
+    image = np.asarray(open_image(encoded(Image.fromarray(grey), "PNG")))
+    np.testing.assert_array_equal(image, np.repeat(grey[:, :, None], 3, 2))
+    bits = Image.fromarray(grey).convert("1", dither=Image.Dither.NONE)
+    np.testing.assert_array_equal(np.unique(np.asarray(open_image(encoded(bits, "PNG")))), [0, 255])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_keeps_its_range(kind: str) -> None:
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16)[None].repeat(4, 0)
+    image = np.asarray(open_image(encoded(Image.fromarray(ramp), kind)))
+    np.testing.assert_array_equal(image, np.arange(256, dtype=np.uint8)[None, :, None].repeat(4, 0).repeat(3, 2))
+
+
+def test_transparency_lies_on_mid_grey() -> None:
+    colour = np.full((10, 10, 4), (200, 40, 0, 255), np.uint8)
+    colour[:, 5:, 3] = 0
+    colour[0, 0, 3] = 128
+    palette = Image.new("P", (10, 10), 0)
+    palette.putpalette([200, 40, 0, 7, 7, 7])
+    palette.paste(1, (5, 0, 10, 10))
+    keyed = Image.fromarray(np.where(colour[..., 3:] == 0, (1, 2, 3), colour[..., :3]).astype(np.uint8))
+    grey_alpha = Image.fromarray(colour).convert("LA")
+    for source in (
+        encoded(Image.fromarray(colour), "PNG"),
+        encoded(Image.fromarray(colour), "WEBP", lossless=True),
+        encoded(palette, "PNG", transparency=1),
+        encoded(palette, "GIF", transparency=1),
+        encoded(keyed, "PNG", transparency=(1, 2, 3)),
+        Image.fromarray(colour).convert("RGBa"),
+        colour,
+    ):
+        image = open_image(source)
+        assert image.mode == "RGB"
+        assert image.getpixel((7, 5)) == (128, 128, 128)
+        assert image.getpixel((2, 5)) == (200, 40, 0)
+    assert open_image(colour).getpixel((0, 0)) == (164, 84, 64)  # half way
+    assert open_image(encoded(grey_alpha, "PNG")).getpixel((7, 5)) == (128, 128, 128)
+
+
+def test_palette_and_cmyk() -> None:
+    blocks = np.zeros((32, 32, 3), np.uint8)
+    blocks[:, 16:] = (250, 120, 30)
+    palette = Image.fromarray(blocks).quantize(4)
+    cmyk = Image.fromarray(blocks).convert("CMYK")
+    for data in (encoded(palette, "PNG"), encoded(palette, "GIF"), encoded(cmyk, "JPEG"), encoded(cmyk, "TIFF")):
+        assert np.abs(np.asarray(open_image(data)).astype(int) - blocks).mean() < 3
+
+
+# ---------------------------------------------------------------- arrays
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        noise(),
+        noise().astype(np.uint16) * 257,
+        noise() / np.float32(255),
+        noise() / 255.0,
+        np.asfortranarray(noise()),
+        np.dstack([noise(), np.full((40, 60), 255, np.uint8)]),
+    ],
+)
+def test_arrays(array: np.ndarray) -> None:
+    np.testing.assert_array_equal(np.asarray(open_image(array)), noise())
+
+
+def test_grey_arrays() -> None:
+    grey = noise(channels=1)
+    for array in (grey, grey[:, :, None], grey / 255.0):
+        np.testing.assert_array_equal(np.asarray(open_image(array)), np.repeat(grey[:, :, None], 3, 2))
+    assert open_image(np.eye(4, dtype=bool)).getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 40, 60)),
+        np.zeros(5, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((2, 2, 3, 1), np.uint8),
+        np.full((4, 4, 3), 255.0),
+        np.full((4, 4), -1.0),
+        np.full((4, 4), np.nan),
+        np.zeros((4, 4), np.int64),
+        np.array([["a", "b"]]),
+    ],
+)
+def test_refuses_other_arrays(array: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        open_image(array)
+
+
+def test_refuses_an_image_without_pixels() -> None:
+    with pytest.raises(InputError, match="no pixels"):
+        open_image(Image.new("RGB", (0, 5)))
+
+
+def test_describe(tmp_path: Path) -> None:
+    Image.fromarray(noise()).save(tmp_path / "anna.png")
+    assert describe(tmp_path / "anna.png") == describe(str(tmp_path / "anna.png")) == "anna.png"
+    assert describe(Image.open(tmp_path / "anna.png")) == "anna.png"
+    with (tmp_path / "anna.png").open("rb") as file:
+        assert describe(file) == "anna.png"
+    assert describe(b"bytes") == describe(np.zeros(3)) == describe(None) == "the picture"

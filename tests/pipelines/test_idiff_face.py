@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from idgen.errors import InputError
+from idgen.identity import Identities, Identity, image_seed, key
+from idgen.models import FaceAutoencoder, IdentityDiT
+from idgen.pipelines import IDiffFacePipeline
+from idgen.sampling import cone
+
+DIM = 64
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_model: Path) -> IDiffFacePipeline:
+    made = IDiffFacePipeline.from_pretrained(tiny_model)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def wide() -> IDiffFacePipeline:
+    """Matrices large enough for the CPU's libraries to choose their kernels by batch and by threads."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        denoiser = IdentityDiT(depth=2, identity_dim=DIM)
+        for parameter in denoiser.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.02)
+        autoencoder = FaceAutoencoder()
+    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
+    made = IDiffFacePipeline(denoiser.eval(), autoencoder.eval(), scheduler, space="wide", num_inference_steps=2)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def vectors(count: int, seed: int = 0) -> torch.Tensor:
+    drawn = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn)
+
+
+def people(count: int, space: str = "tiny-encoder") -> Identities:
+    return Identities(vectors(count), space, ["sampled"] * count, [f"p{row}" for row in range(count)])
+
+
+def pictures(pipeline: IDiffFacePipeline, *args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
+    """(identity's vector, k) → picture."""
+    who = args[0]
+    all_vectors = who.vectors if isinstance(who, Identities) else who
+    kwargs = {"num_inference_steps": 2, **kwargs}
+    return {
+        (all_vectors[item.identity].numpy().tobytes(), item.k): np.asarray(item.image)
+        for item in pipeline.iterate(*args, **kwargs)
+    }
+
+
+def same(a: dict[Any, np.ndarray], b: dict[Any, np.ndarray]) -> bool:
+    shared = a.keys() & b.keys()
+    assert shared
+    return all(np.array_equal(a[name], b[name]) for name in shared)
+
+
+# ---------------------------------------------------------------- same identity, same seed, same picture
+
+
+@pytest.mark.parametrize("output_type", ["latent", "pt"])
+def test_a_picture_depends_on_identity_seed_and_number_only(
+    wide: IDiffFacePipeline, threads: None, output_type: str
+) -> None:
+    who = vectors(3)
+    torch.set_num_threads(1)
+    reference = pictures(wide, who, 2, seed=5, batch_size=6, output_type=output_type)
+    assert len(reference) == 6
+    others = {
+        "one at a time": pictures(wide, who, 2, seed=5, batch_size=1, output_type=output_type),
+        "batches that end early": pictures(wide, who, 2, seed=5, batch_size=4, output_type=output_type),
+        "another order": pictures(wide, who.flip(0), 2, seed=5, batch_size=5, output_type=output_type),
+        "more pictures": pictures(wide, who[1:], 3, seed=5, batch_size=8, output_type=output_type),
+        "alone": pictures(wide, who[2:], 1, seed=5, first=1, output_type=output_type),
+    }
+    for count in (2, 3):  # three workers on a number of pictures they cannot share equally
+        torch.set_num_threads(count)
+        others[f"{count} threads"] = pictures(wide, who, 2, seed=5, batch_size=5, output_type=output_type)
+        assert torch.get_num_threads() == count
+    assert [name for name, other in others.items() if not same(reference, other)] == []
+
+
+def test_threads_made_later_have_the_number_of_threads_they_would_have_had(
+    wide: IDiffFacePipeline, threads: None
+) -> None:
+    torch.set_num_threads(2)
+    next(wide.iterate(vectors(2), output_type="latent"))
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [2] and torch.get_num_threads() == 2
+
+
+def test_pictures_differ_between_identities_numbers_and_seeds(pipeline: IDiffFacePipeline) -> None:
+    images = [np.asarray(image) for seed in (0, 1) for image in pipeline(people(2), 2, seed=seed).images]
+    assert len(images) == 8
+    for a, b in itertools.combinations(images, 2):
+        assert (a != b).mean() > 0.5
+
+
+def test_the_identity_reaches_the_picture(pipeline: IDiffFacePipeline) -> None:
+    """With the same noise, so that nothing else can make the difference."""
+    noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    a, b = (pipeline._denoise(noise, who[None], 3, 2.0, [torch.Generator()], None) for who in vectors(2))
+    assert not torch.allclose(a, b, atol=1e-3)
+
+
+def test_items_say_what_made_them(pipeline: IDiffFacePipeline) -> None:
+    who = people(2)
+    items = list(pipeline.iterate(who, 2, seed=9, first=3, num_inference_steps=1))
+    assert [(item.identity, item.k) for item in items] == [(0, 3), (0, 4), (1, 3), (1, 4)]
+    for item in items:
+        assert item.seed == image_seed(9, key(who.vectors[item.identity]), item.k)
+        assert torch.equal(item.vector, who.vectors[item.identity])
+
+
+# ---------------------------------------------------------------- the maths
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance: float) -> None:
+    euler = IDiffFacePipeline(
+        pipeline.denoiser, pipeline.autoencoder, FlowMatchEulerDiscreteScheduler(shift=1.0), space="tiny-encoder"
+    )
+    who = vectors(1)
+    item = next(euler.iterate(who, seed=4, num_inference_steps=3, guidance_scale=guidance, output_type="latent"))
+    x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(item.seed))
+    sigmas = [1.0, (1 + 0.001) / 2, 0.001, 0.0]
+    with torch.no_grad():
+        for sigma, following in itertools.pairwise(sigmas):
+            time = torch.tensor([1000 * sigma])
+            wanted = pipeline.denoiser(x, time, who, torch.tensor([False]))
+            nobody = pipeline.denoiser(x, time, who, torch.tensor([True]))
+            x = x + (following - sigma) * (nobody + guidance * (wanted - nobody))
+    torch.testing.assert_close(item.image, x[0], atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        DDIMScheduler(),
+        DDPMScheduler(),
+        UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
+        DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_any_scheduler_of_diffusers_also_those_that_draw_noise(pipeline: IDiffFacePipeline, scheduler: Any) -> None:
+    other = IDiffFacePipeline(pipeline.denoiser, pipeline.autoencoder, scheduler, space="tiny-encoder")
+    together = pictures(other, vectors(2), 2, batch_size=4, output_type="latent", num_inference_steps=3)
+    alone = pictures(other, vectors(2), 2, batch_size=1, output_type="latent", num_inference_steps=3)
+    assert same(together, alone) and all(np.isfinite(latent).all() for latent in together.values())
+
+
+def test_the_autoencoders_scale_and_shift(pipeline: IDiffFacePipeline) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        autoencoder = AutoencoderKL(
+            latent_channels=4, block_out_channels=(8,), norm_num_groups=4, scaling_factor=0.5, shift_factor=0.25
+        ).eval()
+    other = IDiffFacePipeline(pipeline.denoiser, autoencoder, pipeline.scheduler, space="tiny-encoder")
+    latent = other(vectors(1), output_type="latent").images
+    with torch.no_grad():
+        expected = (autoencoder.decode(latent / 0.5 + 0.25).sample / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(other(vectors(1), output_type="pt").images, expected)
+
+
+@pytest.mark.parametrize("cosine", [0.9, 0.5])
+def test_variation(pipeline: IDiffFacePipeline, cosine: float) -> None:
+    who = people(1)
+    items = list(pipeline.iterate(who, 3, variation_cosine=cosine, num_inference_steps=1, output_type="latent"))
+    for item in items:
+        assert float(item.vector @ who.vectors[0]) == pytest.approx(cosine, abs=1e-5)
+        generator = torch.Generator().manual_seed(item.seed)
+        torch.randn(4, 4, 4, generator=generator)  # the noise comes first
+        assert torch.equal(item.vector, cone(who.vectors[0], cosine, generator))
+    assert not torch.equal(items[0].vector, items[1].vector)
+
+
+def test_output_types_show_the_same_picture(pipeline: IDiffFacePipeline) -> None:
+    who = people(2)
+    pil, array, tensor = (pipeline(who, 2, output_type=kind).images for kind in ("pil", "np", "pt"))
+    assert len(pil) == 4 and isinstance(pil[0], Image.Image) and pil[0].size == (32, 32)
+    assert array.shape == (4, 32, 32, 3) and array.dtype == np.float32 and 0 <= array.min() <= array.max() <= 1
+    assert tensor.shape == (4, 3, 32, 32) and not tensor.is_inference()
+    np.testing.assert_array_equal(array, tensor.permute(0, 2, 3, 1).numpy())
+    np.testing.assert_array_equal(np.stack([np.asarray(image) for image in pil]), (array * 255).round())
+    assert pipeline(who, output_type="latent").images.shape == (2, 4, 4, 4)
+
+
+def test_identities_in_every_form(pipeline: IDiffFacePipeline) -> None:
+    who = people(2)
+    expected = pictures(pipeline, who)
+    assert same(expected, pictures(pipeline, who.vectors))
+    one = Identity(who.vectors[1], who.space, "1 photo", "somebody else")
+    np.testing.assert_array_equal(pipeline(one, num_inference_steps=2).images[0], list(expected.values())[1])
+    np.testing.assert_array_equal(pipeline(who.vectors[1], num_inference_steps=2).images[0], list(expected.values())[1])
+
+
+def test_half_precision(tiny_model: Path) -> None:
+    half = IDiffFacePipeline.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    assert half.denoiser.dtype == half.autoencoder.dtype == torch.bfloat16
+    latent = half(vectors(1), output_type="latent").images
+    assert latent.dtype == torch.float32 and latent.isfinite().all()
+    assert half(vectors(1)).images[0].size == (32, 32)
+
+
+# ---------------------------------------------------------------- steps, cancelling, other calls
+
+
+def test_the_callback_sees_every_step_and_may_change_the_latents(pipeline: IDiffFacePipeline) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def look(pipe: IDiffFacePipeline, step: int, timestep: torch.Tensor, state: dict[str, Any]) -> None:
+        assert pipe is pipeline
+        seen.append((step, len(state["latents"])))
+
+    pipeline(people(3), num_inference_steps=2, batch_size=2, callback_on_step_end=look)
+    assert seen == [(0, 2), (1, 2), (0, 1), (1, 1)]
+    out = pipeline(
+        people(1),
+        output_type="latent",
+        callback_on_step_end=lambda pipe, step, timestep, state: {"latents": torch.zeros_like(state["latents"])},
+    )
+    assert not out.images.any()
+
+
+def test_closing_stops(pipeline: IDiffFacePipeline) -> None:
+    steps: list[int] = []
+    made = pipeline.iterate(
+        people(4), num_inference_steps=2, batch_size=1, callback_on_step_end=lambda p, step, t, s: steps.append(step)
+    )
+    next(made)
+    made.close()
+    assert steps == [0, 1] and list(made) == []
+
+
+def test_a_call_changes_no_component(pipeline: IDiffFacePipeline) -> None:
+    def state() -> tuple[str, ...]:
+        weights = [t.sum().item() for m in (pipeline.denoiser, pipeline.autoencoder) for t in m.state_dict().values()]
+        scheduler = {
+            name: value for name, value in vars(pipeline.scheduler).items() if not name.startswith("_internal")
+        }
+        return repr(scheduler), repr(weights), repr(dict(pipeline.config)), repr(pipeline.denoiser.training)
+
+    before, scheduler = state(), pipeline.scheduler
+    pipeline(people(1), num_inference_steps=3)
+    assert state() == before and pipeline.scheduler is scheduler
+
+
+def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipeline, threads: None) -> None:
+    torch.set_num_threads(2)
+    settings = [{"num_inference_steps": steps, "guidance_scale": steps / 2, "seed": steps} for steps in (2, 3, 5, 8)]
+    alone = [pictures(pipeline, people(2), 2, **each) for each in settings]
+    beside: list[dict[Any, np.ndarray]] = [{} for _ in settings]
+
+    def work(index: int) -> None:
+        beside[index] = pictures(pipeline, people(2), 2, **settings[index])
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(len(settings))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(same(a, b) for a, b in zip(alone, beside, strict=True))
+
+
+# ---------------------------------------------------------------- what the caller got wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images_per_identity": 0}, "number of pictures"),
+        ({"images_per_identity": 2.0}, "number of pictures"),
+        ({"num_inference_steps": 0}, "number of steps"),
+        ({"num_inference_steps": 1001}, "at most 1,000"),
+        ({"guidance_scale": float("nan")}, "guidance"),
+        ({"guidance_scale": -1}, "guidance"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": "7"}, "seed"),
+        ({"first": -1}, "first picture"),
+        ({"variation_cosine": 1.1}, "cosine"),
+        ({"batch_size": 0}, "batch size"),
+        ({"output_type": "jpeg"}, "output type"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(pipeline: IDiffFacePipeline, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        pipeline.iterate(people(1), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("identities", "words"),
+    [
+        (people(1, "another-space"), "another-space.*tiny-encoder"),
+        (torch.nn.functional.normalize(torch.ones(1, 63)), "63.*64"),
+        (vectors(1) * 2, "length 2"),
+        (vectors(1) * float("nan"), "NaN"),
+        (torch.empty(0, DIM), "no identities"),
+        ([1.0, 0.0], "list"),
+    ],
+)
+def test_bad_identities_are_refused_at_once(pipeline: IDiffFacePipeline, identities: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        pipeline.iterate(identities)
+
+
+# ---------------------------------------------------------------- saving and loading
+
+
+def test_saved_and_loaded_again(pipeline: IDiffFacePipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert index["denoiser"] == ["idgen", "IdentityDiT"] and index["autoencoder"] == ["idgen", "FaceAutoencoder"]
+    assert (index["space"], index["num_inference_steps"], index["guidance_scale"]) == ("tiny-encoder", 15, 2.0)
+    expected = pipeline(people(1)).images[0]
+    for loader in (IDiffFacePipeline, DiffusionPipeline):
+        again = loader.from_pretrained(tmp_path)
+        assert type(again) is IDiffFacePipeline
+        np.testing.assert_array_equal(again(people(1)).images[0], expected)
+    passed = IDiffFacePipeline.from_pretrained(tmp_path, denoiser=pipeline.denoiser, num_inference_steps=4)
+    assert passed.denoiser is pipeline.denoiser and passed.config.num_inference_steps == 4
+
+
+@pytest.mark.parametrize("part", ["denoiser", "autoencoder"])
+@pytest.mark.parametrize("change", ["missing", "left over", "cannot be read"])
+def test_weights_that_do_not_fit_are_an_error(tiny_model: Path, tmp_path: Path, part: str, change: str) -> None:
+    broken = shutil.copytree(tiny_model, tmp_path / "broken", ignore=shutil.ignore_patterns("encoder", "judge"))
+    file = broken / part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in sorted(weights) if name.endswith("weight"))
+    if change == "missing":
+        del weights[name]
+    elif change == "left over":
+        weights["extra"] = torch.zeros(1)
+    else:
+        weights[name] = torch.zeros(1)
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(InputError, match=change):
+        IDiffFacePipeline.from_pretrained(broken)
+
+
+def test_pickles_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "pickled", ignore=shutil.ignore_patterns("encoder", "judge"))
+    file = folder / "denoiser" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        IDiffFacePipeline.from_pretrained(folder)
+
+
+def test_a_pipeline_without_a_space_is_refused(pipeline: IDiffFacePipeline) -> None:
+    with pytest.raises(ValueError, match="space"):
+        IDiffFacePipeline(pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler)

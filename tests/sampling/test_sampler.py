@@ -1,0 +1,177 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Generator
+
+from idgen.errors import InputError
+from idgen.identity import key
+from idgen.sampling import IdentitySampler
+
+DIM = 24
+
+
+def people(count: int = 400, dim: int = DIM) -> torch.Tensor:
+    """Unit vectors around an off-centre mean, with very different spreads along hidden directions."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    raw = rng.normal(size=(count, dim)) * np.geomspace(1, 0.02, dim) @ turn + 0.3
+    return torch.from_numpy(raw / np.linalg.norm(raw, axis=1, keepdims=True)).float()
+
+
+@pytest.fixture(scope="module")
+def sampler() -> IdentitySampler:
+    return IdentitySampler.fit(people(), "a")
+
+
+def test_fit_is_the_principal_axes(sampler):
+    vectors = people().double().numpy()
+    np.testing.assert_allclose(sampler.mean, vectors.mean(0), atol=1e-6)
+    axes, deviations = sampler.axes.double().numpy(), sampler.deviations.double().numpy()
+    np.testing.assert_allclose(axes @ axes.T, np.eye(DIM), atol=1e-5)
+    np.testing.assert_allclose(axes.T @ np.diag(deviations**2) @ axes, np.cov(vectors.T), atol=1e-6)
+    assert (np.diff(deviations) <= 0).all()
+    assert (axes[np.arange(DIM), np.abs(axes).argmax(1)] > 0).all()
+
+
+def test_components_and_shrink(sampler):
+    few = IdentitySampler.fit(people(), "a", components=5, shrink=0.5)
+    torch.testing.assert_close(few.axes, sampler.axes[:5])
+    torch.testing.assert_close(few.deviations, sampler.deviations[:5] * 0.5)
+    drawn = few.sample(50, 1).vectors.double().numpy()
+    assert np.linalg.matrix_rank(drawn, tol=1e-5) == 6  # five axes and the mean
+    assert IdentitySampler.fit(people(10), "a").axes.shape == (9, DIM)
+
+
+def test_sample_follows_its_equation(sampler):
+    from idgen.identity import person_seed
+
+    drawn = sampler.sample(3, seed=7)
+    assert drawn.names == ("person-7-0000", "person-7-0001", "person-7-0002") and drawn.space == "a"
+    assert drawn.sources[2] == "sampled, seed 7, number 2" and not drawn[2].from_photo
+    z = torch.randn(DIM, generator=Generator().manual_seed(person_seed(7, 2)), dtype=torch.float64).numpy()
+    x = sampler.mean.double().numpy() + (z * sampler.deviations.double().numpy()) @ sampler.axes.double().numpy()
+    np.testing.assert_allclose(drawn.vectors[2], x / np.linalg.norm(x), atol=1e-7)
+
+
+def test_sampled_people_live_where_people_live(sampler):
+    real, drawn = people(), sampler.sample(2000, 0).vectors
+
+    def mean_cosine(vectors: torch.Tensor) -> float:
+        return float(vectors.mean(0).square().sum())
+
+    assert mean_cosine(drawn) == pytest.approx(mean_cosine(real), abs=0.03)
+    along = sampler.axes[:3]
+    torch.testing.assert_close((drawn @ along.T).std(0), (real @ along.T).std(0), rtol=0.15, atol=0)
+    uniform = sampler.sample(2000, 0, "sphere")
+    assert mean_cosine(uniform.vectors) < 0.01
+    assert uniform.names[1] == "sphere-0-0001" and "sphere" in uniform.sources[1]
+
+
+@pytest.mark.parametrize("method", ["gaussian", "sphere"])
+def test_person_depends_only_on_seed_and_number(sampler, method):
+    whole = sampler.sample(12, 3, method)
+    for first, n in ((0, 1), (5, 3), (11, 1)):
+        part = sampler.sample(n, 3, method, first=first)
+        assert part.names == whole.names[first : first + n]
+        assert [key(v) for v in part.vectors] == [key(v) for v in whole.vectors[first : first + n]]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if threads > 1 else 2)
+        assert torch.equal(sampler.sample(12, 3, method).vectors, whole.vectors)
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.equal(sampler.sample(1, 4, method).vectors[0], whole.vectors[0])
+
+
+def test_nearest(sampler):
+    vectors = sampler.sample(7, 1).vectors
+    cosine, index = sampler.nearest(vectors * 3)
+    real = people().half().double().numpy()
+    table = vectors.double().numpy() @ (real / np.linalg.norm(real, axis=1, keepdims=True)).T
+    assert index.tolist() == table.argmax(1).tolist()
+    np.testing.assert_allclose(cosine, table.max(1), atol=1e-5)
+    cosine, index = sampler.nearest(people()[[5, 300]])
+    assert index.tolist() == [5, 300] and (cosine > 0.9999).all()
+
+
+def test_nearest_across_blocks(sampler, monkeypatch):
+    vectors = sampler.sample(9, 1).vectors
+    expected = sampler.nearest(vectors)
+    monkeypatch.setattr("idgen.sampling.sampler._BLOCK", 4)
+    cosine, index = sampler.nearest(vectors)
+    torch.testing.assert_close(cosine, expected[0])
+    assert torch.equal(index, expected[1])
+
+
+def test_folder_round_trip(sampler, tmp_path):
+    sampler.save_pretrained(tmp_path / "sampler")
+    again = IdentitySampler.from_pretrained(tmp_path / "sampler")
+    assert torch.equal(again.sample(5, 9).vectors, sampler.sample(5, 9).vectors)
+    assert again.space == "a" and again.dim == DIM and again.people.dtype == torch.float16
+    assert torch.equal(again.people, sampler.people)
+
+
+def test_folder_refused(sampler, tmp_path):
+    with pytest.raises(InputError, match="no readable identity sampler"):
+        IdentitySampler.from_pretrained(tmp_path)
+    sampler.save_pretrained(tmp_path)
+    file = tmp_path / "sampler.safetensors"
+    right = load_file(file)
+    for wrong in (
+        {name: tensor for name, tensor in right.items() if name != "people"},
+        right | {"extra": torch.ones(1)},
+    ):
+        save_file(wrong, file)
+        with pytest.raises(InputError, match="has the tensors"):
+            IdentitySampler.from_pretrained(tmp_path)
+    for name in right:
+        save_file(right | {name: torch.ones(3)}, file)
+        with pytest.raises(InputError, match="do not fit together"):
+            IdentitySampler.from_pretrained(tmp_path)
+    file.write_bytes(b"junk")
+    with pytest.raises(InputError, match="no readable identity sampler"):
+        IdentitySampler.from_pretrained(tmp_path)
+    save_file(right, file)
+    for config in ("{", "[]", json.dumps({"other": 1})):
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(InputError, match="no readable identity sampler"):
+            IdentitySampler.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.0, "3", True, None, 10**7])
+def test_refuses_a_number_of_people(sampler, n):
+    with pytest.raises(InputError, match="whole number from 1 to 1,000,000"):
+        sampler.sample(n, 0)
+
+
+def test_refuses_other_arguments(sampler):
+    with pytest.raises(InputError, match="seed 'x' is not a whole number"):
+        sampler.sample(1, "x")
+    with pytest.raises(InputError, match="choose one of gaussian, sphere"):
+        sampler.sample(1, 0, "uniform")
+    with pytest.raises(InputError, match="numbered from 0"):
+        sampler.sample(1, 0, first=-1)
+    for wrong in (torch.ones(DIM), torch.ones(2, DIM + 1)):
+        with pytest.raises(InputError, match=rf"\(N, {DIM}\)"):
+            sampler.nearest(wrong)
+
+
+def test_fit_refused():
+    with pytest.raises(InputError, match="at least 3 people"):
+        IdentitySampler.fit(people()[:2], "a")
+    with pytest.raises(InputError, match="at least 3 people"):
+        IdentitySampler.fit(people()[0], "a")
+    for spoil in (0.0, float("nan")):
+        vectors = people()
+        vectors[3] = spoil
+        with pytest.raises(InputError, match="zero, NaN or infinite"):
+            IdentitySampler.fit(vectors, "a")
+    for components in (0, DIM + 1):
+        with pytest.raises(InputError, match=f"1 to {DIM} components"):
+            IdentitySampler.fit(people(), "a", components=components)
+    for shrink in (0, -1, 3, float("nan")):
+        with pytest.raises(InputError, match="shrink"):
+            IdentitySampler.fit(people(), "a", shrink=shrink)

@@ -1,0 +1,237 @@
+"""A folder of pictures: complete, resumable, never half-written, and the same however it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from idgen import provenance
+from idgen.contact_sheet import MATCH, NO_MATCH
+from idgen.errors import InputError
+from idgen.generate import MANIFEST, SETTINGS, SHEET, _Job, _jobs, generate, read_manifest, weights_fingerprint
+from idgen.hub import Model, load_model
+from idgen.identity import Identities, image_seed, key
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(str(tiny_model), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def people(model: Model) -> Identities:
+    return model.sampler.sample(3, seed=7)
+
+
+def make(people: Identities, out: Path, model: Model, **options: Any) -> Path:
+    return generate(people, out, model=model, **{"images": 2, "seed": 7, "steps": 2, "progress": False} | options)
+
+
+def pictures(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*/*.png"))
+    }
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes; of identities their vectors, because safetensors writes metadata in any order."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            Identities.load(path).vectors.numpy().tobytes() if path.suffix == ".safetensors" else path.read_bytes()
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_is_in_the_folder(tmp_path: Path, model: Model, people: Identities) -> None:
+    out = make(people, tmp_path / "new" / "out", model)
+    assert out == tmp_path / "new" / "out"
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    images = {f"{name}/{k:02d}.png" for name in people.names for k in range(2)}
+    assert names == images | {"identities.safetensors", MANIFEST, SETTINGS, SHEET}
+    assert torch.equal(Identities.load(out / "identities.safetensors").vectors, people.vectors)
+
+    lines = [json.loads(text) for text in (out / MANIFEST).read_text().splitlines()]
+    assert [(line["identity"], line["k"]) for line in lines] == [(name, k) for name in people.names for k in range(2)]
+    for line in lines:
+        assert {"file", "identity", "k", "seed", "similarity", "judge_similarity", "match", "model"} <= line.keys()
+        assert isinstance(line["match"], bool) and line["seed"] == 7 and line["model"] == model.name
+        picture = Image.open(out / line["file"])
+        vector = people.vectors[people.names.index(line["identity"])]
+        (score,) = model.scorer.score([picture.convert("RGB")], vector)
+        assert line["similarity"] == pytest.approx(score.similarity, abs=1e-3)
+        assert line["judge_similarity"] == pytest.approx(score.judge_similarity, abs=1e-3)
+        said = provenance.read(out / line["file"])
+        assert said["digital_source_type"] == provenance.SOURCE_TYPE
+        assert (said["identity"], said["k"], said["seed"]) == (line["identity"], line["k"], 7)
+    assert provenance.read(out / SHEET)["digital_source_type"] == provenance.SOURCE_TYPE
+    colours = {colour for _, colour in Image.open(out / SHEET).convert("RGB").getcolors(1 << 24)}
+    assert (MATCH in colours) == any(line["match"] for line in lines)
+    assert (NO_MATCH in colours) == (not all(line["match"] for line in lines))
+
+
+def test_the_pictures_are_those_of_the_pipeline(tmp_path: Path, model: Model, people: Identities) -> None:
+    out = make(people, tmp_path, model)
+    items = list(model.pipeline.iterate(people, 2, seed=7, num_inference_steps=2))
+    for item in items:
+        kept = Image.open(out / people.names[item.identity] / f"{item.k:02d}.png").convert("RGB")
+        assert kept.tobytes() == item.image.tobytes()
+        assert item.seed == image_seed(7, key(people.vectors[item.identity]), item.k)
+
+
+def test_a_second_run_makes_nothing_and_a_third_only_what_is_missing(
+    tmp_path: Path, model: Model, people: Identities
+) -> None:
+    out = make(people, tmp_path, model)
+    before = everything(out)
+    changed = {path: path.stat().st_mtime_ns for path in out.glob("*/*.png")}
+    make(people, tmp_path, model)
+    assert everything(out) == before
+    gone = out / people.names[1] / "00.png"
+    gone.unlink()
+    make(people, tmp_path, model)
+    assert everything(out) == before
+    assert {path for path, when in changed.items() if path.stat().st_mtime_ns != when} == {gone}
+
+
+def test_more_pictures_are_added(tmp_path: Path, model: Model, people: Identities) -> None:
+    few = pictures(make(people, tmp_path / "grown", model, images=1))
+    grown = pictures(make(people, tmp_path / "grown", model, images=3))
+    assert few.items() <= grown.items()
+    assert grown == pictures(make(people, tmp_path / "whole", model, images=3, batch_size=2))
+    assert len(read_manifest(tmp_path / "grown")) == 9
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_an_interrupted_run_goes_on(
+    tmp_path: Path, model: Model, people: Identities, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    whole = everything(make(people, tmp_path / "whole", model, batch_size=2))
+    saved, save_image = [], provenance.save_image
+
+    def interrupted(*args: Any) -> Path:
+        if len(saved) == after:
+            raise KeyboardInterrupt
+        saved.append(args)
+        return save_image(*args)
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "save_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make(people, out, model, batch_size=2)
+    assert len(read_manifest(out)) == len(pictures(out)) == after
+    assert not [path for path in out.rglob("*") if path.suffix == ".tmp"]
+    with (out / MANIFEST).open("a") as manifest:
+        manifest.write('{"file": "half a li')  # what a power cut leaves
+    assert everything(make(people, out, model, batch_size=2)) == whole
+
+
+def test_other_settings_are_refused(tmp_path: Path, model: Model, people: Identities) -> None:
+    out = make(people, tmp_path / "out", model)
+    before = everything(out)
+    for options, why in (
+        ({"seed": 8}, "seed 7, not 8"),
+        ({"steps": 3}, "steps 2, not 3"),
+        ({"guidance": 1.5}, "guidance"),
+        ({"variation": 0.2}, r"variation 0.0, not 0.2"),
+    ):
+        with pytest.raises(InputError, match=why):
+            make(people, out, model, **options)
+    with pytest.raises(InputError, match="other people"):
+        make(people[:2], out, model)
+    assert everything(out) == before
+
+
+def test_overwriting_replaces_only_what_idgen_wrote(tmp_path: Path, model: Model, people: Identities) -> None:
+    out = make(people, tmp_path / "out", model)
+    (out / "notes.txt").write_text("mine")
+    (out / people.names[0] / "notes.txt").write_text("mine")
+    (tmp_path / "outside.png").write_text("mine")
+    with (out / MANIFEST).open("a") as manifest:
+        manifest.write(json.dumps({"file": "../outside.png", "identity": people.names[0], "k": 9}) + "\n")
+    fresh = everything(make(people[:1], tmp_path / "fresh", model, seed=8))
+    again = everything(make(people[:1], out, model, seed=8, overwrite=True))
+    mine = {"notes.txt": b"mine", f"{people.names[0]}/notes.txt": b"mine"}
+    assert again == {**fresh, **mine}
+    assert (tmp_path / "outside.png").read_text() == "mine"
+
+
+def test_files_of_others_are_not_touched(tmp_path: Path, model: Model, people: Identities) -> None:
+    (tmp_path / MANIFEST).write_text("something else\n")
+    with pytest.raises(InputError, match="another program"):
+        make(people, tmp_path, model)
+    assert everything(tmp_path) == {MANIFEST: b"something else\n"}
+
+
+def test_variation_changes_the_person(tmp_path: Path, model: Model, people: Identities) -> None:
+    same = pictures(make(people, tmp_path / "same", model))
+    varied = pictures(make(people, tmp_path / "varied", model, variation=0.5))
+    assert same.keys() == varied.keys() and not set(same.values()) & set(varied.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"images": 0}, "at least 1, got 0"),
+        ({"images": 10_000}, "at most 1,000 pictures a person, got 10,000: make several runs"),
+        ({"images": 2.5}, "whole number, got 2.5"),
+        ({"seed": "seven"}, "seed 'seven' is not a whole number"),
+        ({"seed": -1}, "seed -1"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 5000}, "steps"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"variation": 1.5}, "variation"),
+        ({"batch_size": 0}, "batch size"),
+    ],
+)
+def test_arguments_that_cannot_be_used(
+    tmp_path: Path, model: Model, people: Identities, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InputError, match=why):
+        make(people, tmp_path / "out", model, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_identities_that_cannot_be_used(tmp_path: Path, model: Model, people: Identities) -> None:
+    other = Identities(people.vectors, "another-space", people.sources, people.names)
+    short = torch.nn.functional.normalize(people.vectors[:, :-1])
+    shorter = Identities(short, people.space, people.sources, people.names)
+    named = Identities(people.vectors[:1], people.space, people.sources[:1], ["Manifest.jsonl"])
+    for identities, why in ((other, "another-space"), (shorter, "numbers"), (named, "another name")):
+        with pytest.raises(InputError, match=why):
+            make(identities, tmp_path / "out", model)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, model: Model, people: Identities) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="Cannot write"):
+            make(people, out, model)
+    assert everything(tmp_path) == {"file": b"mine"}
+
+
+def test_jobs_make_exactly_the_missing_pictures() -> None:
+    assert _jobs([[0, 1], [0, 1]]) == [_Job(0, 2, 0, 2)]
+    missing = [[], [3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [1, 4], [4], []]
+    made = {(p, job.first + i) for job in _jobs(missing) for p in range(job.start, job.stop) for i in range(job.count)}
+    assert made == {(p, k) for p, numbers in enumerate(missing) for k in numbers}
+    assert sum(job.count * (job.stop - job.start) for job in _jobs(missing)) == sum(map(len, missing))
+
+
+def test_the_fingerprint_sees_other_weights(tmp_path: Path) -> None:
+    (tmp_path / "denoiser").mkdir()
+    weights = tmp_path / "denoiser" / "model.safetensors"
+    weights.write_bytes(bytes(3 << 20))
+    before = weights_fingerprint(tmp_path)
+    weights.write_bytes(bytes((3 << 20) - 1) + b"x")
+    assert weights_fingerprint(tmp_path) != before

@@ -1,0 +1,265 @@
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from idgen.errors import InputError
+from idgen.identity import (
+    Identities,
+    Identity,
+    centres,
+    check_seed,
+    image_seed,
+    key,
+    mean,
+    person_seed,
+    safe_name,
+)
+
+
+def units(n: int = 3, dim: int = 16, seed: int = 0) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(n, dim, generator=torch.Generator().manual_seed(seed)))
+
+
+def people(n: int = 3, dim: int = 16, space: str = "a") -> Identities:
+    return Identities(units(n, dim), space, ["1 photo"] * n, [f"p{i}" for i in range(n)])
+
+
+# ---------------------------------------------------------------- the sequence
+
+
+def test_sequence():
+    some = people(3)
+    assert len(some) == 3 and [person.name for person in some] == ["p0", "p1", "p2"]
+    assert torch.equal(some[-1].vector, some.vectors[2]) and some[np.int64(1)].name == "p1"
+    part = some[1:]
+    assert isinstance(part, Identities) and part.names == ("p1", "p2") and part.space == "a"
+    with pytest.raises(IndexError):
+        some[3]
+    again = Identities.of(some)
+    assert torch.equal(again.vectors, some.vectors) and again.sources == some.sources
+    assert "vector" not in repr(some[0])
+
+
+def test_vectors_are_a_copy_in_float32():
+    vectors = units().double()
+    some = Identities(vectors, "a", ["x"] * 3, ["1", "2", "3"])
+    vectors.zero_()
+    assert some.vectors.dtype == torch.float32 and torch.allclose(some.vectors.norm(dim=1), torch.ones(3))
+    array = units()[0].numpy()
+    single = Identity(torch.from_numpy(array), "a", "x", "n")
+    array[:] = 0
+    assert float(single.vector.norm()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
+def test_refuses_what_is_not_finite(spoil):
+    vectors = units()
+    vectors[1, 3] = spoil
+    with pytest.raises(InputError, match="'p1' holds NaN or infinity"):
+        Identities(vectors, "a", ["x"] * 3, ["p0", "p1", "p2"])
+
+
+def test_refuses_what_is_not_unit():
+    vectors = units()
+    Identities(vectors * (1 + 9e-4), "a", ["x"] * 3, ["p0", "p1", "p2"])
+    with pytest.raises(InputError, match=r"'p0' has length 1\.002, not 1"):
+        Identities(vectors * 1.002, "a", ["x"] * 3, ["p0", "p1", "p2"])
+    with pytest.raises(InputError, match="has length 0, not 1"):
+        Identity(torch.zeros(16), "a", "x", "n")
+
+
+def test_refuses_other_shapes():
+    with pytest.raises(InputError, match="no identities"):
+        Identities(torch.empty(0, 16), "a", [], [])
+    with pytest.raises(InputError, match="no identities"):
+        people(3)[3:]
+    with pytest.raises(InputError, match="no identities"):
+        Identities(units()[0], "a", ["x"], ["n"])
+    with pytest.raises(InputError, match="one vector"):
+        Identity(units(), "a", "x", "n")
+    with pytest.raises(InputError, match="as many names and sources, got 2 and 3"):
+        Identities(units(), "a", ["x"] * 3, ["p0", "p1"])
+    with pytest.raises(InputError, match="not an array of numbers"):
+        Identities([["a", "b"]], "a", ["x"], ["n"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("names", [["p", "q", "p"], ["p", "q", "P"]])
+def test_refuses_repeated_names(names):
+    with pytest.raises(InputError, match="Two identities are called"):
+        Identities(units(), "a", ["x"] * 3, names)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "C:", "a\n", " a", "a.", "a" * 101, "wh?t"])
+def test_refuses_names_that_cannot_be_folders(name):
+    with pytest.raises(InputError, match="cannot name an identity"):
+        Identity(units()[0], "a", "x", name)
+    assert Identity(units()[0], "a", "x", safe_name(name)).name
+
+
+def test_safe_name_keeps_what_is_fine():
+    assert safe_name("Zoë 2 (left)") == "Zoë 2 (left)"
+    assert safe_name("a/b:c") == "a_b_c"
+    assert safe_name(" .. ") == "identity"
+
+
+def test_require_space():
+    some = people(2)
+    for holder in (some, some[0]):
+        holder.require_space("a")
+        holder.require_space("a", 16)
+        with pytest.raises(InputError, match=r"'a'.*'b'"):
+            holder.require_space("b", 16)
+        with pytest.raises(InputError, match=r"vector of 16 numbers.*needs 512"):
+            holder.require_space("a", 512)
+
+
+def test_from_photo_unless_sampled():
+    vector = units()[0]
+    sources = {"1 photo": True, "mean of 3 photos": True, "who knows": True, "sampled, seed 7, number 2": False}
+    assert {source: Identity(vector, "a", source, "n").from_photo for source in sources} == sources
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_file_round_trip(tmp_path):
+    some = Identities(units(2), "spáce", ["1 photo", "sampled, seed 1, number 0"], ["Zoë", "b"])
+    path = some.save(tmp_path / "new" / "people.safetensors")
+    again = Identities.load(path)
+    assert torch.equal(again.vectors, some.vectors)
+    assert (again.space, again.names, again.sources) == (some.space, some.names, some.sources)
+    some[:1].save(path)  # over an old file
+    assert len(Identities.load(path)) == 1
+    assert [file.name for file in path.parent.iterdir()] == ["people.safetensors"]
+
+
+def test_file_half_written_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write"):
+        people().save(tmp_path / "file" / "people.safetensors")
+    with pytest.raises(InputError, match=r"Cannot write.*folder"):
+        people().save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def metadata(**changes) -> dict[str, str]:
+    right = {"format": "idgen.identities", "version": "1", "space": "a", "names": '["n"]', "sources": '["x"]'}
+    return right | changes
+
+
+@pytest.mark.parametrize(
+    ("tensors", "header", "says"),
+    [
+        ({"other": units(1)}, metadata(), "not of identities"),
+        ({"vectors": units(1), "other": units(1)}, metadata(), "not of identities"),
+        ({"vectors": torch.ones(1, 4, dtype=torch.int64)}, metadata(), "not of identities"),
+        ({"vectors": units(1)}, metadata(format="pt"), "not of identities"),
+        ({"vectors": units(1)}, None, "not of identities"),
+        ({"vectors": units(1)}, metadata(version="2"), "update idgen"),
+        ({"vectors": units(1)}, metadata(names="["), "damaged"),
+        ({"vectors": units(1)}, metadata(names="[1]"), "damaged"),
+        ({"vectors": units(1)}, metadata(names="3"), "damaged"),
+        ({"vectors": units(1)}, metadata(names=json.dumps(["../../x"])), "cannot name"),
+        ({"vectors": units(1) * float("nan")}, metadata(), "NaN"),
+        ({"vectors": units(1) * 2}, metadata(), "not 1"),
+        ({"vectors": units(2)}, metadata(), "as many"),
+        ({"vectors": torch.empty(0, 4)}, metadata(), "no identities"),
+    ],
+)
+def test_file_refused(tmp_path, tensors, header, says):
+    save_file(tensors, tmp_path / "x.safetensors", header)
+    with pytest.raises(InputError, match=says) as caught:
+        Identities.load(tmp_path / "x.safetensors")
+    assert "x.safetensors" in str(caught.value)
+
+
+def test_file_unreadable(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        Identities.load(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="is a folder"):
+        Identities.load(tmp_path)
+    whole = people().save(tmp_path / "whole.safetensors").read_bytes()
+    for content in (b"", b"not safetensors at all", whole[:-10], whole[:20]):
+        (tmp_path / "cut.safetensors").write_bytes(content)
+        with pytest.raises(InputError, match="not a readable safetensors file"):
+            Identities.load(tmp_path / "cut.safetensors")
+
+
+# ---------------------------------------------------------------- mean, centres
+
+
+def test_mean():
+    some = people(3)
+    total = some.vectors.numpy().astype(np.float64).sum(0)
+    result = mean(some)
+    np.testing.assert_allclose(result.vector.numpy(), total / np.linalg.norm(total), atol=1e-7)
+    assert (result.source, result.name, result.space) == ("mean of 3 photos", "p0", "a")
+    assert mean(some, "who").name == "who"
+    assert mean(some[:1]).source == "1 photo"
+    sampled = [Identity(person.vector, "a", "sampled, seed 1", person.name) for person in some]
+    assert not mean(sampled).from_photo
+    assert mean([*sampled, some[0]]).from_photo
+
+
+def test_mean_refused():
+    one = people(1)[0]
+    with pytest.raises(InputError, match="at least one"):
+        mean([])
+    with pytest.raises(InputError, match=r"'b'.*'a'"):
+        mean([one, people(1, space="b")[0]])
+    with pytest.raises(InputError, match=r"8 numbers.*16"):
+        Identities.of([one, people(1, dim=8)[0]])
+    with pytest.raises(InputError, match="cancel out"):
+        mean([one, Identity(-one.vector, "a", "1 photo", "q")])
+
+
+def test_centres():
+    embeddings, labels = units(7) * 3, ["b", "a", "b", "c", "a", "b", "c"]
+    result = centres(embeddings, labels)
+    for row, label in enumerate("abc"):
+        own = np.stack(
+            [e.numpy() / np.linalg.norm(e) for e, other in zip(embeddings, labels, strict=True) if other == label]
+        )
+        np.testing.assert_allclose(result[row], own.mean(0) / np.linalg.norm(own.mean(0)), atol=1e-6)
+    with pytest.raises(InputError, match="as many labels"):
+        centres(embeddings, labels[1:])
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def test_key_is_the_hash_of_the_little_endian_bytes():
+    vector = units()[0]
+    packed = struct.pack("<16f", *vector.tolist())
+    assert key(vector) == int.from_bytes(hashlib.sha256(packed).digest()[:8], "little")
+    assert key(vector) == key(vector.double()) == key(vector.numpy()) == key(units(5)[0])
+    assert key(vector) != key(-vector)
+    assert key(torch.tensor([1.0, -0.0])) == key(torch.tensor([1.0, 0.0]))
+
+
+def test_image_seed():
+    # Pinned: a change here changes every picture that anybody made before.
+    assert image_seed(7, 123456789, 0) == 4966586343917069631
+    assert person_seed(7, 2) == 7009035086203046978
+    numbers = [0, 1, 2**32 - 1, 2**32, 2**33, 2**62]
+    seeds = {image_seed(a, b, c) for a in numbers for b in [*numbers, 2**64 - 1] for c in numbers}
+    assert len(seeds) == 6 * 7 * 6
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert not seeds & {person_seed(a, b) for a in numbers for b in numbers}
+    torch.Generator().manual_seed(max(seeds))
+
+
+def test_seed_refused():
+    assert check_seed(np.int64(5)) == 5 and check_seed(2**63 - 1) == 2**63 - 1
+    for seed in (1.5, 7.0, "7", None, True, -1, 2**63, float("nan"), [1]):
+        with pytest.raises(InputError, match="not a whole number"):
+            check_seed(seed)
+        with pytest.raises(InputError, match="not a whole number"):
+            image_seed(seed, 0, 0)
+    with pytest.raises(InputError, match="counted from 0"):
+        image_seed(0, 0, -1)

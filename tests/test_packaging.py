@@ -1,0 +1,140 @@
+"""What is declared is what is used, and asking for help is quick."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli", reason="Python 3.10 has no TOML reader of its own")
+
+ROOT = Path(__file__).parents[1]
+# Import names that are not the distribution's.
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
+ROOMS = {  # what a folder may need beyond the base
+    "idgen/training": "train",
+    "idgen/evaluation": "eval",
+    "space": "app",
+}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def name_of(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9_.-]+", requirement)
+    assert match, requirement
+    return match.group().lower().replace("_", "-")
+
+
+def lines(file: str) -> list[str]:
+    texts = (line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return [text for text in texts if text]
+
+
+def test_the_space_needs_what_the_project_needs(project: dict[str, Any]) -> None:
+    needed = project["dependencies"] + project["optional-dependencies"]["app"]
+    assert sorted(lines("requirements.txt")) == sorted(needed)
+
+
+def test_constraints_pin_one_version_of_things_that_are_needed(project: dict[str, Any]) -> None:
+    known = {name_of(text) for texts in project["optional-dependencies"].values() for text in texts}
+    known |= {name_of(text) for text in project["dependencies"]}
+    pinned = lines("constraints.txt")
+    assert "torch==2.13.0" in pinned
+    assert all(re.match(r"[\w.-]+==[\w.]+(; python_version (<|>=) \"3.11\")?$", text) for text in pinned), pinned
+    assert {name_of(text) for text in pinned} <= known
+
+
+def test_every_import_is_declared(project: dict[str, Any]) -> None:
+    declared = {
+        extra: {name_of(text) for text in texts} for extra, texts in project["optional-dependencies"].items()
+    } | {"": {name_of(text) for text in project["dependencies"]}}
+    undeclared = []
+    for path in [*ROOT.glob("idgen/**/*.py"), *ROOT.glob("space/**/*.py"), ROOT / "app.py"]:
+        place = path.relative_to(ROOT).as_posix()
+        allowed = declared[""].union(*(declared[extra] for room, extra in ROOMS.items() if place.startswith(room)))
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [item.name for item in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module or ""]
+            for module in modules:
+                top = module.split(".")[0]
+                if top in sys.stdlib_module_names or top in ("idgen", "space"):
+                    continue
+                if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in allowed:
+                    undeclared.append(f"{place}: {module}")
+    assert not undeclared
+
+
+def seconds_and_output(code: str) -> tuple[float, str]:
+    """Processor time, which other programs on the machine change little, and stdout."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return spent, done.stdout
+
+
+HELP = """
+import sys
+from typer.testing import CliRunner
+from idgen.cli import app
+result = CliRunner().invoke(app, {arguments})
+assert result.exit_code == 0, result.output
+print([name for name in {heavy} if name in sys.modules])
+"""
+HEAVY = ["torch", "diffusers", "numpy", "gradio", "transformers", "PIL"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    _, output = seconds_and_output(HELP.format(arguments=arguments, heavy=HEAVY))
+    assert output.strip() == "[]"
+
+
+def test_import_and_help_take_under_a_second() -> None:
+    for code in ("import idgen", HELP.format(arguments=["--help"], heavy=[])):
+        assert min(seconds_and_output(code)[0] for _ in range(3)) < 1.0
+
+
+def test_version(project: dict[str, Any]) -> None:
+    from typer.testing import CliRunner
+
+    import idgen
+    from idgen.cli import app
+
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == idgen.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", idgen.__version__)
+
+
+def test_nothing_in_the_repository_names_a_place_outside_it() -> None:
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if files.returncode:
+        pytest.skip("not a git checkout")
+    outside = re.compile(r"\.\./" + r"shared|/" + r"work/")
+    named = [
+        name
+        for name in files.stdout.splitlines()
+        if Path(name).suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".json", ".html", ""}
+        and (ROOT / name).is_file()
+        and outside.search((ROOT / name).read_text(errors="replace"))
+    ]
+    assert not named

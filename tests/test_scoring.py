@@ -1,0 +1,500 @@
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from idgen.errors import InputError
+from idgen.faces.encoder import FaceEncoder
+from idgen.faces.finder import FaceFinder
+from idgen.identity import Identities, Identity, centres
+from idgen.models.finder import FaceFinderNet
+from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.scoring import (
+    BINS,
+    EDGES,
+    Bridge,
+    Calibration,
+    ErrorRates,
+    Judge,
+    Score,
+    Scorer,
+    calibrate,
+    fit_bridge,
+    one_in,
+    write_calibrations,
+)
+
+PEOPLE, EACH, DE, DJ = 30, 6, 16, 12
+LABELS = np.repeat(np.arange(PEOPLE), EACH)
+
+
+def embeddings(seed: int = 0, spread: float = 0.7, map_seed: int | None = None) -> torch.Tensor:
+    """Clustered unit vectors; with `map_seed`, the same people as seen by another recogniser."""
+    rng = np.random.default_rng(seed)
+    person = rng.normal(size=(PEOPLE, DE))[LABELS]
+    if map_seed is not None:
+        rng = np.random.default_rng(map_seed)
+        person = person @ rng.normal(size=(DE, DJ)) / 4 + rng.normal(size=DJ)
+    raw = person + spread * rng.normal(size=person.shape)
+    return torch.from_numpy(raw / np.linalg.norm(raw, axis=1, keepdims=True)).float()
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def brute_force(probes: np.ndarray, vectors: np.ndarray, labels: np.ndarray, reference) -> tuple[list, list]:
+    genuine, impostor = [], []
+    for i, person in itertools.product(range(len(labels)), np.unique(labels)):
+        others = [vectors[j] for j in range(len(labels)) if labels[j] == person and j != i]
+        if others:
+            cosine = float(probes[i] @ reference(unit(np.sum(others, 0))))
+            (genuine if labels[i] == person else impostor).append(cosine)
+    return genuine, impostor
+
+
+def assert_rates(rates: ErrorRates, genuine: list, impostor: list) -> None:
+    """Against the definitions, by hand."""
+    genuine, impostor = np.array(genuine), np.array(impostor)
+    assert (rates.genuine_pairs, rates.impostor_pairs) == (len(genuine), len(impostor))
+    assert sum(rates.genuine) == len(genuine) and sum(rates.impostor) == len(impostor)
+    for counts, scores in ((rates.genuine, genuine), (rates.impostor, impostor)):
+        middle = (EDGES[1:] + EDGES[:-1]) / 2
+        assert np.average(middle, weights=counts) == pytest.approx(scores.mean(), abs=1 / BINS)
+    for fmr in (1e-2, 1e-3, 1e-4):
+        threshold = rates.thresholds[f"{fmr:g}"]
+        if len(impostor) * fmr < 10:
+            assert threshold is None and rates.tar[f"{fmr:g}"] is None
+            continue
+        assert (impostor >= threshold + 1e-5).mean() <= fmr < (impostor >= threshold - 1e-5).mean() + 1e-9
+        assert rates.tar[f"{fmr:g}"] == pytest.approx((genuine >= threshold).mean(), abs=2 / len(genuine))
+    at = min(np.linspace(-1, 1, 4001), key=lambda t: abs((impostor >= t).mean() - (genuine < t).mean()))
+    assert rates.eer == pytest.approx(((impostor >= at).mean() + (genuine < at).mean()) / 2, abs=0.01)
+
+
+def test_measure_by_hand():
+    vectors = embeddings()
+    shuffled = np.random.default_rng(1).permutation(len(LABELS))
+    labels = LABELS[shuffled]
+    result = Calibration.measure("a", vectors[shuffled] * 3, labels, "made up")
+    assert (result.space, result.people, result.images, result.data) == ("a", PEOPLE, PEOPLE * EACH, "made up")
+
+    v = vectors[shuffled].double().numpy()
+    genuine, impostor = [], []
+    for i, j in itertools.combinations(range(len(v)), 2):
+        (genuine if labels[i] == labels[j] else impostor).append(float(v[i] @ v[j]))
+    assert_rates(result.rates("image-image"), genuine, impostor)
+    assert_rates(result.rates("image-mean"), *brute_force(v, v, labels, lambda mean: mean))
+
+    own = [[v[i] for i in range(len(v)) if labels[i] == person] for person in range(PEOPLE)]
+    halves = [(unit(np.sum(images[0::2], 0)), unit(np.sum(images[1::2], 0))) for images in own]
+    genuine, impostor = [], []
+    for p, q in itertools.product(range(PEOPLE), repeat=2):
+        (genuine if p == q else impostor).append(float(halves[p][0] @ halves[q][1]))
+    rates = result.rates("mean-mean")
+    assert rates.genuine == np.histogram(np.array(genuine), EDGES)[0].tolist()
+    assert rates.impostor_pairs == PEOPLE * (PEOPLE - 1)
+
+
+def test_measure_with_people_of_one_picture():
+    keep = [*range(13), 20]  # two whole people, one with one picture, and one more
+    vectors, labels = embeddings()[keep], LABELS[keep]
+    result = Calibration.measure("a", vectors, labels, "made up")
+    rates = result.rates("image-mean")
+    assert (rates.genuine_pairs, rates.impostor_pairs) == (12, 14 * 3)
+    assert result.rates("mean-mean").genuine_pairs == 2
+
+
+def test_measure_bridge_by_hand():
+    enc, jud = embeddings(), embeddings(map_seed=5)
+    bridge = fit_bridge(enc, jud, LABELS, "a", "b")
+    plain = Calibration.measure("b", jud, LABELS, "made up")
+    result = plain.measure_bridge(bridge, enc, jud, LABELS)
+    assert list(result.kinds) == [*plain.kinds, "image-bridge"]
+    weight, bias = bridge.weight.double().numpy(), bridge.bias.double().numpy()
+    expected = brute_force(jud.double().numpy(), enc.double().numpy(), LABELS, lambda mean: unit(weight @ mean + bias))
+    assert_rates(result.rates("image-bridge"), *expected)
+    with pytest.raises(InputError, match="leads to the space 'b', but this one is 'a'"):
+        Calibration.measure("a", enc, LABELS, "x").measure_bridge(bridge, enc, jud, LABELS)
+
+
+def test_measure_refused():
+    vectors = embeddings()
+    for labels in (np.zeros(len(LABELS)), np.arange(len(LABELS))):  # one person; no person with two pictures
+        with pytest.raises((InputError, ValueError), match="people with several pictures"):
+            Calibration.measure("a", vectors, labels, "x")
+    with pytest.raises(InputError, match="need N labels"):
+        Calibration.measure("a", vectors, LABELS[1:], "x")
+    vectors[0, 0] = float("nan")
+    with pytest.raises(InputError, match="NaN"):
+        Calibration.measure("a", vectors, LABELS, "x")
+
+
+@pytest.fixture(scope="module")
+def measured() -> Calibration:
+    """Two known normal distributions."""
+    rng = np.random.default_rng(0)
+    rates = ErrorRates.measure(rng.normal(0.6, 0.1, 5000), rng.normal(0.0, 0.1, 20000))
+    return Calibration("a", 500, 6000, "made up", {"image-mean": rates})
+
+
+def normal_above(z: float) -> float:
+    return math.erfc(z / 2**0.5) / 2
+
+
+def test_thresholds_and_rates_of_known_distributions(measured):
+    assert measured.threshold("image-mean", 1e-2) == pytest.approx(0.2326, abs=0.005)
+    assert measured.threshold("image-mean", 1e-3) == pytest.approx(0.309, abs=0.012)
+    for score in (-0.1, 0.0, 0.05, 0.1, 0.2):
+        assert measured.fmr_at(score, "image-mean") == pytest.approx(normal_above(score / 0.1), abs=0.01)
+        assert measured.fnmr_at(score + 0.6, "image-mean") == pytest.approx(1 - normal_above(score / 0.1), abs=0.02)
+    assert measured.fmr_at(measured.threshold("image-mean", 1e-2), "image-mean") == pytest.approx(1e-2, rel=0.1)
+    assert (measured.fmr_at(-1.0, "image-mean"), measured.fmr_at(1.0, "image-mean")) == (1, 0)
+    assert measured.percentile(50, "image-mean") == pytest.approx(0.6, abs=0.01)
+    assert measured.percentile(97.725, "image-mean", genuine=False) == pytest.approx(0.2, abs=0.01)
+    for q in (0, 1, 37, 99, 100):
+        assert measured.fnmr_at(measured.percentile(q, "image-mean"), "image-mean") == pytest.approx(q / 100)
+    assert measured.rates("image-mean").eer == pytest.approx(normal_above(3), abs=1e-3)
+
+
+def test_densities_integrate_to_one(measured):
+    edges, genuine, impostor = measured.densities("image-mean")
+    assert edges.shape == (202,) and edges[0] == -1 and edges[-1] == 1
+    assert genuine.shape == impostor.shape == (201,)
+    for density, peak in ((genuine, 0.6), (impostor, 0.0)):
+        assert (density * np.diff(edges)).sum() == pytest.approx(1)
+        assert density[np.searchsorted(edges, peak) - 1] == pytest.approx(1 / (0.1 * (2 * math.pi) ** 0.5), rel=0.15)
+
+
+def test_what_was_not_measured_is_refused(measured):
+    with pytest.raises(InputError, match=r"20,000 comparisons.*too few.*0\.0001.*choose 0\.01 or 0\.001"):
+        measured.threshold("image-mean", 1e-4)
+    with pytest.raises(InputError, match=r"false-match rate of 0\.005"):
+        measured.threshold("image-mean", 5e-3)
+    with pytest.raises(InputError, match="says nothing on 'image-bridge'"):
+        measured.threshold("image-bridge", 1e-3)
+    with pytest.raises(InputError, match="between 0 and 100"):
+        measured.percentile(101, "image-mean")
+
+
+def test_words(measured):
+    assert measured.meaning(0.95, "image-mean").startswith("0.95: none of 20,000 comparisons of different people")
+    assert measured.meaning(0.0, "image-mean").startswith("0.00: 50% of the comparisons of different people")
+    assert "1 in 1" in measured.meaning(measured.threshold("image-mean", 1e-3), "image-mean")
+    words = measured.explanation("image-mean", 1e-3)
+    assert "do not score 1" in words and "about 0.60" in words and "1 in 1,000" in words and "500 people" in words
+    assert one_in(1e-4) == "1 in 10,000"
+
+
+def test_calibration_file(measured, tmp_path):
+    path = tmp_path / "calibration.json"
+    measured.save(path)
+    assert Calibration.load(path) == measured == Calibration.from_dict(measured.to_dict())
+    right = json.loads(path.read_text())
+    short = json.loads(path.read_text())
+    short["kinds"]["image-mean"]["genuine"].pop()
+    missing = {name: value for name, value in right.items() if name != "people"}
+    for wrong in ("{", "[]", "{}", json.dumps(right | {"version": 2}), json.dumps(short), json.dumps(missing)):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match="no readable calibration"):
+            Calibration.load(path)
+    with pytest.raises(InputError, match="no readable calibration"):
+        Calibration.load(tmp_path / "none.json")
+
+
+# ---------------------------------------------------------------- bridge
+
+
+def test_bridge_is_ridge_regression_with_an_intercept():
+    x, y = centres(embeddings(), LABELS), centres(embeddings(map_seed=5), LABELS)
+    bridge = Bridge.fit(x, y, "a", "b", ridge=0.3)
+    xs, ys = x.double().numpy(), y.double().numpy()
+    centred = xs - xs.mean(0)
+    penalty = 0.3 * np.trace(centred.T @ centred) / DE
+    # The same problem as plain least squares on augmented rows, the intercept not penalised.
+    rows = np.block([[xs, np.ones((PEOPLE, 1))], [penalty**0.5 * np.eye(DE), np.zeros((DE, 1))]])
+    solution = np.linalg.lstsq(rows, np.vstack([ys, np.zeros((DE, DJ))]), rcond=None)[0]
+    np.testing.assert_allclose(bridge.weight.numpy(), solution[:-1].T, atol=1e-5)
+    np.testing.assert_allclose(bridge.bias.numpy(), solution[-1], atol=1e-5)
+    expected = xs @ solution[:-1] + solution[-1]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(bridge(x).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(bridge(x[0]).numpy(), expected[0], atol=1e-5)
+
+
+def test_bridge_chooses_its_penalty_by_leaving_one_out():
+    x, y = centres(embeddings(), LABELS).double(), centres(embeddings(map_seed=5), LABELS).double()
+
+    def left_out(ridge: float) -> float:
+        error = 0.0
+        scale = (x - x.mean(0)).square().sum() / DE  # the penalty itself stays as with everybody
+        for i in range(PEOPLE):
+            rest = [j for j in range(PEOPLE) if j != i]
+            mx, my = x[rest].mean(0), y[rest].mean(0)
+            a = x[rest] - mx
+            weights = torch.linalg.solve(a.T @ a + ridge * scale * torch.eye(DE, dtype=a.dtype), a.T @ (y[rest] - my))
+            error += float(((x[i] - mx) @ weights + my - y[i]).square().sum())
+        return error
+
+    best = min((10.0 ** (step / 2) for step in range(-8, 7)), key=left_out)
+    torch.testing.assert_close(Bridge.fit(x, y, "a", "b").weight, Bridge.fit(x, y, "a", "b", ridge=best).weight)
+
+
+def test_bridge_with_fewer_people_than_dimensions():
+    x, y = embeddings()[:5], embeddings(map_seed=5)[:5]
+    result = Bridge.fit(x, y, "a", "b")(x)
+    assert result.isfinite().all() and torch.allclose(result.norm(dim=1), torch.ones(5))
+
+
+def test_bridge_file(tmp_path):
+    path = tmp_path / "bridge.safetensors"
+    x = embeddings()
+    bridge = fit_bridge(x, embeddings(map_seed=5), LABELS, "a", "b")
+    bridge.save(path)
+    again = Bridge.load(path)
+    assert torch.equal(again(x), bridge(x)) and (again.source, again.target) == ("a", "b")
+    right = load_file(path)
+    for wrong, header in (
+        ({"weight": right["weight"]}, {"from": "a", "to": "b"}),
+        (right | {"extra": torch.ones(1)}, {"from": "a", "to": "b"}),
+        (right, {"from": "a"}),
+        (right | {"bias": torch.ones(3)}, {"from": "a", "to": "b"}),
+    ):
+        save_file(wrong, path, header)
+        with pytest.raises(InputError, match="no readable bridge"):
+            Bridge.load(path)
+    with pytest.raises(InputError, match="no readable bridge"):
+        Bridge.load(tmp_path / "none")
+
+
+def test_bridge_refused():
+    x, y = embeddings(), embeddings(map_seed=5)
+    for a, b in ((x[:2], y[:2]), (x, y[1:]), (x[0], y[0])):
+        with pytest.raises(InputError, match="at least 3 people"):
+            Bridge.fit(a, b, "a", "b")
+    with pytest.raises(InputError, match="above 0"):
+        Bridge.fit(x, y, "a", "b", ridge=0)
+    with pytest.raises(InputError, match="NaN"):
+        Bridge.fit(x * float("nan"), y, "a", "b")
+    with pytest.raises(InputError, match="takes vectors of 16 numbers"):
+        Bridge.fit(x, y, "a", "b")(y)
+    with pytest.raises(InputError, match="weight"):
+        Bridge(torch.ones(3, 2), torch.ones(2), "a", "b")
+
+
+# ---------------------------------------------------------------- judge and scorer, on real small networks
+
+FACES, SHOTS, SIZE = 40, 8, 32
+FACE_LABELS = np.repeat(np.arange(FACES), SHOTS)
+
+
+def pictures() -> torch.Tensor:
+    """Smooth colour patterns, one a person, with noise: random networks tell them apart, though not perfectly."""
+    generator = torch.Generator().manual_seed(0)
+    person = torch.nn.functional.interpolate(
+        torch.rand(FACES, 3, 4, 4, generator=generator), (SIZE, SIZE), mode="bicubic"
+    )
+    noise = torch.rand(FACES * SHOTS, 3, SIZE, SIZE, generator=generator)
+    return (0.7 * person[FACE_LABELS] + 0.3 * noise).clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A folder with an encoder that finds a face everywhere, a judge, and the calibrations of both."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    net = FaceFinderNet(channels=(8, 8, 8, 8), image_size=64)
+    with torch.no_grad():
+        net.head.weight.zero_()
+        net.head.bias[0], net.head.bias[1] = 5.0, 3.0  # sure everywhere; larger than the picture, so it is one face
+    encoder = FaceEncoder(ResNetRecognizer((8, 8), (1, 1), DE, SIZE), FaceFinder(net), space="enc", flip=False)
+    recognizer = FaceEncoder(HybridRecognizer((8, 8, 8), 64, 1, DJ, SIZE), space="jud", flip=False)
+    images = pictures()
+    with torch.no_grad():  # what every picture has in common would drown the rest in an untrained network
+        recognizer.recognizer.head.bias -= recognizer.recognizer(images * 2 - 1).mean(0)
+    bridge = fit_bridge(encoder.encode(images), recognizer.encode(images), FACE_LABELS, "enc", "jud")
+    encoder.save_pretrained(folder / "encoder")
+    Judge(recognizer, bridge).save_pretrained(folder / "judge")
+    calibrate(folder, images, FACE_LABELS, "patterns", batch_size=100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(model) -> Scorer:
+    return Scorer(FaceEncoder.from_pretrained(model / "encoder"), Judge.from_pretrained(model / "judge"), fmr=1e-2)
+
+
+def test_calibrate_is_embed_then_measure(model, scorer, tmp_path):
+    images = pictures()
+    enc, jud = scorer.encoder.encode(images), scorer.judge.encode(images)
+    for part in ("encoder", "judge"):
+        (tmp_path / part).mkdir()
+    scorer.judge.bridge.save(tmp_path / "judge" / "bridge.safetensors")
+    own, judged = write_calibrations(tmp_path, enc, jud, FACE_LABELS, "patterns")
+    assert set(own.kinds) == {"image-image", "image-mean", "mean-mean"}
+    assert set(judged.kinds) == {*own.kinds, "image-bridge"}
+    for part, calibration in (("encoder", own), ("judge", judged)):
+        written = Calibration.load(model / part / "calibration.json")
+        assert Calibration.load(tmp_path / part / "calibration.json") == calibration
+        for kind, rates in written.kinds.items():
+            assert rates.eer == pytest.approx(calibration.rates(kind).eer, abs=1e-3)
+
+
+def test_judge_folder_round_trip(scorer, tmp_path):
+    scorer.judge.save_pretrained(tmp_path)
+    again = Judge.from_pretrained(tmp_path)
+    assert again.space == "jud" and again.calibration == scorer.judge.calibration
+    assert torch.equal(again.encode(pictures()[:3]), scorer.judge.encode(pictures()[:3]))
+
+
+def test_score_by_hand(scorer):
+    images = pictures()[[0, 1, 9, 100]]
+    people = centres(scorer.encoder.encode(pictures()), FACE_LABELS)
+    wanted = people[[0, 0, 1, 3]]  # the last picture is of person 12
+    scores = scorer.score(images, wanted)
+    bridge = scorer.judge.bridge
+    for image, vector, score in zip(images, wanted.double().numpy(), scores, strict=True):
+        own = scorer.encoder.encode(image[None])[0].double().numpy()
+        judged = scorer.judge.encode(image[None])[0].double().numpy()
+        reference = unit(bridge.weight.double().numpy() @ vector + bridge.bias.double().numpy())
+        assert score.similarity == pytest.approx(float(own @ vector), abs=1e-5)
+        assert score.judge_similarity == pytest.approx(float(judged @ reference), abs=1e-5)
+        assert score.match == (score.judge_similarity >= score.judge_threshold)
+        assert score.threshold == scorer.calibration.threshold("image-mean", 1e-2)
+        assert score.judge_threshold == scorer.judge_calibration.threshold("image-bridge", 1e-2)
+    assert scores[0].judge_similarity > scores[3].judge_similarity
+    assert isinstance(scores[0].similarity, float) and isinstance(scores[0].match, bool)
+
+
+def test_the_judge_gives_the_verdict(scorer):
+    """The verdicts on real pairs and strangers have the error rates that the judge's calibration promises."""
+    images = pictures()
+    people = centres(scorer.encoder.encode(images), FACE_LABELS)
+    strangers = people[(FACE_LABELS + 7) % FACES]
+    assert np.mean([score.match for score in scorer.score(images, strangers)]) <= 0.05
+    share = np.mean([score.match for score in scorer.score(images, people[FACE_LABELS])])
+    assert share == pytest.approx(scorer.judge_calibration.rates("image-bridge").tar["0.01"], abs=0.15)
+
+
+def test_score_takes_identities(scorer):
+    images = pictures()[:3]
+    people = centres(scorer.encoder.encode(pictures()), FACE_LABELS)
+    one = Identity(people[0], "enc", "mean of 8 photos", "p")
+    three = Identities(people[[0, 0, 0]], "enc", ["x"] * 3, ["a", "b", "c"])
+    by_tensor = scorer.score(images, people[[0, 0, 0]])
+    assert by_tensor == scorer.score(images, one) == scorer.score(images, three) == scorer.score(images, people[0])
+    as_pictures = [Image.fromarray((image.permute(1, 2, 0) * 255).round().byte().numpy()) for image in images]
+    for exact, rounded in zip(by_tensor, scorer.score(as_pictures, one), strict=True):
+        assert rounded.similarity == pytest.approx(exact.similarity, abs=0.02)
+
+
+def test_score_refused(scorer):
+    images, vectors = pictures()[:3], torch.eye(DE)[:3]
+    with pytest.raises(InputError, match=r"'other'.*'enc'"):
+        scorer.score(images, Identity(vectors[0], "other", "x", "n"))
+    with pytest.raises(InputError, match="no pictures"):
+        scorer.score([], vectors)
+    for wrong in (vectors[:2], torch.eye(DE + 1)[:3], torch.ones(3, DE, 1)):
+        with pytest.raises(InputError, match=r"need vectors \(3, 16\)"):
+            scorer.score(images, wrong)
+
+
+def test_scorer_refused(model, scorer, tmp_path):
+    encoder, judge = scorer.encoder, scorer.judge
+    with pytest.raises(InputError, match="may not judge itself"):
+        bridge = Bridge(torch.eye(DE), torch.zeros(DE), "enc", "enc")
+        Scorer(encoder, Judge(encoder, bridge))
+    stranger = Bridge(judge.bridge.weight, judge.bridge.bias, "other", "jud")
+    with pytest.raises(InputError, match=r"'other'.*'enc'"):
+        Scorer(encoder, Judge(judge.recognizer, stranger))
+    with pytest.raises(InputError, match=r"leads to the space 'else'.*'jud'"):
+        Judge(judge.recognizer, Bridge(judge.bridge.weight, judge.bridge.bias, "enc", "else"))
+    with pytest.raises(InputError, match=r"calibration is of the space 'enc'.*'jud'"):
+        Judge(judge.recognizer, judge.bridge, scorer.calibration)
+    with pytest.raises(InputError, match=r"space 'jud', not of 'enc'"):
+        Scorer(encoder, judge, calibration=scorer.judge_calibration)
+    with pytest.raises(InputError, match="too few"):
+        Scorer(encoder, judge, fmr=1e-4)
+    uncalibrated = FaceEncoder(judge.recognizer.recognizer, space="jud", flip=False)
+    with pytest.raises(InputError, match="judge has no calibration"):
+        Scorer(encoder, Judge(uncalibrated, judge.bridge))
+    with pytest.raises(InputError, match="encoder has no calibration"):
+        Scorer(FaceEncoder(encoder.recognizer, space="enc"), judge)
+
+
+def test_pairwise(scorer):
+    images = pictures()[:6]
+    matrix = scorer.pairwise(images)
+    vectors = [scorer.judge.encode(image[None])[0].double().numpy() for image in images]
+    expected = np.array([[a @ b for b in vectors] for a in vectors])
+    np.testing.assert_allclose(matrix.numpy(), expected, atol=1e-5)
+
+
+def photo(index: int) -> Image.Image:
+    return Image.fromarray((pictures()[index].permute(1, 2, 0) * 255).byte().numpy()).resize((90, 70))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind", "judge_kind"),
+    [
+        ("photo", "photo", "image-image", "image-image"),
+        ("photo", "mean of 3 photos", "image-mean", "image-bridge"),
+        ("sampled, seed 1, number 0", "photo", "image-mean", "image-bridge"),
+        ("photo", "1 photo", "image-image", "image-bridge"),
+        ("1 photo", "mean of 2 photos", "image-mean", None),
+        ("mean of 2 photos", "sampled, seed 1, number 0", "mean-mean", None),
+        ("1 photo", "1 photo", "image-image", None),
+    ],
+)
+def test_compare(scorer, a, b, kind, judge_kind):
+    people = centres(scorer.encoder.encode(pictures()), FACE_LABELS)
+    sides, own, judged = [], [], []
+    for number, what in enumerate((a, b)):
+        if what == "photo":
+            sides.append(photo(number * 9))
+            crop = [scorer.encoder.detect_and_align(sides[-1])[0]]
+            own.append(scorer.encoder.encode(crop)[0])
+            judged.append(scorer.judge.encode(crop)[0])
+        else:
+            sides.append(Identity(people[number], "enc", what, "n"))
+            own.append(people[number])
+            judged.append(scorer.judge.bridge(people[number]))
+    result = scorer.compare(*sides)
+    assert (result.kind, result.fmr) == (kind, 1e-2)
+    assert result.cosine == pytest.approx(float(own[0] @ own[1]), abs=1e-5)
+    assert result.threshold == scorer.calibration.threshold(kind, 1e-2)
+    if judge_kind is None:
+        assert result.judge_cosine is None and result.judge_threshold is None
+        assert result.match == (result.cosine >= result.threshold)
+        assert "says the encoder" in result.sentence()
+    else:
+        assert result.judge_cosine == pytest.approx(float(judged[0] @ judged[1]), abs=1e-5)
+        assert result.judge_threshold == scorer.judge_calibration.threshold(judge_kind, 1e-2)
+        assert result.match == (result.judge_cosine >= result.judge_threshold)
+        assert "says the judge" in result.sentence() and "1 in 100 " in result.sentence()
+    assert result.verdict == ("same person" if result.match else "different people")
+    assert result.sentence().startswith(result.verdict.capitalize())
+    assert scorer.compare(*sides[::-1]).cosine == pytest.approx(result.cosine, abs=1e-6)
+
+
+def test_compare_refused(scorer):
+    with pytest.raises(InputError, match=r"'other'.*'enc'"):
+        scorer.compare(photo(0), Identity(torch.eye(DE)[0], "other", "x", "n"))
+    with pytest.raises(InputError, match="17 numbers"):
+        scorer.compare(photo(0), Identity(torch.eye(DE + 1)[0], "enc", "x", "n"))
+
+
+def test_sentence(scorer):
+    yes, no = Score(0.5, 0.5, True, 0.3, 0.3), Score(0.1, 0.1, False, 0.3, 0.3)
+    tail = "the same person, says the judge, at a false-match rate of 1 in 100."
+    assert scorer.sentence([yes] * 7 + [no]) == f"7 of 8 are {tail}"
+    assert scorer.sentence([yes, no]) == f"1 of 2 is {tail}"
+    assert scorer.sentence([no, no]) == f"None of 2 are {tail}"

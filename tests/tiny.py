@@ -1,0 +1,132 @@
+"""A complete model folder whose networks have seeded random weights: the parts are real, only what they know is not.
+
+`python tests/tiny.py FOLDER` builds one with the built-in model's sizes, to run the product before it is trained.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ENCODER_SPACE, JUDGE_SPACE = "tiny-encoder", "tiny-judge"
+PEOPLE, PICTURES = 120, 3  # 120 · 3 · 119 comparisons of different people support a threshold at 1 in 1,000
+
+TINY: dict[str, dict[str, Any]] = {
+    "denoiser": {
+        "sample_size": 4,
+        "in_channels": 4,
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "mlp_ratio": 2,
+        "identity_dim": 64,
+        "context_dim": 16,
+        "identity_tokens": 2,
+    },
+    "autoencoder": {
+        "latent_channels": 4,
+        "encoder_channels": (8, 16),
+        "decoder_channels": (8, 16),
+        "encoder_blocks": (1, 1),
+        "decoder_blocks": (1, 1),
+    },
+    "encoder": {"channels": (8, 16), "blocks": (1, 1), "embedding_dim": 64},
+    "judge": {"stem_channels": (8, 8, 16), "width": 64, "depth": 1, "embedding_dim": 48},
+    "finder": {"channels": (8, 8, 8, 8), "image_size": 64},
+}
+FULL: dict[str, dict[str, Any]] = {name: {} for name in TINY}
+
+
+def patterns(people: int, pictures: int, size: int = 112, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Stand-ins for aligned faces: every person a smooth pattern, every picture a variation of it.
+
+    Returns:
+        (people · pictures, 3, size, size) in [0, 1] and the labels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(people, 1, 3, 6, 6, generator=generator).expand(-1, pictures, -1, -1, -1)
+    coarse = coarse + 0.3 * torch.randn(coarse.shape, generator=generator)
+    smooth = F.interpolate(coarse.flatten(0, 1), (size, size), mode="bicubic")
+    return (0.5 + 0.2 * smooth).clamp(0, 1), torch.arange(people).repeat_interleave(pictures)
+
+
+@torch.no_grad()
+def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY) -> Path:
+    """Write a model folder as `idgen.hub.Model` reads it, the same at every call."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    from idgen.faces.encoder import FaceEncoder
+    from idgen.faces.finder import FaceFinder
+    from idgen.identity import centres
+    from idgen.models import FaceAutoencoder, FaceFinderNet, HybridRecognizer, IdentityDiT, ResNetRecognizer
+    from idgen.pipelines import IDiffFacePipeline
+    from idgen.sampling import IdentitySampler
+    from idgen.scoring import Judge, fit_bridge, write_calibrations
+
+    folder = Path(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pictures, labels = patterns(PEOPLE, PICTURES)
+        pixels = pictures * 2 - 1
+
+        denoiser = IdentityDiT(**sizes["denoiser"])
+        for layer in denoiser.modules():  # some start at zero, so that nothing would depend on the identity
+            if isinstance(layer, nn.Linear) and not layer.weight.any():
+                nn.init.normal_(layer.weight, std=0.05)
+
+        autoencoder = FaceAutoencoder(**sizes["autoencoder"])
+        latents = torch.randn(16, *(denoiser.config.in_channels, *[denoiser.config.sample_size] * 2))
+        _settle(autoencoder, lambda: (autoencoder.encode(pixels[:64, :, :96, :96]), autoencoder.decode(latents)))
+        autoencoder.decoder[-2].weight.mul_(0.5 / autoencoder.decode(latents).sample.std())
+
+        encoder, judge = ResNetRecognizer(**sizes["encoder"]), HybridRecognizer(**sizes["judge"])
+        for recognizer in (encoder, judge):
+            _settle(recognizer, lambda recognizer=recognizer: recognizer(pixels[::3]))
+        judge.head.bias.sub_(
+            torch.cat([judge(part) for part in pixels.split(64)]).mean(0)
+        )  # else all vectors look alike
+
+        finder = FaceFinderNet(**sizes["finder"])
+        side = finder.config.image_size
+        _settle(finder, lambda: finder(F.interpolate(pixels[::9], (side, side))))
+        # It finds "faces" where there is contrast, and none on plain pictures.
+        plain = torch.linspace(-1, 1, 9).view(-1, 1, 1, 1).expand(-1, 3, side, side)
+        finder.head.weight.mul_(20)
+        finder.head.weight[1:].mul_(0.01)
+        finder.head.bias[0] -= finder(plain)[0].max() + 1
+
+    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=1.0)
+    pipeline = IDiffFacePipeline(denoiser.eval(), autoencoder, scheduler, space=ENCODER_SPACE)
+    pipeline.save_pretrained(folder)
+    face_encoder = FaceEncoder(encoder, FaceFinder(finder), space=ENCODER_SPACE)
+    face_judge = FaceEncoder(judge, space=JUDGE_SPACE)
+    by_encoder, by_judge = face_encoder.encode(pictures), face_judge.encode(pictures)
+    face_encoder.save_pretrained(folder / "encoder")
+    bridge = fit_bridge(by_encoder, by_judge, labels, ENCODER_SPACE, JUDGE_SPACE)
+    Judge(face_judge, bridge).save_pretrained(folder / "judge")
+    write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
+    IdentitySampler.fit(centres(by_encoder, labels), ENCODER_SPACE).save_pretrained(folder / "sampler")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights: nothing it shows is a face.\n")
+    return folder
+
+
+def _settle(network: nn.Module, run: Callable[[], Any]) -> None:
+    """Set batch norms to what goes through them, then switch to evaluation."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    run()
+    network.eval()
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+if __name__ == "__main__":
+    build_tiny_model(sys.argv[1], FULL)

@@ -1,0 +1,128 @@
+"""The loop on a real, tiny network: averaging, schedule, resuming to the bit."""
+
+import json
+
+import pytest
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+from idgen.training import loop
+from idgen.training.loop import RunArgs, schedule, step_seed, train
+
+
+class Net(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x):
+        return self.drop(self.norm(self.layer(x)))
+
+
+class Task(nn.Module):
+    """Learns to copy; keeps every weight it passed through, to re-derive the average."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = Net()
+        self.history = []
+
+    def optimizers(self):
+        return [torch.optim.AdamW(self.network.parameters(), lr=0.01)]
+
+    def forward(self, step, generator):
+        self.network.train()
+        self.history.append({k: v.clone() for k, v in self.network.state_dict().items()})
+        x = torch.randn(8, 4, generator=generator)
+        return (self.network(x) - x).square().mean(), {}
+
+    def validate(self, network, out):
+        assert not network.training
+        return {"weight": float(network.layer.weight.sum())}
+
+
+def run_args(folder, **changes):
+    given = {"steps": 6, "batch_size": 8, "lr": 0.01, "warmup": 2, "precision": "no", "validate_every": 3}
+    return RunArgs(out=folder, device="cpu", checkpoint_minutes=1e9, **{**given, **changes})
+
+
+def weights(folder):
+    return Net.from_pretrained(folder / "model").state_dict()
+
+
+def test_average_is_a_true_exponential_mean(tmp_path):
+    task = Task()
+    train(task, run_args(tmp_path, ema=0.5))
+    states = [*task.history[1:], task.network.state_dict()]  # after each step
+    mean = {k: v.double() for k, v in states[0].items()}
+    for count, state in enumerate(states[1:], start=1):
+        decay = min(0.5, (1 + count) / (10 + count))
+        mean = {k: decay * mean[k] + (1 - decay) * v.double() for k, v in state.items()}
+    saved = weights(tmp_path)
+    for name in ("layer.weight", "norm.running_var"):
+        assert torch.allclose(saved[name].double(), mean[name], atol=1e-6)
+        assert not torch.allclose(saved[name].double(), states[-1][name].double(), atol=1e-6)
+
+
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch):
+    train(Task(), run_args(tmp_path / "whole"))
+    train(Task(), run_args(tmp_path / "parts", max_minutes=0.0))  # stops, resumably, after its first step
+    lines = json.loads((tmp_path / "parts" / "args.json").read_text())
+    assert lines["max_minutes"] == 0.0
+    state = torch.load(tmp_path / "parts" / "checkpoint" / "state.pt", weights_only=True)
+    assert state["step"] == 1
+    train(Task(), run_args(tmp_path / "parts"))
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_resuming_another_network_is_refused(tmp_path):
+    train(Task(), run_args(tmp_path))
+    other = Task()
+    other.network = Net(width=5)
+    with pytest.raises(ValueError, match="another network"):
+        train(other, run_args(tmp_path, steps=8))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    class Broken(Task):
+        def forward(self, step, generator):
+            loss, logs = super().forward(step, generator)
+            return loss * float("nan"), logs
+
+    with pytest.raises(FloatingPointError, match="lower --lr"):
+        train(Broken(), run_args(tmp_path))
+
+
+def test_schedule_warms_up_holds_and_falls(tmp_path):
+    args = run_args(tmp_path, steps=100, warmup=10, decay=0.5)
+    assert schedule(0, args) == pytest.approx(0.1)
+    assert schedule(10, args) == schedule(49, args) == 1
+    assert schedule(75, args) == pytest.approx(0.5)
+    assert schedule(99, args) < 0.01
+
+
+def test_every_step_and_process_has_its_own_seed():
+    seeds = {step_seed(s, step, rank) for s in range(3) for step in range(50) for rank in range(2)}
+    assert len(seeds) == 300
+
+
+def test_replacing_a_folder_leaves_nothing_beside(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    loop.replace_folder(tmp_path / "new", tmp_path / "old")
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+    assert [p.name for p in (tmp_path / "old").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"precision": "fp8"}])
+def test_arguments_that_cannot_be_are_refused(tmp_path, change):
+    with pytest.raises(ValueError):
+        run_args(tmp_path, **change)
