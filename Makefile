@@ -29,18 +29,20 @@ clean: ## remove the virtual environment and what `make demo` made
 	rm -rf $(VENV) demo
 
 $(VENV)/ready-app: $(VENV)/ready-torch pyproject.toml
-	$(PIP) install -q -c constraints.txt -e '.[app]'
+	@echo "Installing idgen and the app ..."
+	@$(PIP) install -qq -c constraints.txt -e '.[app]'
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready-torch pyproject.toml
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@echo "Installing idgen and what its tests need ..."
+	@$(PIP) install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # The CPU build: from the index pip is set up with, or else from PyTorch's own; where neither has one (macOS), the plain build is it.
 $(VENV)/ready-torch: $(VENV)/ready-venv constraints.txt
 	@echo "Installing torch $(TORCH), CPU build ..."
-	@$(PIP) install -q "torch==$(TORCH)+cpu" 2>/dev/null \
-	|| $(PIP) install -q --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu "torch==$(TORCH)+cpu" 2>/dev/null \
+	@$(PIP) install -qq "torch==$(TORCH)+cpu" 2>/dev/null \
+	|| $(PIP) install -qq --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu "torch==$(TORCH)+cpu" 2>/dev/null \
 	|| $(PIP) install -q "torch==$(TORCH)"
 	@touch $@
 

@@ -51,6 +51,7 @@ from idgen.training.data import CACHE, Faces, load_faces
 
 ROOT = Path(__file__).resolve().parent.parent
 FMR = 1e-3
+START_LIMIT = 300.0  # seconds after which an app that does not answer is given up
 MARK = "<!-- figures -->"
 PAINTER = ("denoiser", "autoencoder", "scheduler", "model_index.json")
 Figures = dict[str, Any]
@@ -388,7 +389,7 @@ def app(bench: Bench) -> Figures:
         )
         try:
             while True:
-                if process.poll() is not None or time.perf_counter() - since > 120:
+                if process.poll() is not None or time.perf_counter() - since > START_LIMIT:
                     log.seek(0)
                     raise RuntimeError("The app does not answer: " + log.read().decode(errors="replace")[-2000:])
                 try:

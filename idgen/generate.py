@@ -88,7 +88,7 @@ def generate(
             raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
-    pipeline = model.pipeline
+    pipeline, scorer = model.pipeline, model.scorer  # a model that lacks something is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.denoiser.config.identity_dim)
 
     settings = {
@@ -115,7 +115,7 @@ def generate(
     with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for job in _jobs(missing):
             people = identities[job.start : job.stop]
-            made = pipeline.iterate(
+            made: Any = pipeline.iterate(
                 people,
                 job.count,
                 num_inference_steps=steps,
@@ -128,7 +128,7 @@ def generate(
             with closing(made):
                 for batch in _batched(made, batch_size):
                     wanted = people.vectors[[item.identity for item in batch]]
-                    scores = model.scorer.score([item.image for item in batch], wanted)
+                    scores = scorer.score([item.image for item in batch], wanted)
                     for item, score in zip(batch, scores, strict=True):
                         name = people.names[item.identity]
                         line = {

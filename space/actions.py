@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -155,7 +155,7 @@ def generate(
     """
     if identity is None:
         raise InputError("There is nobody to make pictures of yet: sample a person or choose a photo first.")
-    settings = {
+    settings: dict[str, Any] = {
         "images": whole(images, "The number of pictures", 1, MAX_IMAGES),
         "steps": whole(steps, "The number of steps", 1, MAX_STEPS),
         "variation": fraction(variation, "The variation"),
@@ -184,14 +184,16 @@ def generate(
     pictures = [image.image for image in made]
     scores = scorer.score(pictures, identity.vector.expand(len(made), -1))
     matrix = np.asarray(scorer.pairwise(pictures), float)
-    return Result(
-        identity, made, scores, matrix, scorer.sentence(scores), reference(model), model.name, settings
-    )
+    return Result(identity, made, scores, matrix, scorer.sentence(scores), reference(model), model.name, settings)
 
 
 def reference(model: Model) -> Reference:
     """The judge's calibration for comparing a picture with a face vector of the encoder."""
     calibration, fmr = model.judge.calibration, model.scorer.fmr
+    if calibration is None:
+        raise InputError(
+            f"The judge of {model.name} was not calibrated, so its scores mean nothing: calibrate it first."
+        )
     rates = calibration.rates("image-bridge")
     return Reference(
         np.asarray(rates.genuine),
@@ -257,7 +259,7 @@ def write(result: Result, folder: Path) -> tuple[list[Path], Path]:
     for number, image in enumerate(result.images):
         path = folder / _file(result, number)
         info = {"model": result.model, "seed": image.seed, "identity": result.identity.name, "k": image.k}
-        save_image(image.image, path, info)
+        save_image(cast(Image.Image, image.image), path, info)
         files.append(path)
     archive = folder / f"idgen-{result.identity.name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:  # PNGs do not shrink further

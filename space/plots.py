@@ -6,6 +6,7 @@ tooltip that a mouse and a screen reader can read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -35,14 +36,15 @@ def _density(counts: ArrayLike) -> np.ndarray:
 
 def _range(genuine: ArrayLike, impostor: ArrayLike, scores: ArrayLike, threshold: float) -> tuple[float, float]:
     """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
-    low, high = min([threshold, *scores]), max([threshold, *scores])
+    values = [threshold, *np.asarray(scores, float).tolist()]
+    low, high = min(values), max(values)
     for counts in (genuine, impostor):
         counts = np.asarray(counts, float)
         if counts.sum():
             share = np.cumsum(counts) / counts.sum()
-            low = min(low, centres(counts)[np.searchsorted(share, 0.001)])
-            high = max(high, centres(counts)[min(np.searchsorted(share, 0.999), len(share) - 1)])
-    return max(-1.0, np.floor((low - 0.02) * 5) / 5), min(1.0, np.ceil((high + 0.02) * 5) / 5)
+            low = min(low, float(centres(counts)[int(np.searchsorted(share, 0.001))]))
+            high = max(high, float(centres(counts)[min(int(np.searchsorted(share, 0.999)), len(share) - 1)]))
+    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
 
 
 def score_histogram(

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
+# Before anything imports torch: threads that wait for each other beside busy neighbours cost more than they bring.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Before anything imports huggingface_hub: no test leaves this machine, and none meets a cache from another run.
 _HUB = HubServer()
 _CACHE = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-", ignore_cleanup_errors=True)

@@ -38,7 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "encoder": {"channels": (8, 16), "blocks": (1, 1), "embedding_dim": 64},
     "judge": {"stem_channels": (8, 8, 16), "width": 64, "depth": 1, "embedding_dim": 48},
-    "finder": {"channels": (8, 8, 8, 8), "image_size": 64},
+    "finder": {"channels": (8, 8, 8, 8), "image_size": 64, "crop_channels": (8, 8, 8, 8)},
 }
 FULL: dict[str, dict[str, Any]] = {name: {} for name in TINY}
 
@@ -95,11 +95,6 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
         finder = FaceFinderNet(**sizes["finder"])
         side = finder.config.image_size
         _settle(finder, lambda: finder(F.interpolate(pixels[::9], (side, side))))
-        # It finds "faces" where there is contrast, and none on plain pictures.
-        plain = torch.linspace(-1, 1, 9).view(-1, 1, 1, 1).expand(-1, 3, side, side)
-        finder.head.weight.mul_(20)
-        finder.head.weight[1:].mul_(0.01)
-        finder.head.bias[0] -= finder(plain)[0].max() + 1
 
     scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=1.0)
     pipeline = IDiffFacePipeline(denoiser.eval(), autoencoder, scheduler, space=ENCODER_SPACE)

@@ -1,8 +1,8 @@
 """Error rates of one-to-one comparison (ISO/IEC 19795-1). Pure numpy, exact, ties included.
 
 A comparison *matches* when its score is at or above the threshold. FMR is the share of impostor comparisons that match,
-FNMR the share of genuine comparisons that do not. Figures "at FMR x" use the lowest threshold whose FMR is at most x, so
-they never flatter.
+FNMR the share of genuine comparisons that do not. Figures "at FMR x" use the lowest threshold whose FMR is at most x,
+so they never flatter.
 """
 
 from __future__ import annotations

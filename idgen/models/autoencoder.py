@@ -1,9 +1,10 @@
 """A small autoencoder for aligned faces: 128×128 RGB to an 8×16×16 latent and back.
 
-`AutoencoderKL` and `AutoencoderDC` made as small as they go were measured at a tenth to a third of this one's speed on a CPU, since they
-convolve at full resolution and normalise by group or by channel. Here pixels are folded into channels first (space to depth, as in
-Shi et al. 2016), every convolution runs at 32×32 or 16×16, and norms are batch norms, which cost nothing at inference. The interface
-(`encode(x).latents`, `decode(z).sample`, `config.scaling_factor`) is that of diffusers' `VQModel`.
+`AutoencoderKL` and `AutoencoderDC` made as small as they go were measured at a tenth to a third of this one's speed on
+a CPU, since they convolve at full resolution and normalise by group or by channel. Here pixels are folded into
+channels first (space to depth, as in Shi et al. 2016), every convolution runs at 32×32 or 16×16, and norms are batch
+norms, which cost nothing at inference. The interface (`encode(x).latents`, `decode(z).sample`,
+`config.scaling_factor`) is that of diffusers' `VQModel`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
         decoder_channels: widths of the decoder at 1/4 and 1/8.
         encoder_blocks: residual blocks of each encoder stage.
         decoder_blocks: residual blocks of each decoder stage.
-        scaling_factor: latents are multiplied by it before diffusion; 1, since a batch norm without gain already makes them unit.
+        scaling_factor: latents are multiplied by it before diffusion; 1, since a batch norm without gain already makes
+        them unit.
     """
 
     @register_to_config
@@ -78,6 +80,7 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
         return DecoderOutput(sample=self.decoder(latents))
 
     def forward(self, pixels: Tensor, latent_noise: float = 0.0) -> Tensor:
-        """Reconstruct, with Gaussian noise of that standard deviation on the latents (a decoder that forgives a denoiser)."""
+        """Reconstruct, with Gaussian noise of that standard deviation on the latents (a decoder that forgives a
+        denoiser)."""
         latents = self.encode(pixels).latents
         return cast(Tensor, self.decode(latents + latent_noise * torch.randn_like(latents)).sample)

@@ -1,9 +1,9 @@
 """Identity-conditioned diffusion transformer: the denoiser of the built-in model.
 
-A DiT (Peebles & Xie 2023, adaptive-norm-zero blocks) over patches of a latent. The identity enters as in IDiff-Face (Boutros et
-al. 2023): one shared projection of the recognition vector, *contextual partial dropout* on the projection's components while
-training, then several tokens that every block attends to; and here also the adaptive norms. A learned empty identity stands for
-"nobody in particular", so that classifier-free guidance means something.
+A DiT (Peebles & Xie 2023, adaptive-norm-zero blocks) over patches of a latent. The identity enters as in IDiff-Face
+(Boutros et al. 2023): one shared projection of the recognition vector, *contextual partial dropout* on the
+projection's components while training, then several tokens that every block attends to; and here also the adaptive
+norms. A learned empty identity stands for "nobody in particular", so that classifier-free guidance means something.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def grid_positions(side: int, width: int) -> Tensor:
 
 
 class IdentityBlock(nn.Module):
-    """Attention over the image's and the identity's tokens, then an MLP, both modulated by the condition (adaLN-Zero)."""
+    """Attention over image and identity tokens, then an MLP, both modulated by the condition (adaLN-Zero)."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: int):
         super().__init__()
@@ -59,7 +59,8 @@ class IdentityBlock(nn.Module):
             tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for tokens in (query, torch.cat([key, identity_key], 1), torch.cat([value, identity_value], 1))
         )
-        # Written out: for 64 tokens two matrix products are several times faster on a CPU, backward too, than the fused kernel.
+        # Written out: for 64 tokens two matrix products are several times faster on a CPU, backward too, than the fused
+        # kernel.
         weights = ((query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)).softmax(-1)
         x = x + gate1 * self.out((weights.to(value.dtype) @ value).transpose(1, 2).flatten(2))
         # Squared ReLU (So et al. 2021): as good as GELU here and a fraction of its time.

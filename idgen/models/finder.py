@@ -1,8 +1,9 @@
 """Face finder: a picture in, the five landmarks and a confidence of every face in it out.
 
-Found in one pass without anchors (as in CenterNet, Zhou et al. 2019): a heat map says in which cell of a coarse grid a face is centred;
-each cell also predicts the face's size and its landmarks relative to the cell, in units of that size. A second, smaller network then
-corrects the landmarks on a crop that the first ones have turned and scaled upright (a cascade, as in MTCNN, Zhang et al. 2016).
+Found in one pass without anchors (as in CenterNet, Zhou et al. 2019): a heat map says in which cell of a coarse grid a
+face is centred; each cell also predicts the face's size and its landmarks relative to the cell, in units of that size.
+A second, smaller network then corrects the landmarks on a crop that the first ones have turned and scaled upright (a
+cascade, as in MTCNN, Zhang et al. 2016).
 """
 
 from __future__ import annotations
@@ -68,18 +69,17 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         self.merge = ResidualBlock(b, b, 1)
         self.head = nn.Conv2d(b, 12, 1)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            self.head.bias[0] = -4.0  # few cells hold a face
+        self.head.bias = nn.Parameter(torch.tensor([-4.0] + [0.0] * 11))  # few cells hold a face
         a, b, c, d = crop_channels
+        last = nn.Linear(128, 10)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.corrector = nn.Sequential(
             nn.PixelUnshuffle(2),
             *(nn.Conv2d(12, a, 3, 1, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU()),
             *(ResidualBlock(a, b, 2), ResidualBlock(b, c, 2), ResidualBlock(c, d, 2), ResidualBlock(d, d, 1)),
-            *(nn.Flatten(), nn.Linear(d * (crop_size // 16) ** 2, 128), nn.ReLU(), nn.Linear(128, 10)),
+            *(nn.Flatten(), nn.Linear(d * (crop_size // 16) ** 2, 128), nn.ReLU(), last),
         )
-        nn.init.zeros_(self.corrector[-1].weight)
-        nn.init.zeros_(self.corrector[-1].bias)
 
     @property
     def crop_template(self) -> Tensor:

@@ -1,8 +1,8 @@
 """Face recognisers: an aligned 112×112 RGB face in, a 512-d embedding out.
 
 Two architectures with nothing in common but their interface, so that one may judge what the other conditions:
-`ResNetRecognizer` (plain residual convolutions; the encoder) and `HybridRecognizer` (patches, then attention; the judge).
-Plain 3×3 convolutions beat depthwise ones in accuracy per CPU-second, forward and backward.
+`ResNetRecognizer` (plain residual convolutions; the encoder) and `HybridRecognizer` (patches, then attention; the
+judge). Plain 3×3 convolutions beat depthwise ones in accuracy per CPU-second, forward and backward.
 """
 
 from __future__ import annotations

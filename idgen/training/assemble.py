@@ -1,7 +1,7 @@
 """Put trained networks together into the folder that `idgen.hub.Model` and `from_pretrained` read.
 
-Fits what is fitted on the training people (where identities live, the bridge to the judge's space) and measures what has to be
-measured on people that no network has seen (the calibrations).
+Fits what is fitted on the training people (where identities live, the bridge to the judge's space) and measures what
+has to be measured on people that no network has seen (the calibrations).
 """
 
 from __future__ import annotations

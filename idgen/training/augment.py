@@ -1,7 +1,8 @@
 """Batched image augmentation on tensors: the same code on CPU and GPU, and reproducible from one generator.
 
-All functions take and return (N, 3, H, W) RGB in [0, 1]. Each touches a random share of the batch only, which is cheaper
-than computing it for all and discarding. Meant to bridge renders to photographs: colour, blur, JPEG, scale, occlusion, background.
+All functions take and return (N, 3, H, W) RGB in [0, 1]. Each touches a random share of the batch only, which is
+cheaper than computing it for all and discarding. Meant to bridge renders to photographs: colour, blur, JPEG, scale,
+occlusion, background.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Random:
 def affine(
     images: Tensor, rng: Random, size: int, scale: float, rotate: float, shift: float, flip: bool = True
 ) -> Tensor:
-    """Random similarity: log-uniform scale within ±`scale`, rotation within ±`rotate` degrees, shift within ±`shift` of the side."""
+    """Random similarity: log-uniform scale within ±`scale`, rotation within ±`rotate` degrees, shift within ±`shift` of
+    the side."""
     n = len(images)
     angle = rng.uniform((n,), -rotate, rotate) * (math.pi / 180)
     zoom = torch.exp(rng.uniform((n,), -scale, scale))
@@ -152,8 +154,8 @@ def recognition(images: Tensor, generator: Generator, size: int = 112, strength:
             out[rows] = change(out[rows], rng)
     rows = rng.choose(n, 0.2)
     if len(rows):
-        strength = rng.uniform((len(rows), 1, 1, 1), 0.0, 0.08)
-        out[rows] = out[rows] + rng.normal((len(rows), 3, size, size)) * strength
+        amount = rng.uniform((len(rows), 1, 1, 1), 0.0, 0.08)
+        out[rows] = out[rows] + rng.normal((len(rows), 3, size, size)) * amount
     rows = rng.choose(n, 0.3)
     if len(rows):
         out[rows] = jpeg(out[rows], rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -112,9 +113,8 @@ def _decode(path: Path, parquet: list[str], size: int | None, label: str | None,
         images[index] = np.asarray(image)
     images.flush()
     columns = {c: np.asarray(rows[c]) for c in rows.column_names if c not in ("image", label)}
-    np.savez(aside / "columns.npz", **{k: v.astype(str) if v.dtype == object else v for k, v in columns.items()})
+    plain: Any = {k: v.astype(str) if v.dtype == object else v for k, v in columns.items()}
+    np.savez(aside / "columns.npz", **plain)
     np.save(aside / "labels.npy", np.unique(np.asarray(rows[label]), return_inverse=True)[1].astype(np.int64))
-    try:
+    with contextlib.suppress(OSError):  # another process was faster: its copy is the same
         aside.rename(folder)  # a reader sees all of it or nothing
-    except OSError:  # another process was faster: its copy is the same
-        pass

@@ -1,9 +1,9 @@
 """Train the face finder on whole pictures, and on aligned faces pasted anywhere.
 
-An aligned face can be scaled, turned and pasted into any background: data without end. What is known of its landmarks is the
-similarity that carried them to the template, not each point (a turned head's points do not lie on the template): there, only the part
-of an error that a similarity can express counts.
-Pictures without a face are procedural, or faces cut up and shuffled: parts alone are not a face.
+An aligned face can be scaled, turned and pasted into any background: data without end. What is known of its landmarks
+is the similarity that carried them to the template, not each point (a turned head's points do not lie on the
+template): there, only the part of an error that a similarity can express counts. Pictures without a face are
+procedural, or faces cut up and shuffled: parts alone are not a face.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class FinderArgs(RunArgs):
     data: Path
     """Parquet or folder of aligned faces, to paste."""
     crops: int = 64
-    """Roughly aligned crops a step, for the network that corrects landmarks; half from photos, half from aligned faces."""
+    """Roughly aligned crops a step, for the network that corrects landmarks; half from photos, half from aligned
+    faces."""
     held_out_photos: int = 500
     """The last pictures of `photos`, kept for measuring."""
     validation_photos: int = 250
@@ -82,7 +83,8 @@ def carry(points: Tensor, maps: Tensor) -> Tensor:
 
 
 def fit_similarity(points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Closed-form least squares (Umeyama 1991, without mirroring) from points (N, 5, 2) to target (5, 2): scale, angle (N,)."""
+    """Closed-form least squares (Umeyama 1991, without mirroring) from points (N, 5, 2) to target (5, 2): scale, angle
+    (N,)."""
     x, y = points - points.mean(1, keepdim=True), target - target.mean(-2, keepdim=True)
     along = (x * y).sum((1, 2))
     across = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1)
@@ -213,7 +215,8 @@ class FinderTask(nn.Module):
         return warp(images, similarity_grid(back, size), "border"), carry(points, ahead)
 
     def crop_batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
-        """(crops in [-1, 1], landmarks in their pixels, how many of the first are of photos, whose landmarks are exact)."""
+        """(crops in [-1, 1], landmarks in their pixels, how many of the first are of photos, whose landmarks are
+        exact)."""
         n = self.args.crops // 2
         rows = torch.randint(len(self.photos), (n,), generator=generator)
         whole = self.crops(self._pixels(self.photos, rows), self.points[rows], generator)
@@ -228,7 +231,12 @@ class FinderTask(nn.Module):
         images[mirrored] = images[mirrored].flip(3)
         flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
         points[mirrored] = flipped[:, _MIRRORED]
-        for share, change in ((0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)):
+        for share, change in (
+            (0.8, augment.colour),
+            (0.2, augment.rescale),
+            (0.15, augment.jpeg),
+            (0.1, augment.occlude),
+        ):
             rows = rng.choose(len(images), share)
             if len(rows):
                 images[rows] = change(images[rows], rng)
@@ -266,7 +274,7 @@ class FinderTask(nn.Module):
         crop_error = torch.cat([crop_error[:exact], similarity_part(crop_error[exact:], template)])
         correction = F.smooth_l1_loss(crop_error, torch.zeros_like(crop_error), beta=0.01)
         logits, sizes, landmarks = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        n, height, width = logits.shape
+        height, width = logits.shape[1:]
         stride = pixels.shape[-1] / width
         wanted_size = face_size(points)
         y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
@@ -296,8 +304,8 @@ class FinderTask(nn.Module):
         return heat_loss + 20 * points_loss + size_loss + 40 * correction, parts
 
     def validate(self, network: FaceFinderNet, out: Path) -> dict[str, float]:
-        """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds; of the
-        correction from landmarks that are off, the error over eye distance."""
+        """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds;
+        of the correction of landmarks that are off, the error over eye distance."""
         side = self.held_out.shape[1]
         size = self.network.config.image_size
         device = next(self.network.parameters()).device
@@ -317,9 +325,7 @@ class FinderTask(nn.Module):
             false += sum(bool(faces) for faces in network.detect((empty * 2 - 1).to(device)))
         count = len(self.held_out)
         truth = torch.from_numpy(self.held_out_points)
-        crops, wanted = self.crops(
-            self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0)
-        )
+        crops, wanted = self.crops(self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0))
         off = (network.correct(crops * 2 - 1) - wanted).norm(dim=2).mean(1) / (wanted[:, 1] - wanted[:, 0]).norm(dim=1)
         return {
             "corrected_error": float(off.mean()),

@@ -1,7 +1,8 @@
 """Train the identity-conditioned denoiser by flow matching in the autoencoder's latent.
 
-The condition of an image is the mean recognition vector of a few random pictures of its person, seldom only its own: an image's
-own vector also tells pose and light, and a generator that reads them there draws the same picture again and again.
+The condition of an image is the mean recognition vector of a few random pictures of its person, seldom only its own:
+an image's own vector also tells pose and light, and a generator that reads them there draws the same picture again and
+again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class GeneratorArgs(RunArgs):
     drop_identity: float = 0.1
     """Share of images trained with the learned empty identity, for classifier-free guidance (Ho & Salimans 2022)."""
     identity_weight: float = 0.0
-    """Weight of 1 − cosine between the condition and the recogniser's embedding of the decoded estimate of the image."""
+    """Weight of 1 − cosine between the condition and the embedding of the decoded estimate of the image."""
     identity_images: int = 16
     """How many images of a batch that loss is computed on."""
 
@@ -181,8 +182,8 @@ class GeneratorTask(nn.Module):
         return cast(Tensor, decoder.decode(latents / decoder.config.scaling_factor).sample)
 
     def validate(self, network: IdentityDiT, out: Path) -> dict[str, float]:
-        """On held-out people: the loss at fixed noise; and of two samples a person (12 Euler steps, guidance 2), cosine to
-        the wanted vector and the share above the threshold at FMR 1e-3, both by the conditioning recogniser."""
+        """On held-out people: the loss at fixed noise; and of two samples a person (12 Euler steps, guidance 2), the
+        cosine to the wanted vector and the share above the threshold at FMR 1e-3, by the conditioning recogniser."""
         generator = Generator().manual_seed(0)
         device = next(self.network.parameters()).device
         rows = self.held_out[torch.randperm(len(self.held_out), generator=generator)[:256]]

@@ -1,8 +1,8 @@
 """One training loop for every network: accelerate, a true EMA, checkpoints that resume exactly, validation, a log.
 
-A task is an `nn.Module` that holds the network to train; its `forward(step, generator)` draws a batch and returns a loss. Everything random in step
-*s* of process *r* comes from one generator seeded with (seed, s, r), so resuming needs no data-loader state: a run that was
-killed and resumed equals one that was not.
+A task is an `nn.Module` that holds the network to train; its `forward(step, generator)` draws a batch and returns a
+loss. Everything random in step *s* of process *r* comes from one generator seeded with (seed, s, r), so resuming needs
+no data-loader state: a run that was killed and resumed equals one that was not.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class RunArgs:
     """Steps between validations on held-out people."""
     checkpoint_minutes: float = 3.0
     decay: float = 1.0
-    """Share of the steps, at the end, over which the rate falls to zero; 1 is one long cosine, less holds the peak first."""
+    """Share of the steps, at the end, over which the rate falls to zero; 1 is one long cosine, less holds the peak
+    first."""
     compile: bool = False
     """Use `torch.compile`: worth the wait for a transformer, not for a small convolutional network."""
     resume: bool = True

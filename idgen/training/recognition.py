@@ -105,7 +105,8 @@ class RecognizerTask(nn.Module):
 
 
 def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = False) -> Tensor:
-    """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored image's."""
+    """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored
+    image's."""
     device = next(network.parameters()).device
     out = []
     size: int = network.config.image_size  # type: ignore[union-attr, assignment]

@@ -21,6 +21,8 @@ from idgen.identity import Identities, Identity
 from idgen.scoring import BINS, Score
 from space import actions, plots, view
 
+_PATIENT = {"timeout": 120}  # seconds; a shared machine is slow, and waiting costs nothing when it is not
+
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Model:
@@ -60,8 +62,13 @@ def test_a_seed_that_is_no_whole_number_is_refused_in_one_sentence(model: Model,
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("images", 0), ("images", 10_000), ("images", None),
-        ("steps", 0), ("steps", 2.5), ("variation", 1.1), ("seed", -3),
+        ("images", 0),
+        ("images", 10_000),
+        ("images", None),
+        ("steps", 0),
+        ("steps", 2.5),
+        ("variation", 1.1),
+        ("seed", -3),
     ],
 )
 def test_settings_out_of_range_are_refused(model: Model, setting: str, value: object) -> None:
@@ -235,7 +242,7 @@ def served(serving, model: Model, tmp_path_factory: pytest.TempPathFactory) -> I
 def client(served, tmp_path: Path):
     from gradio_client import Client
 
-    return Client(served[0], verbose=False, download_files=str(tmp_path))
+    return Client(served[0], verbose=False, download_files=str(tmp_path), httpx_kwargs=_PATIENT)
 
 
 def test_the_endpoints_are_the_three_that_are_promised(client) -> None:
@@ -258,7 +265,9 @@ def test_sample_then_generate_through_the_client(client, model: Model, tmp_path:
 def test_two_visitors_do_not_see_each_other(served, tmp_path: Path) -> None:
     from gradio_client import Client
 
-    first, second = (Client(served[0], verbose=False, download_files=str(tmp_path)) for _ in range(2))
+    first, second = (
+        Client(served[0], verbose=False, download_files=str(tmp_path), httpx_kwargs=_PATIENT) for _ in range(2)
+    )
     first.predict(1, api_name="/sample")
     second.predict(2, api_name="/sample")
     assert first.predict(1, 1, 0, 0, api_name="/generate")[0]["source"] == "sampled, seed 1, number 0"
@@ -279,7 +288,7 @@ def test_an_upload_is_gone_when_the_answer_comes(served, client, tmp_path: Path,
     try:
         client.predict(handle_file(str(upload)), consent, api_name="/identify")
     except Exception as error:
-        assert "Traceback" not in str(error) and str(error).rstrip().endswith(("." , "!"))
+        assert "Traceback" not in str(error) and str(error).rstrip().endswith((".", "!"))
     left = [path for path in served[1].rglob("*") if path.is_file() and path.read_bytes() == content]
     assert not left, f"the upload is still at {left}"
     assert not list(served[1].rglob("*visitor*.png"))

@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 120_000  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
+PATIENCE = 300_000  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 

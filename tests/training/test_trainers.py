@@ -1,4 +1,5 @@
-"""Every trainer, small: it runs, writes a network that loads, resumes to the bit, and its loss falls where that is quick to see."""
+"""Every trainer, small: it runs, writes a network that loads, resumes to the bit, and its loss falls where that is
+quick to see."""
 
 import numpy as np
 import pyarrow as pa
@@ -120,7 +121,9 @@ def test_generator(folder, tmp_path, cache, recognizer, autoencoder):
 def test_conditions_are_means_of_the_persons_own_pictures(folder, tmp_path, cache, recognizer, autoencoder):
     from idgen.training.data import load_faces
 
-    task = GeneratorTask(generator_args(tmp_path, folder, recognizer, autoencoder, most_references=3), load_faces(folder))
+    task = GeneratorTask(
+        generator_args(tmp_path, folder, recognizer, autoencoder, most_references=3), load_faces(folder)
+    )
     labels = torch.from_numpy(load_faces(folder).labels)
     task.embeddings = torch.nn.functional.one_hot(labels, 6).float()  # a person's vector names the person
     rows = torch.arange(24)
@@ -179,7 +182,7 @@ def test_pasted_landmarks_move_with_the_pixels(folder, photos, tmp_path):
     task.backgrounds[:] = 0
     pictures, points = task.pasted(16, torch.Generator().manual_seed(0), smallest=0.6)
     for picture, landmarks in zip(pictures.mean(1), points, strict=True):
-        if not (2 < landmarks[2]).all() or not (landmarks[2] < 62).all():
+        if not (landmarks[2] > 2).all() or not (landmarks[2] < 62).all():
             continue
         rows, columns = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
         place = torch.stack([(picture * columns).sum(), (picture * rows).sum()]) / picture.sum()
