@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from idgen.models import FaceFinderNet as FaceFinderNet
     from idgen.models import HybridRecognizer as HybridRecognizer
     from idgen.models import IdentityDiT as IdentityDiT
+    from idgen.models import PlainRecognizer as PlainRecognizer
     from idgen.models import ResNetRecognizer as ResNetRecognizer
     from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler as IdentitySampler
@@ -46,6 +47,7 @@ _HOME = {
     "InputError": "idgen.errors",
     "Judge": "idgen.scoring",
     "Model": "idgen.hub",
+    "PlainRecognizer": "idgen.models",
     "ResNetRecognizer": "idgen.models",
     "Scorer": "idgen.scoring",
     "generate": "idgen.generate",

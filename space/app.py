@@ -45,12 +45,12 @@ def build(model: Model | str = DEFAULT_MODEL) -> gr.Blocks:
         card = view.sampled(int(seed), nearest, len(model.sampler.people))
         return actions.describe(identity), identity, card, _identity_link(identity)
 
-    def identify(photo: dict | None, consent: bool) -> tuple[dict, Identity, str, str, None]:
+    def identify(photo: dict | None, consent: bool) -> tuple[dict, Identity, str, str]:
         """Read the largest face of a photo, with the consent of the person in it. /generate then paints them."""
         found = actions.identify(model, _take(photo), consent)
         if found.faces > 1:
             gr.Info(f"{found.faces} faces found: the largest is taken.")
-        return actions.describe(found.identity), found.identity, view.found(found), _identity_link(found.identity), None
+        return actions.describe(found.identity), found.identity, view.found(found), _identity_link(found.identity)
 
     def generate(
         identity: Identity | None,
@@ -100,14 +100,11 @@ def build(model: Model | str = DEFAULT_MODEL) -> gr.Blocks:
                         consent = gr.Checkbox(
                             False, label="This is me, or the person agreed to it.", elem_id="consent", container=False
                         )
-                        photo = gr.Image(
-                            type="filepath",
-                            image_mode=None,
-                            sources=["upload", "clipboard"],
-                            show_label=False,
-                            buttons=[],
-                            height=170,
-                            placeholder="A photo with one clear face",
+                        # A File, not an Image: that would ask the server to show the upload, which is gone by then.
+                        photo = gr.File(
+                            label="A photo with one clear face",
+                            file_types=["image"],
+                            height=176,
                             visible=False,
                             elem_id="photo",
                         )
@@ -167,15 +164,17 @@ def build(model: Model | str = DEFAULT_MODEL) -> gr.Blocks:
 
         mine.select(lambda: (None, ""), None, [person, found], **quiet)
         consent.change(lambda yes: gr.update(visible=bool(yes), value=None), consent, photo, **quiet)
-        photo.input(
+        read = photo.upload(
             _polite(identify),
             [photo, consent],
-            [details, person, found, link, photo],
+            [details, person, found, link],
             api_name="identify",
-            preprocess=False,  # Gradio would decode the file first; `open_image` checks its header before that
+            preprocess=False,  # the payload says where the upload is, so that `_take` can delete it
             concurrency_id="networks",
             show_progress_on=photo,
         )
+        for ended in (read.success, read.failure):
+            ended(lambda: None, None, photo, **quiet)
     demo.queue(max_size=64)
     return demo
 
@@ -236,8 +235,10 @@ def _polite(action: Callable) -> Callable:
     return plain
 
 
-def _take(photo: dict | None) -> bytes:
+def _take(photo: dict | list[dict] | None) -> bytes:
     """The uploaded file's bytes; the file is deleted, whatever it is. Gradio has checked that it is an upload."""
+    if isinstance(photo, list):
+        photo = photo[0] if photo else None
     path = (photo or {}).get("path")
     if not path:
         raise InputError("There is no photo: choose one first.")

@@ -83,7 +83,7 @@ def score_histogram(
     )
 
     at, words = x(threshold), f"threshold {threshold:.2f}: {one_in(fmr)} strangers pass"
-    half = 3.05 * len(words)  # about half the text's width, to keep all of it on the plot
+    half = 3.45 * len(words)  # about half the text's width, to keep all of it on the plot
     parts.append(
         f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP - 10}" y2="{_BASE}"/>'
         f'<text class="threshold-label" x="{np.clip(at, half + 4, _WIDTH - half - 4):.1f}" y="{_TOP - 17}" '

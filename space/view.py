@@ -104,7 +104,7 @@ def download(name: str, content: bytes) -> str:
 
 def chip(match: bool, similarity: float) -> str:
     """A verdict in words and colour, with its number."""
-    kind, words = ("pass", "✓ same") if match else ("fail", "✗ not sure")
+    kind, words = ("pass", "✓ same") if match else ("fail", "✗ no match")
     return f'<span class="chip {kind}">{words} {similarity:.2f}</span>'
 
 
@@ -121,7 +121,7 @@ def summary(result: Result) -> str:
     failed = [number for number, score in enumerate(result.scores, 1) if not score.match]
     # Captions are text: their colour follows from their place.
     chips = ",".join(f"#pictures .grid-container > :nth-child({number}) .caption-label" for number in failed)
-    style = f"<style>{chips}{{background:var(--no-soft);color:var(--no)}}</style>" if failed else ""
+    style = f"<style>{chips}{{background:var(--no-soft)!important;color:var(--no)!important}}</style>" if failed else ""
     return (
         f'{style}<section class="summary" aria-live="polite">'
         f'<div class="tally {kind}">{matches}<small>of {count}</small></div>'

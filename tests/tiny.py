@@ -88,9 +88,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
         encoder, judge = ResNetRecognizer(**sizes["encoder"]), HybridRecognizer(**sizes["judge"])
         for recognizer in (encoder, judge):
             _settle(recognizer, lambda recognizer=recognizer: recognizer(pixels[::3]))
-        judge.head.bias.sub_(
-            torch.cat([judge(part) for part in pixels.split(64)]).mean(0)
-        )  # else all vectors look alike
+        judge.head.bias.sub_(judge(pixels[::3]).mean(0))  # else all its vectors look alike
 
         finder = FaceFinderNet(**sizes["finder"])
         side = finder.config.image_size

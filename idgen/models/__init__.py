@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from idgen.models.dit import IdentityDiT as IdentityDiT
     from idgen.models.finder import FaceFinderNet as FaceFinderNet
     from idgen.models.recognizer import HybridRecognizer as HybridRecognizer
+    from idgen.models.recognizer import PlainRecognizer as PlainRecognizer
     from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
 
 _HOME = {
@@ -17,6 +18,7 @@ _HOME = {
     "FaceFinderNet": "finder",
     "HybridRecognizer": "recognizer",
     "IdentityDiT": "dit",
+    "PlainRecognizer": "recognizer",
     "ResNetRecognizer": "recognizer",
 }
 

@@ -36,10 +36,10 @@ def grid_positions(side: int, width: int) -> Tensor:
 class IdentityBlock(nn.Module):
     """Attention over image and identity tokens, then an MLP, both modulated by the condition (adaLN-Zero)."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int):
+    def __init__(self, width: int, heads: int, mlp_ratio: int, condition_dim: int):
         super().__init__()
         self.heads = heads
-        self.modulation = nn.Linear(width, 6 * width)
+        self.modulation = nn.Linear(condition_dim, 6 * width)
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.identity_kv = nn.Linear(width, 2 * width)
@@ -82,6 +82,8 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         identity_dim: length of the recognition vector.
         context_dim: length of its projection, on whose components partial dropout acts.
         identity_tokens: tokens made of the projection.
+        condition_dim: length of what time and identity become together before every block's adaptive norms; short,
+            since those projections would otherwise be a third of all weights.
         context_dropout: share of the projection's components dropped while training (IDiff-Face: 0.25 or 0.5).
     """
 
@@ -98,6 +100,7 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         identity_dim: int = 512,
         context_dim: int = 256,
         identity_tokens: int = 8,
+        condition_dim: int = 96,
         context_dropout: float = 0.1,
     ):
         super().__init__()
@@ -108,11 +111,12 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         self.empty_identity = nn.Parameter(torch.randn(context_dim) * 0.02)
         self.partial_dropout = nn.Dropout(context_dropout)
         self.to_condition = nn.Linear(context_dim, width)
+        self.condition = nn.Linear(width, condition_dim)
         self.to_tokens = nn.Linear(context_dim, identity_tokens * width)
         self.token_norm = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(IdentityBlock(width, heads, mlp_ratio) for _ in range(depth))
+        self.blocks = nn.ModuleList(IdentityBlock(width, heads, mlp_ratio, condition_dim) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 2 * width)
+        self.modulation = nn.Linear(condition_dim, 2 * width)
         self.out = nn.Linear(width, patch_size**2 * in_channels)
         for layer in (self.modulation, self.out):
             nn.init.zeros_(layer.weight)
@@ -140,7 +144,8 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         """
         n, _, height, width = sample.shape
         context = self.context(identity, drop)
-        condition = F.silu(self.time(sinusoid(timestep, 256).to(sample.dtype)) + self.to_condition(context))
+        time = self.time(sinusoid(timestep, 256).to(sample.dtype))
+        condition = self.condition(F.silu(time + self.to_condition(context)))
         tokens = self.token_norm(self.to_tokens(context).view(n, self.config.identity_tokens, -1))
         x = self.patch(sample).flatten(2).transpose(1, 2) + self.positions.to(sample.dtype)
         for block in self.blocks:

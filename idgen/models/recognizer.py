@@ -1,8 +1,9 @@
 """Face recognisers: an aligned 112×112 RGB face in, a 512-d embedding out.
 
-Two architectures with nothing in common but their interface, so that one may judge what the other conditions:
-`ResNetRecognizer` (plain residual convolutions; the encoder) and `HybridRecognizer` (patches, then attention; the
-judge). Plain 3×3 convolutions beat depthwise ones in accuracy per CPU-second, forward and backward.
+Architectures with little in common but their interface, so that one may judge what another conditions:
+`ResNetRecognizer` (residual; the built-in encoder), `PlainRecognizer` (no shortcuts, folded pixels, weighed places; the
+built-in judge) and `HybridRecognizer` (patches, then attention). Plain 3×3 convolutions beat depthwise ones in accuracy
+per CPU-second, forward and backward.
 """
 
 from __future__ import annotations
@@ -94,6 +95,50 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
             (N, 512) embeddings, not normalised.
         """
         return cast(Tensor, self.head(self.body(self.stem(pixels))))
+
+
+class PlainRecognizer(ModelMixin, ConfigMixin):
+    """Convolutions without shortcuts on folded pixels, and a head that weighs every place of every channel.
+
+    The resolution falls by space to depth, never by a stride; the head is MobileFaceNet's global depthwise convolution
+    (Chen et al. 2018).
+
+    Args:
+        channels: width at 1/4, 1/8 and 1/16 of the image's side.
+        depths: 3×3 convolutions at each.
+        embedding_dim: length of the embedding.
+        image_size: side of the square input in pixels; a multiple of 16.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: Sequence[int] = (48, 96, 192),
+        depths: Sequence[int] = (2, 3, 2),
+        embedding_dim: int = 512,
+        image_size: int = 112,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        folded, fold = 3, 4
+        for width, depth in zip(channels, depths, strict=True):
+            layers += [nn.PixelUnshuffle(fold)]
+            for index in range(depth):
+                inputs = folded * fold**2 if index == 0 else width
+                layers += [nn.Conv2d(inputs, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)]
+            folded, fold = width, 2
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.Conv2d(width, width, image_size // 16, groups=width, bias=False),
+            nn.Flatten(),
+            nn.BatchNorm1d(width),
+            nn.Linear(width, embedding_dim, bias=False),
+            nn.BatchNorm1d(embedding_dim),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed faces: (N, 3, 112, 112) RGB in [-1, 1] to (N, 512), not normalised."""
+        return cast(Tensor, self.head(self.body(pixels)))
 
 
 class HybridRecognizer(ModelMixin, ConfigMixin):

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder
 from idgen.identity import centres
-from idgen.models import FaceAutoencoder, FaceFinderNet, HybridRecognizer, IdentityDiT, ResNetRecognizer
+from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import IdentitySampler
 from idgen.scoring import Bridge, Judge, write_calibrations
@@ -80,7 +81,7 @@ def assemble(args: AssembleArgs) -> Path:
     finder = FaceFinder(load_network(network("finder"), FaceFinderNet).half())
     recognizer, judge = (
         load_network(network("recognizer"), ResNetRecognizer).half(),
-        load_network(network("judge"), HybridRecognizer).half(),
+        load_network(network("judge"), ModelMixin).half(),
     )
     FaceEncoder(recognizer, finder, space=spaces[0]).save_pretrained(aside / "encoder")
     FaceEncoder(judge, space=spaces[1]).save_pretrained(aside / "judge")

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from idgen.errors import InputError
+
 CACHE = Path(os.environ.get("IDGEN_CACHE", Path.home() / ".cache" / "idgen"))
 
 
@@ -46,7 +48,7 @@ class Faces:
     def split_people(self, held_out: int) -> tuple[Faces, Faces]:
         """(the first people, the last `held_out` people): nobody is on both sides."""
         if not 0 < held_out < self.people:
-            raise ValueError(f"Cannot hold out {held_out} of {self.people} people: leave at least one on each side.")
+            raise InputError(f"Cannot hold out {held_out} of {self.people} people: leave at least one on each side.")
         first = self.labels < self.people - held_out
         return self.subset(np.flatnonzero(first)), self.subset(np.flatnonzero(~first))
 
@@ -65,13 +67,13 @@ def load_faces(source: str | Path, size: int | None = None, label: str | None = 
         label: the column that names the person; by default `identity`, else `label`.
 
     Raises:
-        ValueError: nothing readable is there, a label is missing, or sizes differ.
+        InputError: nothing readable is there, a label is missing, or sizes differ.
     """
     path = Path(source)
     files = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
     parquet = [str(p) for p in files if p.suffix == ".parquet"]
     if not files:
-        raise ValueError(
+        raise InputError(
             f"No files in {path}: give a Parquet file, a folder of them, or a folder with one folder a person."
         )
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
@@ -95,7 +97,7 @@ def _decode(path: Path, parquet: list[str], size: int | None, label: str | None,
         rows = datasets.load_dataset("imagefolder", data_dir=str(path), split="train")
     label = label or next((name for name in ("identity", "label") if name in rows.column_names), None)
     if label is None or label not in rows.column_names:
-        raise ValueError(f"{path} has no column that names the person; its columns are {rows.column_names}.")
+        raise InputError(f"{path} has no column that names the person; its columns are {rows.column_names}.")
     first = rows[0]["image"]
     width, height = (size, size) if size else first.size
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
@@ -106,7 +108,7 @@ def _decode(path: Path, parquet: list[str], size: int | None, label: str | None,
         image = row["image"].convert("RGB")
         if image.size != (width, height):
             if not size:
-                raise ValueError(
+                raise InputError(
                     f"Image {index} of {path} is {image.size}, the first {first.size}: pass a size to resize to."
                 )
             image = image.resize((width, height), resample=3)

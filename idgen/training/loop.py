@@ -24,6 +24,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from idgen.errors import InputError
+
 
 @dataclass(kw_only=True)
 class RunArgs:
@@ -67,9 +69,9 @@ class RunArgs:
             if item.type == "Path":
                 setattr(self, item.name, Path(getattr(self, item.name)))
         if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}.")
+            raise InputError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}.")
         if self.precision not in ("bf16", "no"):
-            raise ValueError(f"precision is `bf16` or `no`, got {self.precision!r}.")
+            raise InputError(f"precision is `bf16` or `no`, got {self.precision!r}.")
 
 
 class Task(Protocol):
@@ -121,7 +123,7 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
     """Train `task`, write checkpoints and at the end the averaged network. Returns the last validation.
 
     Raises:
-        ValueError: the checkpoint in `args.out` belongs to other arguments.
+        InputError: the checkpoint in `args.out` belongs to other arguments.
         FloatingPointError: the loss became NaN; the last checkpoint is from before.
     """
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.device == "cpu")
@@ -207,7 +209,7 @@ def _resume(folder: Path, task: nn.Module, average: nn.Module, optimizers: list[
         task.load_state_dict(state["task"])
         average.load_state_dict(state["average"])
     except RuntimeError as error:
-        raise ValueError(f"{folder} is of another network: use another --out, or --no-resume. ({error})") from error
+        raise InputError(f"{folder} is of another network: use another --out, or --no-resume. ({error})") from error
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         initial = [group["initial_lr"] for group in optimizer.param_groups]
         optimizer.load_state_dict(saved)

@@ -12,13 +12,14 @@ from pytorch_metric_learning import losses
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from idgen.errors import InputError
 from idgen.evaluation import verification
-from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.models.recognizer import HybridRecognizer, PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import RunArgs, train
 
-ARCHITECTURES = {"resnet": ResNetRecognizer, "hybrid": HybridRecognizer}
+ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer, "hybrid": HybridRecognizer}
 
 
 @dataclass(kw_only=True)
@@ -30,7 +31,7 @@ class RecognizerArgs(RunArgs):
     held_out_people: int = 300
     """The last people of `data`, kept for validation."""
     architecture: str = "resnet"
-    """`resnet` or `hybrid`."""
+    """`resnet`, `plain` or `hybrid`."""
     model: dict[str, Any] = field(default_factory=dict)
     """Arguments of the architecture."""
     loss: str = "cosface"
@@ -61,7 +62,7 @@ class RecognizerTask(nn.Module):
         elif args.loss == "proxy_anchor":
             self.loss = losses.ProxyAnchorLoss(people, size, margin=args.margin, alpha=args.scale)
         else:
-            raise ValueError(f"No loss {args.loss!r}: choose cosface, arcface or proxy_anchor.")
+            raise InputError(f"No loss {args.loss!r}: choose cosface, arcface or proxy_anchor.")
         self.full_margin = self.loss.margin
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
         for vectors in self.loss.parameters():

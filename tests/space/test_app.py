@@ -213,7 +213,7 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: action
     assert "2<small>of 3" in text and "2 of 3 &lt;are&gt; the same person." in text
     assert ":nth-child(2)" in text and ":nth-child(1)" not in text and ":nth-child(3)" not in text
     table = view.evidence(shown)
-    assert table.count("✓ same") == 2 and table.count("✗ not sure") == 1
+    assert table.count("✓ same") == 2 and table.count("✗ no match") == 1
 
 
 def test_one_picture_needs_no_matrix(result: actions.Result) -> None:

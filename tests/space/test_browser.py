@@ -136,6 +136,14 @@ def test_sample_generate_scores(browser: Any, address: str, tmp_path: Path) -> N
         assert page.locator("#evidence .dot.pass, #evidence .dot.fail").count() == 8 + 1  # and the legend's
         matches = page.locator("#evidence .chip.pass").count()
         assert re.match(rf"{matches}\s*of 8", page.inner_text("#summary .tally"))
+        # What a chip says and its colour agree, over the pictures as in the table.
+        colours = {True: set(), False: set()}
+        for shown in page.locator("#pictures .caption-label").all():
+            colours["✓" in shown.inner_text()].add(shown.evaluate("chip => getComputedStyle(chip).color"))
+        assert not colours[True] & colours[False] and all(len(one) <= 1 for one in colours.values())
+        if colours[False] and page.locator("#evidence .chip.fail").count():
+            table = page.locator("#evidence .chip.fail").first.evaluate("chip => getComputedStyle(chip).color")
+            assert colours[False] == {table}
         shoot(page, "desktop-2-scores")
 
         with page.expect_download() as zipped:
@@ -180,7 +188,9 @@ def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
         file = {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"}
         page.set_input_files("#photo input[type=file]", files=[file])
         page.wait_for_selector(".toast-body.error")
-        assert page.inner_text(".toast-body.error .toast-text").rstrip().endswith(".")
+        assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
+        assert page.locator("#found img").count() == 0
+        page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
         shoot(page, "desktop-5-no-picture")
 
 

@@ -9,7 +9,14 @@ import torch
 
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
-from idgen.models import FaceAutoencoder, FaceFinderNet, HybridRecognizer, IdentityDiT, ResNetRecognizer
+from idgen.models import (
+    FaceAutoencoder,
+    FaceFinderNet,
+    HybridRecognizer,
+    IdentityDiT,
+    PlainRecognizer,
+    ResNetRecognizer,
+)
 from idgen.models.finder import face_size
 from idgen.training import generator as generator_module
 from idgen.training.autoencoder import AutoencoderArgs, train_autoencoder
@@ -21,6 +28,7 @@ from idgen.training.recognition import RecognizerArgs, RecognizerTask, train_rec
 QUICK = {"batch_size": 8, "precision": "no", "device": "cpu", "validate_every": 2, "warmup": 1}
 RECOGNIZERS = {
     "resnet": (ResNetRecognizer, {"channels": (16, 16), "blocks": (1, 1), "embedding_dim": 16}),
+    "plain": (PlainRecognizer, {"channels": (16, 16, 16), "depths": (1, 1, 1), "embedding_dim": 16}),
     "hybrid": (HybridRecognizer, {"stem_channels": (16, 16, 16), "width": 64, "depth": 1, "embedding_dim": 16}),
 }
 AUTOENCODER = {"latent_channels": 4, "encoder_channels": (16, 16), "decoder_channels": (16, 16)}
