@@ -30,7 +30,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
     assert len(commands) >= 3
     for line in commands:
-        name, *arguments = shlex.split(line, comments=True)
+        name, *arguments = shlex.split(re.sub(r"\s#.*", "", line))
         assert name == "idgen"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{line}: {result.output}"

@@ -45,6 +45,8 @@ class AssembleArgs:
     """Folder with the runs recognizer, judge, finder, autoencoder and generator."""
     name: str = "nobody-128"
     """Name of the model; its embedding spaces are called `<name>-encoder` and `<name>-judge`."""
+    components: int = 48
+    """Principal axes in which people are sampled. With all of them, vectors fall where no face is, and pictures miss them."""
     num_inference_steps: int = 15
     guidance_scale: float = 2.0
 
@@ -89,7 +91,7 @@ def assemble(args: AssembleArgs) -> Path:
 
     faces = load_faces(args.data)
     by_encoder, by_judge = (centres(embed_faces(recogniser, faces), faces.labels) for recogniser in both)
-    IdentitySampler.fit(by_encoder, spaces[0]).save_pretrained(aside / "sampler")
+    IdentitySampler.fit(by_encoder, spaces[0], args.components).save_pretrained(aside / "sampler")
     Judge(both[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(aside / "judge")
     shutil.rmtree(aside / "judge" / "recognizer")
     judge.save_pretrained(aside / "judge" / "recognizer")  # the half-precision file again

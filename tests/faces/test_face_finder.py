@@ -3,12 +3,14 @@ but where the wrapper says it is can be checked."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from idgen.faces.align import TEMPLATE, apply, template, warp
+from idgen.faces.align import TEMPLATE, apply, invert, similarity, template, warp
 from idgen.faces.finder import (
     BACKGROUND,
     Detection,
@@ -128,7 +130,22 @@ def test_the_second_look_is_what_counts(eager: FaceFinder, picture: Image.Image)
     views = [square_view(d.centre, d.size * eager.zoom, 64) for d in first]
     second = [d for seen in eager.look(picture, views, eager.threshold) for d in seen]
     for detection in eager.find(picture):
-        assert min(np.abs(detection.landmarks - d.landmarks).max() for d in second) < 1e-6
+        (seen,) = [d for d in second if (d.confidence, d.size) == (detection.confidence, detection.size)]
+        assert not np.allclose(seen.landmarks, detection.landmarks)  # since they were corrected
+
+
+def test_landmarks_are_corrected_on_an_aligned_crop(eager: FaceFinder, picture: Image.Image) -> None:
+    """With a network that moves nothing, correcting puts the template where the landmarks' own similarity has it."""
+    (rough, *_), target = eager.find(picture), eager.net.crop_template.double().numpy()
+    rough = replace(rough, landmarks=rough.landmarks + np.arange(10).reshape(5, 2))
+    (corrected,) = eager._correct(picture, [rough])
+    expected = apply(invert(similarity(rough.landmarks, target)), target)
+    assert np.allclose(corrected.landmarks, expected, atol=1e-6)
+    torch.nn.init.constant_(eager.net.corrector[-1].bias, 0.1)
+    try:
+        assert not np.allclose(eager._correct(picture, [rough])[0].landmarks, expected, atol=0.01)
+    finally:
+        torch.nn.init.zeros_(eager.net.corrector[-1].bias)
 
 
 def test_finds_nothing_where_the_network_is_unsure(picture: Image.Image) -> None:
