@@ -46,7 +46,7 @@ class AssembleArgs:
     name: str = "nobody-128"
     """Name of the model; its embedding spaces are called `<name>-encoder` and `<name>-judge`."""
     components: int = 48
-    """Principal axes in which people are sampled. With all of them vectors fall where no face is: pictures miss them."""
+    """Principal axes in which people are sampled; with all of them, vectors fall where no face is."""
     num_inference_steps: int = 15
     guidance_scale: float = 2.0
 
