@@ -1,9 +1,9 @@
 """A small autoencoder for aligned faces: 128×128 RGB to an 8×16×16 latent and back.
 
-`AutoencoderKL` and `AutoencoderDC`, made as small as they go, are several times slower on a CPU, since they convolve at full resolution and normalise by group or by channel. Here pixels are folded into
-channels first (space to depth, as in Shi et al. 2016), every convolution runs at 32×32 or 16×16, and norms are batch
-norms, which cost nothing at inference. The interface (`encode(x).latents`, `decode(z).sample`,
-`config.scaling_factor`) is that of diffusers' `VQModel`.
+`AutoencoderKL` and `AutoencoderDC`, made as small as they go, are several times slower on a CPU, since they convolve at
+full resolution and normalise by group or by channel. Here pixels are folded into channels first (space to depth, as in
+Shi et al. 2016), every convolution runs at 32×32 or 16×16, and norms are batch norms, which cost nothing at inference.
+The interface (`encode(x).latents`, `decode(z).sample`, `config.scaling_factor`) is that of diffusers' `VQModel`.
 """
 
 from __future__ import annotations
