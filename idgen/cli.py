@@ -53,6 +53,7 @@ app = typer.Typer(
 class Method(str, Enum):
     """How people who do not exist are drawn."""
 
+    flow = "flow"
     gaussian = "gaussian"
     sphere = "sphere"
 
@@ -90,7 +91,11 @@ def sample(
     out: Path = typer.Option(..., "--out", help="File to write, such as people.safetensors."),
     n: int = typer.Option(1, "-n", help="How many people.", **_INTEGER),
     seed: int = _SEED,
-    method: Method = typer.Option(Method.gaussian, help="Where people's vectors live, or anywhere on the sphere."),
+    method: Method = typer.Option(
+        None,
+        help="By the flow trained on people's vectors, from a Gaussian fitted on them, or anywhere on the sphere; "
+        "by default the flow, where the model has one.",
+    ),
     model: str = _MODEL,
 ) -> None:
     """Draw people who do not exist."""
@@ -98,7 +103,7 @@ def sample(
     from idgen.hub import load_model
 
     sampler = load_model(model).sampler
-    people = sampler.sample(n, seed, method.value)
+    people = sampler.sample(n, seed, None if method is None else method.value)
     people.save(out)
     cosine, _ = sampler.nearest(people.vectors)
     nearest = float(cosine.max())

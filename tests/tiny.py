@@ -38,6 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "encoder": {"channels": (8, 16), "blocks": (1, 1), "embedding_dim": 64},
     "judge": {"stem_channels": (8, 8, 16), "width": 64, "depth": 1, "embedding_dim": 48},
+    "flow": {"components": 8, "width": 16, "depth": 1, "steps": 4},
     "finder": {"channels": (8, 8, 8, 8), "image_size": 64, "crop_channels": (8, 8, 8, 8)},
 }
 FULL: dict[str, dict[str, Any]] = {name: {} for name in TINY}
@@ -64,9 +65,16 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import FaceFinder
     from idgen.identity import centres
-    from idgen.models import FaceAutoencoder, FaceFinderNet, HybridRecognizer, IdentityDiT, ResNetRecognizer
+    from idgen.models import (
+        FaceAutoencoder,
+        FaceFinderNet,
+        HybridRecognizer,
+        IdentityDiT,
+        IdentityFlow,
+        ResNetRecognizer,
+    )
     from idgen.pipelines import IDiffFacePipeline
-    from idgen.sampling import IdentitySampler
+    from idgen.sampling.sampler import IdentitySampler, principal_axes
     from idgen.scoring import Judge, fit_bridge, write_calibrations
 
     folder = Path(folder)
@@ -104,7 +112,11 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     bridge = fit_bridge(by_encoder, by_judge, labels, ENCODER_SPACE, JUDGE_SPACE)
     Judge(face_judge, bridge).save_pretrained(folder / "judge")
     write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
-    IdentitySampler.fit(centres(by_encoder, labels), ENCODER_SPACE).save_pretrained(folder / "sampler")
+    people = centres(by_encoder, labels)
+    flow = IdentityFlow(people.shape[1], **sizes["flow"])
+    for buffer, fitted in zip(flow.buffers(), principal_axes(people, len(flow.axes)), strict=True):
+        buffer.copy_(fitted)
+    IdentitySampler.fit(people, ENCODER_SPACE, flow=flow).save_pretrained(folder / "sampler")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights: nothing it shows is a face.\n")
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Detection:
     Attributes:
         landmarks: (5, 2) pixels of the picture (continuous, see `align`): the eye on the picture's left, the other eye,
             nose tip, the mouth corner on the left, the other corner.
-        confidence: the network's, in [0, 1].
+        confidence: the lowest that the looks at it gave, in [0, 1].
         size: side of the square that alignment cuts out, in pixels of the picture.
     """
 
@@ -74,7 +74,7 @@ class FaceFinder:
     The whole picture is looked at first; where nothing is found, once more with room around it, for pictures that are
     cut tightly around a face. Every find is then looked at again, cut out so that it fills much of the view, which
     weeds out what only looked like a face from afar. Last, its landmarks are corrected, twice, on a crop that the
-    landmarks so far have aligned.
+    landmarks so far have aligned, and what does not look like a face there goes as well.
 
     Args:
         net: the network; switched to evaluation.
@@ -129,13 +129,17 @@ class FaceFinder:
     def _correct(self, image: Image.Image, found: list[Detection]) -> list[Detection]:
         size = int(self.net.config.crop_size)
         target = self.net.crop_template.double().numpy()
-        for _ in range(2 if found else 0):
+        for _ in range(2):
+            if not found:
+                break
             views = [similarity(face.landmarks, target) for face in found]
             with torch.no_grad():
-                points = self.net.correct(self._pixels(image, views, size)).double().cpu().numpy()
+                points, logits = self.net.correct(self._pixels(image, views, size))
+            seen = zip(found, views, points.double().cpu().numpy(), logits.sigmoid().tolist(), strict=True)
             found = [
-                replace(face, landmarks=apply(invert(view), landmarks))
-                for face, view, landmarks in zip(found, views, points, strict=True)
+                Detection(apply(invert(view), landmarks), min(face.confidence, sure), face.size)
+                for face, view, landmarks, sure in seen
+                if sure >= self.threshold
             ]
         return found
 

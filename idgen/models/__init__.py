@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from idgen.models.autoencoder import FaceAutoencoder as FaceAutoencoder
     from idgen.models.dit import IdentityDiT as IdentityDiT
     from idgen.models.finder import FaceFinderNet as FaceFinderNet
+    from idgen.models.identity_flow import IdentityFlow as IdentityFlow
     from idgen.models.recognizer import HybridRecognizer as HybridRecognizer
     from idgen.models.recognizer import PlainRecognizer as PlainRecognizer
     from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
@@ -18,6 +19,7 @@ _HOME = {
     "FaceFinderNet": "finder",
     "HybridRecognizer": "recognizer",
     "IdentityDiT": "dit",
+    "IdentityFlow": "identity_flow",
     "PlainRecognizer": "recognizer",
     "ResNetRecognizer": "recognizer",
 }

@@ -2,8 +2,8 @@
 
 Found in one pass without anchors (as in CenterNet, Zhou et al. 2019): a heat map says in which cell of a coarse grid a
 face is centred; each cell also predicts the face's size and its landmarks relative to the cell, in units of that size.
-A second, smaller network then corrects the landmarks on a crop that the first ones have turned and scaled upright (a
-cascade, as in MTCNN, Zhang et al. 2016).
+A second, smaller network then looks at a crop that these landmarks have turned and scaled upright, says whether a face
+is there at all, and corrects them (a cascade, as in MTCNN, Zhang et al. 2016).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         channels: widths at 1/4, 1/8, 1/16 and 1/32.
         image_size: side of the square input, a multiple of 32.
         threshold: confidence from which a face counts as found.
-        crop_channels: widths of the correcting network, which halves the resolution with each.
+        crop_channels: widths of the second network, which halves the resolution with each.
         crop_size: side of its input, on which the face is aligned, the template filling two thirds.
     """
 
@@ -71,7 +71,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         nn.init.normal_(self.head.weight, std=0.01)
         self.head.bias = nn.Parameter(torch.tensor([-4.0] + [0.0] * 11))  # few cells hold a face
         a, b, c, d = crop_channels
-        last = nn.Linear(128, 10)
+        last = nn.Linear(128, 11)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.corrector = nn.Sequential(
@@ -87,10 +87,18 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         size = self.config.crop_size
         return (_TEMPLATE - 56) * (2 / 3 * size / 112) + size / 2
 
-    def correct(self, crops: Tensor) -> Tensor:
-        """Landmarks of faces that are roughly aligned: (N, 3, C, C) RGB in [-1, 1] to (N, 5, 2) pixels of the crop."""
-        offsets = self.corrector(crops).float().view(-1, 5, 2)
-        return self.crop_template.to(offsets) + offsets * (self.config.crop_size / 4)
+    def correct(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Look again at faces that are roughly aligned.
+
+        Args:
+            crops: (N, 3, C, C) RGB in [-1, 1].
+
+        Returns:
+            Landmarks (N, 5, 2) in pixels of the crop; logits (N,) of there being a face so aligned.
+        """
+        out = self.corrector(crops).float()
+        offsets = out[:, :10].view(-1, 5, 2)
+        return self.crop_template.to(offsets) + offsets * (self.config.crop_size / 4), out[:, 10]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predict on a grid.

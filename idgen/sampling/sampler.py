@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -14,16 +15,36 @@ from torch import Generator, Tensor
 from idgen.errors import InputError
 from idgen.identity import SAMPLED, Identities, check_seed, person_seed
 
-Method = Literal["gaussian", "sphere"]
+if TYPE_CHECKING:
+    from idgen.models.identity_flow import IdentityFlow
 
+Method = Literal["flow", "gaussian", "sphere"]
+
+_HOW = {"flow": "by the flow", "gaussian": "from a Gaussian", "sphere": "uniform on the sphere"}
 _MAX_PEOPLE = 1_000_000
-_BLOCK = 4096
+_BLOCK = 8  # people drawn together
+_TILE = 4096  # rows and columns of a matrix product
+
+
+def principal_axes(vectors: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (D,), principal axes (K, D) and standard deviations along them (K,) of vectors (P, D); largest first."""
+    vectors = vectors.double()
+    mean = vectors.mean(0)
+    centred = vectors - mean
+    variances, axes = torch.linalg.eigh(centred.T @ centred / (len(vectors) - 1))  # ascending
+    variances, axes = variances.flip(0)[:components], axes.T.flip(0)[:components]
+    # An axis has no sign of its own: fix one, so that a fit gives the same people everywhere.
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    return mean, axes * largest.sign(), variances.clamp_min(0).sqrt()
 
 
 class IdentitySampler:
-    """A Gaussian in the principal axes of people's vectors: x = normalise(μ + V(λ^½ z)), z standard normal.
+    """Draws vectors. Use `fit` or `from_pretrained`.
 
-    As Vec2Face (arXiv 2409.02979) and Arc2Face (arXiv 2403.11641) sample identities. Use `fit` or `from_pretrained`.
+    - "flow": by a network that was trained on people's vectors (`IdentityFlow`). The default where there is one.
+    - "gaussian": a Gaussian in the principal axes of people's vectors: x = normalise(μ + V(λ^½ z)), z standard normal,
+      as Vec2Face (arXiv 2409.02979) and Arc2Face (arXiv 2403.11641) sample. Needs no training; the default otherwise.
+    - "sphere": uniform on the unit sphere, as IDiff-Face samples (arXiv 2308.04995).
 
     Args:
         space: name of the embedding space.
@@ -31,26 +52,50 @@ class IdentitySampler:
         axes: V (K, D), one principal axis a row.
         deviations: λ^½ (K,), standard deviations along them.
         people: (P, D) unit vectors of the people it was fitted on; kept in half precision.
+        flow: a trained `IdentityFlow`.
     """
 
-    def __init__(self, space: str, mean: Tensor, axes: Tensor, deviations: Tensor, people: Tensor):
+    def __init__(
+        self,
+        space: str,
+        mean: Tensor,
+        axes: Tensor,
+        deviations: Tensor,
+        people: Tensor,
+        flow: IdentityFlow | None = None,
+    ):
         self.space, self.people = space, people.half()
         # What is saved is what is used: the same bits come back from a folder.
         self.mean, self.axes, self.deviations = mean.float(), axes.float(), deviations.float()
+        self.flow = flow
+        self._exact_flow = None if flow is None else copy.deepcopy(flow).double().eval()
+
+    @property
+    def method(self) -> Method:
+        """The default method."""
+        return "gaussian" if self.flow is None else "flow"
 
     @property
     def dim(self) -> int:
         return len(self.mean)
 
     @classmethod
-    def fit(cls, vectors: Tensor, space: str, components: int | None = None, shrink: float = 1.0) -> IdentitySampler:
-        """Fit on people's centres.
+    def fit(
+        cls,
+        vectors: Tensor,
+        space: str,
+        components: int | None = None,
+        shrink: float = 1.0,
+        flow: IdentityFlow | None = None,
+    ) -> IdentitySampler:
+        """Fit the Gaussian on people's centres.
 
         Args:
             vectors: (P, D), one a person (the mean of their embeddings); normalised here.
             space: name of the embedding space.
             components: K, how many principal axes to keep; by default all that P people support.
             shrink: factor on the standard deviations; below 1 the people drawn are closer to the average one.
+            flow: trained on the same people (`idgen train sampler`).
 
         Raises:
             InputError: fewer than 3 people, broken vectors, or options out of range.
@@ -67,25 +112,21 @@ class IdentitySampler:
         if not 0 < shrink <= 2:
             raise InputError(f"`shrink` is a factor above 0 and at most 2, got {shrink}.")
         people = people / people.norm(dim=1, keepdim=True)
-        mean = people.mean(0)
-        centred = people - mean
-        variances, axes = torch.linalg.eigh(centred.T @ centred / (len(people) - 1))  # ascending
-        variances, axes = variances.flip(0)[:components], axes.T.flip(0)[:components]
-        # An axis has no sign of its own: fix one, so that a fit gives the same people everywhere.
-        largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-        return cls(space, mean, axes * largest.sign(), shrink * variances.clamp_min(0).sqrt(), people)
+        mean, axes, deviations = principal_axes(people, components)
+        return cls(space, mean, axes, shrink * deviations, people, flow)
 
-    def sample(self, n: int, seed: int, method: Method = "gaussian", first: int = 0) -> Identities:
+    def sample(self, n: int, seed: int, method: Method | None = None, first: int = 0) -> Identities:
         """Draw people number `first` to `first + n − 1`; each depends only on the seed, the method and its number.
 
         Args:
             n: how many.
             seed: see `idgen.identity.check_seed`.
-            method: "gaussian", where people's vectors live, or "sphere", uniform on the unit sphere (IDiff-Face).
+            method: "flow", "gaussian" or "sphere", see the class; by default `self.method`.
             first: number of the first.
 
         Returns:
-            n identities, called like "person-7-0002" (seed 7, number 2).
+            n identities, called like "person-7-0002" (seed 7, number 2), or like "sphere-7-0002" when the method is not
+            the default one.
 
         Raises:
             InputError: anything of the above is not usable.
@@ -95,23 +136,34 @@ class IdentitySampler:
             raise InputError(f"The number of people to sample is a whole number from 1 to {_MAX_PEOPLE:,}, got {n!r}.")
         if first < 0:
             raise InputError(f"People are numbered from 0, so the first cannot be number {first}.")
+        method = self.method if method is None else method
         if method not in get_args(Method):
             raise InputError(f"There is no sampling method {method!r}: choose one of {', '.join(get_args(Method))}.")
-        numbers = range(first, first + n)
-        # One product a person in double precision: neither n nor the number of threads can change a bit of the float32,
-        # on which every later seed depends.
-        mean, axes = self.mean.double(), self.axes.double() * self.deviations.double()[:, None]
-        vectors = torch.empty(n, self.dim)
-        for row, number in enumerate(numbers):
-            generator = Generator().manual_seed(person_seed(seed, number))
-            if method == "gaussian":
-                vector = mean + torch.randn(len(axes), generator=generator, dtype=torch.float64) @ axes
-            else:
-                vector = torch.randn(self.dim, generator=generator, dtype=torch.float64)
-            vectors[row] = vector / vector.norm()
-        prefix, suffix = ("person", "") if method == "gaussian" else ("sphere", ", uniform on the sphere")
-        sources = [f"{SAMPLED}, seed {seed}, number {number}{suffix}" for number in numbers]
-        return Identities(vectors, self.space, sources, [f"{prefix}-{seed}-{number:04d}" for number in numbers])
+        if method == "flow" and self.flow is None:
+            raise InputError("This sampler was saved without a flow: sample with the method `gaussian` or `sphere`.")
+        # Blocks of fixed extent in double precision: neither n nor the number of threads can change a bit of the
+        # float32, on which every later seed depends.
+        vectors = torch.cat(
+            [self._block(seed, block, method) for block in range(first // _BLOCK, (first + n - 1) // _BLOCK + 1)]
+        )
+        vectors = vectors[first % _BLOCK :][:n].float()
+        prefix, suffix = ("person", "") if method == self.method else (method, f", {_HOW[method]}")
+        sources = [f"{SAMPLED}, seed {seed}, number {number}{suffix}" for number in range(first, first + n)]
+        return Identities(vectors, self.space, sources, [f"{prefix}-{seed}-{first + i:04d}" for i in range(n)])
+
+    def _block(self, seed: int, block: int, method: Method) -> Tensor:
+        """(_BLOCK, D) unit vectors in double precision."""
+        length = {"flow": 0, "gaussian": len(self.axes), "sphere": self.dim}[method]
+        if self._exact_flow is not None and method == "flow":
+            length = len(self._exact_flow.axes)
+        people = range(block * _BLOCK, (block + 1) * _BLOCK)
+        generators = [Generator().manual_seed(person_seed(seed, number)) for number in people]
+        noise = torch.stack([torch.randn(length, generator=g, dtype=torch.float64) for g in generators])
+        if self._exact_flow is not None and method == "flow":
+            return self._exact_flow.sample(noise)
+        if method == "gaussian":
+            noise = self.mean.double() + noise @ (self.axes.double() * self.deviations.double()[:, None])
+        return torch.nn.functional.normalize(noise)
 
     def nearest(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest of the people it was fitted on.
@@ -130,9 +182,9 @@ class IdentitySampler:
         vectors = torch.nn.functional.normalize(vectors.detach().cpu().float())
         best = torch.full((len(vectors),), -torch.inf)
         index = torch.zeros(len(vectors), dtype=torch.long)
-        for start in range(0, len(self.people), _BLOCK):  # blocks keep memory flat
-            people = torch.nn.functional.normalize(self.people[start : start + _BLOCK].float())
-            for rows in torch.arange(len(vectors)).split(_BLOCK):
+        for start in range(0, len(self.people), _TILE):  # tiles keep memory flat
+            people = torch.nn.functional.normalize(self.people[start : start + _TILE].float())
+            for rows in torch.arange(len(vectors)).split(_TILE):
                 cosine, row = (vectors[rows] @ people.T).max(1)
                 better = cosine > best[rows]
                 best[rows] = torch.where(better, cosine, best[rows])
@@ -140,13 +192,15 @@ class IdentitySampler:
         return best, index
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `sampler.safetensors`."""
+        """Write `config.json`, `sampler.safetensors` and, where there is one, `flow/`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {"_class_name": type(self).__name__, "space": self.space}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
         save_file(tensors, folder / "sampler.safetensors", {"format": "pt"})
+        if self.flow is not None:
+            self.flow.save_pretrained(folder / "flow")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> IdentitySampler:
@@ -169,7 +223,12 @@ class IdentitySampler:
         rows = (*shapes["people"][:1], dim)
         if shapes != {"mean": (dim,), "axes": (count, dim), "deviations": (count,), "people": rows}:
             raise InputError(f"The tensors of the sampler in {folder} do not fit together: {shapes}.")
-        return cls(space, **tensors)
+        if not (folder / "flow").is_dir():
+            return cls(space, **tensors)
+        from idgen.faces.encoder import load_network
+        from idgen.models.identity_flow import IdentityFlow
+
+        return cls(space, **tensors, flow=load_network(folder / "flow", IdentityFlow))
 
 
 _TENSORS = ("mean", "axes", "deviations", "people")

@@ -21,7 +21,7 @@ from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder
 from idgen.identity import centres
-from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, ResNetRecognizer
+from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import IdentitySampler
 from idgen.scoring import Bridge, Judge, write_calibrations
@@ -42,11 +42,11 @@ class AssembleArgs:
     measured_on: str
     """What those are, in words: it goes into the calibrations."""
     runs: Path = Path("runs")
-    """Folder with the runs recognizer, judge, finder, autoencoder and generator."""
+    """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler."""
     name: str = "nobody-128"
     """Name of the model; its embedding spaces are called `<name>-encoder` and `<name>-judge`."""
     components: int = 48
-    """Principal axes in which people are sampled; with all of them, vectors fall where no face is."""
+    """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is."""
     num_inference_steps: int = 15
     guidance_scale: float = 2.0
 
@@ -91,7 +91,8 @@ def assemble(args: AssembleArgs) -> Path:
 
     faces = load_faces(args.data)
     by_encoder, by_judge = (centres(embed_faces(recogniser, faces), faces.labels) for recogniser in both)
-    IdentitySampler.fit(by_encoder, spaces[0], args.components).save_pretrained(aside / "sampler")
+    flow = load_network(network("sampler"), IdentityFlow).half()
+    IdentitySampler.fit(by_encoder, spaces[0], args.components, flow=flow).save_pretrained(aside / "sampler")
     Judge(both[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(aside / "judge")
     shutil.rmtree(aside / "judge" / "recognizer")
     judge.save_pretrained(aside / "judge" / "recognizer")  # the half-precision file again

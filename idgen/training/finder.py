@@ -3,7 +3,7 @@
 An aligned face can be scaled, turned and pasted into any background: data without end. What is known of its landmarks
 is the similarity that carried them to the template, not each point (a turned head's points do not lie on the
 template): there, only the part of an error that a similarity can express counts. Pictures without a face are
-procedural, or faces cut up and shuffled: parts alone are not a face.
+procedural, faces cut up and shuffled (parts alone are not a face), or whole pictures with the head hidden.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class FinderArgs(RunArgs):
     data: Path
     """Parquet or folder of aligned faces, to paste."""
     crops: int = 64
-    """Roughly aligned crops a step, for the network that corrects landmarks; half from photos, half from aligned
-    faces."""
+    """Roughly aligned crops a step, for the second network: 3/8 of photos, 1/4 of aligned faces, 3/8 of no face."""
     held_out_photos: int = 500
     """The last pictures of `photos`, kept for measuring."""
     validation_photos: int = 250
@@ -99,6 +98,21 @@ def similarity_part(error: Tensor, template: Tensor) -> Tensor:
     basis = torch.stack([torch.stack([ones, 0 * ones], 1), torch.stack([0 * ones, ones], 1), t, turned])
     basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
     return torch.einsum("...ij,kij,kmn->...mn", error, basis, basis)
+
+
+def shuffle(images: Tensor, generator: Generator) -> Tensor:
+    """Cut square pictures (N, 3, S, S) into 3×3 to 8×8 pieces and put those in another order."""
+    out, size = images.clone(), images.shape[-1]
+    for index in range(len(images)):
+        cells = int(torch.randint(3, 9, (1,), generator=generator))
+        piece = size // cells
+        used = images[index, :, : piece * cells, : piece * cells]
+        tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
+        order = torch.randperm(cells**2, generator=generator)
+        order = order.roll(1) if bool((order == torch.arange(cells**2)).all()) else order
+        tiles = tiles[:, order.to(tiles.device)].unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4)
+        out[index, :, : piece * cells, : piece * cells] = tiles.reshape(3, piece * cells, piece * cells)
+    return out
 
 
 class FinderTask(nn.Module):
@@ -186,23 +200,42 @@ class FinderTask(nn.Module):
         )
         return behind * (1 - mask) + warp(images, grid, "border") * mask, carry(points, ahead)
 
+    def headless(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Whole pictures (n, 3, H, W) whose head lies under another part of the picture or something procedural, and
+        the landmarks (n, 5, 2) that were there."""
+        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        images, points = self._pixels(self.photos, rows), self.points[rows]
+        rng = Random(generator, images.device)
+        points = points.to(images.device)
+        size, side = face_size(points), images.shape[-1]
+        line = torch.arange(side, device=images.device) + 0.5
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        pixels = torch.stack([x, y], -1)
+        away = torch.where(points[..., 0].mean(1) < side / 2, 1.7, -1.7) * size
+        elsewhere = pixels + torch.stack([away, torch.zeros_like(away)], 1)[:, None, None]
+        cover = F.interpolate(self._background(n, generator), (side, side), mode="bilinear")
+        cover = torch.where((rng.uniform((n,)) < 0.6)[:, None, None, None], warp(images, elsewhere, "border"), cover)
+        radius = size[:, None, None, None] * rng.uniform((n, 1, 1, 2), 0.75, 1.1)
+        middle = points.mean(1) - torch.stack([torch.zeros_like(size), 0.15 * size], 1)
+        distance = ((pixels - middle[:, None, None]) / radius).square().sum(-1)
+        hidden = torch.sigmoid((1 - distance) * rng.uniform((n, 1, 1), 4, 40))[:, None]
+        return images * (1 - hidden) + cover * hidden, points
+
     def empty(self, n: int, generator: Generator) -> Tensor:
-        """Pictures without a face: procedural, and half of them strewn with the shuffled pieces of one."""
-        images = self._background(n, generator)
-        shuffled, _ = self.pasted(n // 2, generator, smallest=0.7)
-        size = shuffled.shape[-1]
-        for index in range(len(shuffled)):
-            cells = int(torch.randint(4, 9, (1,), generator=generator))
-            piece = size // cells
-            used = shuffled[index, :, : piece * cells, : piece * cells]
-            tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
-            tiles = tiles[:, torch.randperm(tiles.shape[1], generator=generator).to(tiles.device)]
-            tiles = tiles.unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4).reshape(3, piece * cells, piece * cells)
-            images[index, :, : piece * cells, : piece * cells] = tiles
-        return images
+        """Pictures without a face: a third procedural, a third the shuffled pieces of one, a third whole pictures with
+        the head hidden."""
+        size, third = self.network.config.image_size, n // 3
+        images = self._background(n - 2 * third, generator)
+        shuffled = shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
+        hidden, points = self.headless(third, generator)
+        rng = Random(generator, hidden.device)
+        wanted = size * torch.exp(rng.uniform((third,), math.log(0.08), math.log(0.9)))
+        scale = (wanted / face_size(points)).clamp(0.6, 3.0)
+        placed, _ = self._place(hidden, points, scale, generator, self._background(third, generator))
+        return torch.cat([images, shuffled, placed])
 
     def crops(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Crops as the correcting network gets them, aligned by landmarks that are off, and the landmarks there."""
+        """Crops as the second network gets them, aligned by landmarks that are off, and the landmarks there."""
         n, size = len(images), self.network.config.crop_size
         rng = Random(generator, images.device)
         points = points.to(images.device)
@@ -214,23 +247,52 @@ class FinderTask(nn.Module):
         ahead, back = similarities(scale, angle, points.mean(1), target)
         return warp(images, similarity_grid(back, size), "border"), carry(points, ahead)
 
+    def faceless_crops(self, n: int, generator: Generator) -> Tensor:
+        """Crops without an aligned face: where a head was hidden, anywhere beside it, of something procedural, of
+        shuffled faces, and of faces that are far from aligned."""
+        size, part = self.network.config.crop_size, n // 5
+        hidden, points = self.headless(part, generator)
+        there, _ = self.crops(hidden, points, generator)
+        rng = Random(generator, hidden.device)
+        anywhere = []
+        for images in (self.headless(part, generator)[0], self._background(part, generator)):
+            side = images.shape[-1]
+            scale = size / (side * torch.exp(rng.uniform((part,), math.log(0.15), 0.0)))
+            middle = torch.full((part, 2), size / 2, device=images.device)
+            _, back = similarities(scale, rng.normal((part,)), rng.uniform((part, 2)) * side, middle)
+            anywhere.append(warp(images, similarity_grid(back, size), "border"))
+        rows = torch.randint(len(self.photos), (n - 3 * part,), generator=generator)
+        images, points = self._pixels(self.photos, rows), self.points[rows].to(hidden.device)
+        shuffled = shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
+        images, points = images[part:], points[part:]
+        # Far from aligned in one of three ways: moved, of another size, or turned.
+        way, sign = rng.uniform((len(rows) - part,)), torch.where(rng.uniform((len(rows) - part,)) < 0.5, -1.0, 1.0)
+        amount = rng.uniform((len(rows) - part,))
+        scale = torch.where((way > 0.5) & (way < 0.75), torch.exp(sign * (0.7 + 0.5 * amount)), 1.0)
+        angle = torch.where(way > 0.75, sign * (1.3 + 1.8 * amount), 0.0)
+        moved, direction = torch.where(way < 0.5, 0.45 + 0.5 * amount, 0.0), rng.uniform((len(way),), 0, 2 * math.pi)
+        step = (moved * face_size(points))[:, None] * torch.stack([direction.cos(), direction.sin()], 1)
+        ahead, _ = similarities(scale, angle, points.mean(1), points.mean(1) + step)
+        return torch.cat([there, *anywhere, shuffled, self.crops(images, carry(points, ahead), generator)[0]])
+
     def crop_batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
-        """(crops in [-1, 1], landmarks in their pixels, how many of the first are of photos, whose landmarks are
-        exact)."""
-        n = self.args.crops // 2
-        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        """(crops in [-1, 1], of which the first `len(landmarks)` hold a face; their landmarks in their pixels; how many
+        of the first are of photos, whose landmarks are exact)."""
+        exact, pasted = self.args.crops * 3 // 8, self.args.crops // 4
+        rows = torch.randint(len(self.photos), (exact,), generator=generator)
         whole = self.crops(self._pixels(self.photos, rows), self.points[rows], generator)
-        aligned_rows = torch.randint(len(self.faces), (n,), generator=generator)
+        aligned_rows = torch.randint(len(self.faces), (pasted,), generator=generator)
         aligned = self._pixels(self.faces.images, aligned_rows)
         images, points = (
             torch.cat(pair)
-            for pair in zip(whole, self.crops(aligned, self.template.expand(n, 5, 2), generator), strict=True)
+            for pair in zip(whole, self.crops(aligned, self.template.expand(pasted, 5, 2), generator), strict=True)
         )
         rng = Random(generator, images.device)
         mirrored = rng.choose(len(images), 0.5)
         images[mirrored] = images[mirrored].flip(3)
         flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
         points[mirrored] = flipped[:, _MIRRORED]
+        images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
         for share, change in (
             (0.8, augment.colour),
             (0.2, augment.rescale),
@@ -240,7 +302,7 @@ class FinderTask(nn.Module):
             rows = rng.choose(len(images), share)
             if len(rows):
                 images[rows] = change(images[rows], rng)
-        return images.clamp(0, 1) * 2 - 1, points, n
+        return images.clamp(0, 1) * 2 - 1, points, exact
 
     def batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
         """(pixels in [-1, 1] of which the first `faces` hold a face, their landmarks, faces)."""
@@ -268,11 +330,13 @@ class FinderTask(nn.Module):
         with torch.autocast(device.type, enabled=False):
             pixels, points, faces = self.batch(generator)
             crops, crop_points, exact = self.crop_batch(generator)
-        corrected = self.network.correct(crops.contiguous(memory_format=torch.channels_last))
-        crop_error = (corrected - crop_points) / self.network.config.crop_size
+        corrected, sure = self.network.correct(crops.contiguous(memory_format=torch.channels_last))
+        crop_error = (corrected[: len(crop_points)] - crop_points) / self.network.config.crop_size
         template = self.network.crop_template.to(device)
         crop_error = torch.cat([crop_error[:exact], similarity_part(crop_error[exact:], template)])
         correction = F.smooth_l1_loss(crop_error, torch.zeros_like(crop_error), beta=0.01)
+        is_face = (torch.arange(len(crops), device=device) < len(crop_points)).float()
+        verdict = F.binary_cross_entropy_with_logits(sure, is_face)
         logits, sizes, landmarks = self.network(pixels.contiguous(memory_format=torch.channels_last))
         height, width = logits.shape[1:]
         stride = pixels.shape[-1] / width
@@ -301,7 +365,8 @@ class FinderTask(nn.Module):
         size_loss = (size_error * weight).sum() / weight.sum()
         heat_loss = (positive + negative) / faces
         parts = {"heat": heat_loss, "points": points_loss, "size": size_loss, "correction": correction}
-        return heat_loss + 20 * points_loss + size_loss + 40 * correction, parts
+        parts["verdict"] = verdict
+        return heat_loss + 20 * points_loss + size_loss + 40 * correction + verdict, parts
 
     def validate(self, network: FaceFinderNet, out: Path) -> dict[str, float]:
         """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds;
@@ -326,8 +391,12 @@ class FinderTask(nn.Module):
         count = len(self.held_out)
         truth = torch.from_numpy(self.held_out_points)
         crops, wanted = self.crops(self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0))
-        off = (network.correct(crops * 2 - 1) - wanted).norm(dim=2).mean(1) / (wanted[:, 1] - wanted[:, 0]).norm(dim=1)
+        points, sure = network.correct(crops * 2 - 1)
+        off = (points - wanted).norm(dim=2).mean(1) / (wanted[:, 1] - wanted[:, 0]).norm(dim=1)
+        background = F.interpolate(self._pixels(self.background_check, torch.arange(count)), crops.shape[-2:])
         return {
+            "corrected_missed": float((sure < 0).float().mean()),
+            "corrected_false": float((network.correct(background * 2 - 1)[1] > 0).float().mean()),
             "corrected_error": float(off.mean()),
             "corrected_error_median": float(off.median()),
             "landmark_error": float(np.mean(errors)) if errors else 1.0,

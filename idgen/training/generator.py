@@ -7,7 +7,6 @@ again.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +27,7 @@ from idgen.models.recognizer import ResNetRecognizer
 from idgen.training.augment import Random
 from idgen.training.data import CACHE, Faces, load_faces
 from idgen.training.loop import RunArgs, train
-from idgen.training.recognition import embed
+from idgen.training.recognition import cached_embeddings, content_key, save_aside
 
 
 @dataclass(kw_only=True)
@@ -54,24 +53,14 @@ class GeneratorArgs(RunArgs):
     """How many images of a batch that loss is computed on."""
 
 
-def prepare(args: GeneratorArgs, faces: Faces) -> tuple[NDArray[np.float16], Tensor]:
-    """Latents (2, N, C, h, w) of all images and their mirror images, and unit embeddings (N, D); kept in the cache."""
-    first, second = (hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in _weights(args))
-    source = hashlib.sha256(faces.images[:: max(1, len(faces) // 64)].tobytes() + str(faces.images.shape).encode())
-    latent_file = CACHE / "latents" / f"{first}-{source.hexdigest()[:16]}.npy"
-    embedding_file = CACHE / "embeddings" / f"{second}-{source.hexdigest()[:16]}.npy"
+def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
+    """Latents (2, N, C, h, w) of all images and their mirror images; kept in the cache."""
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=args.precision == "bf16"):
-        if not latent_file.exists():
-            _save(latent_file, _latents(args, faces, device))
-        if not embedding_file.exists():
-            network = ResNetRecognizer.from_pretrained(args.recognizer).eval().to(device)
-            _save(embedding_file, embed(network, faces, flip=True).numpy())
-    return np.load(latent_file, mmap_mode="r"), torch.from_numpy(np.load(embedding_file))
-
-
-def _weights(args: GeneratorArgs) -> list[Path]:
-    return [next(iter(sorted(folder.glob("*.safetensors")))) for folder in (args.autoencoder, args.recognizer)]
+    file = CACHE / "latents" / f"{content_key(args.autoencoder, faces)}.npy"
+    if not file.exists():
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=args.precision == "bf16"):
+            save_aside(file, _latents(args, faces, device))
+    return np.load(file, mmap_mode="r")
 
 
 def _latents(args: GeneratorArgs, faces: Faces, device: str) -> NDArray[np.float16]:
@@ -85,13 +74,6 @@ def _latents(args: GeneratorArgs, faces: Faces, device: str) -> NDArray[np.float
     return np.stack([np.concatenate(half) for half in halves])
 
 
-def _save(file: Path, array: NDArray[Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".part.npy")
-    np.save(aside, array)
-    aside.rename(file)
-
-
 class GeneratorTask(nn.Module):
     """The denoiser, and the frozen decoder and recogniser of its identity loss."""
 
@@ -99,7 +81,8 @@ class GeneratorTask(nn.Module):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args = args
-        self.latents, self.embeddings = prepare(args, faces)
+        self.latents = cached_latents(args, faces)
+        self.embeddings = cached_embeddings(args.recognizer, faces, args.device, args.precision)
         labels = torch.from_numpy(faces.labels)
         self.order = torch.argsort(labels, stable=True)  # pictures person by person
         counts = torch.bincount(labels)

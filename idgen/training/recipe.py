@@ -23,6 +23,7 @@ TRAINERS = {
     "finder": ("idgen.training.finder", "FinderArgs", "train_finder"),
     "autoencoder": ("idgen.training.autoencoder", "AutoencoderArgs", "train_autoencoder"),
     "generator": ("idgen.training.generator", "GeneratorArgs", "train_generator"),
+    "sampler": ("idgen.training.sampler", "SamplerArgs", "train_sampler"),
     "model": ("idgen.training.assemble", "AssembleArgs", "assemble"),
 }
 """What can be trained: module, dataclass of its arguments, function.

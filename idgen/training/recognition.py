@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
+from numpy.typing import NDArray
 from pytorch_metric_learning import losses
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -16,7 +20,7 @@ from idgen.errors import InputError
 from idgen.evaluation import verification
 from idgen.models.recognizer import HybridRecognizer, PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
-from idgen.training.data import Faces, load_faces
+from idgen.training.data import CACHE, Faces, load_faces
 from idgen.training.loop import RunArgs, train
 
 ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer, "hybrid": HybridRecognizer}
@@ -121,6 +125,33 @@ def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = F
             embedding = embedding + network(pixels.flip(3)).float()
         out.append(nn.functional.normalize(embedding).cpu())
     return torch.cat(out)
+
+
+def content_key(network: Path, faces: Faces) -> str:
+    """A name for what a network in a folder makes of some faces: of the weights' and a part of the images' bytes."""
+    weights = hashlib.sha256(min(Path(network).glob("*.safetensors")).read_bytes()).hexdigest()[:16]
+    source = hashlib.sha256(faces.images[:: max(1, len(faces) // 64)].tobytes() + str(faces.images.shape).encode())
+    return f"{weights}-{source.hexdigest()[:16]}"
+
+
+def save_aside(file: Path, array: NDArray[Any]) -> None:
+    """`np.save`, beside and then in one move."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(f".{os.getpid()}.npy")
+    np.save(aside, array)
+    aside.rename(file)
+
+
+def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None, precision: str = "no") -> Tensor:
+    """Unit embeddings (N, D) of all faces, summed with the mirrored images', by the recogniser in a folder; kept in the
+    cache."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    file = CACHE / "embeddings" / f"{content_key(recognizer, faces)}.npy"
+    if not file.exists():
+        network = ResNetRecognizer.from_pretrained(recognizer).eval().to(device)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            save_aside(file, embed(network, faces, flip=True).numpy())
+    return torch.from_numpy(np.load(file))
 
 
 def train_recognizer(args: RecognizerArgs) -> dict[str, float]:

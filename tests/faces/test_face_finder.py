@@ -141,11 +141,14 @@ def test_landmarks_are_corrected_on_an_aligned_crop(eager: FaceFinder, picture: 
     (corrected,) = eager._correct(picture, [rough])
     expected = apply(invert(similarity(rough.landmarks, target)), target)
     assert np.allclose(corrected.landmarks, expected, atol=1e-6)
-    torch.nn.init.constant_(eager.net.corrector[-1].bias, 0.1)
+    bias = eager.net.corrector[-1].bias
     try:
+        torch.nn.init.constant_(bias[:10], 0.1)
         assert not np.allclose(eager._correct(picture, [rough])[0].landmarks, expected, atol=0.01)
+        torch.nn.init.constant_(bias[10:], -20)  # no face after all
+        assert eager._correct(picture, [rough]) == []
     finally:
-        torch.nn.init.zeros_(eager.net.corrector[-1].bias)
+        torch.nn.init.zeros_(bias)
 
 
 def test_finds_nothing_where_the_network_is_unsure(picture: Image.Image) -> None:

@@ -8,7 +8,8 @@ from torch import Generator
 
 from idgen.errors import InputError
 from idgen.identity import key
-from idgen.sampling import IdentitySampler
+from idgen.models import IdentityFlow
+from idgen.sampling.sampler import IdentitySampler, principal_axes
 
 DIM = 24
 
@@ -24,6 +25,38 @@ def people(count: int = 400, dim: int = DIM) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def sampler() -> IdentitySampler:
     return IdentitySampler.fit(people(), "a")
+
+
+@pytest.fixture(scope="module")
+def with_flow() -> IdentitySampler:
+    torch.manual_seed(0)
+    flow = IdentityFlow(DIM, components=6, width=32, depth=1, steps=4)
+    torch.nn.init.normal_(flow.outputs.weight, std=0.1)
+    for buffer, fitted in zip(flow.buffers(), principal_axes(people(), 6), strict=True):
+        buffer.copy_(fitted)
+    return IdentitySampler.fit(people(), "a", flow=flow)
+
+
+def test_flow_is_the_default_where_there_is_one(sampler, with_flow):
+    from idgen.identity import person_seed
+
+    assert sampler.method == "gaussian" and with_flow.method == "flow"
+    drawn = with_flow.sample(3, 7)
+    assert drawn.names[2] == "person-7-0002" and drawn.sources[2] == "sampled, seed 7, number 2"
+    assert torch.equal(drawn.vectors, with_flow.sample(3, 7, "flow").vectors)
+    other = with_flow.sample(3, 7, "gaussian")
+    assert other.names[0] == "gaussian-7-0000" and "Gaussian" in other.sources[0]
+    assert torch.equal(other.vectors, sampler.sample(3, 7).vectors)
+    noise = torch.randn(6, generator=Generator().manual_seed(person_seed(7, 1)), dtype=torch.float64)
+    torch.testing.assert_close(drawn.vectors[1], with_flow.flow.sample(noise[None].float())[0], atol=1e-5, rtol=0)
+    with pytest.raises(InputError, match="without a flow"):
+        sampler.sample(1, 0, "flow")
+
+
+def test_flow_round_trip(with_flow, tmp_path):
+    with_flow.save_pretrained(tmp_path)
+    again = IdentitySampler.from_pretrained(tmp_path)
+    assert again.method == "flow" and torch.equal(again.sample(5, 9).vectors, with_flow.sample(5, 9).vectors)
 
 
 def test_fit_is_the_principal_axes(sampler):
@@ -70,10 +103,11 @@ def test_sampled_people_live_where_people_live(sampler):
     assert uniform.names[1] == "sphere-0-0001" and "sphere" in uniform.sources[1]
 
 
-@pytest.mark.parametrize("method", ["gaussian", "sphere"])
-def test_person_depends_only_on_seed_and_number(sampler, method):
+@pytest.mark.parametrize("method", ["flow", "gaussian", "sphere"])
+def test_person_depends_only_on_seed_and_number(with_flow, method):
+    sampler = with_flow
     whole = sampler.sample(12, 3, method)
-    for first, n in ((0, 1), (5, 3), (11, 1)):
+    for first, n in ((0, 1), (5, 5), (11, 1)):
         part = sampler.sample(n, 3, method, first=first)
         assert part.names == whole.names[first : first + n]
         assert [key(v) for v in part.vectors] == [key(v) for v in whole.vectors[first : first + n]]
@@ -97,10 +131,10 @@ def test_nearest(sampler):
     assert index.tolist() == [5, 300] and (cosine > 0.9999).all()
 
 
-def test_nearest_across_blocks(sampler, monkeypatch):
+def test_nearest_across_tiles(sampler, monkeypatch):
     vectors = sampler.sample(9, 1).vectors
     expected = sampler.nearest(vectors)
-    monkeypatch.setattr("idgen.sampling.sampler._BLOCK", 4)
+    monkeypatch.setattr("idgen.sampling.sampler._TILE", 4)
     cosine, index = sampler.nearest(vectors)
     torch.testing.assert_close(cosine, expected[0])
     assert torch.equal(index, expected[1])
@@ -150,7 +184,7 @@ def test_refuses_a_number_of_people(sampler, n):
 def test_refuses_other_arguments(sampler):
     with pytest.raises(InputError, match="seed 'x' is not a whole number"):
         sampler.sample(1, "x")
-    with pytest.raises(InputError, match="choose one of gaussian, sphere"):
+    with pytest.raises(InputError, match="choose one of flow, gaussian, sphere"):
         sampler.sample(1, 0, "uniform")
     with pytest.raises(InputError, match="numbered from 0"):
         sampler.sample(1, 0, first=-1)

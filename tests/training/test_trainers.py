@@ -14,15 +14,28 @@ from idgen.models import (
     FaceFinderNet,
     HybridRecognizer,
     IdentityDiT,
+    IdentityFlow,
     PlainRecognizer,
     ResNetRecognizer,
 )
 from idgen.models.finder import face_size
 from idgen.training import generator as generator_module
+from idgen.training import recognition as recognition_module
 from idgen.training.autoencoder import AutoencoderArgs, train_autoencoder
-from idgen.training.finder import FinderArgs, FinderTask, carry, similarities, similarity_grid, train_finder, warp
+from idgen.training.finder import (
+    FinderArgs,
+    FinderTask,
+    carry,
+    shuffle,
+    similarities,
+    similarity_grid,
+    train_finder,
+    warp,
+)
 from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
+from idgen.training.loop import train
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, train_recognizer
+from idgen.training.sampler import SamplerArgs, SamplerTask, train_sampler
 
 # At least 16 channels: torch 2.13's backward of a float32 channels-last convolution with 8 crashes on some CPUs.
 QUICK = {"batch_size": 8, "precision": "no", "device": "cpu", "validate_every": 2, "warmup": 1}
@@ -36,7 +49,8 @@ AUTOENCODER = {"latent_channels": 4, "encoder_channels": (16, 16), "decoder_chan
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(generator_module, "CACHE", tmp_path / "cache")
+    for module in (generator_module, recognition_module):
+        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
 
 
 def same(first, second):
@@ -174,6 +188,69 @@ def test_finder(folder, photos, tmp_path):
         return finder_args(out, folder, photos, steps=steps, max_minutes=minutes)
 
     assert resumes(train_finder, FaceFinderNet, tmp_path, make)
+
+
+def test_a_finder_learns_what_is_no_face(folder, photos, tmp_path):
+    """The landmarks of a hidden head are kept, and nothing of the head is left around them."""
+    from idgen.training.data import Faces, load_faces
+
+    white = load_faces(photos)
+    white = Faces(np.full_like(white.images, 255), white.labels, white.columns)
+    task = FinderTask(finder_args(tmp_path / "run", folder, photos), white, load_faces(folder))
+    task.backgrounds[:] = 0
+    hidden, points = task.headless(24, torch.Generator().manual_seed(0))
+    x, y = points.mean(1).long().T
+    covered = hidden[torch.arange(24), :, y, x].mean(1)
+    assert (covered < 0.05).any()  # something procedural, which is black here; else another part, which is white
+    assert ((covered < 0.05) | (covered > 0.95)).all()
+    crops, landmarks, exact = task.crop_batch(torch.Generator().manual_seed(1))
+    assert len(crops) == 64 and exact == 24 and len(landmarks) == 40
+    assert task.faceless_crops(13, torch.Generator().manual_seed(2)).shape == (13, 3, 96, 96)
+    assert task.empty(7, torch.Generator().manual_seed(3)).shape == (7, 3, 64, 64)
+
+
+def test_shuffled_pieces_are_all_there_but_elsewhere():
+    pictures = torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    mixed = shuffle(pictures, torch.Generator().manual_seed(0))
+    for before, after in zip(pictures, mixed, strict=True):
+        assert not torch.equal(before, after)
+        assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+
+
+def test_sampler(cache, folder, tmp_path):
+    recognizer = tmp_path / "recognizer"
+    network, model = RECOGNIZERS["resnet"]
+    network(**model).save_pretrained(recognizer)
+
+    def make(out, steps, minutes):
+        flow = {"components": 3, "width": 16, "depth": 1, "steps": 2}
+        return SamplerArgs(
+            out=out, data=folder, recognizer=recognizer, held_out_people=2, model=flow, steps=steps,
+            max_minutes=minutes, **QUICK,
+        )  # fmt: skip
+
+    assert resumes(train_sampler, IdentityFlow, tmp_path, make)
+
+
+def test_a_flow_learns_where_people_are(tmp_path):
+    """People on a circle: what the flow draws lies far nearer to it than what the Gaussian of the same axes draws."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * np.pi * torch.rand(600, generator=generator)
+    people = torch.stack([angle.cos(), angle.sin(), torch.ones(600), 0.01 * torch.randn(600, generator=generator)], 1)
+    people = torch.nn.functional.normalize(people)
+    flow = {"components": 2, "width": 64, "depth": 2, "temperature": 1.0, "steps": 8}
+    args = SamplerArgs(
+        out=tmp_path, data=tmp_path, recognizer=tmp_path, held_out_people=100, references=1, model=flow, steps=300,
+        lr=3e-3, warmup=20, batch_size=256, precision="no", device="cpu", validate_every=300, ema=0.98,
+    )  # fmt: skip
+    train(SamplerTask(args, people, torch.arange(600)), args)
+    trained = IdentityFlow.from_pretrained(tmp_path / "model").eval()
+    noise = torch.randn(400, 2, generator=generator)
+
+    def off(vectors):
+        return float((vectors[:, :2].norm(dim=1) - 0.5**0.5).abs().mean())
+
+    assert off(trained.sample(noise)) < 0.25 * off(trained.to_vectors(noise))
 
 
 def test_pasted_landmarks_move_with_the_pixels(folder, photos, tmp_path):
