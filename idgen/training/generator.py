@@ -82,7 +82,7 @@ class GeneratorTask(nn.Module):
         torch.manual_seed(args.seed)
         self.args = args
         self.latents = cached_latents(args, faces)
-        self.embeddings = cached_embeddings(args.recognizer, faces, args.device, args.precision)
+        self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
         labels = torch.from_numpy(faces.labels)
         self.order = torch.argsort(labels, stable=True)  # pictures person by person
         counts = torch.bincount(labels)

@@ -142,14 +142,14 @@ def save_aside(file: Path, array: NDArray[Any]) -> None:
     aside.rename(file)
 
 
-def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None, precision: str = "no") -> Tensor:
+def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None) -> Tensor:
     """Unit embeddings (N, D) of all faces, summed with the mirrored images', by the recogniser in a folder; kept in the
     cache."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     file = CACHE / "embeddings" / f"{content_key(recognizer, faces)}.npy"
     if not file.exists():
         network = ResNetRecognizer.from_pretrained(recognizer).eval().to(device)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
             save_aside(file, embed(network, faces, flip=True).numpy())
     return torch.from_numpy(np.load(file))
 

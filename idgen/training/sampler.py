@@ -109,5 +109,5 @@ def neighbourhood(vectors: Tensor, people: Tensor, near: int = 24, flat: int = 1
 def train_sampler(args: SamplerArgs) -> dict[str, float]:
     """Train the flow; the network is written to `args.out/model`."""
     faces = load_faces(args.data)
-    embeddings = cached_embeddings(args.recognizer, faces, args.device, args.precision)
+    embeddings = cached_embeddings(args.recognizer, faces, args.device)
     return train(SamplerTask(args, embeddings, torch.from_numpy(faces.labels)), args)
