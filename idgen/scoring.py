@@ -338,7 +338,8 @@ class Bridge:
     def __init__(self, weight: Tensor, bias: Tensor, source: str, target: str):
         if weight.ndim != 2 or bias.shape != weight.shape[:1]:
             raise InputError(f"A bridge has a weight (Dj, De) and a bias (Dj,), got {weight.shape} and {bias.shape}.")
-        self.weight, self.bias = weight.detach().cpu().float(), bias.detach().cpu().float()
+        # Rounded to half precision, as it is saved: what is saved is what is used.
+        self.weight, self.bias = weight.detach().cpu().half().float(), bias.detach().cpu().half().float()
         self.source, self.target = source, target
 
     @classmethod
@@ -397,8 +398,8 @@ class Bridge:
         return normalize(vectors.detach().cpu().float() @ self.weight.T + self.bias, dim=-1)
 
     def save(self, path: str | Path) -> None:
-        """Write safetensors: `weight`, `bias`; metadata `from` and `to`."""
-        tensors = {"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}
+        """Write safetensors: `weight`, `bias`, in half precision; metadata `from` and `to`."""
+        tensors = {"weight": self.weight.half().contiguous(), "bias": self.bias.half().contiguous()}
         save_file(tensors, path, {"format": "pt", "from": self.source, "to": self.target})
 
     @classmethod

@@ -222,12 +222,13 @@ def test_bridge_is_ridge_regression_with_an_intercept():
     # The same problem as plain least squares on augmented rows, the intercept not penalised.
     rows = np.block([[xs, np.ones((PEOPLE, 1))], [penalty**0.5 * np.eye(DE), np.zeros((DE, 1))]])
     solution = np.linalg.lstsq(rows, np.vstack([ys, np.zeros((DE, DJ))]), rcond=None)[0]
-    np.testing.assert_allclose(bridge.weight.numpy(), solution[:-1].T, atol=1e-5)
-    np.testing.assert_allclose(bridge.bias.numpy(), solution[-1], atol=1e-5)
+    # Kept in half precision, whose step is 2⁻¹¹ of a number.
+    np.testing.assert_allclose(bridge.weight.numpy(), solution[:-1].T, rtol=2**-11, atol=1e-5)
+    np.testing.assert_allclose(bridge.bias.numpy(), solution[-1], rtol=2**-11, atol=1e-5)
     expected = xs @ solution[:-1] + solution[-1]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(bridge(x).numpy(), expected, atol=1e-5)
-    np.testing.assert_allclose(bridge(x[0]).numpy(), expected[0], atol=1e-5)
+    np.testing.assert_allclose(bridge(x).numpy(), expected, atol=1e-3)
+    np.testing.assert_allclose(bridge(x[0]).numpy(), expected[0], atol=1e-3)
 
 
 def test_bridge_chooses_its_penalty_by_leaving_one_out():

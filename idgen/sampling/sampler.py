@@ -51,7 +51,8 @@ class IdentitySampler:
         mean: μ (D,).
         axes: V (K, D), one principal axis a row.
         deviations: λ^½ (K,), standard deviations along them.
-        people: (P, D) unit vectors of the people it was fitted on; kept in half precision.
+        people: (P, D) vectors of the people it was fitted on; kept as directions of whole numbers from -127 to 127,
+            which moves a cosine by about 0.0005.
         flow: a trained `IdentityFlow`.
     """
 
@@ -64,7 +65,9 @@ class IdentitySampler:
         people: Tensor,
         flow: IdentityFlow | None = None,
     ):
-        self.space, self.people = space, people.half()
+        self.space, self.people = space, people
+        if people.is_floating_point():
+            self.people = (people * (127 / people.abs().amax(1, keepdim=True))).round().to(torch.int8)
         # What is saved is what is used: the same bits come back from a folder.
         self.mean, self.axes, self.deviations = mean.float(), axes.float(), deviations.float()
         self.flow = flow

@@ -137,26 +137,29 @@ def replace_background(images: Tensor, rng: Random) -> Tensor:
     return images * inside + behind * (1 - inside)
 
 
-def recognition(images: Tensor, generator: Generator, size: int = 112, strength: float = 1.0) -> Tensor:
+def recognition(
+    images: Tensor, generator: Generator, size: int = 112, strength: float = 1.0, often: float = 1.0
+) -> Tensor:
     """Everything above, for training a recogniser on aligned faces: (N, 3, H, W) to (N, 3, size, size).
 
-    `strength` is that of the colour changes.
+    `strength` is that of the colour changes; `often` a factor on the share of images that each change but the affine
+    one touches.
     """
     rng = Random(generator, images.device)
     n = len(images)
     out = affine(images, rng, size, scale=0.12, rotate=12, shift=0.04)
-    rows = rng.choose(n, 0.85)
+    rows = rng.choose(n, 0.85 * often)
     if len(rows):
         out[rows] = colour(out[rows], rng, strength)
     for share, change in ((0.2, replace_background), (0.2, occlude), (0.15, rescale), (0.15, blur)):
-        rows = rng.choose(n, share)
+        rows = rng.choose(n, share * often)
         if len(rows):
             out[rows] = change(out[rows], rng)
-    rows = rng.choose(n, 0.2)
+    rows = rng.choose(n, 0.2 * often)
     if len(rows):
         amount = rng.uniform((len(rows), 1, 1, 1), 0.0, 0.08)
         out[rows] = out[rows] + rng.normal((len(rows), 3, size, size)) * amount
-    rows = rng.choose(n, 0.3)
+    rows = rng.choose(n, 0.3 * often)
     if len(rows):
         out[rows] = jpeg(out[rows], rng)
     return out.clamp_(0, 1)

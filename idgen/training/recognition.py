@@ -47,6 +47,9 @@ class RecognizerArgs(RunArgs):
     """Share of the steps over which the margin grows from 0: a small network does not start with the full one."""
     colour: float = 0.7
     """Strength of the colour augmentation."""
+    often: float = 1.0
+    """Factor on how often images are augmented; resuming with less at the end of a training brings it closer to the
+    pictures that it is measured on (Touvron et al. 2019), at the cost of some robustness."""
 
 
 class RecognizerTask(nn.Module):
@@ -91,7 +94,7 @@ class RecognizerTask(nn.Module):
         labels = torch.from_numpy(self.faces.labels[rows]).to(device)
         with torch.autocast(device.type, enabled=False):
             pixels = augment.recognition(
-                self.faces.pixels(rows, device), generator, self.network.config.image_size, self.args.colour
+                self.faces.pixels(rows, device), generator, self.network.config.image_size, self.args.colour, self.args.often
             )
         embeddings = self.network((pixels * 2 - 1).contiguous(memory_format=torch.channels_last))
         grown = min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))

@@ -123,10 +123,10 @@ def test_person_depends_only_on_seed_and_number(with_flow, method):
 def test_nearest(sampler):
     vectors = sampler.sample(7, 1).vectors
     cosine, index = sampler.nearest(vectors * 3)
-    real = people().half().double().numpy()
+    real = people().double().numpy()
     table = vectors.double().numpy() @ (real / np.linalg.norm(real, axis=1, keepdims=True)).T
     assert index.tolist() == table.argmax(1).tolist()
-    np.testing.assert_allclose(cosine, table.max(1), atol=1e-5)
+    np.testing.assert_allclose(cosine, table.max(1), atol=2e-3)
     cosine, index = sampler.nearest(people()[[5, 300]])
     assert index.tolist() == [5, 300] and (cosine > 0.9999).all()
 
@@ -144,7 +144,7 @@ def test_folder_round_trip(sampler, tmp_path):
     sampler.save_pretrained(tmp_path / "sampler")
     again = IdentitySampler.from_pretrained(tmp_path / "sampler")
     assert torch.equal(again.sample(5, 9).vectors, sampler.sample(5, 9).vectors)
-    assert again.space == "a" and again.dim == DIM and again.people.dtype == torch.float16
+    assert again.space == "a" and again.dim == DIM and again.people.dtype == torch.int8
     assert torch.equal(again.people, sampler.people)
 
 
