@@ -27,6 +27,7 @@ from idgen.sampling import IdentitySampler
 from idgen.scoring import Bridge, Judge, write_calibrations
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import replace_folder
+from idgen.training.recognition import cached_embeddings
 
 
 @dataclass(kw_only=True)
@@ -90,7 +91,9 @@ def assemble(args: AssembleArgs) -> Path:
     both = FaceEncoder.from_pretrained(aside / "encoder"), FaceEncoder.from_pretrained(aside / "judge")
 
     faces = load_faces(args.data)
-    by_encoder, by_judge = (centres(embed_faces(recogniser, faces), faces.labels) for recogniser in both)
+    by_encoder, by_judge = (
+        centres(cached_embeddings(network(run), faces), faces.labels) for run in ("recognizer", "judge")
+    )
     flow = load_network(network("sampler"), IdentityFlow).half()
     IdentitySampler.fit(by_encoder, spaces[0], args.components, flow=flow).save_pretrained(aside / "sampler")
     Judge(both[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(aside / "judge")

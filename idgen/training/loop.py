@@ -19,6 +19,9 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -57,6 +60,8 @@ class RunArgs:
     first."""
     compile: bool = False
     """Use `torch.compile`: worth the wait for a transformer, not for a small convolutional network."""
+    start: Path | None = None
+    """Folder of a network of the same shape to start from; by default random weights."""
     resume: bool = True
     """Continue from `out/checkpoint` when there is one."""
     max_minutes: float | None = None
@@ -66,8 +71,8 @@ class RunArgs:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if item.type == "Path":
-                setattr(self, item.name, Path(getattr(self, item.name)))
+            if item.type in ("Path", "Path | None") and (value := getattr(self, item.name)) is not None:
+                setattr(self, item.name, Path(value))
         if self.steps < 1 or self.batch_size < 1:
             raise InputError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}.")
         if self.precision not in ("bf16", "no"):
@@ -127,6 +132,8 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
         FloatingPointError: the loss became NaN; the last checkpoint is from before.
     """
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.device == "cpu")
+    if args.start is not None:
+        _start(task.network, args.start)
     task.to(accelerator.device)
     average = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
     average.module.requires_grad_(False).eval()
@@ -188,6 +195,13 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
             break
     bar.close()
     return metrics
+
+
+def _start(network: ModelMixin, folder: Path) -> None:
+    try:
+        network.load_state_dict(load_file(folder / SAFETENSORS_WEIGHTS_NAME))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"The network in {folder} cannot be started from: {' '.join(str(error).split())}") from error
 
 
 def _save(folder: Path, step: int, task: nn.Module, average: nn.Module, optimizers: list[Optimizer]) -> None:

@@ -18,6 +18,7 @@ from torch.optim import AdamW, Optimizer
 
 from idgen.errors import InputError
 from idgen.evaluation import verification
+from idgen.faces.encoder import load_network
 from idgen.models.recognizer import HybridRecognizer, PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import CACHE, Faces, load_faces
@@ -94,7 +95,11 @@ class RecognizerTask(nn.Module):
         labels = torch.from_numpy(self.faces.labels[rows]).to(device)
         with torch.autocast(device.type, enabled=False):
             pixels = augment.recognition(
-                self.faces.pixels(rows, device), generator, self.network.config.image_size, self.args.colour, self.args.often
+                self.faces.pixels(rows, device),
+                generator,
+                self.network.config.image_size,
+                self.args.colour,
+                self.args.often,
             )
         embeddings = self.network((pixels * 2 - 1).contiguous(memory_format=torch.channels_last))
         grown = min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
@@ -151,7 +156,7 @@ def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     file = CACHE / "embeddings" / f"{content_key(recognizer, faces)}.npy"
     if not file.exists():
-        network = ResNetRecognizer.from_pretrained(recognizer).eval().to(device)
+        network = load_network(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
             save_aside(file, embed(network, faces, flip=True).numpy())
     return torch.from_numpy(np.load(file))

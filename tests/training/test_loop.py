@@ -8,6 +8,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from idgen.errors import InputError
 from idgen.training import loop
 from idgen.training.loop import RunArgs, schedule, step_seed, train
 
@@ -126,3 +127,15 @@ def test_replacing_a_folder_leaves_nothing_beside(tmp_path):
 def test_arguments_that_cannot_be_are_refused(tmp_path, change):
     with pytest.raises(ValueError):
         run_args(tmp_path, **change)
+
+
+def test_starts_from_a_network(tmp_path):
+    train(Task(), run_args(tmp_path / "first"))
+    task = Task()
+    train(task, run_args(tmp_path / "second", start=tmp_path / "first" / "model", steps=1))
+    first = weights(tmp_path / "first")
+    assert all(torch.equal(task.history[0][name], first[name]) for name in first)
+    Net(width=6).save_pretrained(tmp_path / "other")
+    for wrong in ("other", "nowhere"):
+        with pytest.raises(InputError, match="cannot be started from"):
+            train(Task(), run_args(tmp_path / "third", start=tmp_path / wrong))
