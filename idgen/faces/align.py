@@ -23,6 +23,7 @@ TEMPLATE: Array = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 TEMPLATE.setflags(write=False)
+MIRRORED = [1, 0, 2, 4, 3]  # the order of the points in a mirrored picture: its left eye was the right one
 
 
 def template(size: int = TEMPLATE_SIZE) -> Array:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from idgen.faces.align import Array, apply, invert, scale_of, similarity, warp
+from idgen.faces.align import MIRRORED, Array, apply, invert, scale_of, similarity, warp
 from idgen.models.finder import FaceFinderNet
 
 BACKGROUND = (128, 128, 128)  # around the picture where a view reaches past it: about 0 in the network's [-1, 1]
@@ -74,7 +74,7 @@ class FaceFinder:
     The whole picture is looked at first; where nothing is found, once more with room around it, for pictures that are
     cut tightly around a face. Every find is then looked at again, cut out so that it fills much of the view, which
     weeds out what only looked like a face from afar. Last, its landmarks are corrected, twice, on a crop that the
-    landmarks so far have aligned, and what does not look like a face there goes as well.
+    landmarks so far have aligned and on its mirror image, and what does not look like a face there goes as well.
 
     Args:
         net: the network; switched to evaluation.
@@ -84,6 +84,7 @@ class FaceFinder:
 
     padded = 0.55  # share of the view that the picture fills in the look with room around it
     zoom = 2.5  # side of the view of the second look, in sizes of the face
+    corrections = 2
     most = 32  # faces that are looked at again, the largest
     batch = 8
 
@@ -129,13 +130,17 @@ class FaceFinder:
     def _correct(self, image: Image.Image, found: list[Detection]) -> list[Detection]:
         size = int(self.net.config.crop_size)
         target = self.net.crop_template.double().numpy()
-        for _ in range(2):
+        for _ in range(self.corrections):
             if not found:
                 break
             views = [similarity(face.landmarks, target) for face in found]
             with torch.no_grad():
-                points, logits = self.net.correct(self._pixels(image, views, size))
-            seen = zip(found, views, points.double().cpu().numpy(), logits.sigmoid().tolist(), strict=True)
+                crops = self._pixels(image, views, size)
+                points, logits = self.net.correct(torch.cat([crops, crops.flip(3)]))
+            direct, mirrored = points.double().cpu().numpy().reshape(2, -1, 5, 2)
+            mirrored = np.stack([size - mirrored[..., 0], mirrored[..., 1]], -1)[:, MIRRORED]
+            both = (direct + mirrored) / 2, logits.view(2, -1).mean(0).sigmoid().tolist()
+            seen = zip(found, views, *both, strict=True)
             found = [
                 Detection(apply(invert(view), landmarks), min(face.confidence, sure), face.size)
                 for face, view, landmarks, sure in seen

@@ -20,14 +20,12 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from idgen.evaluation.no_face import procedural
-from idgen.faces.align import template
+from idgen.faces.align import MIRRORED, template
 from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import RunArgs, train
-
-_MIRRORED = [1, 0, 2, 4, 3]  # a mirrored face's left eye was its right
 
 
 @dataclass(kw_only=True)
@@ -175,7 +173,7 @@ class FinderTask(nn.Module):
         rng = Random(generator, images.device)
         mirror = rng.uniform((n,)) < 0.5
         images = torch.where(mirror[:, None, None, None], images.flip(3), images)
-        flipped = torch.stack([side - points[..., 0], points[..., 1]], -1)[:, _MIRRORED]
+        flipped = torch.stack([side - points[..., 0], points[..., 1]], -1)[:, MIRRORED]
         points = torch.where(mirror[:, None, None], flipped, points)
         angle = rng.normal((n,)) * math.radians(18)
         room = (scale * face_size(points) * 0.4).clamp(max=size / 2)[:, None]
@@ -291,7 +289,7 @@ class FinderTask(nn.Module):
         mirrored = rng.choose(len(images), 0.5)
         images[mirrored] = images[mirrored].flip(3)
         flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
-        points[mirrored] = flipped[:, _MIRRORED]
+        points[mirrored] = flipped[:, MIRRORED]
         images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
         for share, change in (
             (0.8, augment.colour),
