@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from idgen.models.autoencoder import FaceAutoencoder as FaceAutoencoder
     from idgen.models.dit import IdentityDiT as IdentityDiT
     from idgen.models.finder import FaceFinderNet as FaceFinderNet
+    from idgen.models.iresnet import IResNetRecognizer as IResNetRecognizer
     from idgen.models.recognizer import HybridRecognizer as HybridRecognizer
     from idgen.models.recognizer import PlainRecognizer as PlainRecognizer
     from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
+    from idgen.models.unet import IdentityUNet as IdentityUNet
 
 _HOME = {
     "FaceAutoencoder": "autoencoder",
     "FaceFinderNet": "finder",
     "HybridRecognizer": "recognizer",
+    "IResNetRecognizer": "iresnet",
     "IdentityDiT": "dit",
+    "IdentityUNet": "unet",
     "PlainRecognizer": "recognizer",
     "ResNetRecognizer": "recognizer",
 }
