@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from idgen.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # Wrappers of Lightning Fabric, DataParallel and friends, which put their name before every key.
 _WRAPPERS = re.compile(r"^(?:(?:module|_module|_forward_module|_original_module)\.)+")
@@ -42,13 +44,13 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
         with torch.serialization.safe_globals(_array_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|operand|global) ([\w.]+)", str(error))
+        named = re.search(r"GLOBAL ([\w.]+)|got <class '([\w.]+)'>", str(error))
         if named:
             raise InputError(
                 f"{path} holds {named[1] or named[2]}, not only numbers, so it could run code: it is refused, "
                 f"and nothing of it was run; get the {what} from {origin}."
             ) from error
-        raise InputError(f"{path} is not a file of weights ({_first_line(error)}): get it again from {origin}.") from error
+        raise InputError(f"{path} is not a file of weights: get it again from {origin}.") from error
     except Exception as error:  # damaged bytes raise anything at all
         raise InputError(
             f"{path} cannot be read ({_first_line(error)}): was it cut short? Get it again from {origin}."
@@ -72,12 +74,20 @@ def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
     return tensors
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str) -> None:
-    """Load weights into a network, every one of them and no others.
+def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
+    """A network in float32 with these weights, every one of them and no others.
+
+    Args:
+        build: makes the network; called where tensors have no data, so all it holds must be in its state dict.
+        tensors: by the network's names.
+        path: where they are from, for messages.
+        what: what they should be, for messages.
 
     Raises:
         InputError: a weight is missing, left over, or of another shape.
     """
+    with torch.device("meta"):
+        network = build()
     own = network.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or extra:
@@ -91,7 +101,9 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: st
         if value.shape != own[name].shape:
             have, want = tuple(value.shape), tuple(own[name].shape)
             raise InputError(f"{path} is not the {what}: {name} has the shape {have}, not {want}.")
-    network.load_state_dict(dict(tensors), strict=True)
+    state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
 
 
 def first_existing(folders: Sequence[Path], name: str) -> Path:

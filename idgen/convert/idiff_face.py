@@ -225,7 +225,6 @@ def _fast_scheduler() -> DPMSolverMultistepScheduler:
 
 
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
-    what = f"U-Net of {family.name}"
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
     prefix = "eps_model."
     if not (family.bare and not any(name.startswith(prefix) for name in tensors)):
@@ -234,23 +233,26 @@ def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> Identit
             name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
             for name, value in tensors.items()
         }
-    network = IdentityUNet(**{**config, "learn_empty_context": family.empty})
-    fill(network, tensors, path, what)
-    return network.eval()
+    return fill(
+        lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}),
+        tensors,
+        path,
+        f"U-Net of {family.name}",
+    )
 
 
 def _check_schedule(family: Family, path: Path, buffers: Mapping[str, Tensor]) -> None:
     missing = [name for name in _BUFFERS if name not in buffers]
     if missing:
-        raise InputError(f"{path} is not the checkpoint of {family.name}: its schedule has no {missing[0]}.")
+        raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
     wrong = [name for name, value in buffers.items() if value.shape != (1000,)]
     if wrong or not torch.allclose(buffers["betas"].float(), torch.linspace(1e-4, 0.02, 1000), rtol=1e-5, atol=0):
         raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
 
 
 def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:
-    network = VQModel(**{**VQ_F4, **config})
-    levels = len(network.config.block_out_channels)
+    config = {**VQ_F4, **config}
+    levels = len(config["block_out_channels"])
     tensors: dict[str, Tensor] = {}
     for path in paths:
         for name, value in read_tensors(path, "first stage", _FIRST_STAGE_ORIGIN).items():
@@ -260,8 +262,7 @@ def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:
             if renamed in tensors:
                 raise InputError(f"{paths[0]} and {paths[1]} both hold {name}: one of them is the other's copy.")
             tensors[renamed] = value[:, :, 0, 0] if is_convolution else value
-    fill(network, tensors, paths[0].parent, "first stage VQ-f4")
-    return network.eval()
+    return fill(lambda: VQModel(**config), tensors, paths[0].parent, "first stage VQ-f4")
 
 
 def vq_name(name: str, levels: int = 3) -> str:
@@ -286,8 +287,8 @@ def vq_name(name: str, levels: int = 3) -> str:
 
 
 def _read_encoder(path: Path, config: Mapping[str, Any]) -> FaceEncoder:
-    network = IResNetRecognizer(**config)
-    fill(network, read_tensors(path, "ElasticFace", _ELASTICFACE_ORIGIN), path, "iresnet100 of ElasticFace")
+    tensors = read_tensors(path, "ElasticFace", _ELASTICFACE_ORIGIN)
+    network = fill(lambda: IResNetRecognizer(**config), tensors, path, "iresnet100 of ElasticFace")
     finder = load_network(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet)
     return FaceEncoder(network, FaceFinder(finder), space=ELASTICFACE, flip=False, alignment="ffhq")
 

@@ -203,10 +203,7 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         self.time_emb = TimeEmbedding(time_channels)
         self.context_emb = nn.Linear(identity_dim, context_dim)
         self.partial_dropout = nn.Dropout(context_dropout)
-        if learn_empty_context:
-            self.empty_context_embedding = nn.Parameter(torch.randn(context_dim))
-        else:
-            self.register_buffer("empty_context_embedding", torch.zeros(context_dim), persistent=False)
+        self.empty_context_embedding = nn.Parameter(torch.randn(context_dim)) if learn_empty_context else None
 
         levels = list(zip(channels, attention, strict=True))
         down: list[nn.Module] = []
@@ -241,7 +238,8 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         """The projected identity (N, K), partially dropped in training; where `drop` is true, the empty identity."""
         context = self.partial_dropout(self.context_emb(identity))
         if drop is not None:
-            context = torch.where(drop[:, None], self.empty_context_embedding.to(context.dtype), context)
+            empty = torch.zeros(()) if self.empty_context_embedding is None else self.empty_context_embedding
+            context = torch.where(drop[:, None], empty.to(context), context)
         return cast(Tensor, context)
 
     def forward(

@@ -7,10 +7,12 @@ without the identity. Re-implemented from the paper and from what the released c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from idgen.errors import InputError
@@ -43,13 +45,21 @@ class UIFacePipeline(IDiffFacePipeline):
     stage_two = 500
     settled = 0.006
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if not (isinstance(self.denoiser, IdentityUNet) and self.denoiser.has_empty_identity):
+    def __init__(
+        self,
+        denoiser: ModelMixin,
+        autoencoder: ModelMixin,
+        scheduler: SchedulerMixin,
+        space: str = "",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.0,
+    ):
+        if not (isinstance(denoiser, IdentityUNet) and denoiser.has_empty_identity):
             raise InputError(
                 "Two-stage sampling needs an IdentityUNet that learned an empty identity, as UIFace's did: "
                 "load this model as IDiffFacePipeline."
             )
+        super().__init__(denoiser, autoencoder, scheduler, space, num_inference_steps, guidance_scale)
 
     def _predictor(self, identity: Tensor, guidance: float) -> Predict:
         settled = torch.zeros(len(identity), dtype=torch.bool, device=identity.device)
