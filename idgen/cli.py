@@ -297,9 +297,7 @@ def convert_uiface(
     from idgen.convert.idiff_face import UIFACE
     from idgen.convert.idiff_face import convert as make
 
-    made = make(
-        UIFACE, folder, out, checkpoint=checkpoint, autoencoder=autoencoder, contexts=contexts, fast=fast
-    )
+    made = make(UIFACE, folder, out, checkpoint=checkpoint, autoencoder=autoencoder, contexts=contexts, fast=fast)
     typer.echo(f"UIFace: {made}{os.sep} ({UIFACE.licence})")
 
 

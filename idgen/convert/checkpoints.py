@@ -36,7 +36,7 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
         origin: where one gets it, for messages.
 
     Raises:
-        InputError: it is missing, cut short, not such a file, or holds anything that could run code; none of it was run.
+        InputError: it is missing, cut short, not such a file, or holds what could run code; none of it was run.
     """
     if not path.is_file():
         raise InputError(f"There is no {what} {path}: get it from {origin}.")

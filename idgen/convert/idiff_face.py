@@ -310,7 +310,9 @@ def read_contexts(path: Path, family: Family) -> Identities:
         try:
             array = np.load(path, allow_pickle=False)
         except ValueError as error:
-            raise InputError(f"{path} cannot be read ({error}): was it cut short? Get it again from {origin}.") from error
+            raise InputError(
+                f"{path} cannot be read ({error}): was it cut short? Get it again from {origin}."
+            ) from error
         if array.ndim != 2 or not array.size or array.dtype.kind != "f":
             raise InputError(f"{path} holds an array {array.shape} of {array.dtype}, not vectors (N, D) of floats.")
         array = array.astype(np.float64)

@@ -168,7 +168,7 @@ def ffhq_square(landmarks: ArrayLike, size: int) -> Array:
 
 
 def align_ffhq(image: Image.Image, landmarks: ArrayLike, size: int = 128) -> Image.Image:
-    """Cut out a face as those of FFHQ are; where the crop leaves the picture, its edge goes on (FFHQ mirrors and blurs).
+    """Cut out a face as those of FFHQ are. Where the crop leaves the picture, its edge goes on; FFHQ mirrors and blurs.
 
     Arguments and errors as those of `align`.
     """

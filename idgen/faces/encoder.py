@@ -41,7 +41,7 @@ class Alignment:
     Args:
         cut: (picture, (5, 2) landmarks, side of the crop in pixels) to the crop.
         size: side of the crop.
-        antialias: whether it is then brought to the recogniser's size with averaging, or just by bilinear interpolation.
+        antialias: whether it is then resized for the recogniser with averaging, or by bilinear interpolation alone.
     """
 
     cut: Callable[[Image.Image, Any, int], Image.Image]
@@ -153,8 +153,7 @@ class FaceEncoder:
 
         Args:
             images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
-            aligned: they are square crops as the encoder's `alignment` makes them, of any size; else faces are found and
-                aligned first.
+            aligned: they are square crops as `alignment` makes them, of any size; else faces are found and aligned first.
             batch_size: faces that go through the network at once.
 
         Returns:

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from idgen.models.dit import sinusoid
 
 AttentionHook = Callable[[Literal["self", "cross"], Tensor], Tensor]
-"""Called at every attention, in the order of computation, with its kind and its scaled logits (N, heads, queries, keys);
-returns those to use."""
+"""Called at every attention, in the order of computation, with its kind and its scaled logits (N, heads, queries,
+keys); returns those to use."""
 
 
 class TimeEmbedding(nn.Module):

@@ -86,8 +86,8 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler: any of diffusers whose prediction type is the denoiser's.
         space: name of the embedding space that the identities must live in.
         num_inference_steps: denoising steps unless a call says otherwise.
-        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By default
-            2 where the denoiser has an empty identity, else 1.
+        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By
+            default 2 where the denoiser has an empty identity, else 1.
 
     Raises:
         InputError: weights are missing, or there is guidance without an empty identity.

@@ -33,8 +33,8 @@ class UIFacePipeline(IDiffFacePipeline):
     1. From the noisiest timestep down to `stage_two`, the second run has the empty identity too, until a picture's map
        of where the network looks for the identity has *settled*: changed, from one step to the next, by less than
        `settled`. From the next step on the second run has the identity.
-    2. Below `stage_two` the second run has the identity, the mean and spread of its cross-attention are brought half-way
-       to those of the first run, and the two are combined by guidance.
+    2. Below `stage_two` the second run has the identity, the mean and spread of its cross-attention are brought
+       half-way to those of the first run, and the two are combined by guidance.
 
     The released settings are 50 steps of `UIFaceScheduler` and guidance 2 (its `cfg_scale` of 1 counts from 0).
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -307,7 +309,7 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words):
             read_contexts(path, UIFACE)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(InputError, match="cannot be read|cut short"):
+    with pytest.raises(InputError, match=r"cannot be read|cut short"):
         read_contexts(path, UIFACE)
 
 
@@ -443,7 +445,7 @@ def test_nothing_is_overwritten(download: Path, tmp_path: Path) -> None:
 def test_an_identity_of_another_space(converted: Path) -> None:
     pipe = IDiffFacePipeline.from_pretrained(converted)
     arcface = Identities(torch.eye(512)[:1], "antelopev2", ["1 photo"], ["a"])
-    with pytest.raises(InputError, match="antelopev2.*elasticface-arc-r100"):
+    with pytest.raises(InputError, match=r"antelopev2.*elasticface-arc-r100"):
         pipe(arcface)
     with pytest.raises(InputError, match="never learned an empty identity"):
         pipe(torch.eye(512)[:1], guidance_scale=3.0)
@@ -460,6 +462,24 @@ def test_the_commands_say_what_is_wrong_in_a_sentence(download: Path, tmp_path: 
         assert result.exit_code == 2 and result.stdout == "", result.output
         assert len(result.stderr.splitlines()) == 1 and "is not the U-Net of" in result.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_the_readme(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python runs, in two steps, and its commands parse."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"^```py\n(.*?)^```", readme, re.M | re.S) if "idiff-face" in block)
+    (tmp_path / "idiff-face").symlink_to(converted)
+    monkeypatch.chdir(tmp_path)
+    load = 'from_pretrained("idiff-face"'
+    assert load in code
+    names: dict[str, Any] = {}
+    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "README.md", "exec"), names)
+    assert len(names["pictures"]) == 4 and names["pictures"][0].size == (128, 128)
+    lines = re.findall(r"^idgen convert (?:idiff-face|uiface) .*$", readme, re.M)
+    assert len(lines) == 2
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 2 and "There is no folder" in result.stderr, result.output
 
 
 def test_the_commands_work(download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

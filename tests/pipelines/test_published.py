@@ -145,7 +145,7 @@ def test_same_identity_seed_and_number_same_picture(scheduler: Any, guidance: fl
 def test_guidance_only_where_an_empty_identity_was_learned() -> None:
     plain, learned = pipeline(False, DDIMScheduler(**LINEAR)), pipeline(True, DDIMScheduler(**LINEAR))
     assert (plain.config.guidance_scale, learned.config.guidance_scale) == (1.0, 2.0)
-    with pytest.raises(InputError, match="never learned an empty identity.*not 2"):
+    with pytest.raises(InputError, match=r"never learned an empty identity.*not 2"):
         plain.iterate(people(1), guidance_scale=2.0)
     with pytest.raises(InputError, match="never learned an empty identity"):
         IDiffFacePipeline(network(False), first_stage(), DDIMScheduler(**LINEAR), space="s", guidance_scale=1.5)
