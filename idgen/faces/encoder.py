@@ -153,7 +153,7 @@ class FaceEncoder:
 
         Args:
             images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
-            aligned: they are square crops as `alignment` makes them, of any size; else faces are found and aligned first.
+            aligned: they are square crops as `alignment` makes them, of any size; else faces are found and cut out.
             batch_size: faces that go through the network at once.
 
         Returns:
