@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from idgen.models import FaceFinderNet as FaceFinderNet
     from idgen.models import HybridRecognizer as HybridRecognizer
     from idgen.models import IdentityDiT as IdentityDiT
+    from idgen.models import IdentityUNet as IdentityUNet
+    from idgen.models import IResNetRecognizer as IResNetRecognizer
     from idgen.models import PlainRecognizer as PlainRecognizer
     from idgen.models import ResNetRecognizer as ResNetRecognizer
     from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
+    from idgen.pipelines.schedulers import IDiffFaceScheduler as IDiffFaceScheduler
+    from idgen.pipelines.schedulers import UIFaceScheduler as UIFaceScheduler
+    from idgen.pipelines.uiface import UIFacePipeline as UIFacePipeline
     from idgen.sampling.sampler import IdentitySampler as IdentitySampler
     from idgen.scoring import Judge as Judge
     from idgen.scoring import Scorer as Scorer
@@ -40,9 +45,12 @@ _HOME = {
     "FaceFinderNet": "idgen.models",
     "HybridRecognizer": "idgen.models",
     "IDiffFacePipeline": "idgen.pipelines",
+    "IDiffFaceScheduler": "idgen.pipelines.schedulers",
+    "IResNetRecognizer": "idgen.models",
     "Identities": "idgen.identity",
     "Identity": "idgen.identity",
     "IdentityDiT": "idgen.models",
+    "IdentityUNet": "idgen.models",
     "IdentitySampler": "idgen.sampling.sampler",
     "InputError": "idgen.errors",
     "Judge": "idgen.scoring",
@@ -50,11 +58,16 @@ _HOME = {
     "PlainRecognizer": "idgen.models",
     "ResNetRecognizer": "idgen.models",
     "Scorer": "idgen.scoring",
+    "UIFacePipeline": "idgen.pipelines",
+    "UIFaceScheduler": "idgen.pipelines.schedulers",
     "generate": "idgen.generate",
     "load_model": "idgen.hub",
 }
 # diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].
-_BASES = {"ModelMixin": "diffusers.models.modeling_utils"}
+_BASES = {
+    "ModelMixin": "diffusers.models.modeling_utils",
+    "SchedulerMixin": "diffusers.schedulers.scheduling_utils",
+}
 
 __all__ = [*_HOME, "__version__"]
 
@@ -88,13 +101,13 @@ class _WhenDiffusersLoads:
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
-                importlib.import_module("idgen.pipelines.idiff_face")
+                importlib.import_module("idgen.pipelines")
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 
 
 if "diffusers.pipelines.pipeline_utils" in sys.modules:
-    importlib.import_module("idgen.pipelines.idiff_face")
+    importlib.import_module("idgen.pipelines")
 else:
     sys.meta_path.insert(0, _WhenDiffusersLoads())  # type: ignore[arg-type]

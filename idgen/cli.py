@@ -251,6 +251,61 @@ def train(
         typer.echo(json.dumps(metrics))
 
 
+convert = typer.Typer(help="Turn published checkpoints into folders for --model and from_pretrained.")
+app.add_typer(convert, name="convert")
+
+_CHECKPOINT_DIR = typer.Argument(..., metavar="CKPT_DIR", help="Folder with what was downloaded.")
+_CONVERTED = typer.Argument(..., metavar="OUT", help="Folder to write.")
+_CHECKPOINT = typer.Option(None, "--checkpoint", help="The diffusion weights, if they are not in their place.")
+_AUTOENCODER = typer.Option(None, "--autoencoder", help="Folder with the two first_stage_*_state_dict.pt.")
+_CONTEXTS = typer.Option(None, "--contexts", help="A published file of identities; becomes identities.safetensors.")
+_FAST = typer.Option(False, "--fast", help="20 steps of DPM-Solver++ instead of the released sampling.")
+
+
+@convert.command("idiff-face")
+def convert_idiff_face(
+    folder: Path = _CHECKPOINT_DIR,
+    out: Path = _CONVERTED,
+    checkpoint: Path = _CHECKPOINT,
+    autoencoder: Path = _AUTOENCODER,
+    contexts: Path = _CONTEXTS,
+    encoder: Path = typer.Option(None, "--encoder", help="ElasticFace's Elastic_R100_295672backbone.pth."),
+    fast: bool = _FAST,
+) -> None:
+    """IDiff-Face (Boutros et al. 2023)."""
+    from idgen.convert.idiff_face import IDIFF_FACE
+    from idgen.convert.idiff_face import convert as make
+
+    made = make(
+        IDIFF_FACE,
+        folder,
+        out,
+        checkpoint=checkpoint,
+        autoencoder=autoencoder,
+        contexts=contexts,
+        encoder=encoder,
+        fast=fast,
+    )
+    typer.echo(f"IDiff-Face: {made}{os.sep} ({IDIFF_FACE.licence})")
+
+
+@convert.command("uiface")
+def convert_uiface(
+    folder: Path = _CHECKPOINT_DIR,
+    out: Path = _CONVERTED,
+    checkpoint: Path = _CHECKPOINT,
+    autoencoder: Path = _AUTOENCODER,
+    contexts: Path = _CONTEXTS,
+    fast: bool = _FAST,
+) -> None:
+    """UIFace (Lin et al. 2025)."""
+    from idgen.convert.idiff_face import UIFACE
+    from idgen.convert.idiff_face import convert as make
+
+    made = make(UIFACE, folder, out, checkpoint=checkpoint, autoencoder=autoencoder, contexts=contexts, fast=fast)
+    typer.echo(f"UIFace: {made}{os.sep} ({UIFACE.licence})")
+
+
 @app.command()
 def demo(
     model: str = _MODEL,

@@ -138,12 +138,13 @@ class Model:
     def _load_pipeline(self) -> IDiffFacePipeline:
         from diffusers.utils import logging
 
-        from idgen.pipelines.idiff_face import IDiffFacePipeline
+        from idgen.pipelines import pipeline_class
 
+        folder = self._need("pipeline", "model_index.json")
         showing = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
         try:
-            pipeline = IDiffFacePipeline.from_pretrained(self._need("pipeline", "model_index.json"))
+            pipeline = pipeline_class(folder).from_pretrained(folder)
         finally:
             if showing:
                 logging.enable_progress_bar()

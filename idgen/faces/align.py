@@ -1,4 +1,4 @@
-"""Five landmarks onto the ArcFace template by a similarity transform, without aliasing.
+"""Faces cut out by their five landmarks, as ArcFace or as FFHQ does it: a similarity transform, without aliasing.
 
 Coordinates are continuous, as in Pillow: (0, 0) is the outer corner of the top-left pixel, whose centre is (0.5, 0.5).
 So scaling a picture scales its landmarks, and a mirrored crop stays aligned: the template's middle is at 56.0 of 112.
@@ -138,3 +138,39 @@ def align(image: Image.Image, landmarks: ArrayLike, size: int = TEMPLATE_SIZE) -
         ValueError: the landmarks are not finite or coincide.
     """
     return warp(image, similarity(landmarks, template(size)), size)
+
+
+def ffhq_square(landmarks: ArrayLike, size: int) -> Array:
+    """(2, 3) map to FFHQ's crop: an upright head with hair and chin, the eyes a little above the middle.
+
+    Karras et al. 2018 (arXiv 1710.10196), appendix C, from the eyes e₀, e₁ and the mouth's corners m₀, m₁. There an eye
+    is the mean of six points around it; here it is the one landmark.
+
+    Args:
+        landmarks: (5, 2) pixels, in the template's order.
+        size: side of the crop in pixels.
+
+    Raises:
+        ValueError: the landmarks are not finite or coincide.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ValueError(f"Expected five finite landmarks (5, 2), got the shape {points.shape}.")
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    across, up = points[1] - points[0], eyes - mouth
+    side = max(4.0 * float(np.linalg.norm(across)), 3.6 * float(np.linalg.norm(up)))
+    right = across - [up[1], -up[0]]  # `up` turned by a quarter, so that both the eyes and the nose say what is upright
+    length = float(np.linalg.norm(right))
+    if length < 1e-9:
+        raise ValueError("The landmarks say nothing of what is upright.")
+    x, y = right / length
+    turn = np.array([[x, y], [-y, x]]) * (size / side)
+    return np.column_stack([turn, size / 2 - turn @ (eyes - 0.1 * up)])
+
+
+def align_ffhq(image: Image.Image, landmarks: ArrayLike, size: int = 128) -> Image.Image:
+    """Cut out a face as those of FFHQ are. Where the crop leaves the picture, its edge goes on; FFHQ mirrors and blurs.
+
+    Arguments and errors as those of `align`.
+    """
+    return warp(image, ffhq_square(landmarks, size), size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 import idgen.models
 from idgen.errors import InputError
-from idgen.faces.align import TEMPLATE_SIZE, align
+from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.faces.images import ImageSource, describe, open_image
 from idgen.hub import resolve
@@ -33,6 +34,28 @@ CALIBRATION_NAME = "calibration.json"
 Model = TypeVar("Model", bound=ModelMixin)
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """How faces are cut out for a recogniser, which sees them as it was trained or sees something else.
+
+    Args:
+        cut: (picture, (5, 2) landmarks, side of the crop in pixels) to the crop.
+        size: side of the crop.
+        antialias: whether it is then resized for the recogniser with averaging, or by bilinear interpolation alone.
+    """
+
+    cut: Callable[[Image.Image, Any, int], Image.Image]
+    size: int
+    antialias: bool
+
+
+ALIGNMENTS = {
+    "arcface": Alignment(align, TEMPLATE_SIZE, True),
+    # IDiff-Face: FFHQ at 128 pixels, resized as torchvision 0.14 resizes a tensor.
+    "ffhq": Alignment(align_ffhq, 128, False),
+}
+
+
 class FaceEncoder:
     """Embeds faces, on aligned crops or on photos.
 
@@ -41,6 +64,7 @@ class FaceEncoder:
         finder: finds faces in photos; None if only aligned crops will come.
         space: name of the embedding space that the recogniser's weights make.
         flip: add the embedding of the mirrored crop before normalising.
+        alignment: how the recogniser's faces are cut out, a name in `ALIGNMENTS`.
         calibration: what the encoder's scores mean, the content of calibration.json (see
             `idgen.scoring.Calibration`), or None where it was not measured.
     """
@@ -52,11 +76,14 @@ class FaceEncoder:
         *,
         space: str,
         flip: bool = True,
+        alignment: str = "arcface",
         calibration: dict[str, Any] | None = None,
     ):
+        if alignment not in ALIGNMENTS:
+            raise InputError(f"There is no alignment {alignment!r}, only {' and '.join(ALIGNMENTS)}: update idgen?")
         self.recognizer = recognizer.eval()
         self.finder = finder
-        self.space, self.flip, self.calibration = space, flip, calibration
+        self.space, self.flip, self.alignment, self.calibration = space, flip, alignment, calibration
 
     @property
     def dim(self) -> int:
@@ -103,6 +130,7 @@ class FaceEncoder:
             finder,
             space=config["space"],
             flip=bool(config.get("flip", True)),
+            alignment=str(config.get("alignment", "arcface")),
             calibration=_read_json(calibration) if calibration.exists() else None,
         )
 
@@ -115,7 +143,8 @@ class FaceEncoder:
             self.finder.net.save_pretrained(folder / "finder")
         if self.calibration is not None:
             _write_json(folder / CALIBRATION_NAME, self.calibration)
-        _write_json(folder / CONFIG_NAME, {"space": self.space, "flip": self.flip})
+        config = {"space": self.space, "flip": self.flip, "alignment": self.alignment}
+        _write_json(folder / CONFIG_NAME, config)
         return folder
 
     @torch.no_grad()
@@ -124,7 +153,7 @@ class FaceEncoder:
 
         Args:
             images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
-            aligned: they are square crops on the ArcFace template, of any size; else faces are found and aligned first.
+            aligned: they are square crops as `alignment` makes them, of any size; else faces are found and cut out.
             batch_size: faces that go through the network at once.
 
         Returns:
@@ -152,7 +181,7 @@ class FaceEncoder:
         """Cut out the largest face of a photo; warns when there are several.
 
         Returns:
-            Its 112×112 crop on the template; where it is; all faces that were found, largest first.
+            Its crop as the encoder's `alignment` makes it; where it is; all faces that were found, largest first.
 
         Raises:
             InputError: the photo cannot be opened or has no face, or this encoder has no finder.
@@ -166,14 +195,15 @@ class FaceEncoder:
             raise InputError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        return align(picture, found[0].landmarks, TEMPLATE_SIZE), found[0], found
+        alignment = ALIGNMENTS[self.alignment]
+        return alignment.cut(picture, found[0].landmarks, alignment.size), found[0], found
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
 
         Args:
             photos: pictures of one person.
-            aligned: they are crops on the template already.
+            aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
 
         Raises:
@@ -196,11 +226,11 @@ class FaceEncoder:
         return self._resize(torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255)
 
     def _resize(self, pixels: Tensor) -> Tensor:
-        size = self.image_size
+        alignment = ALIGNMENTS[self.alignment]
         pixels = pixels.to(_a_weight(self.recognizer).device, torch.float32)
-        if pixels.shape[-1] != size:
-            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        return pixels
+        if not alignment.antialias:  # only from the crop's own size: anything larger was made smaller with care
+            pixels = _to_side(pixels, alignment.size, True)
+        return _to_side(pixels, self.image_size, alignment.antialias)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
@@ -240,6 +270,12 @@ def load_network(folder: str | os.PathLike[str], kind: type[Model]) -> Model:
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"The weights {weights} do not fit {name}: {' '.join(str(error).split())}") from error
     return model
+
+
+def _to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
+    if pixels.shape[-1] == side:
+        return pixels
+    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=antialias, align_corners=False)
 
 
 def _a_weight(network: torch.nn.Module) -> Tensor:

@@ -87,6 +87,8 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         context_dropout: share of the projection's components dropped while training (IDiff-Face: 0.25 or 0.5).
     """
 
+    has_empty_identity = True
+
     @register_to_config
     def __init__(
         self,

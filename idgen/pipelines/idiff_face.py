@@ -32,6 +32,8 @@ from idgen.sampling.variation import cone
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IDiffFacePipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), and the timestep, ()."""
 
 _MODULES = ("denoiser", "autoencoder", "scheduler")
 
@@ -78,12 +80,17 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
 
     Args:
         denoiser: `denoiser(sample (N, C, h, w), timestep (N,), identity (N, D), drop (N,) bool) -> (N, C, h, w)`, with
-            `in_channels`, `sample_size` and `identity_dim` in its config.
+            `in_channels`, `sample_size` and `identity_dim` in its config and the property `has_empty_identity`: whether
+            it learned what to do where `drop` is true, without which there is no guidance.
         autoencoder: decodes latents: `decode(z).sample`, with `scaling_factor` and maybe `shift_factor` in its config.
         scheduler: any of diffusers whose prediction type is the denoiser's.
         space: name of the embedding space that the identities must live in.
         num_inference_steps: denoising steps unless a call says otherwise.
-        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none.
+        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By
+            default 2 where the denoiser has an empty identity, else 1.
+
+    Raises:
+        InputError: weights are missing, or there is guidance without an empty identity.
     """
 
     model_cpu_offload_seq = "denoiser->autoencoder"
@@ -95,7 +102,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler: SchedulerMixin,
         space: str = "",
         num_inference_steps: int = 15,
-        guidance_scale: float = 2.0,
+        guidance_scale: float | None = None,
     ):
         super().__init__()
         if not space:
@@ -105,6 +112,9 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
             if missing:
                 raise InputError(f"Weights of the {name} are missing, such as {missing[0]}: fetch the model again.")
         self.register_modules(denoiser=denoiser, autoencoder=autoencoder, scheduler=scheduler)
+        if guidance_scale is None:
+            guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
+        self._check_guidance(guidance_scale)
         self.register_to_config(space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
 
     # ------------------------------------------------------------ generating
@@ -167,7 +177,8 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
             identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Only 1
+                where the denoiser has no empty identity.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
@@ -224,12 +235,20 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
         if num_inference_steps > most:
             raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
-        if not (_is_number(guidance_scale) and 0 <= guidance_scale <= 100):
-            raise InputError(f"The guidance is a number from 0 to 100, got {guidance_scale!r}.")
+        self._check_guidance(guidance_scale)
         if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
             raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
+
+    def _check_guidance(self, guidance_scale: float) -> None:
+        if not (_is_number(guidance_scale) and 0 <= guidance_scale <= 100):
+            raise InputError(f"The guidance is a number from 0 to 100, got {guidance_scale!r}.")
+        if guidance_scale != 1 and not self.denoiser.has_empty_identity:
+            raise InputError(
+                f"This model never learned an empty identity, so guidance would mean nothing: it is 1, not "
+                f"{guidance_scale:g}."
+            )
 
     def _people(self, identities: Identity | Identities | Tensor) -> Identities:
         if isinstance(identities, Identity):
@@ -265,25 +284,34 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         callback: StepCallback | None,
     ) -> Tensor:
         """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision."""
-        device, dtype = self._execution_device, self.denoiser.dtype
+        device = self._execution_device
         # Schedulers hold the state of a run, so every run has its own.
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=device)
         scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        drop = torch.tensor([False] if guidance == 1 else [False, True], device=device).expand(len(latents), -1)
-        identity = vectors.to(device, dtype)[:, None].expand(-1, drop.shape[1], -1)
+        predict = self._predictor(vectors.to(device, self.denoiser.dtype), guidance)
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
-            sample = scale(latents, timestep).to(dtype)[:, None].expand(-1, drop.shape[1], -1, -1, -1)
-            predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), identity, drop).float()
-            output = predicted[:, 0]
-            if guidance != 1:
-                output = predicted[:, 1] + guidance * (output - predicted[:, 1])
+            output = predict(scale(latents, timestep), timestep)
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
                 latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         return latents
+
+    def _predictor(self, identity: Tensor, guidance: float) -> Predict:
+        """What one batch's steps call, in order: the denoiser's float32 output for identities (B, D), guided."""
+        drop = torch.tensor([False] if guidance == 1 else [False, True], device=identity.device)
+        drop = drop.expand(len(identity), -1)
+        identity = identity[:, None].expand(-1, drop.shape[1], -1)
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            sample = latents.to(identity.dtype)[:, None].expand(-1, drop.shape[1], -1, -1, -1)
+            predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), identity, drop).float()
+            wanted = predicted[:, 0]
+            return wanted if guidance == 1 else predicted[:, 1] + guidance * (wanted - predicted[:, 1])
+
+        return predict
 
     def _finish(self, latents: Tensor, output_type: OutputType) -> list[ImageLike]:
         if output_type == "latent":
@@ -358,9 +386,14 @@ def _load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> A
 
 def _register() -> None:
     """Let diffusers write and read `["idgen", "Class"]`, a name that outlives moving the class to another module."""
-    pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
-    for pipeline in (IDiffFacePipeline,):
-        setattr(diffusers, pipeline.__name__, pipeline)
+    how = ["save_pretrained", "from_pretrained"]
+    pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": how, "SchedulerMixin": how}
+
+
+def register(pipeline: type[DiffusionPipeline]) -> None:
+    """Let `DiffusionPipeline.from_pretrained` find a pipeline of ours by its name."""
+    setattr(diffusers, pipeline.__name__, pipeline)
 
 
 _register()
+register(IDiffFacePipeline)

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.faces.align import TEMPLATE, align, apply, invert, scale_of, similarity, template, warp
+from idgen.faces.align import (
+    TEMPLATE,
+    align,
+    align_ffhq,
+    apply,
+    ffhq_square,
+    invert,
+    scale_of,
+    similarity,
+    template,
+    warp,
+)
 
 
 def rotation(degrees: float, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -190,3 +201,47 @@ def test_a_map_that_collapses_is_refused() -> None:
             warp(smooth(20, 20), matrix, 112)
     with pytest.raises(ValueError):
         align(smooth(20, 20), np.ones((5, 2)))
+
+
+# ---------------------------------------------------------------- FFHQ's crop
+
+
+def ffhq_corners(landmarks: np.ndarray) -> np.ndarray:
+    """The quad of Karras et al. 2018, appendix C: top left, bottom left, bottom right, top right."""
+    left, right, _, mouth_left, mouth_right = landmarks
+    eye_to_eye = right - left
+    eye_to_mouth = (mouth_left + mouth_right) / 2 - (left + right) / 2
+    x = eye_to_eye - np.flipud(eye_to_mouth) * [-1, 1]
+    x /= np.hypot(*x)
+    x *= max(np.hypot(*eye_to_eye) * 2.0, np.hypot(*eye_to_mouth) * 1.8)
+    y = np.flipud(x) * [-1, 1]
+    c = (left + right) / 2 + eye_to_mouth * 0.1
+    return np.stack([c - x - y, c - x + y, c + x + y, c + x - y])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ffhq_square_is_the_papers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    turn = rotation(rng.uniform(-60, 60), rng.uniform(0.5, 4), (300, 200))
+    stretch = (1, 1) if seed % 2 else (0.5, 1)  # a head turned away: the mouth decides the size
+    landmarks = apply(turn, (TEMPLATE + rng.normal(0, 2, (5, 2))) * stretch)
+    corners = apply(ffhq_square(landmarks, 128), ffhq_corners(landmarks))
+    np.testing.assert_allclose(corners, [[0, 0], [0, 128], [128, 128], [128, 0]], atol=1e-6)
+
+
+def test_ffhq_crop_turns_with_the_face_and_is_wider_than_arcface() -> None:
+    picture, landmarks = smooth(400, 400), TEMPLATE + 140
+    crop = align_ffhq(picture, landmarks)
+    assert crop.size == (128, 128)
+    turn = rotation(20, 1.3, (60, -120))
+    turned = warp(picture, turn, 560)
+    assert difference(align_ffhq(turned, apply(turn, landmarks)), crop) < 2
+    eyes = apply(ffhq_square(landmarks, 128), landmarks)[:2]
+    assert 20 < eyes[1, 0] - eyes[0, 0] < 38 and (eyes[:, 1] < 64).all() and (eyes[:, 1] > 50).all()
+    assert scale_of(ffhq_square(landmarks, 112)) < 0.9 * scale_of(similarity(landmarks, TEMPLATE))
+
+
+@pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), np.nan), np.zeros((4, 2))])
+def test_ffhq_refuses_landmarks_that_say_nothing(landmarks: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="landmarks"):
+        ffhq_square(landmarks, 128)

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from idgen.errors import InputError
-from idgen.faces.align import align
+from idgen.faces.align import align, align_ffhq
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder
 from idgen.models.finder import FaceFinderNet
@@ -190,7 +190,8 @@ def saved(encoder: FaceEncoder, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> None:
-    assert json.loads((saved / "config.json").read_text()) == {"space": "tiny-v1", "flip": True}
+    config = json.loads((saved / "config.json").read_text())
+    assert config == {"space": "tiny-v1", "flip": True, "alignment": "arcface"}
     again = FaceEncoder.from_pretrained(saved)
     assert isinstance(again.recognizer, ResNetRecognizer) and not again.recognizer.training
     assert (again.space, again.flip, again.calibration) == ("tiny-v1", True, {"space": "tiny-v1"})
@@ -273,3 +274,39 @@ def test_load_network_checks_the_kind(saved: Path) -> None:
     assert isinstance(load_network(saved / "finder", FaceFinderNet), FaceFinderNet)
     with pytest.raises(InputError, match="no HybridRecognizer"):
         load_network(saved / "recognizer", HybridRecognizer)
+
+
+# ---------------------------------------------------------------- FFHQ alignment
+
+
+def test_ffhq_alignment(encoder: FaceEncoder, tmp_path: Path) -> None:
+    """Cut as FFHQ's pictures at 128 pixels, then brought to 112 by bilinear interpolation without averaging."""
+    ffhq = FaceEncoder(encoder.recognizer, encoder.finder, space="ffhq-v1", flip=False, alignment="ffhq")
+    with pytest.warns(UserWarning):
+        crop, face, _ = ffhq.detect_and_align(photo())
+        vector = ffhq.encode([photo()], aligned=False)
+    assert np.array_equal(np.asarray(crop), np.asarray(align_ffhq(photo(), face.landmarks, 128)))
+    tensor = torch.from_numpy(np.asarray(crop).copy()).permute(2, 0, 1)[None] / 255
+    # Output pixel i is at (i + 1/2) · 128/112 − 1/2 between two input pixels.
+    place = ((torch.arange(112) + 0.5) * 128 / 112 - 0.5).clamp(0, 127)
+    low, share = place.floor().long(), place - place.floor()
+    high = (low + 1).clamp_max(127)
+    small = tensor[..., low, :] * (1 - share)[:, None] + tensor[..., high, :] * share[:, None]
+    small = small[..., low] * (1 - share) + small[..., high] * share
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(ffhq.recognizer(small * 2 - 1))
+    torch.testing.assert_close(vector, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ffhq.encode(tensor), expected, atol=1e-4, rtol=0)
+    arcface = FaceEncoder(encoder.recognizer, None, space="x", flip=False).encode(tensor)
+    assert not torch.allclose(arcface, expected, atol=1e-4)
+    large = torch.nn.functional.interpolate(tensor, scale_factor=4, mode="bilinear")
+    assert float(ffhq.encode(large)[0] @ expected[0]) > 0.99
+    again = FaceEncoder.from_pretrained(ffhq.save_pretrained(tmp_path))
+    assert again.alignment == "ffhq" and torch.equal(again.encode(tensor), ffhq.encode(tensor))
+
+
+def test_an_unknown_alignment_is_refused(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "other")
+    (folder / "config.json").write_text(json.dumps({"space": "s", "alignment": "square"}))
+    with pytest.raises(InputError, match="no alignment 'square', only arcface and ffhq"):
+        FaceEncoder.from_pretrained(folder)

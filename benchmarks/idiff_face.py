@@ -1,0 +1,159 @@
+"""IDiff-Face's network: how exact, how long a call takes, and 20 fast steps beside the faithful 1000.
+
+    python benchmarks/idiff_face.py [--threads 1] [--people 16] [--images 4]
+
+All weights are random, so the figures are of arithmetic and of time, not of how good the pictures are; time is the same
+with any weights. Small width is 1/12 of the published one in every layer, on latents of the published size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, VQModel
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from reference import idiff_face as official
+
+from idgen.models import IdentityUNet
+from idgen.pipelines import IDiffFacePipeline
+from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler
+
+SMALL: dict[str, Any] = {"channels": (8, 16, 32, 64), "head_dim": 8, "norm_groups": 8, "context_dim": 32}
+
+
+def timed(call: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
+    """Median seconds, and the last result."""
+    seconds = []
+    for _ in range(repeats):
+        since = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - since)
+    return statistics.median(seconds), result
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours.double() - theirs.double()).norm() / theirs.double().norm())
+
+
+@torch.no_grad()
+def full_width() -> dict[str, Any]:
+    """One call of the published size, 32×32 latent, batch 1, float32, against the reference in float64."""
+    weights = official.random_weights(official.unet_shapes())
+    network = IdentityUNet().eval()
+    network.load_state_dict(weights)
+    generator = torch.Generator().manual_seed(0)
+    sample, identity = torch.randn(1, 3, 32, 32, generator=generator), torch.randn(1, 512, generator=generator)
+    identity, when = torch.nn.functional.normalize(identity), torch.tensor([321])
+    network(sample, when, identity)
+    seconds, output = timed(lambda: network(sample, when, identity), 5)
+    reference_seconds, expected = timed(lambda: official.unet(weights, sample, when, identity))
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "relative difference": relative(output, expected),
+        "seconds a call": seconds,
+        "seconds of the reference": reference_seconds,
+    }
+
+
+def small_pipeline(scheduler: Any, steps: int) -> IDiffFacePipeline:
+    shapes = official.unet_shapes((8, 16, 32, 64), head=8, context=32)
+    network = IdentityUNet(**SMALL).eval()
+    network.load_state_dict(official.random_weights(shapes))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stage = VQModel(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(16, 16, 16),
+            num_vq_embeddings=256,
+            norm_num_groups=8,
+            scaling_factor=1.0,
+        ).eval()
+    made = IDiffFacePipeline(network, stage, scheduler, space="s", num_inference_steps=steps)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def fast_and_faithful() -> dict[str, Any]:
+    """The same network, identity and first noise. The faithful steps add noise of their own, the fast ones none, so
+    they lead to different pictures of one distribution; how exact the fast ones are, their own 1000 steps say."""
+    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
+    faithful = small_pipeline(IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"), 1000)
+    fast = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 20)
+    exact = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 1000)
+    who = torch.nn.functional.normalize(torch.randn(1, 512, generator=torch.Generator().manual_seed(0)))
+    out = {}
+    for name, pipe in (("faithful", faithful), ("fast", fast), ("exact", exact)):
+        out[name] = timed(lambda pipe=pipe: pipe(who, seed=1, output_type="latent").images)
+    other = faithful(who, seed=2, output_type="latent").images
+    return {
+        "seconds, 1000 faithful steps": out["faithful"][0],
+        "seconds, 20 fast steps": out["fast"][0],
+        "faithful ÷ fast": out["faithful"][0] / out["fast"][0],
+        "fast to faithful": relative(out["fast"][1], out["faithful"][1]),
+        "fast to 1000 steps of the same solver": relative(out["fast"][1], out["exact"][1]),
+        "faithful to faithful, another seed": relative(other, out["faithful"][1]),
+    }
+
+
+def batch_and_loop(people: int, images: int) -> dict[str, Any]:
+    """All people in one call beside one call a picture, 5 fast steps; the pictures are compared bit by bit."""
+    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
+    pipe = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 5)
+    who = torch.nn.functional.normalize(torch.randn(people, 512, generator=torch.Generator().manual_seed(0)))
+    pipe(who[:2], output_type="pt")
+
+    def batch() -> Tensor:
+        return pipe(who, images, batch_size=16, output_type="pt").images
+
+    def loop() -> Tensor:
+        return torch.cat(
+            [
+                next(pipe.iterate(who[row], 1, first=k, batch_size=1, output_type="pt")).image[None]
+                for row in range(people)
+                for k in range(images)
+            ]
+        )
+
+    seconds, together = timed(batch)
+    apart_seconds, apart = timed(loop)
+    return {
+        "seconds, batch": seconds,
+        "seconds, loop": apart_seconds,
+        "loop ÷ batch": apart_seconds / seconds,
+        "same pictures": torch.equal(together, apart),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--skip-full-width", action="store_true")
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--images", type=int, default=4)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print("random weights; relative differences are |a - b| / |b|")
+    measures: list[tuple[str, Callable[[], Any]]] = [
+        ("full width, one call of the U-Net", full_width),
+        ("small width, 20 steps beside 1000", fast_and_faithful),
+        ("small width, batch beside loop", lambda: batch_and_loop(args.people, args.images)),
+    ]
+    for title, measure in measures[args.skip_full_width :]:
+        print(json.dumps({title: measure()}, indent=1, ensure_ascii=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()

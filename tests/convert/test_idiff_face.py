@@ -1,0 +1,498 @@
+"""Downloads of IDiff-Face and UIFace, in the official layout and with every official tensor, at small width."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, VQModel
+from reference import idiff_face as official
+from safetensors.torch import load_file
+from torch.nn.functional import normalize
+from typer.testing import CliRunner
+
+from idgen.cli import app
+from idgen.convert.idiff_face import ELASTICFACE, IDIFF_FACE, UIFACE, VQ_F4, Family, convert, read_contexts, vq_name
+from idgen.errors import InputError
+from idgen.faces.encoder import FaceEncoder
+from idgen.hub import load_model
+from idgen.identity import Identities
+from idgen.models import IResNetRecognizer
+from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
+from idgen.pipelines.schedulers import IDiffFaceScheduler, UIFaceScheduler
+
+UNET: dict[str, Any] = {"channels": (8, 16, 24, 32), "head_dim": 8, "norm_groups": 8, "context_dim": 16}
+VQ: dict[str, Any] = {"block_out_channels": (32, 64, 96), "num_vq_embeddings": 64}
+IRESNET: dict[str, Any] = {"channels": (8, 8), "blocks": (1, 2)}
+SIZES: dict[str, Any] = {"unet": UNET, "vq": VQ}
+MODEL = "trained_models/unet-cond-ca-bs512-150K-cpd25"
+CHECKPOINT = f"{MODEL}/checkpoints/ema_averaged_model.ckpt"
+DECODER = "models/autoencoder/first_stage_decoder_state_dict.pt"
+
+
+def unet_weights(empty: bool) -> official.Weights:
+    shapes = official.unet_shapes((8, 16, 24, 32), head=8, context=16, empty=empty)
+    return official.random_weights(shapes, seed=1)
+
+
+def vq_weights() -> tuple[official.Weights, official.Weights]:
+    encoder, decoder = (official.random_weights(shapes, 2) for shapes in official.vq_shapes(32, (1, 2, 3), 64))
+    return encoder, decoder
+
+
+def contexts(count: int = 4) -> dict[str, np.ndarray]:
+    vectors = normalize(torch.randn(count, 512, generator=torch.Generator().manual_seed(4))).numpy()
+    return {f"id_{row}": vector for row, vector in enumerate(vectors)}
+
+
+def write(root: Path, empty: bool = False, wrapper: str = "") -> Path:
+    """The files of a repository after everything was downloaded."""
+    (root / MODEL / "checkpoints").mkdir(parents=True)
+    (root / MODEL / ".hydra").mkdir()
+    (root / "models" / "autoencoder").mkdir(parents=True)
+    (root / "samples").mkdir()
+    (root / "utils").mkdir()
+    torch.save(official.checkpoint(unet_weights(empty), wrapper), root / CHECKPOINT)
+    (root / MODEL / ".hydra" / "config.yaml").write_text(f"_target_: os.mkdir\npath: {root}/hydra-was-here\n")
+    encoder, decoder = vq_weights()
+    torch.save(encoder, root / "models" / "autoencoder" / "first_stage_encoder_state_dict.pt")
+    torch.save(decoder, root / DECODER)
+    torch.save(contexts(), root / "samples" / "random_synthetic_uniform_4.npy")
+    return root
+
+
+@pytest.fixture(scope="module")
+def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed."""
+    return write(tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture
+def copy(download: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(download, tmp_path / "download")
+
+
+@pytest.fixture(scope="module")
+def converted(download: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("converted") / "idiff-face"
+    return convert(IDIFF_FACE, download, out, contexts=download / "samples" / "random_synthetic_uniform_4.npy", **SIZES)
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    tensors = torch.load(path, weights_only=True)
+    edit(tensors)
+    torch.save(tensors, path)
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+def test_the_checkpoint_has_the_official_850_keys(download: Path) -> None:
+    keys = torch.load(download / CHECKPOINT, weights_only=True)
+    assert len(keys) == 850 and sum(not key.startswith("eps_model.") for key in keys) == 8
+    assert {key.removeprefix("eps_model.") for key in keys if "eps" in key} == official.unet_shapes().keys()
+
+
+def test_every_weight_arrives_to_the_last_bit(converted: Path) -> None:
+    weights = load_file(converted / "denoiser" / "diffusion_pytorch_model.safetensors")
+    expected = unet_weights(False)
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    weights = load_file(converted / "autoencoder" / "diffusion_pytorch_model.safetensors")
+    parts = {name: value for part in vq_weights() for name, value in part.items()}
+    assert weights.keys() == {vq_name(name) for name in parts} and len(weights) == 90 + 115
+    for name, value in parts.items():
+        assert torch.equal(weights[vq_name(name)].flatten(), value.flatten()), name
+    assert not [path for path in converted.rglob("*") if path.suffix in (".bin", ".pt", ".ckpt", ".pth")]
+
+
+def test_it_loads_in_one_line_and_paints_what_the_official_maths_paints(converted: Path) -> None:
+    pipe = IDiffFacePipeline.from_pretrained(converted)
+    assert type(pipe.scheduler) is IDiffFaceScheduler and pipe.scheduler.config.variance_type == "fixed_large"
+    assert (pipe.config.num_inference_steps, pipe.config.guidance_scale) == (1000, 1.0)
+    assert pipe.config.space == ELASTICFACE
+    people = Identities.load(converted / "identities.safetensors")
+    item = next(pipe.iterate(people, num_inference_steps=2, output_type="latent"))
+    generator = torch.Generator().manual_seed(item.seed)
+    x = torch.randn(1, 3, 32, 32, generator=generator)
+    w, (_, decoder) = unet_weights(False), vq_weights()
+    scheduler = IDiffFaceScheduler.from_config(pipe.scheduler.config)
+    scheduler.set_timesteps(2)
+    for t in scheduler.timesteps:
+        noise = official.unet(w, x, t[None], people.vectors[:1], 8, 8).float()
+        x = scheduler.step(noise, t, x, generator=generator, return_dict=False)[0]
+    torch.testing.assert_close(item.image[None], x, rtol=1e-4, atol=1e-4)
+    image = next(pipe.iterate(people, num_inference_steps=2, output_type="pt")).image
+    expected = (official.vq_decode(decoder, item.image[None]) / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(image[None].double(), expected, rtol=0, atol=1e-3)
+    again = DiffusionPipeline.from_pretrained(converted)
+    assert type(again) is IDiffFacePipeline and type(again.scheduler) is IDiffFaceScheduler
+
+
+def test_nothing_of_the_hydra_file_is_instantiated(download: Path, converted: Path) -> None:
+    assert "os.mkdir" in (download / MODEL / ".hydra" / "config.yaml").read_text()
+    assert not (download / "hydra-was-here").exists()
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_forward_module.", "_forward_module.module."])
+def test_prefixes_of_wrappers(tmp_path: Path, wrapper: str) -> None:
+    root = write(tmp_path / "download", wrapper=wrapper)
+    out = convert(IDIFF_FACE, root / MODEL, tmp_path / "out", **SIZES)
+    weights = load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in unet_weights(False).items())
+
+
+def test_fast(download: Path, tmp_path: Path) -> None:
+    pipe = IDiffFacePipeline.from_pretrained(convert(IDIFF_FACE, download, tmp_path / "out", fast=True, **SIZES))
+    assert type(pipe.scheduler) is DPMSolverMultistepScheduler and pipe.config.num_inference_steps == 20
+    assert torch.equal(pipe.scheduler.betas, official.BETAS)
+    assert pipe(torch.eye(512)[:1], num_inference_steps=2).images[0].size == (128, 128)
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["with its schedule", "the network alone"])
+def test_uiface(tmp_path: Path, bare: bool) -> None:
+    root = write(tmp_path / "download", empty=True)
+    folder = tmp_path / "uiface"
+    folder.mkdir()
+    weights = unet_weights(True)
+    torch.save(weights if bare else official.checkpoint(weights, "module."), folder / "model_900000.ckpt")
+    rows = np.random.default_rng(0).normal(size=(5, 512))
+    np.save(folder / "contexts.npy", rows)
+    out = convert(
+        UIFACE, folder, tmp_path / "out", autoencoder=(root / DECODER).parent, contexts=folder / "contexts.npy", **SIZES
+    )
+    pipe = load_model(out).pipeline
+    assert type(pipe) is UIFacePipeline and type(pipe.scheduler) is UIFaceScheduler
+    assert (pipe.config.num_inference_steps, pipe.config.guidance_scale, pipe.config.space) == (50, 2.0, "uiface")
+    assert torch.equal(pipe.denoiser.empty_context_embedding, weights["empty_context_embedding"])
+    people = Identities.load(out / "identities.safetensors")
+    assert people.names == ("0", "1", "2", "3", "4") and people[0].from_photo
+    np.testing.assert_allclose(people.vectors.numpy(), rows / np.linalg.norm(rows, axis=1)[:, None], atol=1e-7)
+    assert next(pipe.iterate(people, num_inference_steps=2)).image.size == (128, 128)
+    plain = IDiffFacePipeline.from_pretrained(out)
+    assert type(plain) is IDiffFacePipeline and plain.config.guidance_scale == 2.0
+
+
+# ---------------------------------------------------------------- the first stage
+
+
+@pytest.fixture(scope="module")
+def first_stage(converted: Path) -> VQModel:
+    return VQModel.from_pretrained(converted / "autoencoder")
+
+
+@torch.no_grad()
+def test_the_first_stage_computes_what_the_official_one_does(first_stage: VQModel) -> None:
+    encoder, decoder = vq_weights()
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1
+    latents, expected = first_stage.encode(pixels).latents, official.vq_encode(encoder, pixels)
+    assert float((latents - expected).norm() / expected.norm()) < 1e-5
+    drawn = torch.randn(2, 3, 16, 16, generator=generator)
+    decoded, expected = first_stage.decode(drawn).sample, official.vq_decode(decoder, drawn)
+    assert float((decoded - expected).norm() / expected.norm()) < 1e-4
+    assert first_stage.config.scaling_factor == 1.0
+
+
+def test_where_the_codebook_lookups_differ_it_is_a_tie() -> None:
+    """The official code expands |z − e|² and diffusers takes the distance itself: in float32 both are off by some
+    1e-7 of the terms. Between two codes that are as near as that either may be taken; both are right."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(512, 3, generator=generator)
+    distances = torch.cdist(codes, codes).fill_diagonal_(torch.inf)
+    halfway = (codes + codes[distances.argmin(1)]) / 2  # from each to the one beside it
+    z = torch.cat([halfway, torch.randn(1536, 3, generator=generator)])
+    latents = z.view(2, 32, 32, 3).permute(0, 3, 1, 2)
+    theirs = official.nearest_codes({"quantize.embedding.weight": codes}, latents)
+    quantizer = VQModel(num_vq_embeddings=512, block_out_channels=(32,), vq_embed_dim=3).quantize
+    quantizer.embedding.weight.data.copy_(codes)
+    ours = quantizer(latents)[2][2]
+    differ = (ours != theirs).nonzero().flatten()
+    assert len(differ) > 10 and int(differ.max()) < len(halfway)
+    z, codes = z[differ].double(), codes.double()
+    squared = [(z - codes[chosen[differ]]).square().sum(1) for chosen in (ours, theirs)]
+    size = z.square().sum(1) + codes[theirs[differ]].square().sum(1)
+    assert bool(((squared[0] - squared[1]).abs() <= 4 * torch.finfo(torch.float32).eps * size).all())
+
+
+def test_the_published_sizes() -> None:
+    with torch.device("meta"):
+        own = {name: tuple(value.shape) for name, value in VQModel(**VQ_F4).state_dict().items()}
+    shapes = {name: shape for part in official.vq_shapes() for name, shape in part.items()}
+    linear = (1, 1)
+    flat = {vq_name(n): s[:2] if ".attn_1." in n and s[2:] == linear else s for n, s in shapes.items()}
+    assert own == flat and len(own) == 205
+
+
+# ---------------------------------------------------------------- the encoder
+
+
+def test_the_encoder(copy: Path, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = IResNetRecognizer(**IRESNET)
+    torch.save(network.state_dict(), copy / "utils" / "Elastic_R100_295672backbone.pth")
+    out = convert(IDIFF_FACE, copy, tmp_path / "out", **SIZES, iresnet=IRESNET)
+    encoder = FaceEncoder.from_pretrained(out / "encoder")
+    assert (encoder.space, encoder.alignment, encoder.flip) == (ELASTICFACE, "ffhq", False)
+    state = encoder.recognizer.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    assert encoder.finder is not None and "ElasticFace" in (out / "README.md").read_text()
+
+
+# ---------------------------------------------------------------- the identities
+
+
+def numpy_1(data: bytes) -> bytes:
+    """The same pickle, as numpy 1 names its parts."""
+    return data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["numpy 2", "numpy 1"])
+def test_contexts_are_read_as_they_are(tmp_path: Path, old: bool) -> None:
+    path = tmp_path / "random_synthetic_uniform_4.npy"
+    buffer = io.BytesIO()
+    torch.save(contexts(), buffer, _use_new_zipfile_serialization=False)
+    data = buffer.getvalue()
+    assert (numpy_1(data) != data) is (int(np.__version__.split(".")[0]) >= 2)
+    path.write_bytes(numpy_1(data) if old else data)
+    people = read_contexts(path, IDIFF_FACE)
+    expected = contexts()
+    assert people.names == tuple(expected) and people.space == ELASTICFACE
+    np.testing.assert_array_equal(people.vectors.numpy(), np.stack(list(expected.values())))
+    assert not people[0].from_photo and people[0].source == "sampled, random_synthetic_uniform_4.npy"
+    other = path.rename(tmp_path / "random_elasticface_ffhq_4.npy")
+    assert read_contexts(other, IDIFF_FACE)[0].from_photo
+
+
+def test_contexts_saved_as_today(download: Path) -> None:
+    people = read_contexts(download / "samples" / "random_synthetic_uniform_4.npy", IDIFF_FACE)
+    np.testing.assert_array_equal(people.vectors.numpy(), np.stack(list(contexts().values())))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({}, "does not hold a name and a vector"),
+        ([1.0], "does not hold a name and a vector"),
+        ({"a": np.ones(4, np.float32), "b": np.ones(5, np.float32)}, "does not hold a name and a vector"),
+        ({"a": np.full(4, 3, np.float32)}, "length 6"),
+        ({"a": np.full(4, np.nan, np.float32)}, "NaN"),
+        ({"a": np.array([None], object)}, "could run code"),
+    ],
+)
+def test_other_contexts_are_refused(tmp_path: Path, content: Any, words: str) -> None:
+    torch.save(content, tmp_path / "contexts.npy")
+    with pytest.raises(InputError, match=words):
+        read_contexts(tmp_path / "contexts.npy", IDIFF_FACE)
+
+
+def test_other_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "contexts.npy"
+    for array, words in (
+        (np.zeros((2, 4)), "zero, NaN"),
+        (np.ones(4), "not vectors"),
+        (np.ones((2, 4), int), "not vectors"),
+        (np.array([["a"]], object), "cannot be read"),
+    ):
+        np.save(path, array, allow_pickle=True)
+        with pytest.raises(InputError, match=words):
+            read_contexts(path, UIFACE)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"cannot be read|cut short"):
+        read_contexts(path, UIFACE)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def refused(copy: Path, out: Path, words: str, family: Family = IDIFF_FACE, **options: Any) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        convert(family, copy, out, **{**SIZES, **options})
+    assert "\n" not in str(error.value)
+    assert not out.exists() and not list(out.parent.glob(f".{out.name}*"))
+
+
+KEY = "eps_model.up.3.conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda t: t.pop(KEY), "1 of its 842 weights are missing, such as up.3.conv.weight"),
+        (lambda t: t.update({"eps_model.extra": torch.zeros(1)}), "1 of its 843 weights are unknown, such as extra"),
+        (lambda t: t.update({"extra": torch.zeros(1)}), "unknown, such as extra"),
+        (lambda t: t.pop("sigmas"), "no tensor called sigmas"),
+        (lambda t: t.update({KEY: torch.zeros(2, 2)}), r"up.3.conv.weight has the shape \(2, 2\)"),
+        (lambda t: t.update({"betas": torch.linspace(1e-4, 0.03, 1000)}), "another noise schedule"),
+        (lambda t: t.update({"betas": torch.zeros(2000)}), "another noise schedule"),
+        (lambda t: t.update({f"module.{KEY}": torch.zeros(1)}), "twice"),
+        (lambda t: t.update({"epoch": 7}), "does not hold named tensors"),
+        (lambda t: [t.pop(key) for key in list(t) if key.startswith("eps")], "842 of its 842 weights are missing"),
+    ],
+)
+def test_one_key_less_or_more_or_another_model(copy: Path, tmp_path: Path, edit: Any, words: str) -> None:
+    change(copy / CHECKPOINT, edit)
+    refused(copy, tmp_path / "out", words)
+
+
+def test_each_family_is_not_the_other(copy: Path, tmp_path: Path) -> None:
+    checkpoint = copy / CHECKPOINT
+    refused(copy, tmp_path / "out", "missing, such as empty_context_embedding", UIFACE, checkpoint=checkpoint)
+    change(checkpoint, lambda t: t.update({"eps_model.empty_context_embedding": torch.zeros(16)}))
+    refused(copy, tmp_path / "out", "unknown, such as empty_context_embedding")
+    refused(copy, tmp_path / "out", "has no tensor called betas", checkpoint=copy / DECODER)
+    refused(copy, tmp_path / "out", "weights are missing.*unknown", UIFACE, checkpoint=copy / DECODER)
+
+
+@pytest.mark.parametrize("file", [DECODER, "models/autoencoder/first_stage_encoder_state_dict.pt"])
+def test_the_first_stage_must_be_whole(copy: Path, tmp_path: Path, file: str) -> None:
+    change(copy / file, lambda t: t.pop(next(name for name in t if "mid" in name)))
+    refused(copy, tmp_path / "out", "first stage VQ-f4: 1 of its 205 weights are missing")
+
+
+def test_the_same_file_twice(copy: Path, tmp_path: Path) -> None:
+    shutil.copy(copy / DECODER, copy / DECODER.replace("decoder", "encoder"))
+    refused(copy, tmp_path / "out", "both hold")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 3000, -100])
+def test_a_file_that_was_cut_short(copy: Path, tmp_path: Path, keep: int) -> None:
+    path = copy / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(copy, tmp_path / "out", "ema_averaged_model.ckpt.*(cut short|not a file of weights).*github.com/fdbtrs")
+
+
+def test_a_page_instead_of_a_file(copy: Path, tmp_path: Path) -> None:
+    (copy / CHECKPOINT).write_text("<html>Google Drive: too many users have viewed this file</html>")
+    refused(copy, tmp_path / "out", "is not a file of weights")
+
+
+class Trap:
+    """What a pickle does that someone prepared."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch", "plain pickle"])
+@pytest.mark.parametrize("where", ["checkpoint", "first stage", "contexts", "encoder"])
+def test_code_is_refused_and_not_run(copy: Path, tmp_path: Path, where: str, zipped: bool) -> None:
+    mark = tmp_path / "executed"
+    path = copy / {"checkpoint": CHECKPOINT, "first stage": DECODER}.get(where, "other.pth")
+    content = {"tensor": torch.zeros(1), "trap": Trap(mark)}
+    if zipped:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    options = {where: path} if where in ("contexts", "encoder") else {}
+    refused(copy, tmp_path / "out", "could run code: it is refused, and nothing of it was run", **options)
+    assert not mark.exists()
+    if zipped:
+        torch.load(path, weights_only=False)
+        assert mark.exists()  # the trap works
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        (CHECKPOINT, "no checkpoint .*ema_averaged_model.ckpt: get it from .*fdbtrs/IDiff-Face"),
+        (DECODER, "no first stage .*first_stage_decoder_state_dict.pt: get it from .*Google Drive"),
+    ],
+)
+def test_a_missing_file_is_named_with_where_it_comes_from(copy: Path, tmp_path: Path, gone: str, words: str) -> None:
+    (copy / gone).unlink()
+    refused(copy, tmp_path / "out", words)
+
+
+def test_missing_options(copy: Path, tmp_path: Path) -> None:
+    refused(copy, tmp_path / "out", "no contexts file", contexts=copy / "none.npy")
+    refused(copy, tmp_path / "out", "no ElasticFace .*fdbtrs/ElasticFace", encoder=copy / "none.pth")
+    refused(copy, tmp_path / "out", "not ElasticFace: leave", UIFACE, encoder=copy / "x", checkpoint=copy / CHECKPOINT)
+    refused(copy / "nowhere", tmp_path / "out", "no folder")
+    torch.save({"a": np.eye(4, dtype=np.float32)[0]}, copy / "short.npy")
+    refused(copy, tmp_path / "out", "vector of 4 numbers.*needs 512", contexts=copy / "short.npy")
+
+
+def test_several_checkpoints(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy / MODEL, copy / MODEL.replace("25", "50"))
+    refused(copy, tmp_path / "out", "several checkpoints: name one with --checkpoint .*cpd25.*cpd50")
+    assert convert(IDIFF_FACE, copy, tmp_path / "out", checkpoint=copy / CHECKPOINT, **SIZES).is_dir()
+
+
+def test_nothing_is_overwritten(download: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        convert(IDIFF_FACE, download, out, **SIZES)
+    assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_an_identity_of_another_space(converted: Path) -> None:
+    pipe = IDiffFacePipeline.from_pretrained(converted)
+    arcface = Identities(torch.eye(512)[:1], "antelopev2", ["1 photo"], ["a"])
+    with pytest.raises(InputError, match=r"antelopev2.*elasticface-arc-r100"):
+        pipe(arcface)
+    with pytest.raises(InputError, match="never learned an empty identity"):
+        pipe(torch.eye(512)[:1], guidance_scale=3.0)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_commands_say_what_is_wrong_in_a_sentence(download: Path, tmp_path: Path) -> None:
+    """With the published sizes, so that these small weights are of another model."""
+    for name in ("idiff-face", "uiface"):
+        arguments = ["convert", name, str(download), str(tmp_path / "out"), "--checkpoint", str(download / CHECKPOINT)]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2 and result.stdout == "", result.output
+        assert len(result.stderr.splitlines()) == 1 and "is not the U-Net of" in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_readme(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python runs, in two steps, and its commands parse."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"^```py\n(.*?)^```", readme, re.M | re.S) if "idiff-face" in block)
+    (tmp_path / "idiff-face").symlink_to(converted)
+    monkeypatch.chdir(tmp_path)
+    load = 'from_pretrained("idiff-face"'
+    assert load in code
+    names: dict[str, Any] = {}
+    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "README.md", "exec"), names)
+    assert len(names["pictures"]) == 4 and names["pictures"][0].size == (128, 128)
+    lines = re.findall(r"^idgen convert (?:idiff-face|uiface) .*$", readme, re.M)
+    assert len(lines) == 2
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 2 and "There is no folder" in result.stderr, result.output
+
+
+def test_the_commands_work(download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from idgen.convert import idiff_face
+
+    def small(family: Family, folder: Path, out: Path, **options: Any) -> Path:
+        return convert(family, folder, out, **options, **SIZES)
+
+    monkeypatch.setattr(idiff_face, "convert", small)
+    contexts_file = str(download / "samples" / "random_synthetic_uniform_4.npy")
+    arguments = ["convert", "idiff-face", str(download), str(tmp_path / "out"), "--contexts", contexts_file, "--fast"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "out") in result.stdout and "CC BY-NC-SA" in result.stdout
+    assert json.loads((tmp_path / "out" / "model_index.json").read_text())["num_inference_steps"] == 20
+    assert len(Identities.load(tmp_path / "out" / "identities.safetensors")) == 4

@@ -1,0 +1,229 @@
+"""Sampling as IDiff-Face and UIFace released it, against the loops written down by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler, VQModel
+from reference import idiff_face as official
+from torch.nn.functional import normalize
+
+from idgen.errors import InputError
+from idgen.identity import image_seed, key
+from idgen.models import IdentityDiT, IdentityUNet
+from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
+from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler
+
+DIM = 24
+HOW = {"head": 8, "groups": 8}
+
+
+def weights(empty: bool, attends: tuple[bool, bool] = (False, True)) -> official.Weights:
+    shapes = official.unet_shapes((8, 16), attends, head=8, context=8, identity=DIM, empty=empty)
+    made = official.random_weights(shapes)
+    # Like a trained network: the noise that it predicts is mostly the noise that is there, so a chain stays bounded.
+    made["final.weight"] *= 0.2
+    return made
+
+
+def network(empty: bool, attends: tuple[bool, bool] = (False, True)) -> IdentityUNet:
+    made = IdentityUNet(8, 3, (8, 16), attends, 2, 8, 8, DIM, 8, learn_empty_context=empty)
+    made.load_state_dict(weights(empty, attends))
+    return made.eval()
+
+
+def first_stage() -> VQModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VQModel(block_out_channels=(8,), num_vq_embeddings=16, norm_num_groups=4, scaling_factor=1.0).eval()
+
+
+def pipeline(empty: bool, scheduler: Any, kind: type[IDiffFacePipeline] = IDiffFacePipeline) -> IDiffFacePipeline:
+    made = kind(network(empty), first_stage(), scheduler, space="s", num_inference_steps=4)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def people(count: int) -> torch.Tensor:
+    return normalize(torch.randn(count, DIM, generator=torch.Generator().manual_seed(3)))
+
+
+def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours.double() - theirs).norm() / theirs.norm())
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# ---------------------------------------------------------------- IDiff-Face
+
+
+def test_1000_steps() -> None:
+    attends = (False, False)  # the middle still does: 2,000 calls of a network take their time
+    scheduler = IDiffFaceScheduler(**LINEAR, variance_type="fixed_large")
+    pipe = IDiffFacePipeline(network(False, attends), first_stage(), scheduler, space="s", num_inference_steps=1000)
+    who, w = people(1), {name: value.double() for name, value in weights(False, attends).items()}
+    item = next(pipe.iterate(who, seed=5, output_type="latent"))
+
+    def epsilon(x: torch.Tensor, t: int) -> torch.Tensor:
+        return official.unet(w, x, torch.tensor([t]), who, **HOW)
+
+    expected = official.ancestral(epsilon, (1, 3, 8, 8), torch.Generator().manual_seed(item.seed))
+    print(f"1000 steps: {relative(item.image[None], expected):.1e} relative, standard deviation {expected.std():.2f}")
+    assert relative(item.image[None], expected) < 2e-5  # the noise of t = 1 would be 5e-5 of what this chain grows to
+
+
+def toy(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Half of the noise that is there if the picture is all 0.5, and something else."""
+    bar = official.buffers()["alpha_bars"][int(t)].to(x)
+    return 0.5 * (x - 0.5 * bar.sqrt()) / (1 - bar).sqrt() + 0.05 * torch.sin(3 * x + float(t))
+
+
+def chain(scheduler: Any, steps: int, seed: int = 0) -> torch.Tensor:
+    scheduler.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 3, 16, 16, generator=generator)
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy(x, t), t, x, generator=generator, return_dict=False)[0]
+    return x
+
+
+def test_the_quirk_no_noise_after_t_1() -> None:
+    official_x = official.ancestral(toy, (1, 3, 16, 16), torch.Generator().manual_seed(0))
+    ours = chain(IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"), 1000)
+    plain = chain(DDPMScheduler(**LINEAR, variance_type="fixed_large"), 1000)
+    assert relative(ours, official_x) < 1e-4
+    added = (plain.double() - official_x).std()  # the noise of t = 1, of which the last step takes half away
+    assert float(added) == pytest.approx(0.5 * float(official.BETAS[1].sqrt()), rel=0.2)
+
+
+def test_the_schedule_is_the_checkpoints() -> None:
+    scheduler, published = IDiffFaceScheduler(**LINEAR), official.buffers()
+    assert torch.equal(scheduler.betas, published["betas"])
+    torch.testing.assert_close(scheduler.alphas_cumprod, published["alpha_bars"], atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"),
+        DDIMScheduler(**LINEAR),
+        DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02),
+        UniPCMultistepScheduler(beta_start=1e-4, beta_end=0.02),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_same_identity_seed_and_number_same_picture(scheduler: Any, guidance: float, threads: None) -> None:
+    pipe, who = pipeline(True, scheduler), people(3)
+
+    def made(vectors: torch.Tensor, count: int, batch: int) -> dict[tuple[bytes, int], torch.Tensor]:
+        items = pipe.iterate(
+            vectors, count, seed=2, batch_size=batch, guidance_scale=guidance, output_type="pt", num_inference_steps=3
+        )
+        return {(vectors[item.identity].numpy().tobytes(), item.k): item.image for item in items}
+
+    torch.set_num_threads(1)
+    together = made(who, 2, 6)
+    others = [made(who, 2, 1), made(who.flip(0), 2, 4)]
+    torch.set_num_threads(2)
+    others.append(made(who, 3, 5))
+    assert len(together) == 6 and all(image.isfinite().all() for image in together.values())
+    for other in others:
+        assert all(torch.equal(image, other[name]) for name, image in together.items())
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(together.values(), 2))
+
+
+def test_guidance_only_where_an_empty_identity_was_learned() -> None:
+    plain, learned = pipeline(False, DDIMScheduler(**LINEAR)), pipeline(True, DDIMScheduler(**LINEAR))
+    assert (plain.config.guidance_scale, learned.config.guidance_scale) == (1.0, 2.0)
+    with pytest.raises(InputError, match=r"never learned an empty identity.*not 2"):
+        plain.iterate(people(1), guidance_scale=2.0)
+    with pytest.raises(InputError, match="never learned an empty identity"):
+        IDiffFacePipeline(network(False), first_stage(), DDIMScheduler(**LINEAR), space="s", guidance_scale=1.5)
+    assert IdentityDiT.has_empty_identity
+    one, two = (learned(people(1), guidance_scale=scale, output_type="latent").images for scale in (1.0, 2.0))
+    assert not torch.allclose(one, two, atol=1e-3)
+
+
+# ---------------------------------------------------------------- UIFace
+
+
+def test_ddim_as_released_and_how_it_differs_from_diffusers() -> None:
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    results = []
+    for scheduler in (UIFaceScheduler(**LINEAR), DDIMScheduler(**LINEAR)):
+        scheduler.set_timesteps(50)
+        x = noise
+        for t in scheduler.timesteps:
+            x = scheduler.step(toy(x, t), t, x, return_dict=False)[0]
+        results.append(x)
+    expected = official.ddim(toy, noise)
+    assert relative(results[0], expected) < 1e-4 < 1e-3 < relative(results[1], expected)
+
+
+@pytest.mark.parametrize("settled", [0.006, 0.0, 1.0], ids=["released", "never", "at once"])
+@pytest.mark.parametrize("guidance", [2.0, 1.0])
+def test_two_stages(monkeypatch: pytest.MonkeyPatch, settled: float, guidance: float) -> None:
+    monkeypatch.setattr(UIFacePipeline, "settled", settled)
+    pipe, who, w = pipeline(True, UIFaceScheduler(**LINEAR), UIFacePipeline), people(2), weights(True)
+    items = list(
+        pipe.iterate(who, seed=1, num_inference_steps=20, guidance_scale=guidance, output_type="latent", batch_size=2)
+    )
+    for item in items:
+        assert item.seed == image_seed(1, key(who[item.identity]), 0)
+        epsilon = official.TwoStage(w, who[item.identity][None], guidance, settled, **HOW)
+        noise = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(item.seed))
+        expected = official.ddim(epsilon, noise, 20)
+        assert relative(item.image[None], expected) < 1e-4
+        if settled == 1.0:
+            assert epsilon.settled_at == 900
+        if settled == 0.0:
+            assert epsilon.settled_at is None
+    alone = next(pipe.iterate(who[1:], seed=1, num_inference_steps=20, guidance_scale=guidance, output_type="latent"))
+    assert torch.equal(alone.image, items[1].image)
+
+
+def test_the_second_stage_starts_at_500_and_each_picture_settles_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, w, who = pipeline(True, UIFaceScheduler(**LINEAR), UIFacePipeline), weights(True), people(4)
+    changes = []
+    for identity in who:
+        epsilon = official.TwoStage(w, identity[None], 2.0, 0.0, **HOW)
+        seen: list[torch.Tensor] = []
+        noise = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(image_seed(0, key(identity), 0)))
+
+        def watch(x: torch.Tensor, t: int, epsilon: Any = epsilon, seen: Any = seen) -> torch.Tensor:
+            out = epsilon(x, t)
+            seen.append(epsilon.before)
+            return out
+
+        official.ddim(watch, noise, 20)
+        changes.append([float((b - a).abs().mean()) for a, b in itertools.pairwise(seen[:10])])
+    # A threshold that the pictures reach at different steps.
+    lowest = sorted(min(change) for change in changes)
+    threshold = (lowest[1] + lowest[2]) / 2
+    monkeypatch.setattr(UIFacePipeline, "settled", threshold)
+    items = list(pipe.iterate(who, num_inference_steps=20, output_type="latent", batch_size=4))
+    times = set()
+    for item in items:
+        epsilon = official.TwoStage(w, who[item.identity][None], 2.0, threshold, **HOW)
+        noise = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(item.seed))
+        assert relative(item.image[None], official.ddim(epsilon, noise, 20)) < 1e-4
+        times.add(epsilon.settled_at)
+    assert None in times and len(times) > 1
+
+
+def test_two_stages_differ_from_guidance_alone_and_need_an_empty_identity() -> None:
+    both = [pipeline(True, UIFaceScheduler(**LINEAR), kind) for kind in (IDiffFacePipeline, UIFacePipeline)]
+    a, b = (pipe(people(1), output_type="latent").images for pipe in both)
+    assert not torch.allclose(a, b, atol=1e-3)
+    with pytest.raises(InputError, match="Two-stage sampling needs"):
+        pipeline(False, UIFaceScheduler(**LINEAR), UIFacePipeline)
