@@ -196,6 +196,45 @@ def generate(
 
 
 @app.command()
+def evaluate(
+    source: Path = typer.Argument(
+        ..., metavar="SET", help="A folder by `generate`, Parquet, a folder a person, a file of vectors, or pairs (.bin)."
+    ),
+    out: Path = typer.Option(..., "--out", help="Folder for report.html and evaluation.json."),
+    training: Path = typer.Option(None, "--training", help="What the generator was trained on: look for leaks."),
+    real: Path = typer.Option(None, "--real", help="Real pictures to compare the whole set with; by default --training."),
+    pairs: Path = typer.Option(None, "--pairs", help="Compare only these: a line a pair, `picture picture 1` or 0."),
+    photos: bool = typer.Option(False, "--photos", help="The pictures are photos: find and align the faces first."),
+    seed: int = _SEED,
+    model: str = _MODEL,
+    device: str = _DEVICE,
+) -> None:
+    """Measure a set of labelled faces: are people told apart, varied, as wanted, and leaked from nobody?"""
+    from idgen.evaluation.evaluate import REPORT
+    from idgen.evaluation.evaluate import evaluate as measure
+
+    try:
+        result = measure(
+            source,
+            out,
+            model=model,
+            training=training,
+            real=real,
+            pairs=pairs,
+            aligned=not photos,
+            device=device,
+            seed=seed,
+        )
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "idgen":
+            raise
+        raise InputError(f"Evaluating needs the package {error.name}: pip install 'idgen[eval]'.") from error
+    for level, text in result.summary:
+        typer.echo(f"{'!' if level == 'bad' else '-'} {text}")
+    typer.echo(f"Report: {out / REPORT}")
+
+
+@app.command()
 def compare(
     a: str = typer.Argument(
         ..., metavar="A", help="A photo, or a file of identities; of several: people.safetensors#NAME."
