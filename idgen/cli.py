@@ -55,6 +55,11 @@ class Method(str, Enum):
 
     gaussian = "gaussian"
     sphere = "sphere"
+    packed = "packed"
+    file = "file"
+    interpolate = "interpolate"
+    mean = "mean"
+    mixup = "mixup"
 
 
 def _whole(text: Any) -> int:
@@ -90,21 +95,47 @@ def sample(
     out: Path = typer.Option(..., "--out", help="File to write, such as people.safetensors."),
     n: int = typer.Option(1, "-n", help="How many people.", **_INTEGER),
     seed: int = _SEED,
-    method: Method = typer.Option(Method.gaussian, help="Where people's vectors live, or anywhere on the sphere."),
+    method: Method = typer.Option(
+        Method.gaussian,
+        help="Where people's vectors live; anywhere on the sphere; packed apart where they live; or made of a --from file: "
+        "some of it, people between its first two, their mean, or mixed pairs.",
+    ),
+    origin: Path = typer.Option(None, "--from", help="File of people or vectors, for file, interpolate, mean and mixup."),
+    apart: int = typer.Option(
+        0, "--apart", help="Keep only people told apart by the judge on so many pictures each.", **_INTEGER
+    ),
     model: str = _MODEL,
+    device: str = _DEVICE,
 ) -> None:
     """Draw people who do not exist."""
     _check_file(out)
     from idgen.hub import load_model
+    from idgen.sampling.draw import draw, write_soft_labels
 
-    sampler = load_model(model).sampler
-    people = sampler.sample(n, seed, method.value)
+    loaded = load_model(model, device)
+    people, labels = draw(loaded.sampler, n, seed, method.value, origin)
+    if apart:
+        from idgen.choosing import apart as keep_apart
+
+        kept = keep_apart(people, loaded, apart, seed)
+        typer.echo(
+            f"{len(kept.people):,} of {_count(len(people), 'person', 'people')} are told apart by the judge on "
+            f"{_count(apart, 'picture', 'pictures')} each (means below {kept.threshold:.2f})."
+        )
+        labels = [labels[row] for row in kept.rows.tolist()] if labels else []
+        people = kept.people
     people.save(out)
-    cosine, _ = sampler.nearest(people.vectors)
+    if labels:
+        typer.echo(f"What each is made of: {write_soft_labels(out, people, labels)}")
+    cosine, _ = loaded.sampler.nearest(people.vectors)
     nearest = float(cosine.max())
-    typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
+    n = len(people)
+    if any(person.from_photo for person in people):
+        typer.echo(f"{_count(n, 'person', 'people')}: {out}")
+    else:
+        typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
     typer.echo(
-        f"The nearest of the {len(sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
+        f"The nearest of the {len(loaded.sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
     )
 
 
@@ -141,7 +172,11 @@ def generate(
     guidance: float = typer.Option(
         None, "--guidance", help="How strongly to follow the identity; by default the model's."
     ),
-    variation: float = typer.Option(0.0, "--variation", help="0: exactly this identity; up to 1: others around it."),
+    variation: str = typer.Option(
+        "0",
+        "--variation",
+        help="0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5.",
+    ),
     batch_size: int = typer.Option(
         8, "--batch-size", help="Pictures at a time; changes speed and memory only.", **_INTEGER
     ),
@@ -155,7 +190,8 @@ def generate(
     from idgen.generate import MANIFEST, SHEET, check, check_writable, read_manifest
     from idgen.generate import generate as make
 
-    check(images, steps, guidance, variation, batch_size)
+    vary = _number(variation)
+    check(images, steps, guidance, vary, batch_size)
     check_writable(out)
     from idgen.hub import load_model
     from idgen.identity import Identities
@@ -173,7 +209,7 @@ def generate(
             loaded,
             steps,
             guidance,
-            variation,
+            vary,
             batch_size=batch_size,
             overwrite=overwrite,
         )
@@ -316,6 +352,13 @@ def _photo_or_identity(text: str) -> Path | Identity:
     some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
     what = f"nobody called {name!r}" if name else f"{len(people)} people"
     raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _check_file(out: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 WIDTH, HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 26, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 40, 40
 
 
 def histogram(
@@ -49,9 +49,9 @@ def histogram(
         row = number % 2 if place - last < 64 else 0
         last = place
         anchor, shift = ("end", -4) if place > WIDTH - 90 else ("start", 4)
-        parts.append(f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP - 8}" y2="{HEIGHT - _BOTTOM}"/>')
+        parts.append(f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP - 26 + 13 * row}" y2="{HEIGHT - _BOTTOM}"/>')
         parts.append(
-            f'<text class="marked" x="{place + shift:.1f}" y="{_TOP + 2 + 13 * row}" text-anchor="{anchor}">{escape(text)}</text>'
+            f'<text class="marked" x="{place + shift:.1f}" y="{_TOP - 18 + 13 * row}" text-anchor="{anchor}">{escape(text)}</text>'
         )
     return _svg(parts, f"Histogram: {', '.join(name for name, _, _ in series)}")
 
@@ -66,12 +66,12 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64
     normal = NormalDist()
     floor = float(np.clip(floor, 1e-6, 1e-2))
     ends = normal.inv_cdf(floor), normal.inv_cdf(0.8)
-    x, y = _scale(*ends, _LEFT + 8, WIDTH - _RIGHT), _scale(*ends, HEIGHT - _BOTTOM, _TOP - 12)
+    x, y = _scale(*ends, _LEFT + 8, WIDTH - _RIGHT), _scale(*ends, HEIGHT - _BOTTOM, _TOP - 26)
     rates = [rate for rate in (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8) if rate >= floor]
     parts = []
     for rate in rates:
         at, text = normal.inv_cdf(rate), f"{100 * rate:g}%"
-        parts.append(f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{_TOP - 12}" y2="{HEIGHT - _BOTTOM}"/>')
+        parts.append(f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{_TOP - 26}" y2="{HEIGHT - _BOTTOM}"/>')
         parts.append(f'<line class="grid" x1="{_LEFT + 8}" x2="{WIDTH - _RIGHT}" y1="{y(at):.1f}" y2="{y(at):.1f}"/>')
         parts.append(f'<text class="tick" x="{x(at):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{text}</text>')
         parts.append(f'<text class="tick" x="{_LEFT + 2}" y="{y(at) + 4:.1f}" text-anchor="end">{text}</text>')
@@ -87,7 +87,11 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64
         ]
         parts.append(f'<polyline class="curve {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polyline>')
     parts.append(f'<text class="axis" x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">false-match rate</text>')
-    parts.append(f'<text class="axis" x="{_LEFT + 14}" y="{_TOP}">false-non-match rate</text>')
+    middle = (HEIGHT - _BOTTOM + _TOP - 26) / 2
+    parts.append(
+        f'<text class="axis" transform="rotate(-90 10 {middle})" x="10" y="{middle}" text-anchor="middle">'
+        "false-non-match rate</text>"
+    )
     return _svg(parts, "DET curve: false-non-match rate against false-match rate")
 
 

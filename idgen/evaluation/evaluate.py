@@ -39,7 +39,7 @@ JSON, REPORT = "evaluation.json", "report.html"
 MOST_COMPARED = 12_000
 """Pictures that are all compared with each other; of larger sets a random part of the people. Pairs of one person are
 always all compared."""
-MOST_LOOKED_AT = 2_000
+MOST_LOOKED_AT = 1_000
 """Pictures whose landmarks are looked for."""
 WORST = 8
 
