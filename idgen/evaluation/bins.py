@@ -21,17 +21,21 @@ from idgen.errors import InputError
 FOLDS = 10
 
 
+class _Refused(pickle.UnpicklingError):
+    """The file asks for something that a list of pictures does not need."""
+
+
 def _bytes_of(text: str, encoding: str = "latin1") -> bytes:
     """What protocol 2 says in place of bytes: `_codecs.encode(text, 'latin1')`, for that encoding alone."""
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"the encoding {encoding!r}")
+        raise _Refused(f"the encoding {encoding!r}")
     return text.encode("latin-1")
 
 
 def _plain_dtype(*arguments: Any) -> np.dtype[Any]:
     kind = np.dtype(*arguments)
     if kind.hasobject:
-        raise pickle.UnpicklingError("an array of Python objects")
+        raise _Refused("an array of Python objects")
     return kind
 
 
@@ -51,12 +55,19 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, fortran, data = state
         if not isinstance(kind, np.dtype) or kind.hasobject or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array of Python objects")
+            raise _Refused("an array of Python objects")
         self.value = np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
 
 
 def _reconstruct(*_: Any) -> _Array:
     return _Array()
+
+
+def _from_buffer(data: bytes, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> _Array:
+    """What protocol 5 says in place of `_reconstruct`."""
+    array = _Array()
+    array.__setstate__((1, shape, kind, order == "F", bytes(data)))
+    return array
 
 
 # What a `.bin` may name, and what it gets: never NumPy's own constructors, which take any class.
@@ -70,6 +81,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _ALLOWED[_module, "scalar"] = _scalar
     _ALLOWED[_module, "_reconstruct"] = _reconstruct
+for _module in ("numpy.core.numeric", "numpy._core.numeric"):
+    _ALLOWED[_module, "_frombuffer"] = _from_buffer
 
 
 class _Unpickler(pickle.Unpickler):
@@ -78,11 +91,11 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Refused(f"{module}.{name}")
         return _ALLOWED[module, name]
 
     def persistent_load(self, _: Any) -> Any:
-        raise pickle.UnpicklingError("a reference outside the file")
+        raise _Refused("a reference outside the file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +135,7 @@ def read_bin(path: str | Path) -> PairSet:
             content = _Unpickler(file).load()
     except OSError as error:
         raise InputError(f"The pair set {path} cannot be read: {error.strerror}.") from error
-    except pickle.UnpicklingError as error:
+    except _Refused as error:
         raise InputError(
             f"{path} is no plain pair set: it asks for {error}, which a list of pictures does not need. Nothing in it "
             "was run; get the file from a source you trust."
