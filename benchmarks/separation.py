@@ -1,8 +1,8 @@
 """Time and memory of keeping people apart: `python benchmarks/separation.py [-n 200000] [--engine torch|faiss]`.
 
-Half of the vectors are drawn uniformly, half lie near one of the first half, so that about half of them have to go. Peak
-memory is what the process's peak grew by after the vectors were there (Linux). The cost grows as n² · D: the time for a
-million is extrapolated so.
+Half of the vectors are drawn uniformly, half lie near one of the first half, so that about half of them have to go.
+Peak memory is what the process's peak grew by after the vectors were there (Linux). The cost grows as n² · D: the time
+for a million is extrapolated so.
 """
 
 from __future__ import annotations

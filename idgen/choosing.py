@@ -1,7 +1,7 @@
 """Choices that need pictures: people kept apart, variations at a measured similarity, the best of several tries.
 
-Everything here works with any pipeline of idgen, through `pipeline.iterate`, and never loops without an end: each function
-makes a number of pictures that is known before.
+Everything here works with any pipeline of idgen, through `pipeline.iterate`, and never loops without an end: each
+function makes a number of pictures that is known before.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ def apart(
 ) -> Apart:
     """Picture everybody, and keep the people whose pictures the judge tells apart, first come, first kept.
 
-    Vectors drawn at random are always far apart; their pictures need not be. So it is the pictures that are compared: the
-    means of each person's, by the judge.
+    Vectors drawn at random are always far apart; their pictures need not be. So it is the pictures that are compared:
+    the means of each person's, by the judge.
 
     Args:
         people: candidates.
         model: paints and judges.
         images: pictures a person; the mean of more says more.
         seed: of the pictures.
-        cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in 1,000
-            (`mean-mean`).
+        cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in
+            1,000 (`mean-mean`).
         steps, batch_size: see the pipeline.
 
     Raises:
@@ -83,7 +83,9 @@ def apart(
     """
     if cosine is None:
         if model.judge.calibration is None:
-            raise InputError(f"The judge of {model.name!r} has no calibration: say from which cosine people are too close.")
+            raise InputError(
+                f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
+            )
         cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
     vectors, labels = [], []
     for batch in _batches(model, people, images, seed, steps, batch_size):
@@ -216,8 +218,9 @@ def best_of(
     """The picture of a person that comes nearest to a target: a pose, a quality, anything that can be scored.
 
     One round is the best of `tries` pictures of the person. Each further round makes as many of vectors around the best
-    one so far, within `lowest_cosine` of the person, and so climbs (an evolution strategy: no gradient is needed, so any
-    pipeline and any target will do). Always rounds · tries pictures, never more; the best is returned, however good it is.
+    one so far, within `lowest_cosine` of the person, and so climbs (an evolution strategy: no gradient is needed, so
+    any pipeline and any target will do). Always rounds · tries pictures, never more; the best is returned, however
+    good it is.
 
     Args:
         model: paints.
@@ -241,7 +244,9 @@ def best_of(
     misses: list[float] = []
     for number in range(rounds):
         if found is None:
-            made = model.pipeline.iterate(person, tries, seed=seed, first=number * tries, num_inference_steps=steps)
+            made: Any = model.pipeline.iterate(
+                person, tries, seed=seed, first=number * tries, num_inference_steps=steps
+            )
         else:
             reach = lowest_cosine + (1 - lowest_cosine) * number / rounds  # smaller steps as the end comes near
             vectors = [

@@ -97,10 +97,13 @@ def sample(
     seed: int = _SEED,
     method: Method = typer.Option(
         Method.gaussian,
-        help="Where people's vectors live; anywhere on the sphere; packed apart where they live; or made of a --from file: "
+        help="Where people's vectors live; anywhere on the sphere; packed apart where they live; or made of a --from "
+        "file: "
         "some of it, people between its first two, their mean, or mixed pairs.",
     ),
-    origin: Path = typer.Option(None, "--from", help="File of people or vectors, for file, interpolate, mean and mixup."),
+    origin: Path = typer.Option(
+        None, "--from", help="File of people or vectors, for file, interpolate, mean and mixup."
+    ),
     apart: int = typer.Option(
         0, "--apart", help="Keep only people told apart by the judge on so many pictures each.", **_INTEGER
     ),
@@ -234,11 +237,15 @@ def generate(
 @app.command()
 def evaluate(
     source: Path = typer.Argument(
-        ..., metavar="SET", help="A folder by `generate`, Parquet, a folder a person, a file of vectors, or pairs (.bin)."
+        ...,
+        metavar="SET",
+        help="A folder by `generate`, Parquet, a folder a person, a file of vectors, or pairs (.bin).",
     ),
     out: Path = typer.Option(..., "--out", help="Folder for report.html and evaluation.json."),
     training: Path = typer.Option(None, "--training", help="What the generator was trained on: look for leaks."),
-    real: Path = typer.Option(None, "--real", help="Real pictures to compare the whole set with; by default --training."),
+    real: Path = typer.Option(
+        None, "--real", help="Real pictures to compare the whole set with; by default --training."
+    ),
     pairs: Path = typer.Option(None, "--pairs", help="Compare only these: a line a pair, `picture picture 1` or 0."),
     photos: bool = typer.Option(False, "--photos", help="The pictures are photos: find and align the faces first."),
     seed: int = _SEED,

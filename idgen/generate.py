@@ -60,8 +60,8 @@ def generate(
         model: name, folder or hub id of a model, or a loaded one.
         steps: denoising steps; by default the model's own.
         guidance: guidance scale; by default the model's own.
-        variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 − variation; or
-            in words, such as "cone:0.7", see `idgen.sampling.variation`.
+        variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
+            variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
         batch_size: pictures at a time; changes speed and memory, not the pictures.
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
@@ -123,11 +123,17 @@ def generate(
     with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for job in _jobs(missing):
             people = identities[job.start : job.stop]
-            options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+            options: dict[str, Any] = {
+                "num_inference_steps": steps,
+                "guidance_scale": guidance,
+                "batch_size": batch_size,
+            }
             if isinstance(variation, str):
                 # A vector for every picture, each pictured once: no pipeline has to know of it.
                 made: Any = pipeline.iterate(vary(people, varied, job.count, seed, job.first), 1, seed=seed, **options)
-                made = (replace(item, identity=i // job.count, k=job.first + i % job.count) for i, item in enumerate(made))
+                made = (
+                    replace(item, identity=i // job.count, k=job.first + i % job.count) for i, item in enumerate(made)
+                )
             else:
                 made = pipeline.iterate(
                     people, job.count, seed=seed, first=job.first, variation_cosine=1 - variation, **options

@@ -93,8 +93,9 @@ def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: st
 def load_vectors(path: str | Path) -> LabelledVectors:
     """Read vectors from a file. Nothing in it is executed.
 
-    Read are: what `save_vectors` wrote; files of identities (a person a vector); other safetensors and .npz files with an
-    array `vectors`, `embeddings` or `features` and maybe one called `labels`, `identity` or `names`; a plain .npy array.
+    Read are: what `save_vectors` wrote; files of identities (a person a vector); other safetensors and .npz files with
+    an array `vectors`, `embeddings` or `features` and maybe one called `labels`, `identity` or `names`; a plain .npy
+    array.
 
     Raises:
         InputError: there is no such file, it cannot be read, holds no vectors, or a broken one.

@@ -12,7 +12,18 @@ from idgen.evaluation import verification
 
 MOST_VALUES = 8
 _FEWEST_PAIRS = 30
-_NOT_ATTRIBUTES = {"file", "file_name", "path", "k", "seed", "model", "similarity", "judge_similarity", "match", "vector"}
+_NOT_ATTRIBUTES = {
+    "file",
+    "file_name",
+    "path",
+    "k",
+    "seed",
+    "model",
+    "similarity",
+    "judge_similarity",
+    "match",
+    "vector",
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,8 @@ class Group:
 
 
 def groups(column: ArrayLike) -> NDArray[np.str_] | None:
-    """(N,) the value of each picture in words, or None where the column is no attribute: the same everywhere, or text with
-    more than 8 values. Numbers with more than 8 values are cut into thirds of equally many pictures."""
+    """(N,) the value of each picture in words, or None where the column is no attribute: the same everywhere, or text
+    with more than 8 values. Numbers with more than 8 values are cut into thirds of equally many pictures."""
     values = np.asarray(column)
     if values.ndim != 1 or values.dtype.kind not in "biufUS":
         return None

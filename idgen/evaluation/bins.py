@@ -1,7 +1,8 @@
 """Verification sets in insightface's `.bin` files (LFW, CFP-FP, AgeDB-30, CALFW, CPLFW), and their 10-fold accuracy.
 
-A `.bin` is a pickle of (list of encoded pictures, list of truth values); pictures 2i and 2i + 1 are pair i. A pickle can
-hold code, so it is read by an unpickler that knows lists, tuples, bytes, numbers and NumPy's plain arrays, and nothing else.
+A `.bin` is a pickle of (list of encoded pictures, list of truth values); pictures 2i and 2i + 1 are pair i. A pickle
+can hold code, so it is read by an unpickler that knows lists, tuples, bytes, numbers and NumPy's plain arrays, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -164,7 +165,13 @@ def _pair_set(content: Any, path: Path) -> PairSet:
 
 
 def write_bin(path: str | Path, pictures: Sequence[bytes], same: ArrayLike) -> None:
-    """Write a `.bin` that insightface and `read_bin` read: encoded pictures, two a pair, and whether each pair is one person."""
+    """Write a `.bin` that insightface and `read_bin` read.
+
+    Args:
+        path: where.
+        pictures: 2N encoded ones (JPEG, PNG), two a pair.
+        same: (N,) whether each pair is one person.
+    """
     truth = [bool(value) for value in np.asarray(same)]
     if len(pictures) != 2 * len(truth) or not truth:
         raise InputError(f"{len(truth)} pairs need {2 * len(truth)} pictures, got {len(pictures)}.")
@@ -186,9 +193,9 @@ class FoldAccuracy:
 def ten_fold_accuracy(first: ArrayLike, second: ArrayLike, same: ArrayLike, folds: int = FOLDS) -> FoldAccuracy:
     """Accuracy as insightface's `verification.py` takes it (the LFW protocol).
 
-    Squared Euclidean distance of unit vectors; thresholds 0, 0.01, … 3.99; folds are consecutive pairs, as scikit-learn's
-    `KFold(10, shuffle=False)` makes them; the first threshold with the highest accuracy on nine folds decides on the
-    tenth, where a pair is one person when its distance is *below* the threshold.
+    Squared Euclidean distance of unit vectors; thresholds 0, 0.01, … 3.99; folds are consecutive pairs, as
+    scikit-learn's `KFold(10, shuffle=False)` makes them; the first threshold with the highest accuracy on nine folds
+    decides on the tenth, where a pair is one person when its distance is *below* the threshold.
 
     Args:
         first, second: (N, D) embeddings of the pairs' pictures, normalised here; with flip, f(x) + f(mirror of x).
@@ -200,7 +207,9 @@ def ten_fold_accuracy(first: ArrayLike, second: ArrayLike, same: ArrayLike, fold
     a, b = (np.asarray(vectors, np.float64) for vectors in (first, second))
     truth = np.asarray(same, bool)
     if a.ndim != 2 or a.shape != b.shape or truth.shape != (len(a),):
-        raise InputError(f"Pairs need vectors (N, D) twice and N truth values, got {a.shape}, {b.shape}, {truth.shape}.")
+        raise InputError(
+            f"Pairs need vectors (N, D) twice and N truth values, got {a.shape}, {b.shape}, {truth.shape}."
+        )
     if len(a) < folds:
         raise InputError(f"{len(a)} pairs are too few for {folds} folds.")
     a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))

@@ -17,7 +17,6 @@ def histogram(
     series: Sequence[tuple[str, str, ArrayLike]],
     marks: Sequence[tuple[float, str]] = (),
     label: str = "",
-    bins: int = 90,
 ) -> str:
     """Densities of several sets of scores on one axis, with vertical marks.
 
@@ -31,6 +30,7 @@ def histogram(
     high = max([float(np.quantile(array, 0.9995)) for array in arrays] + [at for at, _ in marks])
     margin = 0.04 * max(high - low, 1e-3)
     low, high = low - margin, high + margin
+    bins = int(np.clip(2 * min(array.size for array in arrays) ** 0.5, 24, 90))  # few scores in many bins look torn
     edges = np.linspace(low, high, bins + 1)
     densities = [np.histogram(array, edges)[0] / array.size / (edges[1] - edges[0]) for array in arrays]
     top = max(float(density.max()) for density in densities) * 1.06 or 1.0
@@ -41,7 +41,9 @@ def histogram(
         for left, right, value in zip(edges[:-1], edges[1:], density, strict=True):
             points += [f"{x(left):.1f},{y(value):.1f}", f"{x(right):.1f},{y(value):.1f}"]
         points.append(f"{x(edges[-1]):.1f},{y(0):.1f}")
-        parts.append(f'<polygon class="area {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polygon>')
+        parts.append(
+            f'<polygon class="area {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polygon>'
+        )
     last = -1e9
     for number, (at, text) in enumerate(sorted(marks)):
         place = x(at)
@@ -49,14 +51,18 @@ def histogram(
         row = number % 2 if place - last < 64 else 0
         last = place
         anchor, shift = ("end", -4) if place > WIDTH - 90 else ("start", 4)
-        parts.append(f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP - 26 + 13 * row}" y2="{HEIGHT - _BOTTOM}"/>')
         parts.append(
-            f'<text class="marked" x="{place + shift:.1f}" y="{_TOP - 18 + 13 * row}" text-anchor="{anchor}">{escape(text)}</text>'
+            f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP - 26 + 13 * row}" '
+            f'y2="{HEIGHT - _BOTTOM}"/>'
+        )
+        parts.append(
+            f'<text class="marked" x="{place + shift:.1f}" y="{_TOP - 18 + 13 * row}" '
+            f'text-anchor="{anchor}">{escape(text)}</text>'
         )
     return _svg(parts, f"Histogram: {', '.join(name for name, _, _ in series)}")
 
 
-def det(curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64]]], floor: float) -> str:
+def det(curves: Sequence[tuple[str, str, NDArray[np.floating], NDArray[np.floating]]], floor: float) -> str:
     """Detection error trade-off: FNMR against FMR on normal-deviate axes (Martin et al. 1997).
 
     Args:
@@ -73,10 +79,13 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64
         at, text = normal.inv_cdf(rate), f"{100 * rate:g}%"
         parts.append(f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{_TOP - 26}" y2="{HEIGHT - _BOTTOM}"/>')
         parts.append(f'<line class="grid" x1="{_LEFT + 8}" x2="{WIDTH - _RIGHT}" y1="{y(at):.1f}" y2="{y(at):.1f}"/>')
-        parts.append(f'<text class="tick" x="{x(at):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{text}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(at):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{text}</text>'
+        )
         parts.append(f'<text class="tick" x="{_LEFT + 2}" y="{y(at) + 4:.1f}" text-anchor="end">{text}</text>')
     parts.append(
-        f'<line class="chance" x1="{x(ends[0]):.1f}" y1="{y(ends[0]):.1f}" x2="{x(ends[1]):.1f}" y2="{y(ends[1]):.1f}"/>'
+        f'<line class="chance" x1="{x(ends[0]):.1f}" y1="{y(ends[0]):.1f}" x2="{x(ends[1]):.1f}" '
+        f'y2="{y(ends[1]):.1f}"/>'
     )
     for name, kind, false_match, false_non_match in curves:
         # A rate of 0 has no place on this axis: the curve ends where its counts end.
@@ -85,7 +94,9 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.float64], NDArray[np.float64
             f"{x(normal.inv_cdf(float(a))):.1f},{y(normal.inv_cdf(max(float(b), floor))):.1f}"
             for a, b in zip(false_match[inside], false_non_match[inside], strict=True)
         ]
-        parts.append(f'<polyline class="curve {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polyline>')
+        parts.append(
+            f'<polyline class="curve {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polyline>'
+        )
     parts.append(f'<text class="axis" x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">false-match rate</text>')
     middle = (HEIGHT - _BOTTOM + _TOP - 26) / 2
     parts.append(
@@ -111,7 +122,9 @@ def _x_axis(ticks: list[float], x, label: str, form: str) -> list[str]:  # type:
         parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_TOP - 8}" y2="{base}"/>')
         text = form.format(tick + 0.0)
         parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{base + 15}" text-anchor="middle">{text}</text>')
-    parts.append(f'<text class="axis" x="{(_LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(label)}</text>')
+    parts.append(
+        f'<text class="axis" x="{(_LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(label)}</text>'
+    )
     return parts
 
 

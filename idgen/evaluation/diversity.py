@@ -76,9 +76,9 @@ def check_yaw(landmarks: ArrayLike, yaw: ArrayLike, factor: float = YAW_FACTOR) 
     )
 
 
-# pitch = PITCH[0] + PITCH[1] · (how far down from the eyes to the mouth the nose tip is), fitted on the same 3,000 faces.
-# On 500 others R² is only 0.32 and the spread of the estimates ÷ that of the truth 0.58: noses differ in length more than
-# heads tilt. Good for comparing two sets, not for one face.
+# pitch = PITCH[0] + PITCH[1] · (how far down from the eyes to the mouth the nose tip is), fitted on the same 3,000
+# faces. On 500 others R² is only 0.32 and the spread of the estimates ÷ that of the truth 0.58: noses differ in length
+# more than heads tilt. Good for comparing two sets, not for one face.
 PITCH = (-31.9, 48.8)
 
 

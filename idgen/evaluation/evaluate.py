@@ -136,8 +136,8 @@ class Diversity:
     Args:
         distance: 1 − mean cosine of pairs of one person, everybody counting the same.
         spread: standard deviation of the cosines of pairs of one person.
-        yaw, pitch: standard deviation in degrees among one person's pictures, from the five landmarks; None where nobody
-            looked for them.
+        yaw, pitch: standard deviation in degrees among one person's pictures, from the five landmarks; None where
+            nobody looked for them.
         looked_at, no_face: pictures whose landmarks were looked for, and the share without a face.
     """
 
@@ -225,22 +225,23 @@ def evaluate(
     """Measure a set and write `evaluation.json`, `report.html` and the vectors into a folder.
 
     Args:
-        source: a folder by `idgen generate`, Parquet with `image` and `identity`, a folder with one sub-folder a person, a
-            file of vectors, or insightface's `.bin` of pairs.
+        source: a folder by `idgen generate`, Parquet with `image` and `identity`, a folder with one sub-folder a
+            person, a file of vectors, or insightface's `.bin` of pairs.
         out: folder for the results.
         model: whose judge and encoder embed the pictures; the judge's verdict counts.
-        training: what the generator was trained on, of the same kinds, to look for leaks. By default, where the pictures
-            are by a model that brings its training people's vectors, those.
+        training: what the generator was trained on, of the same kinds, to look for leaks. By default, where the
+            pictures are by a model that brings its training people's vectors, those.
         real: real pictures to take FD, KID, precision and recall against; by default `training`.
-        pairs: text file, a pair a line: the two pictures' names as in the set, and 1 for one person or 0; instead of all.
+        pairs: text file, a pair a line: the two pictures' names as in the set, and 1 for one person or 0; instead of
+            all.
         aligned: pictures are aligned faces; else faces are found and aligned first.
         device: for the networks.
         seed: of what is drawn from large sets.
         progress: show bars.
 
     Raises:
-        InputError: something cannot be read, nobody has two pictures, there is one person only, vectors are broken or of
-            two spaces.
+        InputError: something cannot be read, nobody has two pictures, there is one person only, vectors are broken or
+            of two spaces.
     """
     from idgen.evaluation.report import write_report
     from idgen.generate import check_writable
@@ -368,7 +369,12 @@ def _rows(source: Source, rows: NDArray[np.intp]) -> Source:
 
 
 def _evaluate_set(
-    set_: Set, reader: _Reader, training: str | Path | None, real: str | Path | None, pairs: str | Path | None, seed: int
+    set_: Set,
+    reader: _Reader,
+    training: str | Path | None,
+    real: str | Path | None,
+    pairs: str | Path | None,
+    seed: int,
 ) -> Evaluation:
     source = set_.source
     people, counts = np.unique(source.labels, return_counts=True)
@@ -398,7 +404,8 @@ def _evaluate_set(
     out.main, out.others = compared[0], compared[1:]
     if out.main.compared < len(source) and listed is None:
         out.notes.append(
-            f"Different people were compared among {out.main.compared:,} of the {len(source):,} pictures, those of people "
+            f"Different people were compared among {out.main.compared:,} of the {len(source):,} pictures, those of "
+            f"people "
             "drawn at random; pairs of one person were all compared."
         )
     judged = set_.by[0]
@@ -416,7 +423,9 @@ def _evaluate_set(
         out.searches = leakage(ours.vectors, source.labels, theirs.vectors, known.source.labels, seed=seed)
     elif source.wanted and len(set_.by) > 1 and source.wanted_space == set_.by[1].space:
         out.searches = _default_leakage(set_.by[1], source.labels, reader.model)
-        out.training = f"the {len(reader.model.sampler.people):,} people that {reader.model.name}'s sampler learned from"
+        out.training = (
+            f"the {len(reader.model.sampler.people):,} people that {reader.model.name}'s sampler learned from"
+        )
     if known is None and not out.searches:
         out.notes.append("Leakage was not looked for: give the generator's training set (--training).")
     matches = None if out.fidelity is None else out.fidelity.matches
@@ -440,7 +449,9 @@ def _evaluate_bin(path: Path, reader: _Reader) -> Evaluation:
     since = time.perf_counter()
     out = Evaluation(path.name, len(pairs.pictures), 0)
     if missing := int((~both).sum()):
-        out.notes.append(f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures.")
+        out.notes.append(
+            f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures."
+        )
     for (who, recogniser, _), part in zip(reader.recognisers(), vectors, strict=True):
         unit = check_vectors(part, path.name).numpy()
         cosines = (unit[first] * unit[second]).sum(1)
@@ -468,8 +479,10 @@ def compare_all(
         cosines = (vectors[first] * vectors[second]).sum(1)
         genuine, impostor = cosines[same], cosines[~same]
         result = Verification.measure(genuine, impostor)
-        low, high = (np.flatnonzero(mask)[order] for mask, order in (
-            (same, np.argsort(genuine)[:WORST]), (~same, np.argsort(-impostor)[:WORST])))
+        low, high = (
+            np.flatnonzero(mask)[order]
+            for mask, order in ((same, np.argsort(genuine)[:WORST]), (~same, np.argsort(-impostor)[:WORST]))
+        )
         worst = [[Pair(int(first[i]), int(second[i]), float(cosines[i])) for i in rows] for rows in (low, high)]
         compared = len(np.union1d(first, second))
         return Comparisons(embedded.by, embedded.space, genuine, impostor, result, worst[0], worst[1], compared)
@@ -504,7 +517,8 @@ def genuine_scores(vectors: NDArray[np.float32], labels: NDArray[Any]) -> NDArra
 
 
 def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) -> tuple[list[Pair], list[Pair]]:
-    """The least similar pairs of one person (one a person), and the most similar of different people (one a pair of them).
+    """The least similar pairs of one person (one a person), and the most similar of different people (one a pair of
+    them).
 
     Args:
         vectors: (N, D) of unit length.
@@ -531,7 +545,8 @@ def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) 
             del found[8 * wide :]
     out = []
     for found, sign in ((low, 1), (high, -1)):
-        seen, chosen = set(), []
+        seen: set[frozenset[int]] = set()
+        chosen: list[Pair] = []
         for score, a, b in found:
             people = frozenset((int(index[a]), int(index[b])))
             if people not in seen and len(chosen) < count:
@@ -541,9 +556,7 @@ def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) 
     return out[0], out[1]
 
 
-def read_pairs(
-    path: str | Path, names: ArrayLike
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+def read_pairs(path: str | Path, names: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """A pair list: (P,) and (P,) numbers of the pictures, and (P,) whether they are one person.
 
     A line is `first second 1`, parted by tabs, commas or spaces; empty lines and those that begin with # are skipped.
@@ -700,7 +713,8 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
         out.append(
             (
                 level,
-                f"Pictures of one person are recognised as one person in {_percent(tar)} of the pairs, at a threshold that "
+                f"Pictures of one person are recognised as one person in {_percent(tar)} of the pairs, at a "
+                f"threshold that "
                 f"1 in 1,000 pairs of different people reach{sure}. The equal error rate is {_percent(figures.eer)}.",
             )
         )
@@ -713,13 +727,17 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
             )
         )
     if (fidelity := result.fidelity) is not None:
-        level = "good" if fidelity.rate >= 0.8 * (fidelity.genuine_rate or 1) else "note" if fidelity.rate >= 0.3 else "bad"
+        level = (
+            "good" if fidelity.rate >= 0.8 * (fidelity.genuine_rate or 1) else "note" if fidelity.rate >= 0.3 else "bad"
+        )
         same = "" if fidelity.genuine_rate is None else f"; of real pictures {_percent(fidelity.genuine_rate)} do"
         out.append(
             (
                 level,
-                f"{_percent(fidelity.rate)} of the pictures match the person who was asked for, says the independent judge "
-                f"at a false-match rate of 1 in 1,000{same}. For a vector that was stolen rather than sampled, this is the "
+                f"{_percent(fidelity.rate)} of the pictures match the person who was asked for, says the independent "
+                f"judge "
+                f"at a false-match rate of 1 in 1,000{same}. For a vector that was stolen rather than sampled, this "
+                f"is the "
                 "success rate of a template inversion.",
             )
         )
@@ -734,7 +752,9 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
             )
         )
     if (spread := result.diversity) is not None:
-        pose = "" if spread.yaw is None else f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
+        pose = (
+            "" if spread.yaw is None else f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
+        )
         out.append(
             ("note", f"Two pictures of one person are at a cosine of {1 - spread.distance:.2f} on average.{pose}")
         )
@@ -744,18 +764,24 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
     if result.searches:
         leaks = [search for search in result.searches if search.leaks]
         if leaks:
-            worst = max(leaks, key=lambda search: len(search.alarms) - search.expected)
+            worst = max(leaks, key=lambda search: (search.copies, len(search.alarms) - search.expected))
+            copied = f" {worst.copies:,} of them are copies (cosine 0.98 or more)." if worst.copies else ""
             out.append(
                 (
                     "bad",
-                    f"Training people show up: {len(worst.alarms):,} {_probes(worst)} come closer to "
-                    f"one than 1 in {round(1 / worst.rate):,} strangers do, where chance makes {worst.expected:.1f} and "
-                    f"hardly ever more than {worst.plausible:,}. Look at the pictures below.",
+                    f"Training people show up: {len(worst.alarms):,} {_probes(worst)} come closer to one than "
+                    f"1 in {round(1 / worst.rate):,} strangers do, where chance makes {worst.expected:.1f} and "
+                    f"hardly ever "
+                    f"more than {worst.plausible:,}.{copied} Look at the nearest neighbours below.",
                 )
             )
         else:
-            counts = ", ".join(f"{len(s.alarms):,} {_probes(s)} where chance makes {s.expected:.1f}" for s in result.searches)
-            out.append(("good", f"No leak was found: nothing comes closer to training people than strangers do ({counts})."))
+            counts = ", ".join(
+                f"{len(s.alarms):,} {_probes(s)} where chance makes {s.expected:.1f}" for s in result.searches
+            )
+            out.append(
+                ("good", f"No leak was found: nothing comes closer to training people than strangers do ({counts}).")
+            )
     return out
 
 

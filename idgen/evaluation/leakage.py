@@ -9,7 +9,8 @@ Three searches, because each finds what the others miss:
 
 - `sample-to-sample`: a picture against every training picture (copies);
 - `sample-to-centre`: a picture against every training person's mean (a person in another pose);
-- `person-to-person`: the mean of a person's pictures against those means (a person who leaks a little into every picture).
+- `person-to-person`: the mean of a person's pictures against those means (a person who leaks a little into every
+picture).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from idgen.identity import centres
 from idgen.vectors import check_vectors
 
 ALARM_RATE = 1e-3
+COPY = 0.98
+"""From this cosine on, two pictures are one picture, whatever chance allows: compressed or resized at most."""
 _CHANCE = 1e-3  # an excess that chance makes with less than this probability is called leakage
 _ROWS, _COLUMNS = 1024, 16384
 _MOST_STRANGERS = 20_000
@@ -46,7 +49,8 @@ class Search:
         alarms: rows of the probes at or above it, most similar first.
         expected: alarms by chance.
         plausible: most alarms that chance makes, but for one case in 1,000.
-        leaks: whether there are more.
+        copies: probes at a cosine of 0.98 or more: the same picture again.
+        leaks: whether there are more alarms than plausible, or copies.
         nearest: (probes,) cosine to the nearest.
         matched: (probes,) row of the nearest training picture, or number of the nearest training person.
         stranger_median, probe_median: of the nearest cosines.
@@ -60,6 +64,7 @@ class Search:
     alarms: NDArray[np.intp]
     expected: float
     plausible: int
+    copies: int
     leaks: bool
     nearest: NDArray[np.float32]
     matched: NDArray[np.intp]
@@ -76,6 +81,7 @@ class Search:
             "alarms": len(self.alarms),
             "expected_by_chance": self.expected,
             "plausible_by_chance": self.plausible,
+            "copies": self.copies,
             "leaks": self.leaks,
             "nearest_median": self.probe_median,
             "nearest_median_of_strangers": self.stranger_median,
@@ -177,6 +183,7 @@ def _search(
     alarms = np.flatnonzero(cosine >= threshold)
     alarms = alarms[np.argsort(-cosine[alarms], kind="stable")]
     plausible = chance_limit(len(cosine), len(strangers), allowed)
+    copies = int((cosine >= max(COPY, threshold)).sum())
     return Search(
         kind,
         len(cosine),
@@ -186,7 +193,8 @@ def _search(
         alarms,
         len(cosine) * behind,
         plausible,
-        len(alarms) > plausible,
+        copies,
+        copies > 0 or len(alarms) > plausible,
         cosine,
         row,
         float(np.median(strangers)),

@@ -42,7 +42,13 @@ def page(result: Evaluation, set_: Set | None, training: Set | None = None) -> s
     if set_ is not None and result.main is not None:
         body.append(_worst(result.main, set_))
         body.append(_sheet(result, set_))
-    body += [_fidelity(result), _leakage(result, set_, training), _variety(result), _attributes(result), _method(result)]
+    body += [
+        _fidelity(result),
+        _leakage(result, set_, training),
+        _variety(result),
+        _attributes(result),
+        _method(result),
+    ]
     return _PAGE.format(title=escape(f"{result.name}: evaluation"), style=_STYLE, body="\n".join(filter(None, body)))
 
 
@@ -70,12 +76,14 @@ def _cards(result: Evaluation) -> str:
     if result.fidelity is not None:
         cards.append(("Fidelity", _percent(result.fidelity.rate), "match the wanted person"))
     if result.separability is not None:
-        cards.append(("Unique people", _percent(result.separability.unique_share), f"of {result.separability.people:,}"))
+        cards.append(
+            ("Unique people", _percent(result.separability.unique_share), f"of {result.separability.people:,}")
+        )
     if result.diversity is not None and result.diversity.yaw is not None:
         cards.append(("Yaw spread", f"{result.diversity.yaw:.0f}°", "within one person"))
     if result.searches:
         leaks = any(search.leaks for search in result.searches)
-        cards.append(("Leakage", "found" if leaks else "none found", "against the training people"))
+        cards.append(("Leakage", "found" if leaks else "none", "against the training people"))
     boxes = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd><p>{escape(c)}</p></div>" for a, b, c in cards)
     return f'<dl class="cards">{boxes}</dl>'
 
@@ -135,15 +143,20 @@ def _recognition(result: Evaluation) -> str:
         ["pairs of one person", *(f"{x.result.genuine_pairs:,}" for x in others)],
         ["pairs of different people", *(f"{x.result.impostor_pairs:,}" for x in others)],
     ]
+    names = "<tr><th></th>" + "".join(f"<th>{escape(x.by)}</th>" for x in others) + "</tr>"
     for name, folds in result.folds.items():
-        plain.append([f"10-fold accuracy, {escape(name)}", f"{100 * folds.accuracy:.2f} ± {100 * folds.deviation:.2f} %"])
+        plain.append(
+            [f"10-fold accuracy, {escape(name)}", f"{100 * folds.accuracy:.2f} ± {100 * folds.deviation:.2f} %"]
+        )
     return (
-        "<section><h2>Recognition</h2><p>Every pair of pictures is compared. The further apart the two hills, the better a "
+        "<section><h2>Recognition</h2><p>Every pair of pictures is compared. The further apart the two hills, the "
+        "better a "
         "recogniser can tell these people apart.</p>"
-        f'<div class="two"><figure>{drawn}{_legend([("impostor", "different people"), ("genuine", "one person")])}</figure>'
+        f"<div "
+        f'class="two"><figure>{drawn}{_legend([("impostor", "different people"), ("genuine", "one person")])}</figure>'
         f"<figure>{det}{_legend(legend)}</figure></div>"
         f'<div class="two tables">{_table(head, rows)}'
-        f"{_table('<tr><th></th>' + ''.join(f'<th>{escape(x.by)}</th>' for x in others) + '</tr>', plain)}</div></section>"
+        f"{_table(names, plain)}</div></section>"
     )
 
 
@@ -165,7 +178,8 @@ def _worst(main: Comparisons, set_: Set) -> str:
     ):
         rows += f'<h3>{title}</h3><div class="pairs">{"".join(map(cell, pairs))}</div>'
     return (
-        "<section><h2>Worst pairs</h2><p>The pairs that cost the most, with their cosine. A wrong label or a doubled person "
+        "<section><h2>Worst pairs</h2><p>The pairs that cost the most, with their cosine. A wrong label or a doubled "
+        "person "
         f"shows here first.</p>{rows}</section>"
     )
 
@@ -183,7 +197,9 @@ def _sheet(result: Evaluation, set_: Set) -> str:
             mark = ""
             if (fidelity := result.fidelity) is not None:
                 good = bool(fidelity.matches[row])
-                mark = f'<span class="{"yes" if good else "no"}">{"✓" if good else "✗"} {fidelity.cosines[row]:.2f}</span>'
+                mark = (
+                    f'<span class="{"yes" if good else "no"}">{"✓" if good else "✗"} {fidelity.cosines[row]:.2f}</span>'
+                )
             cells += f'<div class="shot">{_picture(source.open(int(row)), str(source.names[row]))}{mark}</div>'
         rows += f'<div class="person"><h4>{escape(str(person))}</h4><div class="shots">{cells}</div></div>'
     says = (
@@ -192,7 +208,8 @@ def _sheet(result: Evaluation, set_: Set) -> str:
         else ""
     )
     return (
-        f"<section><h2>Contact sheet</h2><p>{len(chosen)} of {len(people):,} people, evenly spaced through the set, not "
+        f"<section><h2>Contact sheet</h2><p>{len(chosen)} of {len(people):,} people, evenly spaced through the set, "
+        f"not "
         f"picked.{says}</p>{rows}</section>"
     )
 
@@ -215,8 +232,10 @@ def _fidelity(result: Evaluation) -> str:
         ["encoder's mean cosine to the wanted vector", f"{fidelity.encoder_mean:.3f}"],
     ]
     return (
-        "<section><h2>Fidelity</h2><p>Is it the person who was asked for? The judge had no part in making the pictures. The "
-        "same share has another name: how often somebody who has only a face vector gets a picture that a recogniser takes "
+        "<section><h2>Fidelity</h2><p>Is it the person who was asked for? The judge had no part in making the "
+        "pictures. The "
+        "same share has another name: how often somebody who has only a face vector gets a picture that a recogniser "
+        "takes "
         f'for its owner.</p><div class="two"><figure>{drawn}</figure>{_table("", rows)}</div></section>'
     )
 
@@ -245,8 +264,10 @@ def _leakage(result: Evaluation, set_: Set | None, training: Set | None) -> str:
     if set_ is not None and training is not None and set_.source.open and training.source.open:
         shown = _neighbours(result.searches, set_, training)
     return (
-        f"<section><h2>Leakage</h2><p>Every picture against {escape(result.training)}. Even strangers find a look-alike among "
-        "many people, so the threshold is the cosine that one in 1,000 training pictures reaches with <em>somebody else</em>: "
+        f"<section><h2>Leakage</h2><p>Every picture against {escape(result.training)}. Even strangers find a "
+        f"look-alike among "
+        "many people, so the threshold is the cosine that one in 1,000 training pictures reaches with <em>somebody "
+        "else</em>: "
         f"alarms beyond chance are people who should not be here.</p>{_table(head, rows)}{shown}</section>"
     )
 
@@ -284,22 +305,31 @@ def _variety(result: Evaluation) -> str:
         if spread.no_face is not None:
             rows.append([f"no face found, of {spread.looked_at:,} looked at", _percent(spread.no_face)])
     if apart is not None:
-        rows.append([f"people unique at {apart.threshold:.3f} <small>({escape(result.separability_by)})</small>",
-                     f"{apart.unique:,} of {apart.people:,}"])
-        rows.append(["cosine to the nearest other person: mean, highest",
-                     f"{apart.nearest_mean:.3f}, {apart.nearest_max:.3f}"])
+        rows.append(
+            [
+                f"people unique at {apart.threshold:.3f} <small>({escape(result.separability_by)})</small>",
+                f"{apart.unique:,} of {apart.people:,}",
+            ]
+        )
+        rows.append(
+            ["cosine to the nearest other person: mean, highest", f"{apart.nearest_mean:.3f}, {apart.nearest_max:.3f}"]
+        )
     tables = [_table("", rows)] if rows else []
     if result.distances:
         lines = []
         for name, value in result.distances.items():
             if not name.endswith("_std"):
-                lines.append([f"<code>{escape(name)}</code>", f"{value:,.0f}" if name.startswith("pictures") else f"{value:.4g}"])
+                lines.append(
+                    [f"<code>{escape(name)}</code>", f"{value:,.0f}" if name.startswith("pictures") else f"{value:.4g}"]
+                )
         tables.append(_table(f"<tr><th>against {escape(result.compared_with)}</th><th></th></tr>", lines))
     if not tables:
         return ""
     return (
-        "<section><h2>Variety</h2><p>How different one person's pictures are, how far people are from each other, and how far "
-        f'the whole set is from real pictures in the recogniser\'s features.</p><div class="two tables">{"".join(tables)}'
+        "<section><h2>Variety</h2><p>How different one person's pictures are, how far people are from each other, "
+        "and how far "
+        f"the whole set is from real pictures in the recogniser's features.</p><div class=\"two "
+        f'tables">{"".join(tables)}'
         "</div></section>"
     )
 
@@ -330,8 +360,10 @@ def _attributes(result: Evaluation) -> str:
                 ]
             )
     return (
-        "<section><h2>By attribute</h2><p>Pictures with one value are compared among themselves, at the whole set's threshold "
-        "for FMR 0.1 %. Read across: a high FNMR means recognised less, a high FMR means confused more. The highest FNMR of "
+        "<section><h2>By attribute</h2><p>Pictures with one value are compared among themselves, at the whole set's "
+        "threshold "
+        "for FMR 0.1 %. Read across: a high FNMR means recognised less, a high FMR means confused more. The highest "
+        "FNMR of "
         f"each attribute is bold.</p>{_table(head, rows)}</section>"
     )
 
@@ -339,11 +371,14 @@ def _attributes(result: Evaluation) -> str:
 def _method(result: Evaluation) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     return (
-        f"<section><h2>How it was measured</h2><ul class=\"notes\">{notes}"
-        "<li>A comparison matches at or above its threshold. FMR: share of pairs of different people that match. FNMR: share "
-        "of pairs of one person that do not. FMR100 is the lowest FNMR at any threshold with FMR ≤ 1 %, never the nearest "
+        f'<section><h2>How it was measured</h2><ul class="notes">{notes}'
+        "<li>A comparison matches at or above its threshold. FMR: share of pairs of different people that match. "
+        "FNMR: share "
+        "of pairs of one person that do not. FMR100 is the lowest FNMR at any threshold with FMR ≤ 1 %, never the "
+        "nearest "
         "point. A dash: fewer than 10 false matches stand behind that threshold, so it would be chance.</li>"
-        "<li>FD, KID, precision and recall are in a recogniser's features and carry its name: they cannot be compared with "
+        "<li>FD, KID, precision and recall are in a recogniser's features and carry its name: they cannot be "
+        "compared with "
         "figures from Inception, nor between recognisers, nor between sets of different size.</li>"
         f"<li>Everything after embedding took {result.seconds:.1f} s.</li></ul></section>"
     )
@@ -358,7 +393,9 @@ def _picture(image: Image, name: str) -> str:
     file = io.BytesIO()
     ImageOps.fit(image.convert("RGB"), (_SIDE, _SIDE)).save(file, "WEBP", quality=82)
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/webp;base64,{data}" width="{_SIDE}" height="{_SIDE}" alt="{escape(name)}" title="{escape(name)}">'
+    title = escape(name)
+    source = f"data:image/webp;base64,{data}"
+    return f'<img src="{source}" width="{_SIDE}" height="{_SIDE}" alt="{title}" title="{title}">'
 
 
 def _table(head: str, rows: list[list[Any]]) -> str:
@@ -372,7 +409,7 @@ def _legend(items: list[tuple[str, str]]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if 0.0005 <= share or share == 0 else f"{100 * share:.2g} %"
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else f"{100 * share:.2g} %"
 
 
 def _mean(mean: float, spread: float) -> str:
@@ -393,7 +430,8 @@ _STYLE = """
 @media (prefers-color-scheme:dark){:root{--page:#12151a;--card:#1b2027;--ink:#e8ebef;--soft:#9aa4b2;--line:#2e353f;
 --a:#35c2ad;--b:#f08a52;--c:#9a9aff;--good:#5fd09a;--bad:#ff8a80;--goodbg:#173326;--badbg:#3d1f1d;--notebg:#242b34}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
+body{margin:0;background:var(--page);color:var(--ink);
+font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
 main{max-width:1120px;margin:0 auto;padding:36px 20px 60px}
 header h1{font-size:32px;line-height:1.2;margin:2px 0 4px;overflow-wrap:anywhere}
 header p{margin:0;color:var(--soft)}
@@ -403,7 +441,8 @@ section{background:var(--card);border:1px solid var(--line);border-radius:12px;p
 section>p{color:var(--soft);margin:0 0 14px;max-width:78ch}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:24px 0 0}
 .cards div{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
-.cards dt{color:var(--soft);font-size:13px}.cards dd{margin:2px 0 0;font-size:26px;font-weight:650;letter-spacing:-.01em}
+.cards dt{color:var(--soft);font-size:13px}.cards dd{margin:2px 0 0;font-size:26px;font-weight:650;
+letter-spacing:-.01em}
 .cards p{margin:0;color:var(--soft);font-size:12.5px}
 .words{list-style:none;margin:10px 0 0;padding:0;display:grid;gap:8px}
 .words li{display:flex;gap:12px;padding:10px 14px;border-radius:8px;background:var(--notebg)}
@@ -413,16 +452,20 @@ section>p{color:var(--soft);margin:0 0 14px;max-width:78ch}
 .two{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:24px;align-items:start}
 @media (max-width:760px){.two{grid-template-columns:minmax(0,1fr)}}
 .tables{margin-top:18px}figure{margin:0}svg{width:100%;height:auto;display:block}
-.area{fill-opacity:.28;stroke-width:1.5}.area.genuine{fill:var(--a);stroke:var(--a)}.area.impostor{fill:var(--b);stroke:var(--b)}
-.curve{fill:none;stroke-width:2.2;stroke-linejoin:round}.curve.genuine{stroke:var(--a)}.curve.second{stroke:var(--c);stroke-dasharray:6 4}
+.area{fill-opacity:.28;stroke-width:1.5}.area.genuine{fill:var(--a);stroke:var(--a)}.area.impostor{fill:var(--b);
+stroke:var(--b)}
+.curve{fill:none;stroke-width:2.2;stroke-linejoin:round}.curve.genuine{stroke:var(--a)}.curve.second{stroke:var(--c);
+stroke-dasharray:6 4}
 .grid{stroke:var(--line)}.base{stroke:var(--soft)}.chance{stroke:var(--line);stroke-dasharray:3 4;stroke-width:1.5}
-.mark{stroke:var(--ink);stroke-dasharray:4 3}svg text{fill:var(--soft);font-size:11.5px}.marked{fill:var(--ink)!important}
+.mark{stroke:var(--ink);stroke-dasharray:4 3}svg text{fill:var(--soft);font-size:11.5px}
+.marked{fill:var(--ink)!important}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px;color:var(--soft);padding-left:44px}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px}
 i.genuine{background:var(--a)}i.impostor{background:var(--b)}i.second{background:var(--c)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:5px 8px;border-bottom:1px solid var(--line);white-space:nowrap}
-th{color:var(--soft);font-weight:500}th:first-child,td:first-child{text-align:left;white-space:normal}.group{text-align:center}
+th{color:var(--soft);font-weight:500}th:first-child,td:first-child{text-align:left;white-space:normal}
+.group{text-align:center}
 td small{color:var(--soft)}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(214px,1fr));gap:14px}
 .pair img+img{margin-left:3px}.pair figcaption{font-size:12.5px;color:var(--soft);overflow-wrap:anywhere}

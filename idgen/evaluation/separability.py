@@ -69,7 +69,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3, block: int = 2048) 
     nearest neighbour in its own set. Precision: share of the fake ones covered by the real set; recall: the other way.
 
     Args:
-        real, fake: (N, D) and (M, D) unit vectors; the distance is the angle's, so any growing function of it is the same.
+        real, fake: (N, D) and (M, D) unit vectors; the distance is the angle's, so any growing function of it is the
+            same.
         k: which neighbour.
         block: rows at a time.
 

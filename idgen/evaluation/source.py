@@ -1,4 +1,4 @@
-"""What there is to evaluate: a folder by `idgen generate`, a dataset as Parquet, a labelled folder, or a file of vectors."""
+"""What there is to evaluate: a folder by `idgen generate`, Parquet, a labelled folder, or a file of vectors."""
 
 from __future__ import annotations
 
@@ -103,9 +103,7 @@ def _manifest(path: Path) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    files = sorted(
-        file for file in path.glob("*/**/*") if file.suffix.lower() in _PICTURES and file.is_file()
-    )
+    files = sorted(file for file in path.glob("*/**/*") if file.suffix.lower() in _PICTURES and file.is_file())
     if not files:
         raise InputError(
             f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
@@ -127,7 +125,8 @@ def _parquet(path: Path, files: list[Path]) -> Source:
     label = next((name for name in ("identity", "label") if name in rows.column_names), None)
     if label is None or "image" not in rows.column_names:
         raise InputError(
-            f"{path} has the columns {', '.join(rows.column_names)}, but `image` and `identity` (or `label`) are needed."
+            f"{path} has the columns {', '.join(rows.column_names)}, but `image` and `identity` (or `label`) are "
+            f"needed."
         )
     rows = rows.cast_column("image", datasets.Image(decode=False))
     plain = rows.remove_columns(["image"])

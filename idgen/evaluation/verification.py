@@ -19,10 +19,12 @@ Scores = NDArray[np.floating]
 
 
 def _sorted(scores: ArrayLike, name: str) -> Scores:
-    array = np.sort(np.asarray(scores).ravel())
+    array = np.asarray(scores).ravel()
     if not array.size:
         raise InputError(f"There are no {name} scores, so no error rate exists: give at least one.")
-    if not np.isfinite(array).all():
+    if not (array[:-1] <= array[1:]).all():  # many figures are taken of the same scores: sort them once
+        array = np.sort(array)
+    if not (np.isfinite(array[0]) and np.isfinite(array[-1])):  # NaN sorts last
         raise InputError(f"The {name} scores hold NaN or infinity; an embedding they came from is broken.")
     return array
 
@@ -76,13 +78,15 @@ def fnmr_at_fmr(genuine: ArrayLike, impostor: ArrayLike, target: float) -> float
 
 
 def d_prime(genuine: ArrayLike, impostor: ArrayLike) -> float:
-    """d′ = |μ_G − μ_I| / √((σ²_G + σ²_I)/2), population variances; infinite where neither varies but the means differ."""
+    """d′ = |μ_G − μ_I| / √((σ²_G + σ²_I)/2), population variances; infinite where only the means differ."""
     return float(np.sqrt(2 * fdr(genuine, impostor)))
 
 
 def fdr(genuine: ArrayLike, impostor: ArrayLike) -> float:
     """Fisher's discriminant ratio (μ_G − μ_I)² / (σ²_G + σ²_I) = d′²/2; 0 where nothing differs at all."""
-    gen, imp = (_sorted(scores, name).astype(np.float64) for scores, name in ((genuine, "genuine"), (impostor, "impostor")))
+    gen, imp = (
+        _sorted(scores, name).astype(np.float64) for scores, name in ((genuine, "genuine"), (impostor, "impostor"))
+    )
     gap, spread = (gen.mean() - imp.mean()) ** 2, _variance(gen) + _variance(imp)
     if spread == 0:
         return float("inf") if gen[0] != imp[0] else 0.0
@@ -102,7 +106,7 @@ def auc(genuine: ArrayLike, impostor: ArrayLike) -> float:
 
 
 def det_curve(genuine: ArrayLike, impostor: ArrayLike, points: int = 400) -> tuple[Scores, Scores, Scores]:
-    """(K,) thresholds, FMR and FNMR for drawing, K at most about `points`, spread evenly over both rates' logarithms."""
+    """(K,) thresholds, FMR and FNMR for drawing; K is about `points`, evenly over both rates' logarithms."""
     gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
     picked = [np.array([min(gen[0], imp[0]), np.nextafter(max(gen[-1], imp[-1]), np.inf)])]
     for scores in (gen, imp):

@@ -137,11 +137,9 @@ class FaceEncoder:
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
     @torch.no_grad()
-    def quality(
-        self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
-    ) -> Tensor:
-        """A proxy of how recognisable faces are: the length of the recogniser's vector before it is normalised, divided by
-        √D (the observation of MagFace, CVPR 2021). Uncalibrated: it compares pictures under one recogniser.
+    def quality(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+        """A proxy of how recognisable faces are: the length of the recogniser's vector before it is normalised,
+        divided by √D (the observation of MagFace, CVPR 2021). Uncalibrated: it compares pictures under one recogniser.
 
         Args:
             images, aligned, batch_size: as `encode`.

@@ -1,8 +1,8 @@
 """Identity boundary (ExFaceGAN, Boutros et al., IJCB 2023): which way is "more like this person", as a linear boundary.
 
-A pool of draws, vectors or noises, is pictured, and each picture compared with the person. A logistic regression between
-the more and the less similar half gives a direction; people are then varied along it, on the side of the person, or on
-the other one, which ExFaceGAN takes as a second person.
+A pool of draws, vectors or noises, is pictured, and each picture compared with the person. A logistic regression
+between the more and the less similar half gives a direction; people are then varied along it, on the side of the
+person, or on the other one, which ExFaceGAN takes as a second person.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ class Boundary:
         x = draws.detach().cpu().double().flatten(1)
         s = similarity.detach().cpu().double()
         if len(x) < 8 or s.shape != (len(x),):
-            raise InputError(
-                f"A boundary needs at least 8 draws with a similarity each, got {len(x)} and {s.numel()}."
-            )
+            raise InputError(f"A boundary needs at least 8 draws with a similarity each, got {len(x)} and {s.numel()}.")
         if not (x.isfinite().all() and s.isfinite().all()):
             raise InputError("The draws or their similarities hold NaN or infinity: make them again.")
         similar = s > s.median()
@@ -75,9 +73,7 @@ class Boundary:
         right = ((x @ direction + bias > 0) == similar).double().mean()
         return cls((direction / length).reshape(draws.shape[1:]).float(), bias / float(length), float(right))
 
-    def sample(
-        self, start: Tensor, n: int, generator: Generator, reach: float = 1.0, side: Side = "similar"
-    ) -> Tensor:
+    def sample(self, start: Tensor, n: int, generator: Generator, reach: float = 1.0, side: Side = "similar") -> Tensor:
         """Draws on a side of the person: start ± a·normal with a uniform in [0, reach], set back to the start's length.
 
         Args:
@@ -94,7 +90,9 @@ class Boundary:
             InputError: the shapes differ, the start has no direction, or an option is out of range.
         """
         if start.shape != self.normal.shape:
-            raise InputError(f"The boundary is for draws of shape {tuple(self.normal.shape)}, got {tuple(start.shape)}.")
+            raise InputError(
+                f"The boundary is for draws of shape {tuple(self.normal.shape)}, got {tuple(start.shape)}."
+            )
         if n < 1 or not 0 <= reach < float("inf") or side not in ("similar", "dissimilar", "both"):
             raise InputError(
                 f"At least one draw, a reach of at least 0, and the side similar, dissimilar or both are needed; got "

@@ -28,8 +28,8 @@ def draw(
         n: how many; `mean` gives one.
         seed: see `idgen.identity.check_seed`.
         method: "gaussian" or "sphere" (see `IdentitySampler.sample`); "packed", the first pushed apart; or of a file:
-            "file" (n of its people, drawn without repeating; all of them in their order if it has just n), "interpolate"
-            (between its first two), "mean", "mixup".
+            "file" (n of its people, drawn without repeating; all of them in their order if it has just n),
+            "interpolate" (between its first two), "mean", "mixup".
         origin: file of people (safetensors by idgen) or of vectors (safetensors, npz, npy).
 
     Raises:
@@ -78,7 +78,8 @@ def _people(path: str | Path, sampler: IdentitySampler) -> Identities:
         found = load_vectors(path)
         if found.vectors.shape[1] != sampler.dim:
             raise InputError(
-                f"The vectors in {path} have {found.vectors.shape[1]} numbers, but {sampler.space!r} needs {sampler.dim}."
+                f"The vectors in {path} have {found.vectors.shape[1]} numbers, but {sampler.space!r} needs "
+                f"{sampler.dim}."
             ) from None
         check_same_space(found.space, sampler.space)
         # Nobody can say that there is no photo behind a vector from elsewhere.
@@ -95,5 +96,3 @@ def write_soft_labels(out: str | Path, people: Identities, labels: list[SoftLabe
     content = {name: label.weights() for name, label in zip(people.names, labels, strict=True)}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
-
-

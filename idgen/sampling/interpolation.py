@@ -12,7 +12,7 @@ from idgen.errors import InputError
 from idgen.identity import SAMPLED, Identities, Identity, check_seed, person_seed
 
 _ALMOST = 1e-6
-"""Below this angle (radians) the arc is a straight line to double precision; so close to opposite it has no direction."""
+"""Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
 
 MIXUP_GRID = tuple(step / 20 for step in range(21))
 """Shares of the first person in SynFace: 0, 0.05, … 1."""
@@ -67,7 +67,9 @@ def interpolate(a: Identity, b: Identity, people: int) -> Identities:
     if people < 2:
         raise InputError(f"An interpolation holds both its ends, so it has at least 2 people, got {people}.")
     shares = [step / (people - 1) for step in range(people)]
-    origin = "a photo's person" if a.from_photo or b.from_photo else SAMPLED  # the word says whether a photo is behind it
+    origin = (
+        "a photo's person" if a.from_photo or b.from_photo else SAMPLED
+    )  # the word says whether a photo is behind it
     return Identities(
         torch.stack([slerp(a.vector, b.vector, share) for share in shares]),
         a.space,

@@ -89,9 +89,7 @@ def pack(
     return points
 
 
-def _loss(
-    moving: Tensor, points: Tensor, rows: Tensor, faces: Tensor | None, sharpness: float, pull: float
-) -> Tensor:
+def _loss(moving: Tensor, points: Tensor, rows: Tensor, faces: Tensor | None, sharpness: float, pull: float) -> Tensor:
     products = sharpness * (moving @ points.T)
     itself = torch.zeros_like(products, dtype=torch.bool)
     itself[torch.arange(len(rows)), rows] = True

@@ -86,7 +86,8 @@ def separate(
     Args:
         vectors: (N, D), only their directions count; half precision and memory-mapped arrays save memory.
         cosine: from here on two are too close, from -1 to 1.
-        engine: "torch", by matrix products in blocks (about 0.5 GB whatever N is), or "faiss", with faiss-cpu installed.
+        engine: "torch", by matrix products in blocks (about 0.5 GB whatever N is), or "faiss", with faiss-cpu
+            installed.
         device: where the products are computed.
         progress: called with the number of vectors gone through and the number kept.
 

@@ -1,14 +1,18 @@
 """Variations of one identity vector.
 
-A *variation* is called with a vector (D,) and a generator and returns another vector of unit length. `vary` makes one for
+A *variation* is called with a vector (D,) and a generator and returns another vector of unit length. `vary` makes one
+for
 every picture of every person: what comes out are identities that any pipeline pictures, one picture each.
 
 | in words | | source |
 |---|---|---|
-| `cone:0.7` | cosine to the person uniform in [0.7, 1], the direction around it uniform | IDperturb (arXiv 2602.18831) |
+| `cone:0.7` | cosine to the person uniform in [0.7, 1], the direction around it uniform | IDperturb (arXiv 2602.18831)
+|
 | `cone:0.7-0.9` | the same, in [0.7, 0.9]; `cone:0.7-0.7` is exactly 0.7 | |
-| `gaussian:0.03` | normal noise of that standard deviation a number, set back to the length | Vec2Face (arXiv 2409.02979) |
-| `similarity:0.5` | the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` | CemiFace (arXiv 2409.18876) |
+| `gaussian:0.03` | normal noise of that standard deviation a number, set back to the length | Vec2Face (arXiv
+2409.02979) |
+| `similarity:0.5` | the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` | CemiFace
+(arXiv 2409.18876) |
 """
 
 from __future__ import annotations
@@ -162,7 +166,9 @@ class SimilarityCurve:
         """
         at, measured = np.asarray(cosines, np.float64), np.asarray(similarities, np.float64)
         if at.ndim != 1 or len(at) < 2 or measured.ndim != 2 or len(measured) != len(at):
-            raise InputError(f"A curve needs at least 2 cosines with pictures at each, got {at.shape}, {measured.shape}.")
+            raise InputError(
+                f"A curve needs at least 2 cosines with pictures at each, got {at.shape}, {measured.shape}."
+            )
         if not (np.isfinite(at).all() and np.isfinite(measured).all()):
             raise InputError("The measured similarities hold NaN or infinity: a picture is broken.")
         order = np.argsort(at)
@@ -213,7 +219,9 @@ class SimilarityCurve:
                 raise ValueError("another format")
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"There is no readable similarity curve in {path} ({error!r}): measure it again.") from error
+            raise InputError(
+                f"There is no readable similarity curve in {path} ({error!r}): measure it again."
+            ) from error
 
 
 def isotonic(values: ArrayLike) -> NDArray[np.float64]:
@@ -253,7 +261,8 @@ def parse_variation(text: str, curve: Callable[[], SimilarityCurve] | None = Non
     if kind == "similarity" and len(values) == 1 and curve is not None:
         return curve().variation(values[0])
     raise InputError(
-        f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03 or similarity:0.5, with your numbers."
+        f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03 or similarity:0.5, with your "
+        f"numbers."
     )
 
 

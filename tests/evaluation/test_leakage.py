@@ -57,6 +57,7 @@ def test_copies_are_found_even_when_there_is_one():
     vectors[77] = TRAINING[0][1234]
     search = leakage(vectors, labels, *TRAINING)[0]
     assert search.alarms[0] == 77 and search.matched[77] == 1234
+    assert search.copies == 1 and search.leaks
     assert float(search.nearest[77]) == pytest.approx(1, abs=1e-5)
 
 

@@ -1,5 +1,7 @@
 """Error rates against scikit-learn and against counting one threshold at a time."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -156,7 +158,7 @@ def counted(genuine, impostor):
     lowest = {target: min(miss for match, miss in rates if match <= target) for target in (0.1, 0.01, 0.001)}
     wins = sum((float(g) > float(i)) + Fraction(float(g) == float(i), 2) for g in genuine for i in impostor)
     crossing = None
-    for (match, miss), (next_match, next_miss) in zip(rates, rates[1:], strict=False):
+    for (match, miss), (next_match, next_miss) in itertools.pairwise(rates):
         if match == miss:
             crossing = match
         elif match > miss and next_match < next_miss:
@@ -218,5 +220,5 @@ def test_few_impostors_are_not_certain():
 def test_an_empty_class_is_a_clear_error(empty):
     sides = [[0.1, 0.2], [0.3]]
     sides[empty] = []
-    with pytest.raises(InputError, match="There are no (genuine|impostor) scores"):
+    with pytest.raises(InputError, match=r"There are no (genuine|impostor) scores"):
         Verification.measure(*sides)
