@@ -45,7 +45,7 @@ def test_refuses(tmp_path):
     broken = VECTORS.clone()
     broken[2, 1] = torch.nan
     save_vectors(tmp_path / "nan.safetensors", broken, LABELS)
-    with pytest.raises(InputError, match="1 broken vectors.*number 2"):
+    with pytest.raises(InputError, match=r"1 broken vectors.*number 2"):
         load_vectors(tmp_path / "nan.safetensors")
     save_file({"weights": VECTORS}, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="holds weights"):

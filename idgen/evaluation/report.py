@@ -150,10 +150,9 @@ def _recognition(result: Evaluation) -> str:
         )
     return (
         "<section><h2>Recognition</h2><p>Every pair of pictures is compared. The further apart the two hills, the "
-        "better a "
-        "recogniser can tell these people apart.</p>"
-        f"<div "
-        f'class="two"><figure>{drawn}{_legend([("impostor", "different people"), ("genuine", "one person")])}</figure>'
+        "better a recogniser can tell these people apart.</p>"
+        '<div class="two">'
+        f"<figure>{drawn}{_legend([('impostor', 'different people'), ('genuine', 'one person')])}</figure>"
         f"<figure>{det}{_legend(legend)}</figure></div>"
         f'<div class="two tables">{_table(head, rows)}'
         f"{_table(names, plain)}</div></section>"
