@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
+from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import by_image
 from idgen.sampling.variation import cone
 
@@ -115,7 +116,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         images_per_identity: int = 1,
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: Guidance | None = None,
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
@@ -153,7 +154,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         images_per_identity: int = 1,
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: Guidance | None = None,
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
@@ -167,7 +168,8 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
             identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
+                function of the share of the steps done, see `idgen.pipelines.guidance`.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
@@ -206,7 +208,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         images_per_identity: int,
         num_inference_steps: int,
-        guidance_scale: float,
+        guidance_scale: Guidance,
         first: int,
         variation_cosine: float,
         batch_size: int,
@@ -224,8 +226,8 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
         if num_inference_steps > most:
             raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
-        if not (_is_number(guidance_scale) and 0 <= guidance_scale <= 100):
-            raise InputError(f"The guidance is a number from 0 to 100, got {guidance_scale!r}.")
+        for step in range(num_inference_steps):
+            scale_at(guidance_scale, step / num_inference_steps)
         if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
             raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
         if output_type not in get_args(OutputType):
@@ -260,7 +262,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         latents: Tensor,
         vectors: Tensor,
         steps: int,
-        guidance: float,
+        guidance: Guidance,
         generators: Sequence[Generator],
         callback: StepCallback | None,
     ) -> Tensor:
@@ -271,15 +273,18 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler.set_timesteps(steps, device=device)
         scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        drop = torch.tensor([False] if guidance == 1 else [False, True], device=device).expand(len(latents), -1)
-        identity = vectors.to(device, dtype)[:, None].expand(-1, drop.shape[1], -1)
+        person = vectors.to(device, dtype)[:, None]
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
+            strength = scale_at(guidance, step / len(scheduler.timesteps))
+            asked = [True] if strength == 0 else [False] if strength == 1 else [False, True]  # without the person?
+            drop = torch.tensor(asked, device=device).expand(len(latents), -1)
+            identity = person.expand(-1, len(asked), -1)
             sample = scale(latents, timestep).to(dtype)[:, None].expand(-1, drop.shape[1], -1, -1, -1)
             predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), identity, drop).float()
             output = predicted[:, 0]
-            if guidance != 1:
-                output = predicted[:, 1] + guidance * (output - predicted[:, 1])
+            if len(asked) == 2:
+                output = predicted[:, 1] + strength * (output - predicted[:, 1])
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
                 latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
