@@ -251,7 +251,9 @@ def _leakage(result: Evaluation, set_: Set | None, training: Set | None) -> str:
             f"{search.expected:.1f}",
             f"{search.plausible:,}",
             f"{search.nearest.max():.3f}",
-            '<span class="no">more than chance</span>' if search.leaks else '<span class="yes">as by chance</span>',
+            f'<span class="no">{"copies" if search.copies else "more than chance"}</span>'
+            if search.leaks
+            else '<span class="yes">as by chance</span>',
         ]
         for search in result.searches
     ]
