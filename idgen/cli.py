@@ -56,6 +56,11 @@ class Method(str, Enum):
     flow = "flow"
     gaussian = "gaussian"
     sphere = "sphere"
+    packed = "packed"
+    file = "file"
+    interpolate = "interpolate"
+    mean = "mean"
+    mixup = "mixup"
 
 
 def _whole(text: Any) -> int:
@@ -93,23 +98,48 @@ def sample(
     seed: int = _SEED,
     method: Method = typer.Option(
         None,
-        help="By the flow trained on people's vectors, from a Gaussian fitted on them, or anywhere on the sphere; "
-        "by default the flow, where the model has one.",
+        help="By the flow trained on people's vectors, from a Gaussian fitted on them, or anywhere on the sphere "
+        "(by default the flow, where the model has one); packed apart where they live; or made of a --from file: some "
+        "of it, people between its first two, their mean, or mixed pairs.",
+    ),
+    origin: Path = typer.Option(
+        None, "--from", help="File of people or vectors, for file, interpolate, mean and mixup."
+    ),
+    apart: int = typer.Option(
+        0, "--apart", help="Keep only people told apart by the judge on so many pictures each.", **_INTEGER
     ),
     model: str = _MODEL,
+    device: str = _DEVICE,
 ) -> None:
     """Draw people who do not exist."""
     _check_file(out)
     from idgen.hub import load_model
+    from idgen.sampling.draw import draw, write_soft_labels
 
-    sampler = load_model(model).sampler
-    people = sampler.sample(n, seed, None if method is None else method.value)
+    loaded = load_model(model, device)
+    people, labels = draw(loaded.sampler, n, seed, None if method is None else method.value, origin)
+    if apart:
+        from idgen.choosing import apart as keep_apart
+
+        kept = keep_apart(people, loaded, apart, seed)
+        typer.echo(
+            f"{len(kept.people):,} of {_count(len(people), 'person', 'people')} are told apart by the judge on "
+            f"{_count(apart, 'picture', 'pictures')} each (means below {kept.threshold:.2f})."
+        )
+        labels = [labels[row] for row in kept.rows.tolist()] if labels else []
+        people = kept.people
     people.save(out)
-    cosine, _ = sampler.nearest(people.vectors)
+    if labels:
+        typer.echo(f"What each is made of: {write_soft_labels(out, people, labels)}")
+    cosine, _ = loaded.sampler.nearest(people.vectors)
     nearest = float(cosine.max())
-    typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
+    n = len(people)
+    if any(person.from_photo for person in people):
+        typer.echo(f"{_count(n, 'person', 'people')}: {out}")
+    else:
+        typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
     typer.echo(
-        f"The nearest of the {len(sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
+        f"The nearest of the {len(loaded.sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
     )
 
 
@@ -146,7 +176,11 @@ def generate(
     guidance: float = typer.Option(
         None, "--guidance", help="How strongly to follow the identity; by default the model's."
     ),
-    variation: float = typer.Option(0.0, "--variation", help="0: exactly this identity; up to 1: others around it."),
+    variation: str = typer.Option(
+        "0",
+        "--variation",
+        help="0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5.",
+    ),
     batch_size: int = typer.Option(
         8, "--batch-size", help="Pictures at a time; changes speed and memory only.", **_INTEGER
     ),
@@ -160,7 +194,8 @@ def generate(
     from idgen.generate import MANIFEST, SHEET, check, check_writable, read_manifest
     from idgen.generate import generate as make
 
-    check(images, steps, guidance, variation, batch_size)
+    vary = _number(variation)
+    check(images, steps, guidance, vary, batch_size)
     check_writable(out)
     from idgen.hub import load_model
     from idgen.identity import Identities
@@ -178,7 +213,7 @@ def generate(
             loaded,
             steps,
             guidance,
-            variation,
+            vary,
             batch_size=batch_size,
             overwrite=overwrite,
         )
@@ -198,6 +233,49 @@ def generate(
         f"{matches} of {len(lines)} are the wanted person, says the independent judge, "
         "at a false-match rate of 1 in 1,000."
     )
+
+
+@app.command()
+def evaluate(
+    source: Path = typer.Argument(
+        ...,
+        metavar="SET",
+        help="A folder by `generate`, Parquet, a folder a person, a file of vectors, or pairs (.bin).",
+    ),
+    out: Path = typer.Option(..., "--out", help="Folder for report.html and evaluation.json."),
+    training: Path = typer.Option(None, "--training", help="What the generator was trained on: look for leaks."),
+    real: Path = typer.Option(
+        None, "--real", help="Real pictures to compare the whole set with; by default --training."
+    ),
+    pairs: Path = typer.Option(None, "--pairs", help="Compare only these: a line a pair, `picture picture 1` or 0."),
+    photos: bool = typer.Option(False, "--photos", help="The pictures are photos: find and align the faces first."),
+    seed: int = _SEED,
+    model: str = _MODEL,
+    device: str = _DEVICE,
+) -> None:
+    """Measure a set of labelled faces: are people told apart, varied, as wanted, and leaked from nobody?"""
+    from idgen.evaluation.evaluate import REPORT
+    from idgen.evaluation.evaluate import evaluate as measure
+
+    try:
+        result = measure(
+            source,
+            out,
+            model=model,
+            training=training,
+            real=real,
+            pairs=pairs,
+            aligned=not photos,
+            device=device,
+            seed=seed,
+        )
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "idgen":
+            raise
+        raise InputError(f"Evaluating needs the package {error.name}: pip install 'idgen[eval]'.") from error
+    for level, text in result.summary:
+        typer.echo(f"{'!' if level == 'bad' else '-'} {text}")
+    typer.echo(f"Report: {out / REPORT}")
 
 
 @app.command()
@@ -337,6 +415,13 @@ def _photo_or_identity(text: str) -> Path | Identity:
     some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
     what = f"nobody called {name!r}" if name else f"{len(people)} people"
     raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _check_file(out: Path) -> None:

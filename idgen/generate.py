@@ -9,7 +9,7 @@ import operator
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def generate(
     model: str | Path | Model = "nobody-128",
     steps: int | None = None,
     guidance: float | None = None,
-    variation: float = 0.0,
+    variation: float | str = 0.0,
     *,
     batch_size: int = 8,
     device: str | None = None,
@@ -60,7 +60,8 @@ def generate(
         model: name, folder or hub id of a model, or a loaded one.
         steps: denoising steps; by default the model's own.
         guidance: guidance scale; by default the model's own.
-        variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 − variation.
+        variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
+            variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
         batch_size: pictures at a time; changes speed and memory, not the pictures.
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
@@ -91,6 +92,13 @@ def generate(
     pipeline, scorer = model.pipeline, model.scorer  # a model that lacks something is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.denoiser.config.identity_dim)
 
+    varied: Any = None
+    if isinstance(variation, str):
+        from idgen.choosing import similarity_curve
+        from idgen.sampling.variation import parse_variation, vary
+
+        varied = parse_variation(variation, lambda: similarity_curve(model))
+
     settings = {
         "model": model.name,
         "weights": weights_fingerprint(model.folder),
@@ -115,16 +123,21 @@ def generate(
     with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for job in _jobs(missing):
             people = identities[job.start : job.stop]
-            made: Any = pipeline.iterate(
-                people,
-                job.count,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                seed=seed,
-                first=job.first,
-                variation_cosine=1 - variation,
-                batch_size=batch_size,
-            )
+            options: dict[str, Any] = {
+                "num_inference_steps": steps,
+                "guidance_scale": guidance,
+                "batch_size": batch_size,
+            }
+            if isinstance(variation, str):
+                # A vector for every picture, each pictured once: no pipeline has to know of it.
+                made: Any = pipeline.iterate(vary(people, varied, job.count, seed, job.first), 1, seed=seed, **options)
+                made = (
+                    replace(item, identity=i // job.count, k=job.first + i % job.count) for i, item in enumerate(made)
+                )
+            else:
+                made = pipeline.iterate(
+                    people, job.count, seed=seed, first=job.first, variation_cosine=1 - variation, **options
+                )
             with closing(made):
                 for batch in _batched(made, batch_size):
                     wanted = people.vectors[[item.identity for item in batch]]
@@ -240,7 +253,7 @@ def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def check(images: int, steps: int | None, guidance: float | None, variation: float, batch_size: int) -> None:
+def check(images: int, steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
     """Raise InputError unless `generate` can use these arguments."""
     images = _whole("number of pictures a person", images)
     if images < 1:
@@ -254,7 +267,12 @@ def check(images: int, steps: int | None, guidance: float | None, variation: flo
         raise InputError(f"The number of steps is from 1 to 1,000, got {steps}.")
     if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= 100):
         raise InputError(f"The guidance is a number from 0 to 100, got {guidance}.")
-    if not 0 <= variation <= 1:
+    if isinstance(variation, str):
+        from idgen.sampling.variation import SimilarityCurve, parse_variation
+
+        any_curve = SimilarityCurve([-1, 1], [-1, 1], [0, 0], "", "", "", 0)
+        parse_variation(variation, lambda: any_curve)  # a typing error is said before anything is loaded
+    elif not 0 <= variation <= 1:
         raise InputError(f"The variation is a number from 0 (none) to 1, got {variation}.")
     if _whole("batch size", batch_size) < 1:
         raise InputError(f"The batch size is at least 1, got {batch_size}.")

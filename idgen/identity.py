@@ -76,6 +76,11 @@ def image_seed(seed: int, key: int, k: int) -> int:
     return _derive("image", check_seed(seed), key, k)
 
 
+def vector_seed(seed: int, key: int, k: int) -> int:
+    """63-bit seed of the variation of the identity `key` for its picture number `k`, in a run seeded `seed`."""
+    return _derive("vector", check_seed(seed), key, k)
+
+
 def person_seed(seed: int, number: int) -> int:
     """63-bit seed of sampled person `number` in a run seeded `seed`."""
     return _derive("person", check_seed(seed), number)

@@ -19,10 +19,11 @@ else:
 
 ROOT = Path(__file__).parents[1]
 # Import names that are not the distribution's.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "faiss": "faiss-cpu"}
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
     "idgen/evaluation": "eval",
+    "idgen/sampling": "faiss",
     "space": "app",
 }
 

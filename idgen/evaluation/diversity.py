@@ -1,4 +1,4 @@
-"""How different the pictures of one person are: spread of yaw, and distance between their embeddings."""
+"""How different the pictures of one person are: spread of the pose, and distance between their embeddings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from idgen.errors import InputError
 
 # tan(yaw) = YAW_FACTOR · (nose offset ÷ eye distance), fitted on 3,000 rendered faces with known landmarks and yaw,
 # tested on 500 others: R² 0.969, median error 2.1°, spread of the estimates ÷ spread of the truth 1.001. The command:
@@ -72,6 +74,39 @@ def check_yaw(landmarks: ArrayLike, yaw: ArrayLike, factor: float = YAW_FACTOR) 
         median_error=float(np.median(np.abs(estimate - truth))),
         spread_ratio=float(estimate.std() / truth.std()),
     )
+
+
+# pitch = PITCH[0] + PITCH[1] · (how far down from the eyes to the mouth the nose tip is), fitted on the same 3,000
+# faces. On 500 others R² is only 0.32 and the spread of the estimates ÷ that of the truth 0.58: noses differ in length
+# more than heads tilt. Good for comparing two sets, not for one face.
+PITCH = (-31.9, 48.8)
+
+
+def pitch_from_landmarks(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """(N,) rough pitch in degrees, growing as the nose tip nears the mouth; see `PITCH` for how rough.
+
+    Args:
+        landmarks: (N, 5, 2), see `nose_offset`.
+    """
+    nose_offset(landmarks)  # refuses what are not faces
+    points = np.asarray(landmarks, np.float64)
+    eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)
+    down = mouth - eyes
+    share = ((points[:, 2] - eyes) * down).sum(1) / np.square(down).sum(1)
+    return PITCH[0] + PITCH[1] * share
+
+
+def spread_within(values: ArrayLike, labels: ArrayLike) -> float:
+    """Standard deviation of a number among the pictures of one person: the root of the mean variance over people with
+    two pictures or more (divided by n − 1); NaN where there are none."""
+    array, names = np.asarray(values, np.float64), np.asarray(labels)
+    people, index, counts = np.unique(names, return_inverse=True, return_counts=True)
+    if len(index) != len(array):
+        raise InputError(f"{len(array)} values need as many labels, got {len(index)}.")
+    means = np.bincount(index, array) / counts
+    squares = np.bincount(index, np.square(array - means[index]), minlength=len(people))
+    several = counts > 1
+    return float(np.sqrt((squares[several] / (counts[several] - 1)).mean())) if several.any() else float("nan")
 
 
 def yaw_spread(landmarks: ArrayLike) -> float:

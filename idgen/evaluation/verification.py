@@ -7,18 +7,25 @@ so they never flatter.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from idgen.errors import InputError
 
 Scores = NDArray[np.floating]
 
 
 def _sorted(scores: ArrayLike, name: str) -> Scores:
-    array = np.sort(np.asarray(scores).ravel())
+    array = np.asarray(scores).ravel()
     if not array.size:
-        raise ValueError(f"There are no {name} scores, so no error rate exists: give at least one.")
-    if not np.isfinite(array).all():
-        raise ValueError(f"The {name} scores hold NaN or infinity; an embedding they came from is broken.")
+        raise InputError(f"There are no {name} scores, so no error rate exists: give at least one.")
+    if not (array[:-1] <= array[1:]).all():  # many figures are taken of the same scores: sort them once
+        array = np.sort(array)
+    if not (np.isfinite(array[0]) and np.isfinite(array[-1])):  # NaN sorts last
+        raise InputError(f"The {name} scores hold NaN or infinity; an embedding they came from is broken.")
     return array
 
 
@@ -38,7 +45,7 @@ def threshold_at_fmr(impostor: ArrayLike, target: float) -> float:
     """The lowest threshold whose FMR is at most `target`: just above an impostor score when ties force it."""
     scores = _sorted(impostor, "impostor")
     if not 0 <= target <= 1:
-        raise ValueError(f"A false-match rate lies between 0 and 1, got {target}.")
+        raise InputError(f"A false-match rate lies between 0 and 1, got {target}.")
     allowed = int(np.floor(target * scores.size * (1 + 1e-12)))  # how many impostors may match
     if allowed >= scores.size:
         return float(scores[0])
@@ -65,6 +72,121 @@ def eer(genuine: ArrayLike, impostor: ArrayLike) -> float:
     return float(false_match[after - 1] + share * (false_match[after] - false_match[after - 1]))
 
 
+def fnmr_at_fmr(genuine: ArrayLike, impostor: ArrayLike, target: float) -> float:
+    """The lowest FNMR with FMR ≤ `target`; FMR10, FMR100 and FMR1000 are those at 10 %, 1 % and 0.1 %."""
+    return float(fnmr(genuine, threshold_at_fmr(impostor, target)))
+
+
+def d_prime(genuine: ArrayLike, impostor: ArrayLike) -> float:
+    """d′ = |μ_G − μ_I| / √((σ²_G + σ²_I)/2), population variances; infinite where only the means differ."""
+    return float(np.sqrt(2 * fdr(genuine, impostor)))
+
+
+def fdr(genuine: ArrayLike, impostor: ArrayLike) -> float:
+    """Fisher's discriminant ratio (μ_G − μ_I)² / (σ²_G + σ²_I) = d′²/2; 0 where nothing differs at all."""
+    gen, imp = (
+        _sorted(scores, name).astype(np.float64) for scores, name in ((genuine, "genuine"), (impostor, "impostor"))
+    )
+    gap, spread = (gen.mean() - imp.mean()) ** 2, _variance(gen) + _variance(imp)
+    if spread == 0:
+        return float("inf") if gen[0] != imp[0] else 0.0
+    return float(gap / spread)
+
+
+def _variance(scores: Scores) -> float:
+    return 0.0 if scores[0] == scores[-1] else float(scores.var())  # no rounding where all are equal
+
+
+def auc(genuine: ArrayLike, impostor: ArrayLike) -> float:
+    """Chance that a genuine comparison scores above an impostor one, ties counting half: the area under the ROC."""
+    gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
+    below = np.searchsorted(imp, gen, side="left").astype(np.float64)
+    up_to = np.searchsorted(imp, gen, side="right")
+    return float((below + up_to).sum() / (2 * gen.size * imp.size))
+
+
+def det_curve(genuine: ArrayLike, impostor: ArrayLike, points: int = 400) -> tuple[Scores, Scores, Scores]:
+    """(K,) thresholds, FMR and FNMR for drawing; K is about `points`, evenly over both rates' logarithms."""
+    gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
+    picked = [np.array([min(gen[0], imp[0]), np.nextafter(max(gen[-1], imp[-1]), np.inf)])]
+    for scores in (gen, imp):
+        ranks = np.unique(np.geomspace(1, scores.size, points // 4).astype(int)) - 1
+        picked += [scores[ranks], scores[scores.size - 1 - ranks]]
+    thresholds = np.unique(np.concatenate(picked))
+    false_match = 1.0 - np.searchsorted(imp, thresholds, side="left") / imp.size
+    return thresholds, false_match, np.searchsorted(gen, thresholds, side="left") / gen.size
+
+
+FEWEST_FALSE_MATCHES = 10
+"""A threshold that rests on fewer false matches is chance."""
+RATES = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How well genuine and impostor comparisons are told apart.
+
+    Args:
+        genuine_pairs, impostor_pairs: how many there are.
+        eer, auc, d_prime, fdr: see the functions.
+        genuine_mean, genuine_std, impostor_mean, impostor_std: of the scores.
+        thresholds: false-match rate ("0.001") → the lowest threshold with FMR at most that.
+        fnmr: false-match rate → lowest FNMR with FMR at most that: FMR10, FMR100, FMR1000, FMR10000.
+        tar: false-match rate → true-accept rate there, 1 − fnmr.
+        certain: false-match rate → whether at least 10 impostor comparisons stand behind that threshold.
+    """
+
+    genuine_pairs: int
+    impostor_pairs: int
+    eer: float
+    auc: float
+    d_prime: float
+    fdr: float
+    genuine_mean: float
+    genuine_std: float
+    impostor_mean: float
+    impostor_std: float
+    thresholds: dict[str, float]
+    fnmr: dict[str, float]
+    tar: dict[str, float]
+    certain: dict[str, bool]
+
+    @classmethod
+    def measure(cls, genuine: ArrayLike, impostor: ArrayLike) -> Verification:
+        """From the scores of comparisons of one person and of different people, in any order.
+
+        Raises:
+            InputError: there are none of one kind, or NaN.
+        """
+        gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
+        names = {f"{rate:g}": rate for rate in RATES}
+        thresholds = {name: threshold_at_fmr(imp, rate) for name, rate in names.items()}
+        misses = {name: float(fnmr(gen, threshold)) for name, threshold in thresholds.items()}
+        return cls(
+            gen.size,
+            imp.size,
+            eer(gen, imp),
+            auc(gen, imp),
+            d_prime(gen, imp),
+            fdr(gen, imp),
+            float(gen.mean(dtype=np.float64)),
+            float(gen.std(dtype=np.float64)),
+            float(imp.mean(dtype=np.float64)),
+            float(imp.std(dtype=np.float64)),
+            thresholds,
+            misses,
+            {name: 1 - miss for name, miss in misses.items()},
+            {name: imp.size * rate >= FEWEST_FALSE_MATCHES for name, rate in names.items()},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers for JSON, with the names that ISO/IEC 19795-1 and FVC use."""
+        from dataclasses import asdict
+
+        named = {f"fmr{round(1 / float(rate))}": value for rate, value in self.fnmr.items()}
+        return {**asdict(self), **named}
+
+
 def pair_scores(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Scores, Scores]:
     """Cosines of all unordered pairs, split into genuine (same label) and impostor.
 
@@ -76,7 +198,7 @@ def pair_scores(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Scores, Score
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     names = np.unique(np.asarray(labels), return_inverse=True)[1]
     if len(names) != len(vectors):
-        raise ValueError(f"{len(vectors)} embeddings need as many labels, got {len(names)}.")
+        raise InputError(f"{len(vectors)} embeddings need as many labels, got {len(names)}.")
     genuine, impostor = [], []
     for start in range(0, len(vectors), 1024):  # blocks keep memory flat
         block = slice(start, start + 1024)

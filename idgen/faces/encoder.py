@@ -163,6 +163,23 @@ class FaceEncoder:
             InputError: a picture cannot be opened, has no face, or is not square where it should be, or a tensor has
                 another shape or range.
         """
+        return F.normalize(self._raw(images, aligned, batch_size), dim=1)
+
+    @torch.no_grad()
+    def quality(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+        """A proxy of how recognisable faces are: the length of the recogniser's vector before it is normalised,
+        divided by √D (the observation of MagFace, CVPR 2021). Uncalibrated: it compares pictures under one recogniser.
+
+        Args:
+            images, aligned, batch_size: as `encode`.
+
+        Returns:
+            (N,) on the CPU, higher is better.
+        """
+        return self._raw(images, aligned, batch_size).norm(dim=1) / self.dim**0.5
+
+    def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
+        """(N, D) on the CPU, not normalised."""
         if not aligned:
             pictures = _to_pictures(images) if isinstance(images, Tensor) else images
             images = [self.detect_and_align(picture)[0] for picture in pictures]
@@ -237,7 +254,7 @@ class FaceEncoder:
         vectors = self.recognizer(x).float()
         if self.flip:
             vectors = vectors + self.recognizer(x.flip(3)).float()
-        return F.normalize(vectors, dim=1).cpu()
+        return vectors.cpu()
 
 
 def load_network(folder: str | os.PathLike[str], kind: type[Model]) -> Model:

@@ -26,13 +26,14 @@ from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
+from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import by_image
 from idgen.sampling.variation import cone
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IDiffFacePipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
-Predict = Callable[[Tensor, Tensor], Tensor]
+Predict = Callable[[Tensor, Tensor, float], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), and the timestep, ()."""
 
 _MODULES = ("denoiser", "autoencoder", "scheduler")
@@ -125,7 +126,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         images_per_identity: int = 1,
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: Guidance | None = None,
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
@@ -163,7 +164,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         images_per_identity: int = 1,
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: Guidance | None = None,
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
@@ -177,8 +178,9 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
             identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Only 1
-                where the denoiser has no empty identity.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
+                function of the share of the steps done, see `idgen.pipelines.guidance`. Only 1 where the denoiser has
+                no empty identity.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
@@ -217,7 +219,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         images_per_identity: int,
         num_inference_steps: int,
-        guidance_scale: float,
+        guidance_scale: Guidance,
         first: int,
         variation_cosine: float,
         batch_size: int,
@@ -235,15 +237,15 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
         if num_inference_steps > most:
             raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
-        self._check_guidance(guidance_scale)
+        for step in range(num_inference_steps):
+            self._check_guidance(scale_at(guidance_scale, step / num_inference_steps))
         if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
             raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
 
     def _check_guidance(self, guidance_scale: float) -> None:
-        if not (_is_number(guidance_scale) and 0 <= guidance_scale <= 100):
-            raise InputError(f"The guidance is a number from 0 to 100, got {guidance_scale!r}.")
+        scale_at(guidance_scale, 0.0)
         if guidance_scale != 1 and not self.denoiser.has_empty_identity:
             raise InputError(
                 f"This model never learned an empty identity, so guidance would mean nothing: it is 1, not "
@@ -279,7 +281,7 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         latents: Tensor,
         vectors: Tensor,
         steps: int,
-        guidance: float,
+        guidance: Guidance,
         generators: Sequence[Generator],
         callback: StepCallback | None,
     ) -> Tensor:
@@ -290,26 +292,27 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler.set_timesteps(steps, device=device)
         scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        predict = self._predictor(vectors.to(device, self.denoiser.dtype), guidance)
+        predict = self._predictor(vectors.to(device, self.denoiser.dtype))
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
-            output = predict(scale(latents, timestep), timestep)
+            strength = scale_at(guidance, step / len(scheduler.timesteps))
+            output = predict(scale(latents, timestep), timestep, strength)
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
                 latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         return latents
 
-    def _predictor(self, identity: Tensor, guidance: float) -> Predict:
+    def _predictor(self, identity: Tensor) -> Predict:
         """What one batch's steps call, in order: the denoiser's float32 output for identities (B, D), guided."""
-        drop = torch.tensor([False] if guidance == 1 else [False, True], device=identity.device)
-        drop = drop.expand(len(identity), -1)
-        identity = identity[:, None].expand(-1, drop.shape[1], -1)
 
-        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
+            asked = [True] if strength == 0 else [False] if strength == 1 else [False, True]  # without the person?
+            drop = torch.tensor(asked, device=identity.device).expand(len(identity), -1)
+            person = identity[:, None].expand(-1, drop.shape[1], -1)
             sample = latents.to(identity.dtype)[:, None].expand(-1, drop.shape[1], -1, -1, -1)
-            predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), identity, drop).float()
+            predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), person, drop).float()
             wanted = predicted[:, 0]
-            return wanted if guidance == 1 else predicted[:, 1] + guidance * (wanted - predicted[:, 1])
+            return wanted if len(asked) == 1 else predicted[:, 1] + strength * (wanted - predicted[:, 1])
 
         return predict
 

@@ -61,7 +61,7 @@ class UIFacePipeline(IDiffFacePipeline):
             )
         super().__init__(denoiser, autoencoder, scheduler, space, num_inference_steps, guidance_scale)
 
-    def _predictor(self, identity: Tensor, guidance: float) -> Predict:
+    def _predictor(self, identity: Tensor) -> Predict:
         settled = torch.zeros(len(identity), dtype=torch.bool, device=identity.device)
         before: Tensor | None = None
 
@@ -71,16 +71,17 @@ class UIFacePipeline(IDiffFacePipeline):
             noise = self.denoiser(sample, timestep, identity, ~settled, hook).float()
             return torch.cat([noise, identity_map(seen["cross"], sample.shape[-1])[:, None]], 1)
 
-        def second(sample: Tensor, timestep: Tensor, identity: Tensor) -> Tensor:
+        def second(sample: Tensor, timestep: Tensor, identity: Tensor, strength: Tensor) -> Tensor:
             nobody, hook = self._nobody(sample, timestep, identity, {"self": [], "cross": []}, mix=True)
             wanted = self.denoiser(sample, timestep, identity, None, hook).float()
-            return nobody + guidance * (wanted - nobody)
+            return nobody + strength[:, None, None, None] * (wanted - nobody)
 
-        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
             nonlocal settled, before
             rows = (latents.to(identity.dtype), timestep.expand(len(latents)), identity)
             if timestep < self.stage_two:
-                return by_image(second, *(row[:, None] for row in rows))[:, 0]
+                scale = torch.full((len(latents),), strength, device=identity.device)
+                return by_image(second, *(row[:, None] for row in (*rows, scale)))[:, 0]
             out = by_image(first, *(row[:, None] for row in (*rows, settled)))[:, 0]
             now = out[:, -1]
             if before is not None:

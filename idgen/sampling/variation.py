@@ -1,17 +1,43 @@
-"""Variations of one identity vector."""
+"""Variations of one identity vector.
+
+A *variation* is called with a vector (D,) and a generator and returns another vector of unit length. `vary` makes one
+for
+every picture of every person: what comes out are identities that any pipeline pictures, one picture each.
+
+| in words | | source |
+|---|---|---|
+| `cone:0.7` | cosine to the person uniform in [0.7, 1], the direction around it uniform | IDperturb (arXiv 2602.18831)
+|
+| `cone:0.7-0.9` | the same, in [0.7, 0.9]; `cone:0.7-0.7` is exactly 0.7 | |
+| `gaussian:0.03` | normal noise of that standard deviation a number, set back to the length | Vec2Face (arXiv
+2409.02979) |
+| `similarity:0.5` | the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` | CemiFace
+(arXiv 2409.18876) |
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from idgen.errors import InputError
+from idgen.identity import Identities, key, vector_seed
+
+Variation = Callable[[Tensor, Generator], Tensor]
 
 
 def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """A random vector at a given cosine to `vector`: c·e + √(1 − c²)·u, with u uniform on the sphere orthogonal to e.
-
-    The angular cone of IDperturb (arXiv 2602.18831), here with a fixed angle.
 
     Args:
         vector: (D,), D at least 2; only its direction counts.
@@ -26,14 +52,243 @@ def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """
     if not -1 <= cosine <= 1:
         raise InputError(f"The cosine to the identity lies between -1 and 1, got {cosine}.")
-    if vector.ndim != 1 or len(vector) < 2:
-        raise InputError(f"A vector (D,) with D of at least 2 is needed, got the shape {tuple(vector.shape)}.")
-    centre = vector.detach().cpu().double()
-    if not (centre.isfinite().all() and centre.norm() > 0):
-        raise InputError("The vector to vary is zero or not finite, so it has no direction.")
-    centre = centre / centre.norm()
+    centre = _direction(vector)
     if cosine == 1:
         return centre.float()
     aside = torch.randn(len(centre), generator=generator, dtype=torch.float64)
     aside = aside - (aside @ centre) * centre
     return (cosine * centre + (1 - cosine**2) ** 0.5 * aside / aside.norm()).float()
+
+
+def _direction(vector: Tensor) -> Tensor:
+    if vector.ndim != 1 or len(vector) < 2:
+        raise InputError(f"A vector (D,) with D of at least 2 is needed, got the shape {tuple(vector.shape)}.")
+    centre = vector.detach().cpu().double()
+    if not (centre.isfinite().all() and centre.norm() > 0):
+        raise InputError("The vector to vary is zero or not finite, so it has no direction.")
+    return centre / centre.norm()
+
+
+@dataclass(frozen=True)
+class Cone:
+    """An angular cone with a lower bound on the cosine (IDperturb): c uniform in [lowest, highest], then `cone`.
+
+    IDperturb's own distribution inside its cone is not published; uniform in the cosine is ours.
+    """
+
+    lowest: float
+    highest: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.lowest <= self.highest <= 1:
+            raise InputError(f"A cone's cosines lie between -1 and 1, low to high; got {self.lowest}, {self.highest}.")
+
+    def __call__(self, vector: Tensor, generator: Generator) -> Tensor:
+        share = float(torch.rand((), generator=generator, dtype=torch.float64))
+        return cone(vector, self.lowest + share * (self.highest - self.lowest), generator)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Normal noise on a unit vector, then back to unit length (Vec2Face): normalise(e + σ z).
+
+    Vec2Face adds to vectors of length about √D and says σ ∈ {.3, .5, .7} there: divide by that length. Which cone it
+    amounts to: `gaussian_to_cosine`.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and self.sigma >= 0):
+            raise InputError(f"The standard deviation of the noise is a number of at least 0, got {self.sigma}.")
+
+    def __call__(self, vector: Tensor, generator: Generator) -> Tensor:
+        centre = _direction(vector)
+        varied = centre + self.sigma * torch.randn(len(centre), generator=generator, dtype=torch.float64)
+        return (varied / varied.norm()).float()
+
+
+def gaussian_to_cosine(sigma: float, dim: int) -> float:
+    """The mean cosine of `Gaussian(sigma)` to its centre: 1/√(1 + σ² D).
+
+    |e + σz|² is 1 + σ² D on average and hardly varies for large D; the error is of order 1/D (below .005 from D = 128).
+    """
+    return 1 / math.sqrt(1 + sigma**2 * dim)
+
+
+def cosine_to_gaussian(cosine: float, dim: int) -> float:
+    """The σ of the `Gaussian` whose mean cosine is `cosine`: √((1/c² − 1)/D), for c in (0, 1]."""
+    if not 0 < cosine <= 1:
+        raise InputError(f"Gaussian noise leaves a mean cosine between 0 and 1, got {cosine}.")
+    return math.sqrt((1 / cosine**2 - 1) / dim)
+
+
+# ------------------------------------------------------------------------------------------------ measured similarity
+
+
+@dataclass(frozen=True)
+class SimilarityCurve:
+    """How similar a model's *pictures* of a varied vector are to the person: measured once a model, then saved.
+
+    CemiFace trains its generator to hit a wanted similarity m; any identity-conditioned generator can be had to do so
+    from outside, by choosing the cone at which the measured mean is m.
+
+    Args:
+        cosines: of the cones, ascending.
+        similarities: the mean cosine of the pictures to the person at each, never falling.
+        deviations: standard deviation of the pictures' cosines at each.
+        model, weights: which model, and the fingerprint of its weights.
+        space: the embedding space of the similarities.
+        pictures: how many at each cosine.
+    """
+
+    cosines: list[float]
+    similarities: list[float]
+    deviations: list[float]
+    model: str
+    weights: str
+    space: str
+    pictures: int
+
+    @classmethod
+    def fit(
+        cls, cosines: ArrayLike, similarities: ArrayLike, *, model: str = "", weights: str = "", space: str = ""
+    ) -> SimilarityCurve:
+        """From measurements: the closest never-falling curve through the means (isotonic regression).
+
+        Args:
+            cosines: (C,) different cosines of cones.
+            similarities: (C, N) of the pictures made at each.
+            model, weights, space: as above.
+
+        Raises:
+            InputError: fewer than two cosines, or broken numbers.
+        """
+        at, measured = np.asarray(cosines, np.float64), np.asarray(similarities, np.float64)
+        if at.ndim != 1 or len(at) < 2 or measured.ndim != 2 or len(measured) != len(at):
+            raise InputError(
+                f"A curve needs at least 2 cosines with pictures at each, got {at.shape}, {measured.shape}."
+            )
+        if not (np.isfinite(at).all() and np.isfinite(measured).all()):
+            raise InputError("The measured similarities hold NaN or infinity: a picture is broken.")
+        order = np.argsort(at)
+        means = isotonic(measured[order].mean(1))
+        spread = measured[order].std(1)
+        return cls(at[order].tolist(), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
+
+    @property
+    def reachable(self) -> tuple[float, float]:
+        """The lowest and the highest mean similarity that any cone gives."""
+        return self.similarities[0], self.similarities[-1]
+
+    def cosine_for(self, similarity: float) -> float:
+        """The cosine of the cone whose pictures have this mean similarity, by linear interpolation.
+
+        Raises:
+            InputError: no cone gives it.
+        """
+        low, high = self.reachable
+        if not low <= similarity <= high:
+            raise InputError(
+                f"Pictures by {self.model or 'this model'} reach mean similarities from {low:.2f} to {high:.2f}, "
+                f"not {similarity:g}: ask for one in between."
+            )
+        means, at = np.array(self.similarities), np.array(self.cosines)
+        last = len(means) - 1 - np.unique(means[::-1], return_index=True)[1]  # of a flat piece, the end nearest to 1
+        return float(np.interp(similarity, means[last], at[last]))
+
+    def variation(self, similarity: float) -> Cone:
+        """The variation whose pictures have this mean similarity to the person."""
+        cosine = self.cosine_for(similarity)
+        return Cone(cosine, cosine)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON, all of it or nothing."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        aside.write_text(json.dumps({"format": "idgen.similarity-curve", **asdict(self)}, indent=1) + "\n")
+        os.replace(aside, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SimilarityCurve:
+        """Read what `save` wrote; InputError when it cannot be read."""
+        try:
+            content = json.loads(Path(path).read_text())
+            if content.pop("format") != "idgen.similarity-curve":
+                raise ValueError("another format")
+            return cls(**content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"There is no readable similarity curve in {path} ({error!r}): measure it again."
+            ) from error
+
+
+def isotonic(values: ArrayLike) -> NDArray[np.float64]:
+    """The never-falling sequence closest to (N,) values in least squares (pool adjacent violators)."""
+    levels: list[list[float]] = []  # mean, count
+    for value in np.asarray(values, np.float64):
+        levels.append([float(value), 1.0])
+        while len(levels) > 1 and levels[-2][0] > levels[-1][0]:
+            mean, count = levels.pop()
+            before, so_far = levels[-1]
+            levels[-1] = [(before * so_far + mean * count) / (so_far + count), so_far + count]
+    return np.repeat([mean for mean, _ in levels], [int(count) for _, count in levels])
+
+
+# ------------------------------------------------------------------------------------------------------ for pictures
+
+
+def parse_variation(text: str, curve: Callable[[], SimilarityCurve] | None = None) -> Variation:
+    """A variation in words, see the table above.
+
+    Args:
+        text: such as "cone:0.7".
+        curve: gives the model's curve; called for "similarity:…" only.
+
+    Raises:
+        InputError: the words are not understood, or a number is out of range.
+    """
+    kind, _, numbers = text.partition(":")
+    try:
+        values = [float(number) for number in numbers.split("-")] if not numbers.startswith("-") else [float(numbers)]
+    except ValueError:
+        values = []
+    if kind == "cone" and len(values) in (1, 2):
+        return Cone(*values)
+    if kind == "gaussian" and len(values) == 1:
+        return Gaussian(values[0])
+    if kind == "similarity" and len(values) == 1 and curve is not None:
+        return curve().variation(values[0])
+    raise InputError(
+        f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03 or similarity:0.5, with your "
+        f"numbers."
+    )
+
+
+def vary(people: Identities, variation: Variation, images: int, seed: int, first: int = 0) -> Identities:
+    """For every picture of every person a vector of its own, person by person.
+
+    Picture k's vector depends on the seed, the person's vector, k and the variation alone.
+
+    Args:
+        people: N of them.
+        variation: as above.
+        images: K, pictures a person.
+        seed: see `idgen.identity.check_seed`.
+        first: number k of everybody's first picture.
+
+    Returns:
+        N·K identities, called like "person-7-0000 k02".
+    """
+    if images < 1 or first < 0:
+        raise InputError(f"At least one picture a person, numbered from 0, is needed; got {images} from {first}.")
+    vectors, sources, names = [], [], []
+    for person in people:
+        identity = key(person.vector)
+        for k in range(first, first + images):
+            generator = Generator().manual_seed(vector_seed(seed, identity, k))
+            vectors.append(variation(person.vector, generator))
+            sources.append(f"{person.source}, varied")
+            names.append(f"{person.name[:88]} k{k:02d}")
+    return Identities(torch.stack(vectors), people.space, sources, names)

@@ -1,9 +1,25 @@
 """Error rates against scikit-learn and against counting one threshold at a time."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from idgen.evaluation.verification import eer, fmr, fnmr, pair_scores, tar_at_fmr, threshold_at_fmr
+from idgen.errors import InputError
+from idgen.evaluation.verification import (
+    Verification,
+    auc,
+    d_prime,
+    det_curve,
+    eer,
+    fdr,
+    fmr,
+    fnmr,
+    fnmr_at_fmr,
+    pair_scores,
+    tar_at_fmr,
+    threshold_at_fmr,
+)
 
 
 def scores(seed: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,3 +120,105 @@ def test_pairs_are_all_pairs_once():
     np.testing.assert_allclose(np.sort(impostor), np.sort(cosines[~same]), atol=1e-5)
     with pytest.raises(ValueError, match="as many labels"):
         pair_scores(vectors, labels[:-1])
+
+
+# ---------------------------------------------------------------- against scikit-learn and against the definition
+
+
+def adversarial() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(7)
+    many, few = scores(4, 12), scores(5, 1)
+    return {
+        "random": many,
+        "ties": few,
+        "all equal": (np.full(7, 0.3), np.full(90, 0.3)),
+        "separated": (np.array([0.8, 0.9]), rng.uniform(-1, 0.5, 500)),
+        "reversed": (np.array([-0.5, -0.4]), rng.uniform(0, 1, 500)),
+        "one each": (np.array([0.1]), np.array([0.2])),
+        "constant against spread": (np.full(5, 0.4), rng.normal(0.4, 0.1, 333)),
+        "float32": (many[0].astype(np.float32), many[1].astype(np.float32)),
+        "two values": (rng.integers(0, 2, 50).astype(float), rng.integers(0, 2, 400).astype(float)),
+        "huge and tiny": (np.array([1e100, 1e-300, 0.0]), np.array([-1e100, 1e-300, 5.0, 0.0])),
+    }
+
+
+def counted(genuine, impostor):
+    """The definitions, one threshold at a time, in exact fractions."""
+    from fractions import Fraction
+
+    thresholds = sorted({*map(float, genuine), *map(float, impostor)})
+    thresholds.append(float(np.nextafter(thresholds[-1], np.inf)))
+    rates = [
+        (
+            Fraction(sum(float(s) >= t for s in impostor), len(impostor)),
+            Fraction(sum(float(s) < t for s in genuine), len(genuine)),
+        )
+        for t in thresholds
+    ]
+    lowest = {target: min(miss for match, miss in rates if match <= target) for target in (0.1, 0.01, 0.001)}
+    wins = sum((float(g) > float(i)) + Fraction(float(g) == float(i), 2) for g in genuine for i in impostor)
+    crossing = None
+    for (match, miss), (next_match, next_miss) in itertools.pairwise(rates):
+        if match == miss:
+            crossing = match
+        elif match > miss and next_match < next_miss:
+            share = (match - miss) / ((match - miss) + (next_miss - next_match))
+            crossing = match + share * (next_match - match)
+        if crossing is not None:
+            break
+    if crossing is None:
+        match, miss = rates[-1]
+        assert match == miss
+        crossing = match
+    return lowest, wins / (len(genuine) * len(impostor)), crossing
+
+
+@pytest.mark.parametrize("name", adversarial())
+def test_every_figure_is_what_the_definition_gives(name):
+    genuine, impostor = adversarial()[name]
+    result = Verification.measure(genuine, impostor)
+    lowest, area, crossing = counted(genuine, impostor)
+    for target, miss in lowest.items():
+        assert result.fnmr[f"{target:g}"] == pytest.approx(float(miss), abs=1e-9)
+        assert fnmr_at_fmr(genuine, impostor, target) == result.fnmr[f"{target:g}"]
+        assert result.tar[f"{target:g}"] == pytest.approx(1 - float(miss), abs=1e-9)
+    assert result.auc == pytest.approx(float(area), abs=1e-9)
+    assert result.eer == pytest.approx(float(crossing), abs=1e-9)
+    assert result.to_dict()["fmr100"] == result.fnmr["0.01"]
+
+
+@pytest.mark.parametrize("name", adversarial())
+def test_curve_and_area_are_those_of_scikit_learn(name):
+    metrics = pytest.importorskip("sklearn.metrics")
+    genuine, impostor = adversarial()[name]
+    truth, values = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))], np.r_[genuine, impostor]
+    assert auc(genuine, impostor) == pytest.approx(metrics.roc_auc_score(truth, values), abs=1e-9)
+    false_match, true_match, _ = metrics.roc_curve(truth, values, drop_intermediate=False)
+    for target in (0.1, 0.01, 0.001):
+        best = true_match[false_match <= target].max()
+        assert tar_at_fmr(genuine, impostor, target) == pytest.approx(best, abs=1e-9)
+    thresholds, matches, misses = det_curve(genuine, impostor)
+    np.testing.assert_allclose(matches, [np.mean(impostor >= t) for t in thresholds], atol=1e-9)
+    np.testing.assert_allclose(misses, [np.mean(genuine < t) for t in thresholds], atol=1e-9)
+    assert (matches[0], misses[0], matches[-1], misses[-1]) == (1, 0, 0, 1)
+
+
+def test_d_prime_and_fisher_ratio():
+    genuine, impostor = scores(6, 12)
+    gap = genuine.mean() - impostor.mean()
+    assert d_prime(genuine, impostor) == pytest.approx(gap / np.sqrt((genuine.var() + impostor.var()) / 2), abs=1e-9)
+    assert fdr(genuine, impostor) == pytest.approx(gap**2 / (genuine.var() + impostor.var()), abs=1e-9)
+    assert fdr([0.1, 0.1], [0.1, 0.1]) == 0 and d_prime([0.3] * 9, [0.1] * 3) == np.inf
+
+
+def test_few_impostors_are_not_certain():
+    certain = Verification.measure(*scores(0, 12)).certain  # 2,000 impostor scores
+    assert certain == {"0.1": True, "0.01": True, "0.001": False, "0.0001": False}
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_an_empty_class_is_a_clear_error(empty):
+    sides = [[0.1, 0.2], [0.3]]
+    sides[empty] = []
+    with pytest.raises(InputError, match=r"There are no (genuine|impostor) scores"):
+        Verification.measure(*sides)

@@ -27,6 +27,7 @@ from idgen.errors import InputError
 from idgen.identity import Identities, Identity, image_seed, key
 from idgen.models import FaceAutoencoder, IdentityDiT
 from idgen.pipelines import IDiffFacePipeline
+from idgen.pipelines.guidance import Guidance, empty_until
 from idgen.sampling import cone
 
 DIM = 64
@@ -151,8 +152,8 @@ def test_items_say_what_made_them(pipeline: IDiffFacePipeline) -> None:
 # ---------------------------------------------------------------- the maths
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance: float) -> None:
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5, empty_until(0.3, 2.5), empty_until(0.5, 1.0)])
+def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance: Guidance) -> None:
     euler = IDiffFacePipeline(
         pipeline.denoiser, pipeline.autoencoder, FlowMatchEulerDiscreteScheduler(shift=1.0), space="tiny-encoder"
     )
@@ -161,11 +162,12 @@ def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance:
     x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(item.seed))
     sigmas = [1.0, (1 + 0.001) / 2, 0.001, 0.0]
     with torch.no_grad():
-        for sigma, following in itertools.pairwise(sigmas):
+        for step, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
             time = torch.tensor([1000 * sigma])
             wanted = pipeline.denoiser(x, time, who, torch.tensor([False]))
             nobody = pipeline.denoiser(x, time, who, torch.tensor([True]))
-            x = x + (following - sigma) * (nobody + guidance * (wanted - nobody))
+            scale = guidance(step / 3) if callable(guidance) else guidance
+            x = x + (following - sigma) * (nobody + scale * (wanted - nobody))
     torch.testing.assert_close(item.image, x[0], atol=2e-4, rtol=1e-3)
 
 
@@ -311,6 +313,7 @@ def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipe
         ({"num_inference_steps": 1001}, "at most 1,000"),
         ({"guidance_scale": float("nan")}, "guidance"),
         ({"guidance_scale": -1}, "guidance"),
+        ({"guidance_scale": lambda done: -1 if done > 0.5 else 1}, "guidance"),
         ({"seed": 1.5}, "seed"),
         ({"seed": "7"}, "seed"),
         ({"first": -1}, "first picture"),

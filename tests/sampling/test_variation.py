@@ -1,9 +1,21 @@
+import numpy as np
 import pytest
 import torch
 from torch import Generator
 
 from idgen.errors import InputError
-from idgen.sampling import cone
+from idgen.identity import SAMPLED, Identities
+from idgen.sampling import (
+    Cone,
+    Gaussian,
+    SimilarityCurve,
+    cone,
+    cosine_to_gaussian,
+    gaussian_to_cosine,
+    parse_variation,
+    vary,
+)
+from idgen.sampling.variation import isotonic
 
 VECTOR = torch.nn.functional.normalize(torch.randn(64, generator=Generator().manual_seed(0)), dim=0)
 
@@ -55,3 +67,122 @@ def test_refuses_a_cosine_out_of_range(cosine):
 def test_refuses_a_vector_without_direction(vector, says):
     with pytest.raises(InputError, match=says):
         cone(vector, 0.5, Generator())
+
+
+# ---------------------------------------------------------------- distributions
+
+
+def measured(variation, dim=512, draws=2000):
+    generator = Generator().manual_seed(5)
+    vector = torch.nn.functional.normalize(torch.randn(dim, generator=generator), dim=0)
+    varied = torch.stack([variation(vector, generator) for _ in range(draws)])
+    torch.testing.assert_close(varied.norm(dim=1), torch.ones(draws))
+    return varied.double() @ vector.double()
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0.5, 1.0), (0.7, 1.0), (0.6, 0.8), (0.9, 0.9)])
+def test_cone_is_uniform_between_its_bounds(lowest, highest):
+    cosines = measured(Cone(lowest, highest))
+    assert cosines.min() >= lowest - 1e-6 and cosines.max() <= highest + 1e-6
+    # the standard error of the mean of 2,000 uniform draws is (high − low)/√12/√2000
+    assert float(cosines.mean()) == pytest.approx((lowest + highest) / 2, abs=0.005 + (highest - lowest) * 0.015)
+    ordered = cosines.sort().values
+    if highest > lowest:  # Kolmogorov–Smirnov at 0.1 %
+        uniform = (torch.arange(2000) + 0.5) / 2000
+        assert ((ordered - lowest) / (highest - lowest) - uniform).abs().max() < 1.95 / 2000**0.5
+
+
+@pytest.mark.parametrize("dim", [128, 512])
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 0.7])
+def test_gaussian_has_the_cosine_of_the_formula(sigma, dim):
+    # Vec2Face's three, said for vectors of length √D there: .958, .894, .819.
+    ours = sigma / dim**0.5
+    assert gaussian_to_cosine(ours, dim) == pytest.approx(1 / (1 + sigma**2) ** 0.5)
+    assert float(measured(Gaussian(ours), dim).mean()) == pytest.approx(gaussian_to_cosine(ours, dim), abs=0.005)
+
+
+@pytest.mark.parametrize("cosine", [0.3, 0.6, 0.9, 1.0])
+def test_the_two_say_the_same(cosine):
+    sigma = cosine_to_gaussian(cosine, 512)
+    assert gaussian_to_cosine(sigma, 512) == pytest.approx(cosine)
+    assert float(measured(Gaussian(sigma)).mean()) == pytest.approx(cosine, abs=0.005)
+    assert float(measured(Cone(cosine, cosine)).mean()) == pytest.approx(cosine, abs=0.005)
+
+
+# ---------------------------------------------------------------- target similarity
+
+
+def pictures_at(cosine, n, seed):
+    """What stands in for a model: a picture is at 0.9 of the vector's cosine to the power 2, give or take."""
+    return 0.9 * cosine**2 + 0.1 * torch.randn(n, generator=Generator().manual_seed(seed)).double().numpy()
+
+
+def test_target_similarity_is_met():
+    cosines = np.linspace(0, 1, 11)
+    curve = SimilarityCurve.fit(cosines, [pictures_at(c, 400, seed) for seed, c in enumerate(cosines)])
+    low, high = curve.reachable
+    for share in (0.4, 0.5, 0.6, 0.7):
+        wanted = low + share * (high - low)
+        cone = curve.variation(wanted)
+        assert cone.lowest == cone.highest
+        assert pictures_at(cone.lowest, 4000, 99).mean() == pytest.approx(wanted, abs=0.02)
+
+
+def test_curve_out_of_reach_says_how_far_it_reaches():
+    curve = SimilarityCurve.fit([0, 1], [[0.1, 0.1], [0.8, 0.8]])
+    with pytest.raises(InputError, match=r"0\.10 to 0\.80"):
+        curve.cosine_for(0.9)
+    assert curve.cosine_for(0.1) == 0 and curve.cosine_for(0.8) == 1
+
+
+def test_flat_piece_of_a_curve_takes_the_vector_nearest_to_the_person():
+    curve = SimilarityCurve.fit([0.0, 0.5, 0.8, 1.0], [[0.1], [0.3], [0.3], [0.6]])
+    assert curve.cosine_for(0.3) == pytest.approx(0.8)
+
+
+def test_isotonic_is_that_of_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.isotonic")
+    values = np.random.default_rng(0).normal(size=200).cumsum()
+    np.testing.assert_allclose(isotonic(values), sklearn.isotonic_regression(values), atol=1e-9)
+
+
+def test_curve_is_saved_and_damage_is_noticed(tmp_path):
+    curve = SimilarityCurve.fit([0.2, 1.0], [[0.1, 0.2], [0.7, 0.8]], model="m", weights="w", space="s")
+    curve.save(tmp_path / "deep" / "curve.json")
+    assert SimilarityCurve.load(tmp_path / "deep" / "curve.json") == curve
+    (tmp_path / "cut.json").write_text((tmp_path / "deep" / "curve.json").read_text()[:40])
+    with pytest.raises(InputError, match="measure it again"):
+        SimilarityCurve.load(tmp_path / "cut.json")
+
+
+# ---------------------------------------------------------------- many pictures
+
+
+def people(n=3, dim=64):
+    vectors = torch.nn.functional.normalize(torch.randn(n, dim, generator=Generator().manual_seed(8)))
+    return Identities(vectors, "space", [SAMPLED] * n, [f"p{i}" for i in range(n)])
+
+
+def test_vary_depends_on_person_and_number_only():
+    crowd, variation = people(), Cone(0.5, 0.9)
+    out = vary(crowd, variation, 4, seed=1)
+    assert len(out) == 12 and out.names[5] == "p1 k01" and not out[0].from_photo
+    assert torch.equal(vary(crowd[1:], variation, 2, seed=1, first=2).vectors, out.vectors[[6, 7, 10, 11]])
+    assert not torch.equal(vary(crowd, variation, 4, seed=2).vectors, out.vectors)
+    cosines = (out.vectors * crowd.vectors.repeat_interleave(4, 0)).sum(1)
+    assert cosines.min() >= 0.5 - 1e-6 and cosines.max() <= 0.9 + 1e-6
+
+
+def test_words():
+    assert parse_variation("cone:0.7") == Cone(0.7)
+    assert parse_variation("cone:-0.2") == Cone(-0.2)
+    assert parse_variation("cone:0.7-0.9") == Cone(0.7, 0.9)
+    assert parse_variation("gaussian:0.03") == Gaussian(0.03)
+    curve = SimilarityCurve.fit([0, 1], [[0.0], [0.8]])
+    assert parse_variation("similarity:0.4", lambda: curve) == Cone(0.5, 0.5)
+    for text in ("cone", "cone:x", "cone:0.1-0.2-0.3", "gaussian:", "box:1", "similarity:0.4"):
+        with pytest.raises(InputError, match="There is no variation"):
+            parse_variation(text)
+    for text in ("cone:0.9-0.7", "cone:1.2", "gaussian:-1"):
+        with pytest.raises(InputError):
+            parse_variation(text)

@@ -1,0 +1,37 @@
+"""Does the measured similarity of a model's pictures meet the target? `python benchmarks/variation.py [--images 4]`.
+
+Measures (or reads) the model's similarity curve, then, on *other* people, the mean similarity of pictures at targets
+low + m · (high − low) for m in {.4, .5, .6, .7} of its reachable range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from idgen.choosing import similarities, similarity_curve
+from idgen.hub import load_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="nobody-128")
+    parser.add_argument("--device")
+    parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--images", type=int, default=4)
+    args = parser.parse_args()
+    model = load_model(args.model, args.device)
+    curve = similarity_curve(model)
+    low, high = curve.reachable
+    crowd = model.sampler.sample(args.people, 4242)
+    for m in (0.4, 0.5, 0.6, 0.7):
+        wanted = low + m * (high - low)
+        found = similarities(model, crowd, curve.variation(wanted), args.images, 4242)
+        # Pictures of one person hang together, so the error of the mean comes from people.
+        error = found.reshape(args.people, -1).mean(1).std(ddof=1) / args.people**0.5
+        line = {"m": m, "wanted": wanted, "measured": found.mean(), "off": found.mean() - wanted, "error": error}
+        print(json.dumps({name: round(float(value), 4) for name, value in line.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Choices that need pictures: people kept apart, variations at a measured similarity, the best of several tries.
+
+Everything here works with any pipeline of idgen, through `pipeline.iterate`, and never loops without an end: each
+function makes a number of pictures that is known before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+from idgen.identity import Identities, Identity, centres, check_seed, image_seed, key, vector_seed
+from idgen.sampling.separation import nearest_other, separate
+from idgen.sampling.variation import Cone, SimilarityCurve, Variation, cone, vary
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from idgen.hub import Model
+
+CURVE = "similarity-curve.json"
+CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+MOST_TRIES = 1000
+
+Target = Callable[["Image"], float]
+"""How far a picture is from what is wanted: lower is better; infinite when it cannot be used."""
+
+
+# ------------------------------------------------------------------------------------------------ people kept apart
+
+
+@dataclass(frozen=True)
+class Apart:
+    """People whose pictures the judge tells apart.
+
+    Args:
+        people: those kept, in their order.
+        rows: (K,) which of the given ones they are.
+        threshold: from here on the means of two people's pictures were too close.
+        nearest: (N,) cosine of each given person's mean to the nearest other one.
+    """
+
+    people: Identities
+    rows: Tensor
+    threshold: float
+    nearest: Tensor
+
+
+def apart(
+    people: Identities,
+    model: Model,
+    images: int = 4,
+    seed: int = 0,
+    cosine: float | None = None,
+    *,
+    steps: int | None = None,
+    batch_size: int = 8,
+) -> Apart:
+    """Picture everybody, and keep the people whose pictures the judge tells apart, first come, first kept.
+
+    Vectors drawn at random are always far apart; their pictures need not be. So it is the pictures that are compared:
+    the means of each person's, by the judge.
+
+    Args:
+        people: candidates.
+        model: paints and judges.
+        images: pictures a person; the mean of more says more.
+        seed: of the pictures.
+        cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in
+            1,000 (`mean-mean`).
+        steps, batch_size: see the pipeline.
+
+    Raises:
+        InputError: the people are of another space, an argument is out of range, or the judge is not calibrated.
+    """
+    if cosine is None:
+        if model.judge.calibration is None:
+            raise InputError(
+                f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
+            )
+        cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
+    vectors, labels = [], []
+    for batch in _batches(model, people, images, seed, steps, batch_size):
+        vectors.append(model.judge.encode([item.image for item in batch]))
+        labels += [item.identity for item in batch]
+    means = centres(torch.cat(vectors), labels)
+    rows = separate(means, cosine)
+    names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
+    nearest = nearest_other(means)[0] if len(means) > 1 else torch.full((1,), -torch.inf)
+    return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+
+
+def _batches(model: Model, people: Identities, images: int, seed: int, steps: int | None, batch_size: int) -> Any:
+    batch: list[Any] = []
+    made = model.pipeline.iterate(people, images, seed=seed, num_inference_steps=steps, batch_size=batch_size)
+    for item in made:
+        batch.append(item)
+        if len(batch) >= max(batch_size, 32):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+# -------------------------------------------------------------------------------------------- similarity as measured
+
+
+def measure_similarity(
+    model: Model,
+    cosines: Sequence[float] = CURVE_COSINES,
+    people: int = 25,
+    images: int = 4,
+    seed: int = 0,
+    *,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SimilarityCurve:
+    """How similar pictures of varied vectors are to the person, by the model's encoder.
+
+    Args:
+        model: paints, and embeds what it painted.
+        cosines: of the cones to measure at.
+        people, images: how many sampled people, and pictures of each, at every cosine.
+        seed: of people, variations and pictures.
+        steps: denoising steps; by default the model's.
+        progress: called with the number of cosines done and of all.
+
+    Raises:
+        InputError: fewer than two cosines, or an argument out of range.
+    """
+    from idgen.generate import weights_fingerprint
+
+    crowd = model.sampler.sample(people, seed)
+    measured = []
+    for done, cosine in enumerate(cosines):
+        measured.append(similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps))
+        if progress is not None:
+            progress(done + 1, len(cosines))
+    return SimilarityCurve.fit(
+        cosines,
+        measured,
+        model=model.name,
+        weights=weights_fingerprint(model.folder),
+        space=model.encoder.space,
+    )
+
+
+def similarities(
+    model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
+) -> NDArray[np.float64]:
+    """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person."""
+    varied = vary(people, variation, images, seed)
+    wanted = people.vectors.repeat_interleave(images, 0)
+    out: list[Tensor] = []
+    for batch in _batches(model, varied, 1, seed, steps, 8):
+        seen = model.encoder.encode([item.image for item in batch])
+        out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
+    return torch.cat(out).double().numpy()
+
+
+def similarity_curve(model: Model, progress: Callable[[int, int], None] | None = None) -> SimilarityCurve:
+    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
+    from idgen.generate import weights_fingerprint
+    from idgen.training.data import CACHE
+
+    weights = weights_fingerprint(model.folder)
+    for path in (Path(model.folder) / CURVE, CACHE / "similarity" / f"{weights}.json"):
+        if path.is_file():
+            curve = SimilarityCurve.load(path)
+            if curve.weights == weights:  # else it is of weights that were replaced
+                return curve
+    curve = measure_similarity(model, progress=progress)
+    curve.save(CACHE / "similarity" / f"{weights}.json")
+    return curve
+
+
+# -------------------------------------------------------------------------------------------------- best of several
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best picture of a search.
+
+    Args:
+        image: the picture.
+        vector: (D,) that conditioned it.
+        seed: of its noise.
+        miss: how far it is from the target.
+        tries: the misses of all pictures, in order.
+    """
+
+    image: Image
+    vector: Tensor
+    seed: int
+    miss: float
+    tries: list[float]
+
+
+def best_of(
+    model: Model,
+    person: Identity,
+    target: Target,
+    tries: int = 16,
+    rounds: int = 1,
+    seed: int = 0,
+    *,
+    lowest_cosine: float = 0.8,
+    steps: int | None = None,
+) -> Best:
+    """The picture of a person that comes nearest to a target: a pose, a quality, anything that can be scored.
+
+    One round is the best of `tries` pictures of the person. Each further round makes as many of vectors around the best
+    one so far, within `lowest_cosine` of the person, and so climbs (an evolution strategy: no gradient is needed, so
+    any pipeline and any target will do). Always rounds · tries pictures, never more; the best is returned, however
+    good it is.
+
+    Args:
+        model: paints.
+        person: who.
+        target: see `Target`; `towards_yaw`, `towards_quality`, `towards_person`, `together`.
+        tries: pictures a round.
+        rounds: at least 1.
+        seed: of noises and variations.
+        lowest_cosine: how far the vectors of later rounds may leave the person.
+        steps: denoising steps; by default the model's.
+
+    Raises:
+        InputError: an argument is out of range, or no picture could be used at all.
+    """
+    check_seed(seed)
+    if tries < 1 or rounds < 1 or tries * rounds > MOST_TRIES:
+        raise InputError(f"A search makes 1 to {MOST_TRIES:,} pictures, got {rounds} rounds of {tries}.")
+    if not -1 <= lowest_cosine <= 1:
+        raise InputError(f"The lowest cosine to the person lies between -1 and 1, got {lowest_cosine}.")
+    found: tuple[float, Any] | None = None
+    misses: list[float] = []
+    for number in range(rounds):
+        if found is None:
+            made: Any = model.pipeline.iterate(
+                person, tries, seed=seed, first=number * tries, num_inference_steps=steps
+            )
+        else:
+            reach = lowest_cosine + (1 - lowest_cosine) * number / rounds  # smaller steps as the end comes near
+            vectors = [
+                _within(cone(found[1].vector, reach, generator), person.vector, lowest_cosine)
+                for generator in (
+                    Generator().manual_seed(vector_seed(seed, key(person.vector), number * tries + k))
+                    for k in range(tries)
+                )
+            ]
+            around = Identities(
+                torch.stack(vectors), person.space, [person.source] * tries, [f"try-{k}" for k in range(tries)]
+            )
+            made = model.pipeline.iterate(around, 1, seed=image_seed(seed, 0, number), num_inference_steps=steps)
+        for item in made:
+            miss = float(target(item.image))
+            misses.append(miss)
+            if np.isfinite(miss) and (found is None or miss < found[0]):
+                found = miss, item
+    if found is None:
+        raise InputError(f"None of {len(misses)} pictures of {person.name} could be scored: was no face found in any?")
+    return Best(found[1].image, found[1].vector, found[1].seed, found[0], misses)
+
+
+def _within(vector: Tensor, centre: Tensor, lowest: float) -> Tensor:
+    """The vector, or where it is farther from the centre than `lowest`, the nearest one that is not."""
+    cosine = float(vector.double() @ centre.double())
+    if cosine >= lowest:
+        return vector
+    aside = vector.double() - cosine * centre.double()
+    return (lowest * centre.double() + (1 - lowest**2) ** 0.5 * aside / aside.norm()).float()
+
+
+def towards_yaw(model: Model, degrees: float) -> Target:
+    """Miss in degrees of yaw, estimated from the landmarks; infinite where no face is found."""
+    from idgen.evaluation.diversity import yaw_from_landmarks
+
+    def target(image: Image) -> float:
+        faces = model.encoder.finder.find(image) if model.encoder.finder is not None else []
+        return abs(float(yaw_from_landmarks([faces[0].landmarks])[0]) - degrees) if faces else float("inf")
+
+    return target
+
+
+def towards_quality(model: Model) -> Target:
+    """Minus the judge's `quality`: the best picture is the one that it finds easiest to recognise."""
+    return lambda image: -float(model.judge.recognizer.quality([image])[0])
+
+
+def towards_person(model: Model, person: Identity) -> Target:
+    """1 − the judge's cosine to the person."""
+    wanted = model.judge.bridge(person.vector)
+    return lambda image: 1 - float(model.judge.encode([image])[0] @ wanted)
+
+
+def together(*parts: tuple[float, Target]) -> Target:
+    """A weighted sum of targets, such as (1.0, towards_yaw(…)), (30.0, towards_person(…))."""
+    return lambda image: sum(weight * target(image) for weight, target in parts)

@@ -1,0 +1,135 @@
+"""The figures once more for each value of an attribute: who is recognised less, and who is confused more?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from idgen.evaluation import verification
+
+MOST_VALUES = 8
+_FEWEST_PAIRS = 30
+_NOT_ATTRIBUTES = {
+    "file",
+    "file_name",
+    "path",
+    "k",
+    "seed",
+    "model",
+    "similarity",
+    "judge_similarity",
+    "match",
+    "vector",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pictures with one value of an attribute, compared among themselves.
+
+    Args:
+        value: in words; a range for numbers.
+        pictures, people: how many.
+        genuine_mean: of the comparisons of one person, or None where there are fewer than 30.
+        fnmr: share of them below the threshold of the whole set, or None.
+        fmr: share of the comparisons of different people at or above it, or None where there are fewer than 30.
+        fidelity: share of the pictures that match the wanted person, or None where nobody was wanted.
+    """
+
+    value: str
+    pictures: int
+    people: int
+    genuine_mean: float | None
+    fnmr: float | None
+    fmr: float | None
+    fidelity: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def groups(column: ArrayLike) -> NDArray[np.str_] | None:
+    """(N,) the value of each picture in words, or None where the column is no attribute: the same everywhere, or text
+    with more than 8 values. Numbers with more than 8 values are cut into thirds of equally many pictures."""
+    values = np.asarray(column)
+    if values.ndim != 1 or values.dtype.kind not in "biufUS":
+        return None
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return None
+    distinct = np.unique(values)
+    if len(distinct) < 2:
+        return None
+    if len(distinct) <= MOST_VALUES:
+        if values.dtype.kind == "f":
+            return np.array([f"{value:g}" for value in values])
+        return values.astype(str)
+    if values.dtype.kind not in "iuf":
+        return None
+    low, high = np.quantile(values, [1 / 3, 2 / 3])
+    if low == high:
+        return None
+    words = np.array([f"below {low:.3g}", f"{low:.3g} to {high:.3g}", f"above {high:.3g}"])
+    return words[np.digitize(values, [low, high])]
+
+
+def breakdown(
+    vectors: ArrayLike,
+    labels: ArrayLike,
+    columns: dict[str, Any],
+    threshold: float,
+    matches: ArrayLike | None = None,
+    most: int = 6000,
+    seed: int = 0,
+) -> dict[str, list[Group]]:
+    """Attribute → its groups.
+
+    Args:
+        vectors: (N, D).
+        labels: (N,) who is on each.
+        columns: name → (N,) values; those that are no attributes are skipped, see `groups`.
+        threshold: a comparison matches at or above it.
+        matches: (N,) whether each picture matches the person who was wanted, where somebody was.
+        most: pictures of a group that are compared with each other; of larger groups a random part of the people.
+        seed: of that choice.
+    """
+    array, names = np.asarray(vectors, np.float32), np.asarray(labels)
+    good = None if matches is None else np.asarray(matches, bool)
+    out: dict[str, list[Group]] = {}
+    for name, column in columns.items():
+        words = None if name in _NOT_ATTRIBUTES else groups(column)
+        if words is None:
+            continue
+        out[name] = []
+        order = sorted(set(words.tolist()), key=lambda word: float(np.mean(np.flatnonzero(words == word))))
+        if all(word.startswith(("below", "above")) or " to " in word for word in order):
+            order = sorted(order, key=lambda word: (word.startswith("above"), not word.startswith("below")))
+        for word in order:
+            rows = np.flatnonzero(words == word)
+            few = some_people(names, rows, most, seed)
+            genuine, impostor = verification.pair_scores(array[few], names[few])
+            known, apart = len(genuine) >= _FEWEST_PAIRS, len(impostor) >= _FEWEST_PAIRS
+            out[name].append(
+                Group(
+                    word,
+                    len(rows),
+                    len(np.unique(names[rows])),
+                    float(genuine.mean()) if known else None,
+                    float(verification.fnmr(genuine, threshold)) if known else None,
+                    float(verification.fmr(impostor, threshold)) if apart else None,
+                    None if good is None else float(good[rows].mean()),
+                )
+            )
+    return out
+
+
+def some_people(labels: NDArray[Any], rows: NDArray[np.intp], most: int, seed: int) -> NDArray[np.intp]:
+    """The rows of as many people, drawn at random, as have at most `most` rows together (of one at least)."""
+    if len(rows) <= most:
+        return rows
+    people, index, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(people))
+    taken = order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), most, side="right")))]
+    return rows[np.isin(index, taken)]

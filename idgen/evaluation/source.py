@@ -1,0 +1,153 @@
+"""What there is to evaluate: a folder by `idgen generate`, Parquet, a labelled folder, or a file of vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from idgen.errors import InputError
+from idgen.faces.images import open_image
+from idgen.vectors import SUFFIXES, load_vectors
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_WANTED = "identities.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Labelled pictures, opened one by one, or their vectors.
+
+    Args:
+        name: what to call it.
+        labels: (N,) who is on each.
+        names: (N,) what to call each.
+        open: number → picture, or None where there are only vectors.
+        vectors: (N, D), or None where there are only pictures.
+        space: of the vectors.
+        columns: name → (N,) values.
+        wanted: name of a person → vector (D,) that their pictures were made for; empty where nobody was.
+        wanted_space: the space of those.
+    """
+
+    name: str
+    labels: NDArray[np.str_]
+    names: NDArray[np.str_]
+    open: Callable[[int], Image.Image] | None = None
+    vectors: Tensor | None = None
+    space: str | None = None
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    wanted: dict[str, Tensor] = field(default_factory=dict)
+    wanted_space: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_source(path: str | Path) -> Source:
+    """Find out what a path is and read it; pictures are opened later, one by one.
+
+    Raises:
+        InputError: nothing of the kinds above is there.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a folder of labelled pictures, Parquet, or a file of vectors.")
+    if path.suffix in SUFFIXES:
+        found = load_vectors(path)
+        names = np.array([f"{label} #{row}" for row, label in enumerate(found.labels)])
+        return Source(path.name, found.labels, names, vectors=found.vectors, space=found.space)
+    if path.is_file() and path.suffix == ".parquet":
+        return _parquet(path, [path])
+    if path.is_file():
+        raise InputError(
+            f"{path} is neither Parquet nor a file of vectors ({', '.join(SUFFIXES)}): give one, or a folder."
+        )
+    if (path / "manifest.jsonl").is_file():
+        return _manifest(path)
+    parquet = sorted(path.rglob("*.parquet"))
+    return _parquet(path, parquet) if parquet else _folder(path)
+
+
+def _manifest(path: Path) -> Source:
+    from idgen.generate import read_manifest
+    from idgen.identity import Identities
+
+    lines = read_manifest(path)
+    if not lines:
+        raise InputError(f"The manifest in {path} names no picture that exists: generate some first.")
+    wanted: dict[str, Tensor] = {}
+    space = None
+    if (path / _WANTED).is_file():
+        people = Identities.load(path / _WANTED)
+        wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
+    keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
+    columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
+    files = [path / line["file"] for line in lines]
+    return Source(
+        path.name,
+        np.array([str(line["identity"]) for line in lines]),
+        np.array([line["file"] for line in lines]),
+        lambda row: open_image(files[row]),
+        columns=columns,
+        wanted=wanted,
+        wanted_space=space,
+    )
+
+
+def _folder(path: Path) -> Source:
+    files = sorted(file for file in path.glob("*/**/*") if file.suffix.lower() in _PICTURES and file.is_file())
+    if not files:
+        raise InputError(
+            f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
+        )
+    parts = [file.relative_to(path).parts for file in files]
+    # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
+    labels = np.array([os.sep.join(part[:-1]) for part in parts])
+    names = np.array([os.sep.join(part) for part in parts])
+    return Source(path.name, labels, names, lambda row: open_image(files[row]))
+
+
+def _parquet(path: Path, files: list[Path]) -> Source:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
+    except Exception as error:  # each library under it has its own
+        raise InputError(f"{path} cannot be read as Parquet ({type(error).__name__}): was a file cut short?") from error
+    label = next((name for name in ("identity", "label") if name in rows.column_names), None)
+    if label is None or "image" not in rows.column_names:
+        raise InputError(
+            f"{path} has the columns {', '.join(rows.column_names)}, but `image` and `identity` (or `label`) are "
+            f"needed."
+        )
+    rows = rows.cast_column("image", datasets.Image(decode=False))
+    plain = rows.remove_columns(["image"])
+    columns = {}
+    for name in plain.column_names:
+        values = np.asarray(plain[name][:])
+        if name != label and values.ndim == 1 and values.dtype.kind in "biufUS":
+            columns[name] = values
+    labels = np.asarray(plain[label][:]).astype(str)
+    names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
+
+    def picture(row: int) -> Image.Image:
+        image = rows[row]["image"]
+        return open_image(image["bytes"] if image["bytes"] is not None else image["path"])
+
+    wanted: dict[str, Tensor] = {}
+    space = None
+    folder = path if path.is_dir() else path.parent
+    if (folder / _WANTED).is_file():
+        from idgen.identity import Identities
+
+        people = Identities.load(folder / _WANTED)
+        wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
+    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)

@@ -1,0 +1,110 @@
+"""Identity boundary (ExFaceGAN, Boutros et al., IJCB 2023): which way is "more like this person", as a linear boundary.
+
+A pool of draws, vectors or noises, is pictured, and each picture compared with the person. A logistic regression
+between the more and the less similar half gives a direction; people are then varied along it, on the side of the
+person, or on the other one, which ExFaceGAN takes as a second person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+
+Side = Literal["similar", "dissimilar", "both"]
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """A hyperplane normal·x + offset = 0 in the space of the draws.
+
+    Args:
+        normal: (D,) unit vector towards the similar side.
+        offset: of the hyperplane.
+        accuracy: share of the pool on the side where it belongs; 0.5 is chance, and then the direction means nothing.
+    """
+
+    normal: Tensor
+    offset: float
+    accuracy: float
+
+    @classmethod
+    def fit(cls, draws: Tensor, similarity: Tensor, penalty: float = 1.0) -> Boundary:
+        """Fit on a pool: the half that is more similar than the median against the other.
+
+        Args:
+            draws: (N, …) vectors or noises, at least 8; flattened.
+            similarity: (N,) of each one's picture to the person.
+            penalty: λ of λ/2·|w|², on draws divided by their overall standard deviation; the mean loss is weighed by N.
+                One scale for all dimensions keeps the direction that of the draws themselves.
+
+        Raises:
+            InputError: too few draws, NaN, or all similarities are the same.
+        """
+        x = draws.detach().cpu().double().flatten(1)
+        s = similarity.detach().cpu().double()
+        if len(x) < 8 or s.shape != (len(x),):
+            raise InputError(f"A boundary needs at least 8 draws with a similarity each, got {len(x)} and {s.numel()}.")
+        if not (x.isfinite().all() and s.isfinite().all()):
+            raise InputError("The draws or their similarities hold NaN or infinity: make them again.")
+        similar = s > s.median()
+        if not similar.any() or penalty <= 0:
+            raise InputError("All draws are equally similar to the person, so there is no boundary between them.")
+        centre, scale = x.mean(0), (x - x.mean(0)).std()
+        z, target = (x - centre) / scale, torch.where(similar, 1.0, -1.0).double()
+        weights = torch.zeros(z.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            margin = target * (z @ weights[:-1] + weights[-1])
+            value = torch.nn.functional.softplus(-margin).sum() + penalty / 2 * weights[:-1].square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        direction, bias = weights.detach()[:-1] / scale, float(weights.detach()[-1])
+        bias -= float(direction @ centre)
+        length = direction.norm()
+        right = ((x @ direction + bias > 0) == similar).double().mean()
+        return cls((direction / length).reshape(draws.shape[1:]).float(), bias / float(length), float(right))
+
+    def sample(self, start: Tensor, n: int, generator: Generator, reach: float = 1.0, side: Side = "similar") -> Tensor:
+        """Draws on a side of the person: start ± a·normal with a uniform in [0, reach], set back to the start's length.
+
+        Args:
+            start: (…) the person's vector, or a noise; of unit length or not, its length is kept.
+            n: how many.
+            generator: CPU generator, advanced by n uniform numbers.
+            reach: the farthest step, in lengths of the start.
+            side: "similar", "dissimilar", or "both" in turn.
+
+        Returns:
+            (n, …) float32.
+
+        Raises:
+            InputError: the shapes differ, the start has no direction, or an option is out of range.
+        """
+        if start.shape != self.normal.shape:
+            raise InputError(
+                f"The boundary is for draws of shape {tuple(self.normal.shape)}, got {tuple(start.shape)}."
+            )
+        if n < 1 or not 0 <= reach < float("inf") or side not in ("similar", "dissimilar", "both"):
+            raise InputError(
+                f"At least one draw, a reach of at least 0, and the side similar, dissimilar or both are needed; got "
+                f"{n}, {reach} and {side!r}."
+            )
+        base = start.detach().cpu().double()
+        length = base.norm()
+        if not (length.isfinite() and length > 0):
+            raise InputError("The vector to vary is zero or not finite, so it has no direction.")
+        signs = {"similar": [1.0], "dissimilar": [-1.0], "both": [1.0, -1.0]}[side]
+        steps = torch.rand(n, generator=generator, dtype=torch.float64) * reach * length
+        steps = steps * torch.tensor([signs[row % len(signs)] for row in range(n)], dtype=torch.float64)
+        out = base + steps.view(-1, *[1] * base.ndim) * self.normal.double()
+        lengths = out.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * base.ndim)
+        return (out * (length / lengths)).float()

@@ -1,0 +1,99 @@
+"""People by the name of a method: what `idgen sample` calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from idgen.errors import InputError
+from idgen.identity import Identities, check_seed, mean, person_seed, safe_name
+from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
+from idgen.sampling.packing import packed
+from idgen.sampling.sampler import IdentitySampler
+
+GALLERY = 2000
+"""Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
+_FROM_FILE = ("file", "interpolate", "mean", "mixup")
+
+
+def draw(
+    sampler: IdentitySampler, n: int, seed: int, method: str | None = None, origin: str | Path | None = None
+) -> tuple[Identities, list[SoftLabel]]:
+    """n people, and what each is made of where they are mixed (else an empty list).
+
+    Args:
+        sampler: of the model that will picture them.
+        n: how many; `mean` gives one.
+        seed: see `idgen.identity.check_seed`.
+        method: None, "flow", "gaussian" or "sphere" (see `IdentitySampler.sample`); "packed", those of None pushed
+            apart; or of a file:
+            "file" (n of its people, drawn without repeating; all of them in their order if it has just n),
+            "interpolate" (between its first two), "mean", "mixup".
+        origin: file of people (safetensors by idgen) or of vectors (safetensors, npz, npy).
+
+    Raises:
+        InputError: a file is missing or given in vain, has too few people, is of another space, or `n` is out of range.
+    """
+    seed = check_seed(seed)
+    if (origin is not None) != (method in _FROM_FILE):
+        raise InputError(
+            f"The method {method} needs a file: add --from people.safetensors."
+            if origin is None
+            else f"The method {method} takes no file: choose one of {', '.join(_FROM_FILE)} with --from."
+        )
+    if method == "packed":
+        start = sampler.sample(n, seed)
+        if n < 2:
+            raise InputError("One person alone cannot be packed: ask for at least two.")
+        gallery = sampler.sample(GALLERY, person_seed(seed, n)).vectors  # other people than the first n
+        return packed(start, gallery, seed=seed), []
+    if origin is None:
+        return sampler.sample(n, seed, method), []  # type: ignore[arg-type]
+    people = _people(origin, sampler)
+    if method == "mixup":
+        mixed = mixup(people, n, seed)
+        return mixed.people, mixed.labels
+    if method == "mean":
+        return Identities.of([mean(people, "mean")]), []
+    if len(people) < (2 if method == "interpolate" else n):
+        wanted = "two people to go between" if method == "interpolate" else f"{n:,} people"
+        raise InputError(f"{origin} holds {len(people):,} people, but {wanted} are needed.")
+    if method == "interpolate":
+        return interpolate(people[0], people[1], n), []
+    rows = torch.arange(n)
+    if n < len(people):
+        generator = torch.Generator().manual_seed(person_seed(seed, 0))
+        rows = torch.randperm(len(people), generator=generator)[:n]
+    return Identities.of([people[row] for row in rows.tolist()]), []
+
+
+def _people(path: str | Path, sampler: IdentitySampler) -> Identities:
+    from idgen.vectors import check_same_space, load_vectors
+
+    path = Path(path)
+    try:
+        people = Identities.load(path)
+    except InputError:
+        found = load_vectors(path)
+        if found.vectors.shape[1] != sampler.dim:
+            raise InputError(
+                f"The vectors in {path} have {found.vectors.shape[1]} numbers, but {sampler.space!r} needs "
+                f"{sampler.dim}."
+            ) from None
+        check_same_space(found.space, sampler.space)
+        # Nobody can say that there is no photo behind a vector from elsewhere.
+        stem = safe_name(path.stem)[:60]
+        names = [f"{stem}-{row:04d}" for row in range(len(found))]
+        people = Identities(found.vectors, sampler.space, [f"a vector of {path.name}"] * len(found), names)
+    people.require_space(sampler.space, sampler.dim)
+    return people
+
+
+def write_soft_labels(out: str | Path, people: Identities, labels: list[SoftLabel]) -> Path:
+    """Write name → {name: weight} beside a file of mixed people, and return where."""
+    path = Path(out).with_suffix(".soft-labels.json")
+    content = {name: label.weights() for name, label in zip(people.names, labels, strict=True)}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

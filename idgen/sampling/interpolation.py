@@ -1,0 +1,135 @@
+"""People between people: on the arc from one to another, and identity mixup with soft labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+from idgen.identity import SAMPLED, Identities, Identity, check_seed, person_seed
+
+_ALMOST = 1e-6
+"""Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
+
+MIXUP_GRID = tuple(step / 20 for step in range(21))
+"""Shares of the first person in SynFace: 0, 0.05, … 1."""
+
+
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """The point at `share` of the shorter arc from `a` to `b`: (sin((1−t)ω) a + sin(tω) b) / sin ω (Shoemake 1985).
+
+    Args:
+        a, b: (D,), only their directions count.
+        share: t, 0 is a and 1 is b.
+
+    Returns:
+        (D,) float32 of unit length. Equal vectors give themselves.
+
+    Raises:
+        InputError: a vector has no direction, their lengths differ, the share lies outside [0, 1], or the two are
+            opposite, so that no arc is the shortest.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"The share of the way from one person to the other lies between 0 and 1, got {share}.")
+    if a.ndim != 1 or a.shape != b.shape:
+        raise InputError(f"Two vectors of one length are needed, got the shapes {tuple(a.shape)} and {tuple(b.shape)}.")
+    start, end = (vector.detach().cpu().double() for vector in (a, b))
+    for vector in (start, end):
+        if not (vector.isfinite().all() and vector.norm() > 0):
+            raise InputError("A vector to interpolate is zero or not finite, so it has no direction.")
+    start, end = start / start.norm(), end / end.norm()
+    # atan2 of half the difference and half the sum is exact for all angles; acos is not near 0 and π.
+    angle = 2 * float(torch.atan2((end - start).norm(), (end + start).norm()))
+    if angle > torch.pi - _ALMOST:
+        raise InputError("The two people are opposite on the sphere, so no way between them is the shortest.")
+    if angle < _ALMOST:
+        point = (1 - share) * start + share * end
+    else:
+        on_arc = torch.tensor([(1 - share) * angle, share * angle], dtype=torch.float64).sin()
+        point = on_arc[0] * start + on_arc[1] * end
+    return (point / point.norm()).float()
+
+
+def interpolate(a: Identity, b: Identity, people: int) -> Identities:
+    """People in equal steps on the arc from `a` to `b`, both included.
+
+    Args:
+        a, b: two people of one space.
+        people: how many, at least 2.
+
+    Raises:
+        InputError: they live in different spaces or are opposite, or `people` is below 2.
+    """
+    b.require_space(a.space, len(a.vector))
+    if people < 2:
+        raise InputError(f"An interpolation holds both its ends, so it has at least 2 people, got {people}.")
+    shares = [step / (people - 1) for step in range(people)]
+    origin = (
+        "a photo's person" if a.from_photo or b.from_photo else SAMPLED
+    )  # the word says whether a photo is behind it
+    return Identities(
+        torch.stack([slerp(a.vector, b.vector, share) for share in shares]),
+        a.space,
+        [f"{origin}, {share:.0%} of the way from {a.name} to {b.name}" for share in shares],
+        [f"between-{step:04d}" for step in range(people)],
+    )
+
+
+@dataclass(frozen=True)
+class SoftLabel:
+    """What a mixed person is made of: `share` of `first`, and the rest of `second` (names of people)."""
+
+    first: str
+    second: str
+    share: float
+
+    def weights(self) -> dict[str, float]:
+        """Name → weight, as a classifier's soft target; they sum to 1."""
+        return {self.first: self.share, self.second: 1 - self.share}
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Mixed people and what each is made of, in the same order."""
+
+    people: Identities
+    labels: list[SoftLabel]
+
+
+def mixup(people: Identities, n: int, seed: int, grid: Sequence[float] = MIXUP_GRID, first: int = 0) -> Mixed:
+    """Identity mixup (SynFace, Qiu et al., ICCV 2021): points on the arc between two random people.
+
+    Mixed person number i depends on the people, the seed, the grid and i alone.
+
+    Args:
+        people: at least two.
+        n: how many to make.
+        seed: see `idgen.identity.check_seed`.
+        grid: the shares of the first person to draw from, each in [0, 1].
+        first: number of the first mixed person.
+
+    Raises:
+        InputError: fewer than two people, no or wrong shares, or a pair of opposite people.
+    """
+    check_seed(seed)
+    if len(people) < 2:
+        raise InputError("One person alone cannot be mixed: give at least two.")
+    if n < 1 or first < 0:
+        raise InputError(f"At least one person is mixed, and they are numbered from 0; got {n} from {first}.")
+    if not grid or not all(0 <= share <= 1 for share in grid):
+        raise InputError(f"The shares of the first person lie between 0 and 1, got {list(grid)}.")
+    vectors, labels, photo = [], [], any(person.from_photo for person in people)
+    for number in range(first, first + n):
+        generator = Generator().manual_seed(person_seed(seed, number))
+        one = int(torch.randint(len(people), (), generator=generator))
+        other = (one + 1 + int(torch.randint(len(people) - 1, (), generator=generator))) % len(people)
+        share = float(grid[int(torch.randint(len(grid), (), generator=generator))])
+        vectors.append(slerp(people.vectors[other], people.vectors[one], share))
+        labels.append(SoftLabel(people.names[one], people.names[other], share))
+    origin = "mixed from photos" if photo else SAMPLED
+    sources = [f"{origin}, {x.share:.0%} {x.first} and {1 - x.share:.0%} {x.second}" for x in labels]
+    names = [f"mixed-{seed}-{number:04d}" for number in range(first, first + n)]
+    return Mixed(Identities(torch.stack(vectors), people.space, sources, names), labels)

@@ -1,0 +1,112 @@
+"""People packed on the sphere: pushed apart, kept near where faces live (HyperFace, arXiv 2411.08470)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import normalize
+
+from idgen.errors import InputError
+from idgen.identity import SAMPLED, Identities, check_seed
+
+_MOST_ROWS = 2048  # people that move in one step; the others stand still
+_LEAST_WAY = 0.05
+
+
+def pack(
+    start: Tensor,
+    gallery: Tensor | None = None,
+    *,
+    steps: int = 200,
+    rate: float = 0.02,
+    sharpness: float = 30.0,
+    pull: float = 0.5,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> Tensor:
+    """Move points on the sphere apart from each other, while each stays near some point of a gallery.
+
+    Minimises, by Adam on the sphere (the gradient's part along the sphere; back to unit length after each step),
+
+        1/s · log Σ_{i≠j} exp(s xᵢ·xⱼ)  +  α · meanᵢ (1 − max_g xᵢ·g),
+
+    a smooth form of HyperFace's largest cosine and its regulariser. With more than 2,048 people, each step moves a
+    random 2,048 of them against all.
+
+    Args:
+        start: (N, D) where to begin, N at least 2; only the directions count.
+        gallery: (G, D) where faces live; without one the points only push each other.
+        steps: how many; the rate falls to a twentieth of `rate` along half a cosine.
+        rate: Adam's step, in radians or so.
+        sharpness: s; the larger, the more the closest pair alone counts.
+        pull: α; the larger, the nearer to the gallery.
+        seed: of the choice of people per step; counts only above 2,048 people.
+        progress: called with the step and the loss.
+
+    Returns:
+        (N, D) float32 unit vectors. All depend on all, unlike those of `IdentitySampler.sample`.
+
+    Raises:
+        InputError: fewer than two people, broken vectors, or an option out of range.
+    """
+    check_seed(seed)
+    if start.ndim != 2 or len(start) < 2:
+        raise InputError(f"At least two people (N, D) can be pushed apart, got the shape {tuple(start.shape)}.")
+    if gallery is not None and (gallery.ndim != 2 or gallery.shape[1] != start.shape[1] or not len(gallery)):
+        raise InputError(f"The gallery is (G, {start.shape[1]}), got the shape {tuple(gallery.shape)}.")
+    for what, value, least in (("steps", steps, 1), ("rate", rate, 0), ("sharpness", sharpness, 0), ("pull", pull, 0)):
+        if not (math.isfinite(value) and value >= least):
+            raise InputError(f"`{what}` is a number of at least {least}, got {value}.")
+    given = [start] if gallery is None else [start, gallery]
+    if not all(vectors.isfinite().all() and (vectors.norm(dim=1) > 0).all() for vectors in given):
+        raise InputError("A vector is zero, NaN or infinite: leave it out or make it again.")
+    points = normalize(start.detach().cpu().float())
+    faces = None if gallery is None else normalize(gallery.detach().cpu().float())
+    generator = Generator().manual_seed(seed)
+    moment, spread = torch.zeros_like(points), torch.zeros_like(points)
+    turns = torch.zeros(len(points), 1)  # Adam's bias correction counts each row's own steps
+    for step in range(steps):
+        rows = torch.arange(len(points))
+        if len(points) > _MOST_ROWS:
+            rows = torch.randperm(len(points), generator=generator)[:_MOST_ROWS].sort().values
+        moving = points[rows].requires_grad_()
+        loss = _loss(moving, points, rows, faces, sharpness, pull)
+        (slope,) = torch.autograd.grad(loss, moving)
+        place = points[rows]
+        slope = slope - (slope * place).sum(1, keepdim=True) * place
+        moment[rows] = 0.9 * moment[rows] + 0.1 * slope
+        spread[rows] = 0.99 * spread[rows] + 0.01 * slope.square().sum(1, keepdim=True) / slope.shape[1]
+        turns[rows] += 1
+        mean = moment[rows] / (1 - 0.9 ** turns[rows])
+        scale = (spread[rows] / (1 - 0.99 ** turns[rows])).sqrt().add(1e-12) * math.sqrt(slope.shape[1])
+        now = rate * (_LEAST_WAY + (1 - _LEAST_WAY) * (1 + math.cos(math.pi * step / steps)) / 2)
+        points[rows] = normalize(place - now * mean / scale)
+        if progress is not None:
+            progress(step, float(loss))
+    return points
+
+
+def _loss(moving: Tensor, points: Tensor, rows: Tensor, faces: Tensor | None, sharpness: float, pull: float) -> Tensor:
+    products = sharpness * (moving @ points.T)
+    itself = torch.zeros_like(products, dtype=torch.bool)
+    itself[torch.arange(len(rows)), rows] = True
+    loss = products.masked_fill(itself, -torch.inf).flatten().logsumexp(0) / sharpness
+    if faces is not None:
+        loss = loss + pull * (1 - (moving @ faces.T).amax(1)).mean()
+    return loss
+
+
+def packed(start: Identities, gallery: Tensor | None = None, *, seed: int = 0, steps: int = 200) -> Identities:
+    """`pack` for identities: the same people, further apart.
+
+    Args:
+        start: sampled people.
+        gallery: see `pack`. Give sampled people, not the people a model was trained on: nobody should be drawn to them.
+        seed, steps: see `pack`.
+    """
+    sources = [f"{SAMPLED}, packed with {len(start) - 1:,} others" if not p.from_photo else p.source for p in start]
+    names = [f"packed-{seed}-{number:04d}" for number in range(len(start))]
+    return Identities(pack(start.vectors, gallery, seed=seed, steps=steps), start.space, sources, names)

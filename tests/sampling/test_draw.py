@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Generator
+from torch.nn.functional import normalize
+
+from idgen.errors import InputError
+from idgen.identity import SAMPLED, Identities
+from idgen.sampling import IdentitySampler, interpolate, mixup
+from idgen.sampling.draw import draw, write_soft_labels
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    vectors = torch.ones(16) / 4 + 0.5 * torch.randn(50, 16, generator=Generator().manual_seed(0))
+    return IdentitySampler.fit(vectors, "space")
+
+
+@pytest.fixture
+def file(sampler, tmp_path):
+    return sampler.sample(6, 3).save(tmp_path / "people.safetensors")
+
+
+@pytest.mark.parametrize("method", ["gaussian", "sphere"])
+def test_those_of_the_sampler(sampler, method):
+    assert torch.equal(draw(sampler, 3, 5, method)[0].vectors, sampler.sample(3, 5, method).vectors)
+
+
+def test_packed_people_are_further_apart(sampler):
+    closest = lambda v: float((v @ v.T).fill_diagonal_(-1).max())  # noqa: E731
+    people, _ = draw(sampler, 20, 5, "packed")
+    assert len(people) == 20 and closest(people.vectors) < closest(sampler.sample(20, 5).vectors) - 0.05
+    assert torch.equal(people.vectors, draw(sampler, 20, 5, "packed")[0].vectors)
+
+
+def test_of_a_file(sampler, file):
+    people = Identities.load(file)
+    assert torch.equal(draw(sampler, 6, 0, "file", file)[0].vectors, people.vectors)
+    some, again = (draw(sampler, 3, 1, "file", file)[0] for _ in range(2))
+    assert some.names == again.names and len(set(some.names)) == 3 and set(some.names) < set(people.names)
+    middle = draw(sampler, 5, 0, "interpolate", file)[0]
+    assert torch.equal(middle.vectors, interpolate(people[0], people[1], 5).vectors)
+    mean = draw(sampler, 1, 0, "mean", file)[0]
+    torch.testing.assert_close(mean.vectors[0], normalize(people.vectors.mean(0), dim=0))
+    mixed, labels = draw(sampler, 4, 2, "mixup", file)
+    assert labels == mixup(people, 4, 2).labels
+    content = json.loads(write_soft_labels(file, mixed, labels).read_text())
+    assert content[mixed.names[0]] == labels[0].weights()
+
+
+def test_vectors_from_elsewhere_may_be_of_a_photo(sampler, tmp_path):
+    np.save(tmp_path / "theirs.npy", 3 * sampler.sample(4, 1).vectors.numpy())
+    people, _ = draw(sampler, 4, 0, "file", tmp_path / "theirs.npy")
+    torch.testing.assert_close(people.vectors, sampler.sample(4, 1).vectors)
+    assert all(person.from_photo for person in people)
+
+
+def test_refuses(sampler, file, tmp_path):
+    for arguments, says in (
+        (("packed", file), "takes no file"),
+        (("mixup",), "add --from"),
+    ):
+        with pytest.raises(InputError, match=says):
+            draw(sampler, 3, 0, *arguments)
+    with pytest.raises(InputError, match="at least two"):
+        draw(sampler, 1, 0, "packed")
+    with pytest.raises(InputError, match="holds 6 people, but 7"):
+        draw(sampler, 7, 0, "file", file)
+    people = sampler.sample(2, 0)
+    other = Identities(people.vectors, "another", [SAMPLED] * 2, people.names).save(tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="another"):
+        draw(sampler, 2, 0, "file", other)
+    save_file({"vectors": torch.ones(2, 5)}, tmp_path / "short.safetensors")
+    with pytest.raises(InputError, match="5 numbers"):
+        draw(sampler, 2, 0, "file", tmp_path / "short.safetensors")

@@ -1,0 +1,118 @@
+"""Choices that need pictures, on a tiny model with random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from idgen.choosing import (
+    apart,
+    best_of,
+    measure_similarity,
+    similarities,
+    similarity_curve,
+    together,
+    towards_person,
+    towards_quality,
+    towards_yaw,
+)
+from idgen.errors import InputError
+from idgen.hub import load_model
+from idgen.identity import Identities, centres
+from idgen.sampling import Cone, SimilarityCurve, separate
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model):
+    return load_model(tiny_model)
+
+
+def test_apart_is_the_separation_of_the_means_of_pictures(model):
+    people = model.sampler.sample(5, seed=1)
+    made = model.pipeline(people, 2, seed=3, num_inference_steps=1)
+    means = centres(model.judge.encode(made.images), [item.identity for item in made.items])
+    products = (means @ means.T).fill_diagonal_(-1)
+    threshold = float(products.max()) - 1e-4  # somebody has to go
+    kept = apart(people, model, 2, seed=3, cosine=threshold, steps=1)
+    assert kept.rows.tolist() == separate(means, threshold).tolist()
+    assert len(kept.people) < 5 and list(kept.people.names) == [people.names[row] for row in kept.rows.tolist()]
+    torch.testing.assert_close(kept.nearest, products.amax(1), atol=1e-5, rtol=0)
+
+
+def test_best_of_is_the_best_and_stops(model):
+    person = model.sampler.sample(1, seed=1)[0]
+    seen = []
+
+    def darkness(image):
+        seen.append(float(np.asarray(image).mean()))
+        return seen[-1]
+
+    best = best_of(model, person, darkness, tries=4, rounds=3, seed=2, lowest_cosine=0.7, steps=1)
+    assert best.tries == seen and len(seen) == 12
+    assert best.miss == min(seen) == pytest.approx(float(np.asarray(best.image).mean()))
+    assert float(best.vector @ person.vector) >= 0.7 - 1e-5
+    first = best_of(model, person, darkness, tries=4, seed=2, steps=1)
+    assert first.tries == best.tries[:4] and torch.equal(first.vector, person.vector)
+
+
+def test_a_target_that_nothing_meets(model):
+    person = model.sampler.sample(1, seed=1)[0]
+    with pytest.raises(InputError, match="None of 2 pictures"):
+        best_of(model, person, lambda _: float("inf"), tries=2, steps=1)
+    with pytest.raises(InputError, match="1 to 1,000"):
+        best_of(model, person, lambda _: 0.0, tries=500, rounds=3)
+
+
+def test_targets_say_what_they_name(model):
+    person = model.sampler.sample(1, seed=1)[0]
+    image = model.pipeline(person, 1, num_inference_steps=1).images[0]
+    cosine = float(model.judge.encode([image])[0] @ model.judge.bridge(person.vector))
+    assert towards_person(model, person)(image) == pytest.approx(1 - cosine, abs=1e-6)
+    quality = float(model.judge.recognizer.quality([image])[0])
+    assert quality > 0 and towards_quality(model)(image) == -quality
+    both = together((2.0, towards_person(model, person)), (0.5, towards_quality(model)))
+    assert both(image) == pytest.approx(2 * (1 - cosine) - 0.5 * quality, abs=1e-5)
+    assert towards_yaw(model, 0.0)(image) >= 0  # infinite where the finder with random weights sees nobody
+
+
+def test_similarity_is_measured_against_the_person(model):
+    people = model.sampler.sample(2, seed=4)
+    found = similarities(model, people, Cone(1.0, 1.0), 3, seed=0, steps=1)
+    assert found.shape == (6,)
+    made = model.pipeline.iterate(people, 1, seed=0, num_inference_steps=1)  # k = 0 of the very vector
+    cosines = [float(model.encoder.encode([x.image])[0] @ people.vectors[x.identity]) for x in made]
+    np.testing.assert_allclose(found[[0, 3]], cosines, atol=1e-5)
+
+
+def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("idgen.training.data.CACHE", tmp_path)
+    calls = []
+
+    def measured(model, **_):
+        calls.append(1)
+        return measure_similarity(model, (0.3, 1.0), people=2, images=1, steps=1)
+
+    monkeypatch.setattr("idgen.choosing.measure_similarity", measured)
+    one, two = similarity_curve(model), similarity_curve(model)
+    assert one == two and len(calls) == 1 and one.pictures == 2 and one.cosines == [0.3, 1.0]
+    saved = next((tmp_path / "similarity").iterdir())
+    stale = SimilarityCurve(**{**one.__dict__, "weights": "others"})
+    stale.save(saved)
+    assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
+
+
+def test_variation_in_words_goes_into_the_folder(model, tmp_path):
+    from idgen.generate import generate, read_manifest
+
+    people = model.sampler.sample(2, seed=1)
+    options = {"seed": 3, "model": model, "steps": 1, "progress": False}
+    out = generate(people, tmp_path / "a", 3, variation="cone:0.5", **options)
+    lines = read_manifest(out)
+    assert [(line["identity"], line["k"]) for line in lines] == [(name, k) for name in people.names for k in range(3)]
+    pixels = lambda folder: [(folder / line["file"]).read_bytes() for line in lines]  # noqa: E731
+    part = generate(people, tmp_path / "b", 1, variation="cone:0.5", **options)
+    generate(people, part, 3, variation="cone:0.5", **options)  # in two goes
+    assert pixels(part) == pixels(out)
+    assert pixels(generate(people, tmp_path / "c", 3, **options)) != pixels(out)
+    with pytest.raises(InputError, match="There is no variation"):
+        generate(people, tmp_path / "d", 1, variation="box:1", **options)
+    assert isinstance(people, Identities)

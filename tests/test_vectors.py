@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from idgen.errors import InputError
+from idgen.identity import SAMPLED, Identities
+from idgen.vectors import check_same_space, load_vectors, save_vectors
+
+VECTORS = torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
+LABELS = ["b", "a", "b", "c", "a", "c"]
+
+
+def test_what_is_written_is_read(tmp_path):
+    found = load_vectors(save_vectors(tmp_path / "deep" / "v.safetensors", VECTORS, LABELS, "space"))
+    torch.testing.assert_close(found.vectors, VECTORS)
+    assert found.labels.tolist() == LABELS and found.space == "space" and found.labelled
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["v.safetensors"]
+
+
+def test_other_files(tmp_path):
+    np.savez(tmp_path / "a.npz", embeddings=3 * VECTORS.numpy(), labels=np.array([1, 1, 2, 2, 3, 3]), space="s")
+    found = load_vectors(tmp_path / "a.npz")
+    torch.testing.assert_close(found.vectors, VECTORS)
+    assert found.labels.tolist() == list("112233") and found.space == "s"
+    np.save(tmp_path / "b.npy", VECTORS.numpy())
+    plain = load_vectors(tmp_path / "b.npy")
+    assert not plain.labelled and len(set(plain.labels)) == 6 and plain.space is None
+    Identities(VECTORS, "space", [SAMPLED] * 6, list("uvwxyz")).save(tmp_path / "c.safetensors")
+    people = load_vectors(tmp_path / "c.safetensors")
+    assert people.labels.tolist() == list("uvwxyz") and people.space == "space"
+
+
+def test_an_array_of_objects_is_not_unpickled(tmp_path):
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_vectors(tmp_path / "evil.npy")
+
+
+def test_refuses(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_vectors(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="no file of vectors"):
+        load_vectors(tmp_path / "x.bin")
+    broken = VECTORS.clone()
+    broken[2, 1] = torch.nan
+    save_vectors(tmp_path / "nan.safetensors", broken, LABELS)
+    with pytest.raises(InputError, match=r"1 broken vectors.*number 2"):
+        load_vectors(tmp_path / "nan.safetensors")
+    save_file({"weights": VECTORS}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="holds weights"):
+        load_vectors(tmp_path / "w.safetensors")
+    data = (tmp_path / "nan.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="cut short"):
+        load_vectors(tmp_path / "cut.safetensors")
+    with pytest.raises(InputError, match="as many labels"):
+        save_vectors(tmp_path / "v.safetensors", VECTORS, LABELS[:3])
+    with pytest.raises(InputError, match="'a', the other in 'b'"):
+        check_same_space("a", "b")
