@@ -21,7 +21,7 @@ def closest(vectors):
 
 def test_four_points_become_a_tetrahedron():
     # The best packing of 4 points on the ordinary sphere is known: all cosines are -1/3.
-    points = pack(crowd(4, 3), steps=200, sharpness=50)
+    points = pack(crowd(4, 3), steps=400, sharpness=50)
     torch.testing.assert_close(points.norm(dim=1), torch.ones(4))
     off = (points @ points.T)[~torch.eye(4, dtype=torch.bool)]
     torch.testing.assert_close(off, torch.full((12,), -1 / 3), atol=0.02, rtol=0)
