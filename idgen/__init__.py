@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from idgen.models import IdentityDiT as IdentityDiT
     from idgen.models import PlainRecognizer as PlainRecognizer
     from idgen.models import ResNetRecognizer as ResNetRecognizer
+    from idgen.pipelines.arc2face import Arc2FacePipeline as Arc2FacePipeline
     from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler as IdentitySampler
     from idgen.scoring import Judge as Judge
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Arc2FacePipeline": "idgen.pipelines",
     "FaceAutoencoder": "idgen.models",
     "FaceEncoder": "idgen.faces.encoder",
     "FaceFinderNet": "idgen.models",
@@ -88,13 +90,13 @@ class _WhenDiffusersLoads:
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
-                importlib.import_module("idgen.pipelines.idiff_face")
+                importlib.import_module("idgen.pipelines")
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 
 
 if "diffusers.pipelines.pipeline_utils" in sys.modules:
-    importlib.import_module("idgen.pipelines.idiff_face")
+    importlib.import_module("idgen.pipelines")
 else:
     sys.meta_path.insert(0, _WhenDiffusersLoads())  # type: ignore[arg-type]
