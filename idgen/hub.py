@@ -76,8 +76,8 @@ def resolve(
 class Model:
     """A model's folder, whose parts are loaded when they are first used. Safe to share between threads.
 
-    The folder holds a pipeline (model_index.json and its parts), and may hold encoder/ (`FaceEncoder`), judge/ (`Judge`)
-    and sampler/ (`IdentitySampler`); what is missing is refused when it is asked for.
+    The folder holds a pipeline (model_index.json and its parts), and may hold encoder/ (`FaceEncoder`), judge/
+    (`Judge`) and sampler/ (`IdentitySampler`); what is missing is refused when it is asked for.
 
     Args:
         folder: where it is.
@@ -160,7 +160,9 @@ class Model:
         name = IdentityPipeline.load_config(folder).get("_class_name")
         kind = getattr(idgen.pipelines, name, None) if isinstance(name, str) else None
         if not (isinstance(kind, type) and issubclass(kind, IdentityPipeline)):
-            raise InputError(f"The model {self.name!r} is a {name}, which makes no pictures of identities: update idgen?")
+            raise InputError(
+                f"The model {self.name!r} is a {name}, which makes no pictures of identities: update idgen?"
+            )
         half = kind.half_on_accelerator and not self.device.startswith("cpu")
         showing = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough

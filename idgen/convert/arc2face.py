@@ -11,6 +11,7 @@ and, from Stable Diffusion 1.5, vae/ and scheduler/. There is no model_index.jso
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DPMSolverMultistepSchedule
 
 from idgen.errors import InputError
 from idgen.hub import resolve
-from idgen.pipelines.arc2face import ADAPTER_NAME, Arc2FacePipeline, load_text_encoder
+from idgen.pipelines.arc2face import ADAPTER_NAME, SPACE, Arc2FacePipeline, load_text_encoder
 from idgen.pipelines.base import HUB_OPTIONS, load_network
 
 REPOSITORY = "FoivosPar/Arc2Face"
@@ -52,6 +53,8 @@ def load(
     controlnet: bool = False,
     expression: bool = False,
     base_revision: str | None = None,
+    space: str = SPACE,
+    identity_dim: int = 512,
     **kwargs: Any,
 ) -> Arc2FacePipeline:
     """The official files as a pipeline.
@@ -62,6 +65,8 @@ def load(
             folder that has them, else `BASE`.
         controlnet, expression: load these too.
         base_revision: of the base's repository.
+        space, identity_dim: of the identities' vectors, for a model in this layout that was trained with another
+            recogniser.
         kwargs: dtype, and hub options for the source.
 
     Raises:
@@ -84,6 +89,8 @@ def load(
         scheduler(base_folder / "scheduler"),
         load_text_encoder(folder / "encoder", dtype),
         load_network(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
+        space=space,
+        identity_dim=identity_dim,
     )
     return pipeline.with_expression(folder / _EXPRESSION) if expression else pipeline
 
@@ -94,7 +101,9 @@ def scheduler(folder: Path) -> DPMSolverMultistepScheduler:
     `linspace` is said outright: the base's file says nothing, where the official code takes the solver's default, but
     once diffusers has saved that file again it says `leading`, which gives other pictures.
     """
+    known = inspect.signature(DPMSolverMultistepScheduler).parameters
     config = DPMSolverMultistepScheduler.load_config(folder)
+    config = {name: value for name, value in config.items() if name in known}  # the base's is of another class
     return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="linspace")
 
 
@@ -165,8 +174,8 @@ def _files(place: str | os.PathLike[str], names: Sequence[str], origin: str, hub
 
 def _card(pipeline: Arc2FacePipeline, few_step: bool, reads_photos: bool) -> str:
     parts = [
-        "| denoiser, text encoder | Arc2Face (arXiv 2403.11641) | MIT says its card; trained on WebFace42M, which is for "
-        "non-commercial research |",
+        "| denoiser, text encoder | Arc2Face (arXiv 2403.11641) | MIT, says its card; trained on WebFace42M, which is "
+        "for non-commercial research |",
         "| autoencoder, schedule | Stable Diffusion 1.5 | CreativeML Open RAIL-M |",
     ]
     if few_step:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
 import math
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ _DENOISING_GB, _DECODING_GB, _BASE_GB = 0.6, 1.6, 0.8
 
 
 class EncodedIdentities(Identities):
-    """Identities with their prompt embeddings: made by `Arc2FacePipeline.encode`, after which no text encoder is needed.
+    """Identities with their prompt embeddings, by `Arc2FacePipeline.encode`: no text encoder is needed any more.
 
     Args:
         identities: who.
@@ -98,7 +100,7 @@ class Arc2FacePipeline(IdentityPipeline):
         denoiser: UNet2DConditionModel,
         autoencoder: AutoencoderKL,
         scheduler: SchedulerMixin,
-        text_encoder: CLIPTextModel | None = None,
+        text_encoder: Any = None,  # a CLIPTextModel: importing transformers takes seconds
         controlnet: ControlNetModel | None = None,
         space: str = SPACE,
         identity_dim: int = 512,
@@ -157,6 +159,7 @@ class Arc2FacePipeline(IdentityPipeline):
     def _prompts(self, vectors: Tensor) -> Tensor:
         """(N, D) unit vectors to (N, 77, W)."""
         encoder = self._need_text_encoder()
+        vectors = vectors / vectors.norm(dim=1, keepdim=True)
         vectors = F.pad(vectors, (0, encoder.config.hidden_size - vectors.shape[1]))
         tokens = vectors.to(self._execution_device, encoder.dtype)[:, None]
         return by_image(lambda token: encode_prompt(encoder, PROMPT, token), tokens)[:, 0].clone()
@@ -227,7 +230,9 @@ class Arc2FacePipeline(IdentityPipeline):
                 prompts = torch.stack([known[row] for row in rows])
             faces = None
             if wanted is not None:
-                faces = torch.stack([wanted(image, generator) for image, generator in zip(images, generators, strict=True)])
+                faces = torch.stack(
+                    [wanted(image, generator) for image, generator in zip(images, generators, strict=True)]
+                )
             return {
                 "prompts": prompts,
                 "nobody": nobody,
@@ -252,8 +257,8 @@ class Arc2FacePipeline(IdentityPipeline):
         if isinstance(values, Tensor) and values.ndim > 1:
             if tuple(values.shape[:-1]) != (people, images):
                 raise InputError(
-                    f"Expressions for {images} pictures of {people} people have the shape ({people}, {images}, 55), got "
-                    f"{tuple(values.shape)}."
+                    f"Expressions for {images} pictures of {people} people have the shape ({people}, {images}, 55), "
+                    f"got {tuple(values.shape)}."
                 )
             table = expressions.check(values)
             return lambda image, generator: table[image]
@@ -371,7 +376,9 @@ class Arc2FacePipeline(IdentityPipeline):
         other.memory_gb = self.memory_gb
         return other.with_expression(self._adapter, self.config.expression_scale) if self._adapter else other
 
-    def with_expression(self, adapter: str | os.PathLike[str] | Mapping[str, Tensor], scale: float = 1.0) -> Arc2FacePipeline:
+    def with_expression(
+        self, adapter: str | os.PathLike[str] | Mapping[str, Tensor], scale: float = 1.0
+    ) -> Arc2FacePipeline:
         """This model with an expression adapter; this one stays as it is, and all weights are shared.
 
         Its shapes are read from the file: how many tokens it makes is diffusers' guess from the names of its weights,
@@ -392,10 +399,14 @@ class Arc2FacePipeline(IdentityPipeline):
         return other
 
     def _attach(self, adapter: dict[str, Tensor], scale: float) -> None:
-        first = next((adapter[name] for name in ("image_proj.proj.weight", "image_proj.proj.0.weight") if name in adapter), None)
+        first = next(
+            (adapter[name] for name in ("image_proj.proj.weight", "image_proj.proj.0.weight") if name in adapter), None
+        )
         if first is None or first.shape[-1] != expressions.SIZE:
             takes = "cannot be found" if first is None else f"are {first.shape[-1]}"
-            raise InputError(f"This is no expression adapter: the values it takes {takes}, {expressions.SIZE} are needed.")
+            raise InputError(
+                f"This is no expression adapter: the values it takes {takes}, not {expressions.SIZE}."
+            )
         state: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
         for name, tensor in adapter.items():
             part, _, rest = name.partition(".")
@@ -406,13 +417,14 @@ class Arc2FacePipeline(IdentityPipeline):
                 f"The expression adapter has {len(state['ip_adapter'])} attention weights, the denoiser needs "
                 f"{2 * len(crossing)}: they are of different models."
             )
-        # Another network around the same parameters, because an adapter changes how the network it is added to computes.
+        # Another network around the same parameters: an adapter changes how the network it is added to computes.
         with torch.device("meta"):
             denoiser = UNet2DConditionModel.from_config(self.denoiser.config)
         denoiser.load_state_dict(self.denoiser.state_dict(keep_vars=True), assign=True)
         denoiser.eval()
         try:
-            denoiser._load_ip_adapter_weights([state])
+            with _without_notes():
+                denoiser._load_ip_adapter_weights([state])
         except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"The expression adapter does not fit the denoiser: {error}") from error
         for processor in denoiser.attn_processors.values():
@@ -425,13 +437,13 @@ class Arc2FacePipeline(IdentityPipeline):
         """As `DiffusionPipeline.to`."""
         super().to(*args, **kwargs)
         if self._expressive is not None:
-            self._expressive.to(self.denoiser.device, self.denoiser.dtype)
+            nn.Module.to(self._expressive, self.denoiser.device, self.denoiser.dtype)
         return self
 
     # ------------------------------------------------------------ files
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, the expression adapter in it."""
+        """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, adapter included."""
         super().save_pretrained(save_directory, **kwargs)
         if self._adapter:
             file = Path(save_directory) / ADAPTER_NAME
@@ -500,10 +512,8 @@ class Arc2FacePipeline(IdentityPipeline):
 
         folder = super().download(pretrained_model_name, **kwargs)
         hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        try:
+        with contextlib.suppress(EntryNotFoundError):  # most have none
             hf_hub_download(pretrained_model_name, ADAPTER_NAME, **hub)
-        except EntryNotFoundError:
-            pass  # most have none
         return folder
 
 
@@ -573,11 +583,15 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None) -> CLIPTex
     file = next((file for file in files if file.is_file()), None)
     if file is None or not (folder / "config.json").is_file():
         what = "config.json" if file is not None else "model.safetensors or pytorch_model.bin"
-        raise InputError(f"There is no {what} in {folder}: fetch the text encoder again (FoivosPar/Arc2Face, encoder/).")
+        raise InputError(
+            f"There is no {what} in {folder}: fetch the text encoder again (FoivosPar/Arc2Face, encoder/)."
+        )
     try:
         encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(folder))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'} is no readable configuration of CLIP's text model: {error}") from error
+        raise InputError(
+            f"{folder / 'config.json'} is no readable configuration of CLIP's text model: {error}"
+        ) from error
     weights = {name.removeprefix("text_model."): tensor for name, tensor in read_weights(file).items()}
     positions = weights.pop("embeddings.position_ids", None)  # a buffer that older generations saved
     if positions is not None and not torch.equal(positions.flatten(), torch.arange(positions.numel())):
@@ -608,7 +622,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         raise InputError(f"There is no file {file}: fetch it again.") from error
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{file} holds more than tensors, which could execute code, so it was not read: take it from its authors only."
+            f"{file} holds more than tensors, which could execute code: it was not read, take it from its authors."
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, SafetensorError) as error:
         raise InputError(f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): fetch it again.") from error
@@ -616,7 +630,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         raise InputError(f"{file} holds a {type(content).__name__}, not named tensors: is it the right file?")
     flat: dict[str, Tensor] = {}
     for name, value in content.items():
-        flat.update({f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value})
+        flat.update(
+            {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        )
     if not flat or not all(isinstance(value, Tensor) for value in flat.values()):
         raise InputError(f"{file} does not hold named tensors alone: is it the right file?")
     return flat
@@ -651,9 +667,23 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
     taken = sum(".lora_" in name or ".lora." in name for name, _ in denoiser.named_parameters())
     given = sum(name.endswith("weight") for name in weights)
     if taken != given:
-        raise InputError(f"Only {taken} of the {given} weights of the LoRA {file} belong to the denoiser: it is of another model.")
+        raise InputError(
+            f"Only {taken} of the {given} weights of the LoRA {file} belong to the denoiser: it is of another model."
+        )
     denoiser.fuse_lora()
     denoiser.unload_lora()
+
+
+@contextlib.contextmanager
+def _without_notes() -> Iterator[None]:
+    """Without diffusers' warning that a cast of nothing could matter."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _fetch(place: str | os.PathLike[str], name: str, **hub: Any) -> Path:

@@ -337,9 +337,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         config = self.autoencoder.config
         latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
         decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
-        pixels = by_image(
-            decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self._decoded_at_once()
-        )[:, 0]
+        pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self._decoded_at_once())[:, 0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
 
     # ------------------------------------------------------------ loading

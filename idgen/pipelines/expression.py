@@ -1,8 +1,8 @@
 """The 55 values of Arc2Face's expression adapter, by name, as presets and as random draws; no extractor is needed.
 
-In order (ID-consistent expression control, arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of FLAME's
-expression basis, 2 eyelids, 3 numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw
-value is at least 0 (opening), the other two lie in ±0.2. An extractor's vectors can be used as they are.
+In order (arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of FLAME's expression basis, 2 eyelids, 3
+numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw value is at least 0 (opening),
+the other two lie in ±0.2. An extractor's vectors can be used as they are.
 
 The basis is a principal component analysis: its coefficients have no names, and what each looks like was never checked
 here, because the adapter's weights were not at hand. So the presets move eyelids and jaw only.

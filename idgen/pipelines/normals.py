@@ -37,7 +37,9 @@ def read_normals(source: ImageSource, size: int) -> Tensor:
     normals = 2 * values - 1
     head = np.abs(normals).max(2) > 0.05
     if head.mean() < LEAST_HEAD:
-        raise InputError(f"The normal map {name} shows no head: nearly all of it is the grey (128, 128, 128) of nothing.")
+        raise InputError(
+            f"The normal map {name} shows no head: nearly all of it is the grey (128, 128, 128) of nothing."
+        )
     lengths = np.linalg.norm(normals[head], axis=1)
     unit = np.abs(lengths - 1) < 0.2
     if unit.mean() < 0.9:
@@ -48,7 +50,7 @@ def read_normals(source: ImageSource, size: int) -> Tensor:
     facing = normals[head][:, 2]
     if (facing > 0).mean() < 0.5:
         raise InputError(
-            f"The normal map {name} faces away: the blue of most of its pixels is below 128, but z points to the viewer; "
-            "was another convention used, or are the channels in BGR order?"
+            f"The normal map {name} faces away: the blue of most of its pixels is below 128, but z points to the "
+            "viewer; was another convention used, or are the channels in BGR order?"
         )
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
