@@ -12,7 +12,7 @@ from torch import Tensor
 WIDTH, DIM = 32, 24  # of a token and of an identity's vector: officially 768 and 512
 
 
-def unet_config() -> dict[str, Any]:
+def unet_config(width: int = WIDTH) -> dict[str, Any]:
     return {
         "sample_size": 8,
         "in_channels": 4,
@@ -20,7 +20,7 @@ def unet_config() -> dict[str, Any]:
         "block_out_channels": (16, 32),
         "layers_per_block": 1,
         "norm_num_groups": 8,
-        "cross_attention_dim": WIDTH,
+        "cross_attention_dim": width,
         "attention_head_dim": 4,
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
@@ -60,7 +60,7 @@ def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[
     generator = torch.Generator().manual_seed(5)
     width = denoiser.config.cross_attention_dim
     crossing = {}
-    for number, (name, processor) in enumerate(denoiser.attn_processors.items()):
+    for number, name in enumerate(denoiser.attn_processors):
         if name.endswith("attn2.processor"):
             block = denoiser.get_submodule(name.removesuffix(".processor"))
             for part in ("to_k_ip", "to_v_ip"):
@@ -75,13 +75,13 @@ def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[
     return {"image_proj": project, "ip_adapter": crossing}
 
 
-def build_official(folder: Path) -> Path:
+def build_official(folder: Path, width: int = WIDTH) -> Path:
     """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, and the base's vae/ and scheduler/."""
     from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DConditionModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        unet = UNet2DConditionModel(**unet_config()).eval()
+        unet = UNet2DConditionModel(**unet_config(width)).eval()
         vae = AutoencoderKL(
             block_out_channels=(8, 8, 16),
             down_block_types=("DownEncoderBlock2D",) * 3,
@@ -90,7 +90,7 @@ def build_official(folder: Path) -> Path:
             latent_channels=4,
             sample_size=32,
         ).eval()
-        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8))
+        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8))
         for weight in controlnet.parameters():  # some start at zero, so that the map would do nothing
             if not weight.any() and weight.ndim > 1:
                 torch.nn.init.normal_(weight, std=0.1)
@@ -110,7 +110,7 @@ def build_official(folder: Path) -> Path:
     config = json.loads(file.read_text())
     del config["timestep_spacing"]
     file.write_text(json.dumps({**config, "clip_sample": False}))
-    encoder = text_encoder()
+    encoder = text_encoder(hidden_size=width)
     encoder.config.architectures = ["CLIPTextModelWrapper"]
     encoder.config.save_pretrained(folder / "encoder")
     torch.save(official_names(encoder.state_dict()), folder / "encoder" / "pytorch_model.bin")

@@ -404,9 +404,7 @@ class Arc2FacePipeline(IdentityPipeline):
         )
         if first is None or first.shape[-1] != expressions.SIZE:
             takes = "cannot be found" if first is None else f"are {first.shape[-1]}"
-            raise InputError(
-                f"This is no expression adapter: the values it takes {takes}, not {expressions.SIZE}."
-            )
+            raise InputError(f"This is no expression adapter: the values it takes {takes}, not {expressions.SIZE}.")
         state: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
         for name, tensor in adapter.items():
             part, _, rest = name.partition(".")

@@ -307,11 +307,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
         rows = 1 if guidance == 1 else 2
         predict, conditions = self._conditions(vectors, rows == 2, condition)
+        at_once = self._at_once()
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
             sample = scale(latents, timestep).to(dtype)[:, None].expand(-1, rows, -1, -1, -1)
             times = timestep.expand(len(latents), rows)
-            predicted = by_image(predict, sample, times, *conditions, at_once=self._at_once()).float()
+            predicted = by_image(predict, sample, times, *conditions, at_once=at_once).float()
             output = predicted[:, 0]
             if guidance != 1:
                 output = predicted[:, 1] + guidance * (output - predicted[:, 1])

@@ -2,7 +2,8 @@
 
 The prompt embeddings are to be the same on two generations of transformers. `make test` runs one; for the other:
 
-    pip install --target OTHER --no-deps transformers==4.57.6 huggingface_hub==0.36.0 tokenizers==0.22.1 diffusers==0.35.2
+    pip install --target OTHER --no-deps transformers==4.57.6 huggingface_hub==0.36.0 tokenizers==0.22.1 \\
+        diffusers==0.35.2
     PYTHONPATH=OTHER:. python -m pytest tests/pipelines/test_arc2face.py -k prompt
 """
 
@@ -93,9 +94,7 @@ def test_prompt_embeddings_of_a_batch_of_16(pipeline: Arc2FacePipeline) -> None:
     assert float((made.prompts - prompt_embeds(weights, who, 4)).abs().max()) <= 1e-6
     unit = who / who.norm(dim=1, keepdim=True)
     with torch.no_grad():  # one call of the network for all 16, as a GPU does it
-        together = encode_prompt(
-            pipeline.text_encoder, PROMPT, torch.nn.functional.pad(unit, (0, WIDTH - DIM))
-        )
+        together = encode_prompt(pipeline.text_encoder, PROMPT, torch.nn.functional.pad(unit, (0, WIDTH - DIM)))
     assert float((together - alone).abs().max()) <= 1e-6
     assert float((alone[0] - alone[1]).abs().max()) > 0.1  # the identity matters
 
@@ -152,7 +151,7 @@ def test_pictures_are_those_of_plain_diffusers(pipeline: Arc2FacePipeline) -> No
         text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     quiet(plain)
-    ours = pipeline(who, 2, seed=3)
+    ours = pipeline(who, seed=3)
     for item in ours.items:
         theirs = plain(
             prompt_embeds=prompt_embeds(weights, who.vectors[item.identity][None], 4),
@@ -184,7 +183,7 @@ def test_a_picture_depends_on_identity_seed_and_number_only(pipeline: Arc2FacePi
     who = vectors(3)
 
     def made(*args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
-        items = pipeline.iterate(*args, num_inference_steps=2, seed=5, **{**options, **kwargs})
+        items = pipeline.iterate(*args, num_inference_steps=1, seed=5, **{**options, **kwargs})
         return {(args[0][item.identity].numpy().tobytes(), item.k): np.asarray(item.image) for item in items}
 
     reference = made(who, 2, batch_size=6)
@@ -240,7 +239,12 @@ def test_a_call_changes_no_component(pipeline: Arc2FacePipeline) -> None:
         networks = (pipeline.denoiser, pipeline.autoencoder, pipeline.text_encoder, pipeline.controlnet)
         weights = [float(weight.sum()) for network in networks for weight in network.state_dict().values()]
         scheduler = {name: value for name, value in vars(pipeline.scheduler).items() if "_internal" not in name}
-        return [repr(weights), repr(scheduler), sorted(map(repr, pipeline.denoiser.attn_processors)), repr(pipeline.config)]
+        return [
+            repr(weights),
+            repr(scheduler),
+            sorted(map(repr, pipeline.denoiser.attn_processors)),
+            repr(pipeline.config),
+        ]
 
     before = state()
     pipeline(people(1), num_inference_steps=2, expression="yawn", normals=head())
@@ -283,10 +287,10 @@ def test_few_step_adds_the_lora_to_a_copy(pipeline: Arc2FacePipeline, tmp_path: 
     own = type(fast.scheduler).from_config(fast.scheduler.config)
     own.set_timesteps(3)
     assert own.timesteps.tolist() == [999, 679, 339]
-    together = fast(people(2), 2, batch_size=4).images
-    assert same(together, fast(people(2), 2, batch_size=1).images)  # its noise between steps too
+    together = fast(people(2), batch_size=2).images
+    assert same(together, fast(people(2), batch_size=1).images)  # its noise between steps too
     fast.save_pretrained(tmp_path / "fast")
-    assert same(quiet(Arc2FacePipeline.from_pretrained(tmp_path / "fast"))(people(2), 2).images, together)
+    assert same(quiet(Arc2FacePipeline.from_pretrained(tmp_path / "fast"))(people(2)).images, together)
     assert not same(fast(people(1), expression="yawn").images, together[:1])
 
 
@@ -295,7 +299,7 @@ def test_a_lora_of_another_model_is_refused(pipeline: Arc2FacePipeline, tmp_path
     weights = load_file(tmp_path / "lora.safetensors")
     renamed = {name.replace("lora_unet_mid", "lora_unet_muddle"): weight for name, weight in weights.items()}
     save_file(renamed, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="LoRA .*other.safetensors"):
+    with pytest.raises(InputError, match=r"LoRA .*other\.safetensors"):
         pipeline.few_step(tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "lora.safetensors").read_bytes()[:-100])
     with pytest.raises(InputError, match="cut short"):
@@ -331,7 +335,7 @@ def test_an_expression_is_what_diffusers_ip_adapter_makes_of_it(pipeline: Arc2Fa
 
 def test_expressions_in_every_form(pipeline: Arc2FacePipeline) -> None:
     def made(expression: Any, images: int = 2) -> list[np.ndarray]:
-        return arrays(pipeline(people(2), images, num_inference_steps=2, expression=expression).images)
+        return arrays(pipeline(people(2), images, num_inference_steps=1, expression=expression).images)
 
     without, yawn = made(None), made("yawn")
     assert not same(without, yawn)
@@ -383,13 +387,19 @@ def test_an_adapter_is_checked_and_changes_only_its_own_pipeline(pipeline: Arc2F
     good = adapter(pipeline.denoiser)
     torch.save(good, tmp_path / "good.bin")
     weak = quiet(plain.with_expression(tmp_path / "good.bin", scale=0.0))
-    assert same(weak(people(1), expression="yawn").images, plain(people(1)).images)
+    assert same(
+        weak(people(1), expression="yawn", num_inference_steps=2).images, plain(people(1), num_inference_steps=2).images
+    )
     assert plain._expressive is None and plain.config.expression_scale == 1.0
     for change, words in (
         ({"values": 512}, "are 512, not 55"),
         (None, "attention weights, the denoiser needs"),
     ):
-        bad = adapter(pipeline.denoiser, **change) if change else {**good, "ip_adapter": dict(list(good["ip_adapter"].items())[2:])}
+        bad = (
+            adapter(pipeline.denoiser, **change)
+            if change
+            else {**good, "ip_adapter": dict(list(good["ip_adapter"].items())[2:])}
+        )
         torch.save(bad, tmp_path / "bad.bin")
         with pytest.raises(InputError, match=words):
             plain.with_expression(tmp_path / "bad.bin")
@@ -492,7 +502,10 @@ class Bomb:
     [
         (lambda f: change(f, BIN, lambda w: w.pop("text_model.final_layer_norm.bias")), "1 weights .* missing"),
         (lambda f: change(f, BIN, lambda w: w.update(extra=torch.ones(1))), "left over, such as extra"),
-        (lambda f: change(f, BIN, lambda w: w.update({"text_model.final_layer_norm.bias": torch.ones(3)})), "do not fit"),
+        (
+            lambda f: change(f, BIN, lambda w: w.update({"text_model.final_layer_norm.bias": torch.ones(3)})),
+            "do not fit",
+        ),
         (lambda f: change(f, NET, lambda w: w.pop("conv_in.bias")), "missing, such as conv_in.bias"),
         (lambda f: change(f, NET, lambda w: w.update(extra=torch.ones(1))), "left over, such as extra"),
         (lambda f: (f / BIN).write_bytes((f / BIN).read_bytes()[:5000]), "cut short .5,000 bytes"),
@@ -539,7 +552,7 @@ def test_official_files_on_the_hub(files: Path, hub: Any) -> None:
 
 def test_without_the_base_it_says_what_is_missing(files: Path, tmp_path: Path, hub: Any) -> None:
     folder = shutil.copytree(files, tmp_path / "bare", ignore=shutil.ignore_patterns("vae", "scheduler"))
-    with pytest.raises(InputError, match="vae/.*stable-diffusion-v1-5"):
+    with pytest.raises(InputError, match=r"vae/.*stable-diffusion-v1-5"):
         Arc2FacePipeline.from_pretrained(folder, identity_dim=DIM)
 
 
