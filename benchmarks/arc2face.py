@@ -5,11 +5,11 @@
 Three ways, side by side and interleaved so that all see the same load of the machine, with random weights:
 
 - `ours`: one call for everybody;
-- `single`: our pipeline, one call a picture, the same pictures to the last bit (it is checked);
-- `official`: what the official code makes one write, a call of `StableDiffusionPipeline` for each person with
+- `single`: our pipeline, one call a picture; the pictures are checked to be the same to the last bit;
+- `official`: what the official code makes one write, a `StableDiffusionPipeline` call for each person with
   `num_images_per_prompt=4`, which encodes the empty prompt at every call.
 
-`--full` has the published widths (U-Net 860M, text encoder 123M), for a GPU. Prints JSON: seconds, images/s, the ratios,
+`--full` has the published widths (U-Net 860M, text encoder 123M), for a GPU. Prints JSON: seconds, images/s, ratios,
 the U-Net's share of the time, and the peak of memory.
 """
 

@@ -358,7 +358,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         for name, value in cls.load_config(folder).items():
             if name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
                 own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                if (network := cls._load_network(*value, folder / name, own)) is not None:
+                if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
                     kwargs[name] = network
         return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
 
