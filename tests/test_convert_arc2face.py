@@ -88,9 +88,10 @@ def test_what_goes_wrong_leaves_nothing(official: Path, tmp_path: Path) -> None:
     (broken / "encoder" / "pytorch_model.bin").write_bytes(b"half of it")
     code, said = run("convert", "arc2face", broken, tmp_path / "out")
     assert code == 2 and "pytorch_model.bin" in said
-    code, said = run("convert", "arc2face", official, tmp_path / "out", "--pack", tmp_path)
+    (tmp_path / "empty").mkdir()
+    code, said = run("convert", "arc2face", official, tmp_path / "out", "--pack", tmp_path / "empty")
     assert code == 2 and "no .onnx file" in said
-    assert {path.name for path in tmp_path.iterdir()} == {"broken"}
+    assert {path.name for path in tmp_path.iterdir()} == {"broken", "empty"}
     code, said = run("convert", "arc2face", official, broken)
     assert code == 2 and "exists already" in said
     code, said = run("generate", "--sample", 1, "--model", official, "--out", tmp_path / "out")
