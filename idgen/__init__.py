@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from idgen.models import IResNetRecognizer as IResNetRecognizer
     from idgen.models import PlainRecognizer as PlainRecognizer
     from idgen.models import ResNetRecognizer as ResNetRecognizer
+    from idgen.pipelines.arc2face import Arc2FacePipeline as Arc2FacePipeline
     from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
     from idgen.pipelines.schedulers import IDiffFaceScheduler as IDiffFaceScheduler
     from idgen.pipelines.schedulers import UIFaceScheduler as UIFaceScheduler
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Arc2FacePipeline": "idgen.pipelines",
     "FaceAutoencoder": "idgen.models",
     "FaceEncoder": "idgen.faces.encoder",
     "FaceFinderNet": "idgen.models",

@@ -157,9 +157,12 @@ def identify(
     from idgen.hub import load_model
     from idgen.identity import Identities
 
-    person = load_model(model, device).encoder.identify(photos, aligned, name)
+    encoder = load_model(model, device).encoder
+    person = encoder.identify(photos, aligned, name)
     Identities.of([person]).save(out)
     typer.echo(f"{person.name} ({person.source}): {out}")
+    if encoder.notice:
+        typer.echo(encoder.notice)
     typer.echo("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
 
 
@@ -229,6 +232,13 @@ def generate(
         f"{_count(len(lines), 'picture', 'pictures')} of {_count(len(identities), 'person', 'people')}: "
         f"{out}{os.sep} ({SHEET} shows them, {MANIFEST} has their scores)"
     )
+    if not loaded.has("judge"):
+        typer.echo("This model has no judge, so nothing says whether they are the wanted people.")
+        if loaded.has("encoder"):
+            from idgen.scoring import UNCALIBRATED
+
+            typer.echo("The cosines by its own encoder are in the manifest; " + UNCALIBRATED)
+        return
     typer.echo(
         f"{matches} of {len(lines)} are the wanted person, says the independent judge, "
         "at a false-match rate of 1 in 1,000."
@@ -329,7 +339,11 @@ def train(
         typer.echo(json.dumps(metrics))
 
 
-convert = typer.Typer(help="Turn published checkpoints into folders for --model and from_pretrained.")
+convert = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
+    help="Turn published checkpoints into folders for --model and from_pretrained.",
+)
 app.add_typer(convert, name="convert")
 
 _CHECKPOINT_DIR = typer.Argument(..., metavar="CKPT_DIR", help="Folder with what was downloaded.")
@@ -382,6 +396,42 @@ def convert_uiface(
 
     made = make(UIFACE, folder, out, checkpoint=checkpoint, autoencoder=autoencoder, contexts=contexts, fast=fast)
     typer.echo(f"UIFace: {made}{os.sep} ({UIFACE.licence})")
+
+
+@convert.command("arc2face")
+def convert_arc2face(
+    source: str = typer.Argument(..., metavar="SRC", help="Folder or hub repository of the official files."),
+    out: Path = typer.Argument(..., metavar="OUT", help="Folder to write."),
+    base: str = typer.Option(
+        None, "--base", help="Folder or repository of Stable Diffusion 1.5, for vae/ and scheduler/."
+    ),
+    pack: str = typer.Option(
+        None, "--pack", help="insightface pack that finds the faces in photos: name, folder or repository."
+    ),
+    controlnet: bool = typer.Option(False, "--controlnet", help="With the ControlNet for the pose."),
+    expression: bool = typer.Option(False, "--expression", help="With the expression adapter."),
+    few_step: bool = typer.Option(False, "--few-step", help="With the LCM-LoRA: 2 to 4 steps."),
+    lora: str = typer.Option(None, "--lora", help="Where the LCM-LoRA is, if not on the hub."),
+    single: bool = typer.Option(False, "--float32", help="Keep single precision; twice the size."),
+) -> None:
+    """Arc2Face's official files to one folder for --model."""
+    import torch
+
+    from idgen.convert.arc2face import convert as make
+
+    folder = make(
+        source,
+        out,
+        base,
+        few_step=lora or few_step,
+        controlnet=controlnet,
+        expression=expression,
+        pack=pack,
+        dtype=torch.float32 if single else torch.float16,
+    )
+    typer.echo(f"Arc2Face: {folder} (its README.md says under which licences)")
+    if pack is None:
+        typer.echo("It reads no photos: for that, give --pack, an insightface pack (non-commercial research only).")
 
 
 @app.command()

@@ -7,7 +7,8 @@ import json
 import math
 import operator
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from idgen import provenance
 from idgen.contact_sheet import Cell, contact_sheet
-from idgen.errors import InputError
+from idgen.errors import InputError, NoFaceError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
     from idgen.identity import Identities, Identity
 
@@ -49,8 +53,9 @@ def generate(
     The folder holds `identities.safetensors`, `<identity>/<kk>.png`, `settings.json`, `contact-sheet.png` and
     `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
     identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict,
-    at a false-match rate of 1 in 1,000) and `model`. Every file is written aside and renamed. A run that was
-    interrupted goes on where it stopped when it is called again; asking for more pictures makes only the missing ones.
+    at a false-match rate of 1 in 1,000) and `model`. What the model has no encoder or no judge for is
+    null. Every file is written aside and renamed. A run that was interrupted goes on where it stopped when it is called
+    again; asking for more pictures makes only the missing ones.
 
     Args:
         identities: who.
@@ -89,8 +94,8 @@ def generate(
             raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
-    pipeline, scorer = model.pipeline, model.scorer  # a model that lacks something is refused before anything is made
-    identities.require_space(pipeline.config.space, pipeline.denoiser.config.identity_dim)
+    pipeline, score = model.pipeline, _scoring(model)  # what cannot be loaded is refused before anything is made
+    identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
     varied: Any = None
     if isinstance(variation, str):
@@ -141,17 +146,15 @@ def generate(
             with closing(made):
                 for batch in _batched(made, batch_size):
                     wanted = people.vectors[[item.identity for item in batch]]
-                    scores = scorer.score([item.image for item in batch], wanted)
-                    for item, score in zip(batch, scores, strict=True):
+                    scores = score([item.image for item in batch], wanted)
+                    for item, meaning in zip(batch, scores, strict=True):
                         name = people.names[item.identity]
                         line = {
                             "file": f"{name}/{item.k:02d}.png",
                             "identity": name,
                             "k": item.k,
                             "seed": seed,
-                            "similarity": round(score.similarity, 4),
-                            "judge_similarity": round(score.judge_similarity, 4),
-                            "match": score.match,
+                            **meaning,
                             "model": model.name,
                         }
                         info = {key: line[key] for key in ("model", "identity", "seed", "k")}
@@ -164,6 +167,49 @@ def generate(
     if any(missing) or not (out / SHEET).exists():
         _write_sheet(out, identities, done, model.name)
     return out
+
+
+def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
+    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None."""
+    from torch.nn.functional import cosine_similarity
+
+    encoder = model.encoder if model.has("encoder") else None
+    scorer = model.scorer if encoder is not None and model.has("judge") else None
+    aligned = model.pipeline.aligned
+
+    def score(pictures: list[Any], wanted: Tensor) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
+        if encoder is None:
+            return lines
+        faces = pictures if aligned else [_face(encoder, picture) for picture in pictures]
+        shown = [row for row, face in enumerate(faces) if face is not None]
+        crops = [faces[row] for row in shown]
+        if scorer is None:
+            cosines = cosine_similarity(encoder.encode(crops), wanted[shown]).tolist()
+            for row, cosine in zip(shown, cosines, strict=True):
+                lines[row]["similarity"] = round(cosine, 4)
+            return lines
+        for line in lines:
+            line["match"] = False  # where no face is found
+        for row, found in zip(shown, scorer.score(crops, wanted[shown]) if shown else [], strict=True):
+            lines[row] = {
+                "similarity": round(found.similarity, 4),
+                "judge_similarity": round(found.judge_similarity, 4),
+                "match": found.match,
+            }
+        return lines
+
+    return score
+
+
+def _face(encoder: FaceEncoder, picture: Any) -> Any:
+    """The largest face of a generated picture, aligned; None where none is found."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return encoder.detect_and_align(picture)[0]
+        except NoFaceError:
+            return None
 
 
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
@@ -201,7 +247,11 @@ def check_writable(out: Path) -> None:
 def weights_fingerprint(folder: str | Path) -> str:
     """Short name of a model's weights: path, size, first and last mebibyte of each safetensors file and the configs."""
     folder, digest = Path(folder), hashlib.sha256()
-    for part in ("denoiser", "autoencoder", "scheduler"):
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        index = {}
+    for part in sorted(name for name, value in index.items() if isinstance(value, list) and value[0] is not None):
         for path in sorted((folder / part).glob("*")):
             if path.suffix not in (".safetensors", ".json"):
                 continue

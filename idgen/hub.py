@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from idgen.errors import InputError
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
-    from idgen.pipelines.idiff_face import IDiffFacePipeline
+    from idgen.pipelines import IdentityPipeline
     from idgen.sampling.sampler import IdentitySampler
     from idgen.scoring import Judge, Scorer
 
@@ -19,7 +20,7 @@ DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parent / "builtin"
 
 # Weights and their descriptions: nothing that could be executed is fetched.
-_PATTERNS = ["*.json", "*.safetensors", "README.md"]
+_PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
 
 
 def builtin_models() -> list[str]:
@@ -27,12 +28,16 @@ def builtin_models() -> list[str]:
     return sorted(index.parent.name for index in BUILTIN.glob("*/model_index.json"))
 
 
-def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Path:
+def resolve(
+    name: str | os.PathLike[str], revision: str | None = None, patterns: Sequence[str] = _PATTERNS, **hub: Any
+) -> Path:
     """The folder of a model: one inside the package, a folder, or a repository `user/name`, which is fetched.
 
     Args:
         name: what to look for; a built-in name wins over a folder of that name in the working directory.
         revision: branch, tag or commit of a repository; only there.
+        patterns: which files of a repository.
+        hub: what else `snapshot_download` takes: token, cache_dir, local_files_only, …
 
     Raises:
         InputError: there is nothing of that name, or it cannot be fetched.
@@ -56,7 +61,7 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     )
 
     try:
-        return Path(snapshot_download(text, revision=revision, allow_patterns=_PATTERNS))
+        return Path(snapshot_download(text, revision=revision, allow_patterns=list(patterns), **hub))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {text!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
@@ -71,8 +76,8 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Path:
 class Model:
     """A model's folder, whose parts are loaded when they are first used. Safe to share between threads.
 
-    The folder holds a pipeline (model_index.json, denoiser/, autoencoder/, scheduler/), encoder/ (`FaceEncoder`),
-    judge/ (`Judge`) and sampler/ (`IdentitySampler`).
+    The folder holds a pipeline (model_index.json and its parts), and may hold encoder/ (`FaceEncoder`), judge/
+    (`Judge`) and sampler/ (`IdentitySampler`); what is missing is refused when it is asked for.
 
     Args:
         folder: where it is.
@@ -97,7 +102,7 @@ class Model:
         return self._device
 
     @property
-    def pipeline(self) -> IDiffFacePipeline:
+    def pipeline(self) -> IdentityPipeline:
         """Identities to pictures."""
         return self._part("pipeline")
 
@@ -121,6 +126,10 @@ class Model:
         """Encoder and judge, with thresholds at a false-match rate of 1 in 1,000."""
         return self._part("scorer")
 
+    def has(self, part: str) -> bool:
+        """Whether the folder holds "encoder", "judge" or "sampler"."""
+        return (self.folder / part / "config.json").exists()
+
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
 
@@ -135,16 +144,24 @@ class Model:
             raise InputError(f"The model {self.name!r} has no {part}: {self.folder / file} does not exist.")
         return (self.folder / file).parent
 
-    def _load_pipeline(self) -> IDiffFacePipeline:
+    def _load_pipeline(self) -> IdentityPipeline:
+        import torch
         from diffusers.utils import logging
 
         from idgen.pipelines import pipeline_class
 
+        if not (self.folder / "model_index.json").exists() and (self.folder / "arc2face").is_dir():
+            raise InputError(
+                f"{self.name} has Arc2Face's files as published: make a model of them by "
+                f"`idgen convert arc2face {self.folder} OUT`, then use OUT."
+            )
         folder = self._need("pipeline", "model_index.json")
+        kind = pipeline_class(folder)
+        half = kind.half_on_accelerator and not self.device.startswith("cpu")
         showing = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
         try:
-            pipeline = pipeline_class(folder).from_pretrained(folder)
+            pipeline = kind.from_pretrained(folder, **({"dtype": torch.float16} if half else {}))
         finally:
             if showing:
                 logging.enable_progress_bar()

@@ -40,6 +40,12 @@ BINS = 201
 EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
 """Edges of the histograms' bins; the middle bin is centred on 0."""
 
+UNCALIBRATED = (
+    "what they mean was not measured here for this embedding space: the literature's thresholds for such recognisers "
+    "lie around 0.2 to 0.4, and depend on the data."
+)
+"""What a cosine says without a calibration."""
+
 _FORMAT, _VERSION = "idgen.calibration", 1
 _FEWEST_FALSE_MATCHES = 10  # a threshold that rests on fewer is chance
 _SCORES = NDArray[np.floating]

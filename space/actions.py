@@ -23,7 +23,7 @@ from idgen.identity import Identities, Identity
 
 if TYPE_CHECKING:
     from idgen.hub import Model
-    from idgen.pipelines.idiff_face import GeneratedImage
+    from idgen.pipelines import GeneratedImage
     from idgen.scoring import Score
 
 MAX_IMAGES, MAX_STEPS = 16, 50

@@ -230,6 +230,7 @@ def test_jobs_make_exactly_the_missing_pictures() -> None:
 
 def test_the_fingerprint_sees_other_weights(tmp_path: Path) -> None:
     (tmp_path / "denoiser").mkdir()
+    (tmp_path / "model_index.json").write_text('{"denoiser": ["idgen", "IdentityDiT"]}')
     weights = tmp_path / "denoiser" / "model.safetensors"
     weights.write_bytes(bytes(3 << 20))
     before = weights_fingerprint(tmp_path)

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "faiss": "faiss-cpu"}
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
+    "idgen/pipelines/arc2face": "arc2face",
+    "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
     "idgen/sampling": "faiss",
     "space": "app",

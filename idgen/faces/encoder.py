@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import idgen.models
-from idgen.errors import InputError
+from idgen.errors import InputError, NoFaceError
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.faces.images import ImageSource, describe, open_image
@@ -59,6 +59,9 @@ ALIGNMENTS = {
 class FaceEncoder:
     """Embeds faces, on aligned crops or on photos.
 
+    Attributes:
+        notice: what its user should be told: what it runs on, under which licence; "" for nothing.
+
     Args:
         recognizer: (N, 3, 112, 112) RGB in [-1, 1] to (N, D); a class of `idgen.models`. Switched to evaluation.
         finder: finds faces in photos; None if only aligned crops will come.
@@ -68,6 +71,8 @@ class FaceEncoder:
         calibration: what the encoder's scores mean, the content of calibration.json (see
             `idgen.scoring.Calibration`), or None where it was not measured.
     """
+
+    notice = ""
 
     def __init__(
         self,
@@ -119,6 +124,10 @@ class FaceEncoder:
         """
         folder = resolve(name, revision) / (subfolder or "")
         config = _read_json(folder / CONFIG_NAME)
+        if config.get("_class_name") == "InsightFaceEncoder":
+            from idgen.faces.insight import InsightFaceEncoder
+
+            return InsightFaceEncoder.from_folder(folder, config)
         if not isinstance(config.get("space"), str):
             raise InputError(f"{folder / CONFIG_NAME} does not name an embedding space: is this an encoder's folder?")
         finder = None
@@ -209,11 +218,10 @@ class FaceEncoder:
         picture = open_image(image)
         found = self.finder.find(picture)
         if not found:
-            raise InputError(f"No face found in {name}: give a photo with one clearly visible face.")
+            raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        alignment = ALIGNMENTS[self.alignment]
-        return alignment.cut(picture, found[0].landmarks, alignment.size), found[0], found
+        return self._crop(picture, found[0]), found[0], found
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
@@ -232,6 +240,10 @@ class FaceEncoder:
             file = describe(photos[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
+
+    def _crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+        alignment = ALIGNMENTS[self.alignment]
+        return alignment.cut(picture, face.landmarks, alignment.size)
 
     def _read(self, image: ImageSource) -> Tensor:
         picture = open_image(image)

@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import operator
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from collections.abc import Callable
+from typing import Any
 
-import diffusers
-import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.pipelines import pipeline_loading_utils
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils import BaseOutput
-from huggingface_hub import hf_hub_download, snapshot_download
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Generator, Tensor
+from torch import Tensor
 
 from idgen.errors import InputError
-from idgen.identity import Identities, Identity, check_seed, image_seed, key
-from idgen.pipelines.guidance import Guidance, scale_at
-from idgen.pipelines.workers import by_image
-from idgen.sampling.variation import cone
-
-OutputType = Literal["pil", "np", "pt", "latent"]
-ImageLike = Image.Image | NDArray[np.float32] | Tensor
-StepCallback = Callable[["IDiffFacePipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
-Predict = Callable[[Tensor, Tensor, float], Tensor]
-"""What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), and the timestep, ()."""
-
-_MODULES = ("denoiser", "autoencoder", "scheduler")
+from idgen.pipelines.base import IdentityPipeline, register
 
 
-@dataclass(frozen=True)
-class GeneratedImage:
-    """One picture.
-
-    Args:
-        image: as `output_type` says: a PIL image; (H, W, 3) float32 in [0, 1]; (3, H, W) in [0, 1]; a latent (C, h, w).
-        identity: row of the identity among those given.
-        k: its number among that identity's pictures.
-        seed: of the generator that made it; follows from the run's seed, the identity's vector and k.
-        vector: (D,) that conditioned it: the identity's own, or the variation of it.
-    """
-
-    image: ImageLike
-    identity: int
-    k: int
-    seed: int
-    vector: Tensor
-
-
-@dataclass
-class IDiffFaceOutput(BaseOutput):  # type: ignore[misc]
-    """What a call returns.
-
-    Args:
-        images: a list of PIL images, or an array (N, H, W, 3), or a tensor (N, 3, H, W) or (N, C, h, w): identity by
-            identity, each with its pictures in order.
-        items: the same pictures one by one, with their identity, number, seed and vector.
-    """
-
-    images: list[Image.Image] | NDArray[np.float32] | Tensor
-    items: list[GeneratedImage]
-
-
-class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Pictures of given identities.
-
-    The same identity, seed and number give the same picture to the last bit on the same machine, whatever the batch
-    size, the order, the number of pictures and of CPU threads. A call changes nothing in the pipeline, so calls may run
-    at the same time.
+class IDiffFacePipeline(IdentityPipeline):
+    """Pictures of given identities by a latent diffusion model that gets the identity's vector itself.
 
     Args:
         denoiser: `denoiser(sample (N, C, h, w), timestep (N,), identity (N, D), drop (N,) bool) -> (N, C, h, w)`, with
@@ -106,297 +44,28 @@ class IDiffFacePipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale: float | None = None,
     ):
         super().__init__()
-        if not space:
-            raise ValueError("A pipeline needs `space`, the name of the embedding space of its identities.")
-        for name, module in (("denoiser", denoiser), ("autoencoder", autoencoder)):
-            missing = [weight for weight, tensor in module.named_parameters() if tensor.is_meta]
-            if missing:
-                raise InputError(f"Weights of the {name} are missing, such as {missing[0]}: fetch the model again.")
         self.register_modules(denoiser=denoiser, autoencoder=autoencoder, scheduler=scheduler)
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
-        self._check_guidance(guidance_scale)
-        self.register_to_config(space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
+        self._configure(space, num_inference_steps, guidance_scale)
 
-    # ------------------------------------------------------------ generating
-
-    def __call__(
-        self,
-        identities: Identity | Identities | Tensor,
-        images_per_identity: int = 1,
-        *,
-        num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
-        seed: int = 0,
-        first: int = 0,
-        variation_cosine: float = 1.0,
-        batch_size: int = 8,
-        callback_on_step_end: StepCallback | None = None,
-        output_type: OutputType = "pil",
-    ) -> IDiffFaceOutput:
-        """Make all pictures at once; see `iterate` for the arguments and errors."""
-        people = self._people(identities)
-        made = self.iterate(
-            people,
-            images_per_identity,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            first=first,
-            variation_cosine=variation_cosine,
-            batch_size=batch_size,
-            callback_on_step_end=callback_on_step_end,
-            output_type=output_type,
-        )
-        items = []
-        with self.progress_bar(total=len(people) * images_per_identity) as bar:
-            for item in made:
-                items.append(item)
-                bar.update()
-        images: Any = [item.image for item in items]
-        if output_type != "pil":
-            images = np.stack(images) if output_type == "np" else torch.stack(images)
-        return IDiffFaceOutput(images=images, items=items)
-
-    def iterate(
-        self,
-        identities: Identity | Identities | Tensor,
-        images_per_identity: int = 1,
-        *,
-        num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
-        seed: int = 0,
-        first: int = 0,
-        variation_cosine: float = 1.0,
-        batch_size: int = 8,
-        callback_on_step_end: StepCallback | None = None,
-        output_type: OutputType = "pil",
-    ) -> Iterator[GeneratedImage]:
-        """Make pictures one batch after another, identity by identity; closing the iterator stops it.
-
-        Args:
-            identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
-            images_per_identity: pictures of each.
-            num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
-                function of the share of the steps done, see `idgen.pipelines.guidance`. Only 1 where the denoiser has
-                no empty identity.
-            seed: of the run, from 0 to 2^63 − 1.
-            first: number k of an identity's first picture; the others count on from it.
-            variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
-            batch_size: pictures that advance together; changes memory and speed, not the pictures.
-            callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
-                step of a batch; may return other latents under that name.
-            output_type: "pil", "np", "pt" or "latent", see `GeneratedImage`.
-
-        Raises:
-            InputError: at once, not at the first picture: an argument cannot be used, or the identities live in another
-                space or have another length.
-        """
-        people = self._people(identities)
-        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        seed = check_seed(seed)
-        self.check_inputs(images_per_identity, steps, guidance, first, variation_cosine, batch_size, output_type)
-        jobs = [(person, k) for person in range(len(people)) for k in range(first, first + images_per_identity)]
-
-        def batches() -> Iterator[GeneratedImage]:
-            names = [key(vector) for vector in people.vectors]
-            for start in range(0, len(jobs), batch_size):
-                part = jobs[start : start + batch_size]
-                seeds = [image_seed(seed, names[person], k) for person, k in part]
-                generators = [Generator().manual_seed(number) for number in seeds]
-                wanted = [people.vectors[person] for person, _ in part]
-                latents, vectors = self._noise(wanted, variation_cosine, generators)
-                latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end)
-                images = self._finish(latents, output_type)
-                for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
-                    yield GeneratedImage(image, person, k, number, vector)
-
-        return batches()
-
-    def check_inputs(
-        self,
-        images_per_identity: int,
-        num_inference_steps: int,
-        guidance_scale: Guidance,
-        first: int,
-        variation_cosine: float,
-        batch_size: int,
-        output_type: str,
-    ) -> None:
-        """Raise InputError unless the arguments of a call can be used."""
-        most = int(self.scheduler.config.num_train_timesteps)
-        for what, value, least in (
-            ("number of pictures an identity", images_per_identity, 1),
-            ("number of steps", num_inference_steps, 1),
-            ("number of the first picture", first, 0),
-            ("batch size", batch_size, 1),
-        ):
-            if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-                raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
-        if num_inference_steps > most:
-            raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
-        for step in range(num_inference_steps):
-            self._check_guidance(scale_at(guidance_scale, step / num_inference_steps))
-        if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
-            raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
-        if output_type not in get_args(OutputType):
-            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
+    @property
+    def identity_dim(self) -> int:
+        return int(self.denoiser.config.identity_dim)
 
     def _check_guidance(self, guidance_scale: float) -> None:
-        scale_at(guidance_scale, 0.0)
+        super()._check_guidance(guidance_scale)
         if guidance_scale != 1 and not self.denoiser.has_empty_identity:
             raise InputError(
                 f"This model never learned an empty identity, so guidance would mean nothing: it is 1, not "
                 f"{guidance_scale:g}."
             )
 
-    def _people(self, identities: Identity | Identities | Tensor) -> Identities:
-        if isinstance(identities, Identity):
-            identities = Identities.of([identities])
-        elif isinstance(identities, Tensor):
-            vectors = identities[None] if identities.ndim == 1 else identities
-            names = [str(row) for row in range(len(vectors))]
-            identities = Identities(vectors, self.config.space, ["a tensor"] * len(names), names)
-        elif not isinstance(identities, Identities):
-            raise InputError(f"Give an Identity, Identities or a tensor of vectors, not a {type(identities).__name__}.")
-        identities.require_space(self.config.space, self.denoiser.config.identity_dim)
-        return identities
-
-    def _noise(self, wanted: Sequence[Tensor], cosine: float, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
-        """First latents (B, C, h, w) and vectors (B, D). Noise comes first, so that a variation does not change it."""
-        config = self.denoiser.config
-        shape = (config.in_channels, config.sample_size, config.sample_size)
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        vectors = [
-            cone(vector, cosine, generator) if cosine < 1 else vector
-            for vector, generator in zip(wanted, generators, strict=True)
-        ]
-        return noise, torch.stack(vectors)
-
-    @torch.inference_mode()
-    def _denoise(
-        self,
-        latents: Tensor,
-        vectors: Tensor,
-        steps: int,
-        guidance: Guidance,
-        generators: Sequence[Generator],
-        callback: StepCallback | None,
-    ) -> Tensor:
-        """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision."""
+    def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         device = self._execution_device
-        # Schedulers hold the state of a run, so every run has its own.
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=device)
-        scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
-        extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        predict = self._predictor(vectors.to(device, self.denoiser.dtype))
-        latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
-        for step, timestep in enumerate(scheduler.timesteps):
-            strength = scale_at(guidance, step / len(scheduler.timesteps))
-            output = predict(scale(latents, timestep), timestep, strength)
-            latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
-            if callback is not None:
-                latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
-        return latents
-
-    def _predictor(self, identity: Tensor) -> Predict:
-        """What one batch's steps call, in order: the denoiser's float32 output for identities (B, D), guided."""
-
-        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
-            asked = [True] if strength == 0 else [False] if strength == 1 else [False, True]  # without the person?
-            drop = torch.tensor(asked, device=identity.device).expand(len(identity), -1)
-            person = identity[:, None].expand(-1, drop.shape[1], -1)
-            sample = latents.to(identity.dtype)[:, None].expand(-1, drop.shape[1], -1, -1, -1)
-            predicted = by_image(self.denoiser, sample, timestep.expand(drop.shape), person, drop).float()
-            wanted = predicted[:, 0]
-            return wanted if len(asked) == 1 else predicted[:, 1] + strength * (wanted - predicted[:, 1])
-
-        return predict
-
-    def _finish(self, latents: Tensor, output_type: OutputType) -> list[ImageLike]:
-        if output_type == "latent":
-            return [latent.clone() for latent in latents.cpu()]
-        pixels = self._decode(latents)
-        if output_type == "pt":
-            return [image.clone() for image in pixels.cpu()]  # usable outside inference mode, and each on its own
-        arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
-        if output_type == "np":
-            return [array.copy() for array in arrays]
-        return [Image.fromarray(array) for array in (arrays * 255).round().astype(np.uint8)]
-
-    @torch.inference_mode()
-    def _decode(self, latents: Tensor) -> Tensor:
-        """(B, C, h, w) latents to (B, 3, H, W) in [0, 1]."""
-        config = self.autoencoder.config
-        latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
-        decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
-        pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None])[:, 0]
-        return (pixels.float() / 2 + 0.5).clamp(0, 1)
-
-    # ------------------------------------------------------------ loading
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> IDiffFacePipeline:
-        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and a weight that is missing, left over or
-        of another shape is an error.
-
-        Raises:
-            InputError: the weights do not fit.
-        """
-        folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
-        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        for name, value in cls.load_config(folder).items():
-            if name in _MODULES and name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
-                library = __import__(value[0]) if value[0] in ("idgen", "diffusers") else None
-                kind = getattr(library, value[1], None)
-                if isinstance(kind, type) and issubclass(kind, ModelMixin):
-                    own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                    kwargs[name] = _load_network(kind, folder / name, own)
-        return cast(IDiffFacePipeline, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder."""
-        hub = {name: kwargs[name] for name in _HUB if name in kwargs}
-        index = hf_hub_download(pretrained_model_name, cls.config_name, **hub)
-        parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
-        patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
+        drop = torch.tensor([False, True], device=device).expand(len(vectors), -1)
+        identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
+        return self.denoiser, (identity, drop)
 
 
-_HUB = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
-    try:
-        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"The weights in {folder} cannot be read as a {kind.__name__}: {error}") from error
-    for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
-        if names:
-            raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")
-    return network
-
-
-def _register() -> None:
-    """Let diffusers write and read `["idgen", "Class"]`, a name that outlives moving the class to another module."""
-    how = ["save_pretrained", "from_pretrained"]
-    pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": how, "SchedulerMixin": how}
-
-
-def register(pipeline: type[DiffusionPipeline]) -> None:
-    """Let `DiffusionPipeline.from_pretrained` find a pipeline of ours by its name."""
-    setattr(diffusers, pipeline.__name__, pipeline)
-
-
-_register()
 register(IDiffFacePipeline)

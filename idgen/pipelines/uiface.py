@@ -7,7 +7,7 @@ without the identity. Re-implemented from the paper and from what the released c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.models.unet import AttentionHook, IdentityUNet
-from idgen.pipelines.idiff_face import IDiffFacePipeline, Predict, register
+from idgen.pipelines.base import Predict, register
+from idgen.pipelines.idiff_face import IDiffFacePipeline
 from idgen.pipelines.workers import by_image
 
 Logits = dict[Literal["self", "cross"], list[Tensor]]
@@ -61,7 +62,8 @@ class UIFacePipeline(IDiffFacePipeline):
             )
         super().__init__(denoiser, autoencoder, scheduler, space, num_inference_steps, guidance_scale)
 
-    def _predictor(self, identity: Tensor) -> Predict:
+    def _predictor(self, vectors: Tensor, condition: Any) -> Predict:
+        identity = vectors.to(self._execution_device, self.denoiser.dtype)
         settled = torch.zeros(len(identity), dtype=torch.bool, device=identity.device)
         before: Tensor | None = None
 

@@ -52,12 +52,13 @@ def _pool(workers: int) -> ThreadPoolExecutor:
         return _pools[workers]
 
 
-def by_image(call: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int | None = None) -> Tensor:
     """`call(*arguments)` where the result of every image is independent of the others to the last bit.
 
     Args:
         call: network; acts on each row alone.
         arguments: (N, R, …) tensors: R rows for each of N images. `call` gets them as (B·R, …) and returns (B·R, …).
+        at_once: images that fit in memory together, as far as the caller knows.
 
     Returns:
         (N, R, …)
@@ -65,8 +66,9 @@ def by_image(call: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
     count, rows = arguments[0].shape[:2]
     if arguments[0].device.type != "cpu":
         parts = []
-        for start in range(0, count, ACCELERATOR_IMAGES):
-            index = torch.arange(start, start + ACCELERATOR_IMAGES, device=arguments[0].device).clamp_max(count - 1)
+        block = min(at_once or ACCELERATOR_IMAGES, ACCELERATOR_IMAGES)
+        for start in range(0, count, block):
+            index = torch.arange(start, start + block, device=arguments[0].device).clamp_max(count - 1)
             out = call(*(argument[index].flatten(0, 1) for argument in arguments))
             parts.append(out.unflatten(0, (-1, rows))[: count - start])
         return torch.cat(parts)
@@ -75,7 +77,10 @@ def by_image(call: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
         with torch.inference_mode():
             return call(*(argument[image] for argument in arguments))
 
-    return torch.stack(_spread(one, range(count)))
+    together = at_once or count
+    return torch.cat(
+        [torch.stack(_spread(one, range(count)[start : start + together])) for start in range(0, count, together)]
+    )
 
 
 def _spread(one: Callable[[int], Tensor], images: Sequence[int]) -> list[Tensor]:

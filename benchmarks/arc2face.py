@@ -1,0 +1,164 @@
+"""Sixteen people × four pictures by `Arc2FacePipeline`, beside the same pictures made by a loop of single calls.
+
+    python benchmarks/arc2face.py [--width 64] [--steps 4] [--repeats 3] [--threads 2] [--full] [--device cuda]
+
+Three ways, side by side and interleaved so that all see the same load of the machine, with random weights:
+
+- `ours`: one call for everybody;
+- `single`: our pipeline, one call a picture; the pictures are checked to be the same to the last bit;
+- `official`: what the official code makes one write, a `StableDiffusionPipeline` call for each person with
+  `num_images_per_prompt=4`, which encodes the empty prompt at every call.
+
+`--full` has the published widths (U-Net 860M, text encoder 123M), for a GPU. Prints JSON: seconds, images/s, ratios,
+the U-Net's share of the time, and the peak of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from overhead import NetworkClock, peak_gb, use_cores
+
+PEOPLE, IMAGES = 16, 4
+
+
+def build(width: int, full: bool, device: str) -> Any:
+    """A pipeline with random weights: the published widths, or a U-Net of `width` channels at 16×16 latents."""
+    from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from idgen.pipelines import Arc2FacePipeline
+
+    torch.manual_seed(0)
+    token = 768 if full else 512
+    if full:
+        unet = UNet2DConditionModel(cross_attention_dim=token, sample_size=64)
+        channels: tuple[int, ...] = (128, 256, 512, 512)
+    else:
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(width, 2 * width),
+            layers_per_block=1,
+            cross_attention_dim=token,
+            attention_head_dim=8,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        )
+        channels = (16, 32, 32, 32)
+    vae = AutoencoderKL(
+        block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2 if full else 1,
+        norm_num_groups=32 if full else 8,
+    )
+    layers, heads = (12, 12) if full else (4, 8)
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=token,
+            intermediate_size=4 * token,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+        )
+    )
+    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    scheduler = DPMSolverMultistepScheduler(**schedule, timestep_spacing="linspace")
+    pipeline = Arc2FacePipeline(unet.eval(), vae.eval(), scheduler, text.eval())
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device, torch.float16 if device != "cpu" else torch.float32)
+
+
+def official(pipeline: Any, vectors: torch.Tensor, steps: int) -> list[Any]:
+    """A call a person, both prompts encoded each time."""
+    from diffusers import StableDiffusionPipeline
+
+    from idgen.pipelines.arc2face import NOBODY, PROMPT, encode_prompt
+
+    plain = StableDiffusionPipeline(
+        vae=pipeline.autoencoder,
+        unet=pipeline.denoiser,
+        scheduler=pipeline.scheduler,
+        text_encoder=None,
+        tokenizer=None,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    plain.set_progress_bar_config(disable=True)
+    encoder, out = pipeline.text_encoder, []
+    with torch.inference_mode():
+        for vector in vectors:
+            token = torch.nn.functional.pad(vector[None], (0, encoder.config.hidden_size - len(vector)))
+            out += plain(
+                prompt_embeds=encode_prompt(encoder, PROMPT, token.to(encoder.device, encoder.dtype)),
+                negative_prompt_embeds=encode_prompt(encoder, NOBODY),
+                num_inference_steps=steps,
+                guidance_scale=3.0,
+                num_images_per_prompt=IMAGES,
+            ).images
+    return out
+
+
+def measure(pipeline: Any, steps: int, repeats: int, people: int = PEOPLE) -> dict[str, Any]:
+    """Seconds of each way: medians of interleaved runs."""
+    vectors = torch.nn.functional.normalize(torch.randn(people, 512, generator=torch.Generator().manual_seed(0)))
+    settings: dict[str, Any] = {"num_inference_steps": steps, "seed": 1}
+
+    def single() -> list[Any]:
+        return [pipeline(vector, 1, first=k, **settings).images[0] for vector in vectors for k in range(IMAGES)]
+
+    ways: dict[str, Callable[[], list[Any]]] = {
+        "ours": lambda: pipeline(vectors, IMAGES, batch_size=16, **settings).images,
+        "single": single,
+        "official": lambda: official(pipeline, vectors, steps),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    pictures: dict[str, list[Any]] = {}
+    clock = NetworkClock()
+    for repeat in range(repeats + 1):
+        for name, way in ways.items():
+            watched = {"denoiser": pipeline.denoiser} if name == "ours" and repeat else {}
+            with clock.watch(watched):
+                since = time.perf_counter()
+                pictures[name] = way()
+                took = time.perf_counter() - since
+            if repeat:  # the first is the warm-up
+                seconds[name].append(took)
+    same = all(np.array_equal(a, b) for a, b in zip(pictures["ours"], pictures["single"], strict=True))
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    cuda = pipeline.denoiser.device.type == "cuda"
+    return {
+        "seconds": {name: [round(value, 2) for value in times] for name, times in seconds.items()},
+        "images_per_second": {name: round(people * IMAGES / value, 2) for name, value in medians.items()},
+        "single_over_ours": round(medians["single"] / medians["ours"], 2),
+        "official_over_ours": round(medians["official"] / medians["ours"], 2),
+        "same_pictures_as_single": same,
+        "denoiser_share": round(clock.total / sum(seconds["ours"]), 2),
+        "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9 if cuda else peak_gb(), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--people", type=int, default=PEOPLE)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    use_cores(args.threads)
+    print(json.dumps(measure(build(args.width, args.full, args.device), args.steps, args.repeats, args.people)))
+
+
+if __name__ == "__main__":
+    main()

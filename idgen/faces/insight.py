@@ -1,0 +1,365 @@
+"""insightface's packs as face encoders: a detector and a recogniser in ONNX, in a folder, by name or from the Hub.
+
+The pretrained packs of insightface may be used for non-commercial research only, whoever hands them out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.utils import CONFIG_NAME
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from idgen.errors import InputError
+from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
+from idgen.faces.encoder import CALIBRATION_NAME, FaceEncoder, _read_json, _write_json
+from idgen.faces.finder import Detection
+from idgen.hub import resolve
+
+ROOT = Path("~/.insightface/models")
+"""Where insightface keeps its packs."""
+DET_SIZES = ((128, 128), (256, 256), (640, 640))
+"""Sizes at which faces are looked for, together. The small ones find faces that fill the picture, as in tight crops and
+generated portraits, which 640 alone misses."""
+SPACES = {
+    "arcface.onnx": "arcface-webface42m",
+    "glintr100.onnx": "antelopev2",
+    "w600k_r50.onnx": "buffalo_l",
+    "w600k_mbf.onnx": "buffalo_s",
+}
+"""A recogniser's file name → its embedding space. The first two look alike and are not: arcface.onnx is Arc2Face's."""
+LICENCE = "insightface's models, and vectors by them, are for non-commercial research only."
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_ROOM = 0.4  # side of the border added around a picture in which no face was found, as a share of its longer side
+
+
+class InsightFaceEncoder(FaceEncoder):
+    """A `FaceEncoder` of an insightface pack, aligning and embedding as insightface does.
+
+    Vectors are normalised, not averaged with those of the mirrored face, as Arc2Face's code has them.
+
+    Args:
+        detector, recognizer: ONNX files.
+        space: name of the embedding space; by default after the recogniser's file name, see `SPACES`.
+        det_sizes: (width, height) of the views in which faces are looked for.
+        threshold: confidence from which a face counts.
+        device: "cpu" or "cuda".
+        calibration: see `FaceEncoder`.
+
+    Raises:
+        InputError: the package is missing, or a file is damaged or is no such network.
+    """
+
+    def __init__(
+        self,
+        detector: Path,
+        recognizer: Path,
+        *,
+        space: str | None = None,
+        det_sizes: Sequence[tuple[int, int]] = DET_SIZES,
+        threshold: float = 0.5,
+        device: torch.device | str = "cpu",
+        calibration: dict[str, Any] | None = None,
+    ):
+        self.files = Path(detector), Path(recognizer)
+        self.det_sizes = [(int(width), int(height)) for width, height in det_sizes]
+        if not self.det_sizes or any(side < 32 or side % 32 for size in self.det_sizes for side in size):
+            raise InputError(f"Detection sizes are multiples of 32, such as (640, 640), got {self.det_sizes}.")
+        self._detector, self._recognizer = _load(self.files[0], "detection"), _load(self.files[1], "recognition")
+        self._detector.prepare(0, input_size=self.det_sizes, det_thresh=threshold)
+        self.finder = _Finder(self._detector)  # type: ignore[assignment]
+        self.space = space or SPACES.get(self.files[1].name, f"insightface-{self.files[1].stem}")
+        self.flip, self.alignment = False, "arcface"
+        self.threshold, self.calibration = threshold, calibration
+        self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size)).shape[1])
+        self.to(device)
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    @property
+    def image_size(self) -> int:
+        return int(self._recognizer.input_size[0])
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What really computes, first choice first: a CUDA that could not be set up is not among them."""
+        return tuple(self._recognizer.session.get_providers())
+
+    @property
+    def notice(self) -> str:  # type: ignore[override]
+        """Which files run on what, and the licence."""
+        names = " and ".join(file.name for file in self.files)
+        return f"{names} on {self.providers[0]}. {LICENCE}"
+
+    def to(self, device: torch.device | str) -> InsightFaceEncoder:
+        """Compute there; warns, and stays on the CPU, where onnxruntime cannot."""
+        import onnxruntime
+        from insightface.model_zoo.onnxruntime_utils import preload_cuda_libraries
+
+        wanted = [_CUDA, _CPU] if torch.device(device).type == "cuda" else [_CPU]
+        if wanted[0] in onnxruntime.get_available_providers() and wanted[0] != self.providers[0]:
+            preload_cuda_libraries(wanted)
+            for model in (self._detector, self._recognizer):
+                model.session.set_providers(wanted)
+        if self.providers[0] != wanted[0]:
+            warnings.warn(
+                f"The face encoder runs on {self.providers[0]}, not on {wanted[0]}: this onnxruntime cannot use it. "
+                "For a GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu.",
+                stacklevel=2,
+            )
+        return self
+
+    @classmethod
+    def from_pack(
+        cls,
+        pack: str | os.PathLike[str] = "antelopev2",
+        recognizer: str | os.PathLike[str] | None = None,
+        *,
+        root: str | os.PathLike[str] = ROOT,
+        revision: str | None = None,
+        **options: Any,
+    ) -> InsightFaceEncoder:
+        """An insightface pack.
+
+        Args:
+            pack: name of a pack of insightface (fetched by it into `root` if it is not there), a folder, or a hub
+                repository such as "DIAMONIK7777/antelopev2".
+            recognizer: which file of the pack, or another ONNX file in place of the pack's: for Arc2Face, its
+                `arcface.onnx`. Needed where the pack has several.
+            root: where packs by name are.
+            revision: of a hub repository.
+            options: det_sizes, space, threshold, device, calibration; see the class.
+
+        Raises:
+            InputError: there is no such pack, it was fetched or unpacked incompletely, or its recogniser is not the one
+                that was asked for; each with what to do.
+        """
+        folder = _pack_folder(pack, Path(root).expanduser(), revision)
+        files = _onnx_files(folder)
+        kinds = {file: _kind(file) for file in files}
+        detectors = [file for file, kind in kinds.items() if kind == "detection"]
+        recognizers = [file for file, kind in kinds.items() if kind == "recognition"]
+        if not detectors:
+            raise InputError(
+                f"The pack {folder} has no face detector among {', '.join(file.name for file in files)}: "
+                "add scrfd_10g_bnkps.onnx of antelopev2."
+            )
+        return cls(detectors[0], _choose(recognizers, recognizer, folder), **options)
+
+    @classmethod
+    def from_folder(cls, folder: Path, config: dict[str, Any]) -> InsightFaceEncoder:
+        """Read what `save_pretrained` wrote."""
+        calibration = folder / CALIBRATION_NAME
+        try:
+            files = [folder / Path(config[name]).name for name in ("detector", "recognizer")]
+            options = {"det_sizes": config["det_sizes"], "space": config["space"], "threshold": config["threshold"]}
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder / CONFIG_NAME} is incomplete ({error!r}): convert the model again.") from error
+        return cls(*files, calibration=_read_json(calibration) if calibration.exists() else None, **options)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Copy the two files, which keep their licence, beside a config.json."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in self.files:
+            shutil.copy(file, folder / file.name)
+        if self.calibration is not None:
+            _write_json(folder / CALIBRATION_NAME, self.calibration)
+        config = {
+            "_class_name": type(self).__name__,
+            "space": self.space,
+            "detector": self.files[0].name,
+            "recognizer": self.files[1].name,
+            "det_sizes": self.det_sizes,
+            "threshold": self.threshold,
+            "licence": LICENCE,
+        }
+        _write_json(folder / CONFIG_NAME, config)
+        return folder
+
+    def _crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+        from insightface.utils import face_align
+
+        bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        landmarks = np.asarray(face.landmarks, np.float32) - 0.5  # insightface's (0, 0) is a pixel's centre
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # scikit-image's, about how insightface calls it
+            crop = face_align.norm_crop(bgr, landmarks, TEMPLATE_SIZE)
+        return Image.fromarray(np.ascontiguousarray(crop[:, :, ::-1]))
+
+    def _resize(self, pixels: Tensor) -> Tensor:
+        size = self.image_size
+        pixels = pixels.cpu().float()
+        if pixels.shape[-1] != size:
+            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return pixels
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        # One face a call: files with a fixed batch take no more.
+        faces = (pixels * 255).round().byte().permute(0, 2, 3, 1).flip(3).numpy()  # BGR
+        vectors = [np.asarray(self._recognizer.get_feat(np.ascontiguousarray(face))).reshape(-1) for face in faces]
+        return F.normalize(torch.from_numpy(np.stack(vectors)).float(), dim=1)
+
+
+class _Finder:
+    """insightface's detector as idgen's encoders use one."""
+
+    def __init__(self, detector: Any):
+        self._detector = detector
+
+    def find(self, image: Image.Image) -> list[Detection]:
+        """All faces, the one with the largest box first, as Arc2Face's code chooses it."""
+        found = self._detect(image)
+        if not found:  # a face cut so tightly that its outline is outside; with room around, it may be seen
+            room = round(_ROOM * max(image.size))
+            found = [
+                (box, points - room, score)
+                for box, points, score in self._detect(ImageOps.expand(image, room, (128, 128, 128)))
+            ]
+        found.sort(key=lambda face: -(face[0][2] - face[0][0]) * (face[0][3] - face[0][1]))
+        detections = []
+        for _, points, score in found:
+            landmarks = np.asarray(points + 0.5, np.float64)
+            try:
+                size = TEMPLATE_SIZE / scale_of(similarity(landmarks, template()))
+            except (ValueError, ZeroDivisionError):
+                continue  # all landmarks in one point
+            detections.append(Detection(landmarks, score, size))
+        return detections
+
+    def _detect(self, image: Image.Image) -> list[tuple[NDArray[Any], NDArray[Any], float]]:
+        boxes, points = self._detector.detect(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+        if points is None:
+            return []
+        return [(box[:4], each, float(box[4])) for box, each in zip(boxes, points, strict=True)]
+
+
+def _insightface() -> Any:
+    try:
+        from insightface.model_zoo import model_zoo
+    except ImportError as error:
+        raise InputError(
+            f"insightface's packs need the package {error.name or 'insightface'}: pip install 'idgen[insightface]'."
+        ) from error
+    return model_zoo
+
+
+def _load(file: Path, task: str) -> Any:
+    model_zoo = _insightface()
+    if not file.is_file():
+        raise InputError(f"There is no file {file}: fetch the pack again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = model_zoo.get_model(str(file), providers=[_CPU])
+    except Exception as error:  # onnxruntime and protobuf raise classes of their own
+        raise InputError(
+            f"{file} is damaged or was cut short ({file.stat().st_size:,} bytes; {type(error).__name__}): delete it "
+            "and fetch it again."
+        ) from error
+    if getattr(model, "taskname", None) != task:
+        raise InputError(f"{file} is no {task} network that insightface knows: is it the right file?")
+    return model
+
+
+def _kind(file: Path) -> str | None:
+    """What a file is for, by the same rules as insightface's; without making a session."""
+    _insightface()
+    import onnx
+
+    try:
+        graph = onnx.load(str(file), load_external_data=False).graph
+        shape = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
+    except Exception as error:  # protobuf's errors
+        raise InputError(
+            f"{file} is damaged or was cut short ({file.stat().st_size:,} bytes): delete it and fetch it again."
+        ) from error
+    if len(graph.output) >= 5:
+        return "detection"
+    square = len(shape) == 4 and shape[2] == shape[3] and shape[2] >= 112 and shape[2] % 16 == 0
+    return "recognition" if square and shape[2] != 192 and len(graph.output) == 1 and len(graph.input) == 1 else None
+
+
+def _pack_folder(pack: str | os.PathLike[str], root: Path, revision: str | None) -> Path:
+    text = os.fspath(pack)
+    if text and Path(text).is_dir():
+        return Path(text)
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        return resolve(text, revision, ["*.onnx"])
+    if not text or "/" in text or os.sep in text:
+        raise InputError(f"There is no insightface pack {text!r}: give a pack's name, a folder or a hub repository.")
+    if not (root / text).is_dir():
+        _download(text, root)
+    return root / text
+
+
+def _download(name: str, root: Path) -> None:
+    """Fetch a pack complete or not at all: insightface itself takes half of one for all of it the next time."""
+    _insightface()
+    from insightface.utils import storage
+
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as aside:
+        try:
+            folder = Path(storage.download("models", name, root=aside))
+        except Exception as error:  # requests' and zipfile's
+            raise InputError(
+                f"The insightface pack {name!r} is not in {root} and could not be fetched from "
+                f"{storage.model_zoo_download_url(name + '.zip')} ({type(error).__name__}): check the name and the "
+                "network, or give a folder or a hub repository."
+            ) from error
+        inner = folder / name
+        (inner if inner.is_dir() else folder).rename(root / name)  # antelopev2's zip has a folder of its own inside
+
+
+def _onnx_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.onnx"))
+    if files:
+        return files
+    nested = sorted({file.parent for file in folder.glob("*/*.onnx")})
+    if nested:
+        raise InputError(
+            f"The pack {folder} has its files one level too deep, in {nested[0]} (as antelopev2's zip unpacks): move "
+            f"them up into {folder}, or give {nested[0]}."
+        )
+    raise InputError(
+        f"The pack {folder} holds no .onnx file, as when its download was stopped: delete the folder (and "
+        f"{folder}.zip) and fetch it again."
+    )
+
+
+def _choose(recognizers: list[Path], wanted: str | os.PathLike[str] | None, folder: Path) -> Path:
+    names = [file.name for file in recognizers]
+    if wanted is None:
+        if len(recognizers) == 1:
+            return recognizers[0]
+        if not recognizers:
+            raise InputError(
+                f"The pack {folder} has no recogniser: add one, such as arcface.onnx of FoivosPar/Arc2Face."
+            )
+        raise InputError(
+            f"The pack {folder} has several recognisers, {' and '.join(names)}, of different embedding spaces: say "
+            "which with `recognizer`; for Arc2Face it is arcface.onnx."
+        )
+    if Path(wanted).name in names and Path(wanted).parent == Path("."):
+        return recognizers[names.index(Path(wanted).name)]
+    if Path(wanted).is_file():
+        return Path(wanted)
+    have = f"its recogniser is {' and '.join(names)}, of another embedding space" if names else "it has no recogniser"
+    raise InputError(
+        f"The pack {folder} has no {Path(wanted).name}: {have}. Put {Path(wanted).name} in its place; Arc2Face's is on "
+        "the Hub, FoivosPar/Arc2Face."
+    )

@@ -1,0 +1,426 @@
+"""What every pipeline from identities to pictures shares: seeds, batches, denoising, decoding, strict loading."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import operator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+
+import diffusers
+import numpy as np
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines import pipeline_loading_utils
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from huggingface_hub import hf_hub_download, snapshot_download
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+from idgen.identity import Identities, Identity, check_seed, image_seed, key
+from idgen.pipelines.guidance import Guidance, scale_at
+from idgen.pipelines.workers import by_image
+from idgen.sampling.variation import cone
+
+OutputType = Literal["pil", "np", "pt", "latent"]
+ImageLike = Image.Image | NDArray[np.float32] | Tensor
+StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
+Condition = Callable[[Sequence[tuple[int, int]], Tensor, Sequence[Generator]], Any]
+Predict = Callable[[Tensor, Tensor, float], Tensor]
+"""What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
+guidance."""
+Self = TypeVar("Self", bound="IdentityPipeline")
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """One picture.
+
+    Args:
+        image: as `output_type` says: a PIL image; (H, W, 3) float32 in [0, 1]; (3, H, W) in [0, 1]; a latent (C, h, w).
+        identity: row of the identity among those given.
+        k: its number among that identity's pictures.
+        seed: of the generator that made it; follows from the run's seed, the identity's vector and k.
+        vector: (D,) that conditioned it: the identity's own, or the variation of it.
+    """
+
+    image: ImageLike
+    identity: int
+    k: int
+    seed: int
+    vector: Tensor
+
+
+@dataclass
+class IdentityOutput(BaseOutput):  # type: ignore[misc]
+    """What a call returns.
+
+    Args:
+        images: a list of PIL images, or an array (N, H, W, 3), or a tensor (N, 3, H, W) or (N, C, h, w): identity by
+            identity, each with its pictures in order.
+        items: the same pictures one by one, with their identity, number, seed and vector.
+    """
+
+    images: list[Image.Image] | NDArray[np.float32] | Tensor
+    items: list[GeneratedImage]
+
+
+class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Pictures of given identities; what its subclasses add is how an identity reaches the denoiser.
+
+    The same identity, seed and number give the same picture to the last bit on the same machine, whatever the batch
+    size, the order, the number of pictures and of CPU threads. A call changes nothing in the pipeline, so calls may run
+    at the same time.
+
+    A subclass has the components `denoiser` (with `in_channels` and `sample_size` in its config), `autoencoder` and
+    `scheduler`, and the configuration of `_configure`.
+    """
+
+    aligned: ClassVar[bool] = True
+    """Whether the pictures are face crops as the model's encoder aligns them, and can be scored as they are."""
+    half_on_accelerator: ClassVar[bool] = False
+    """Whether a GPU is to run it in float16."""
+
+    def _configure(self, space: str, num_inference_steps: int, guidance_scale: float, **more: Any) -> None:
+        """Refuse components that lack weights, and note what calls use unless they say otherwise."""
+        if not space:
+            raise ValueError("A pipeline needs `space`, the name of the embedding space of its identities.")
+        for name, module in self.components.items():
+            missing = [
+                weight
+                for weight, tensor in (module.named_parameters() if isinstance(module, torch.nn.Module) else ())
+                if tensor.is_meta
+            ]
+            if missing:
+                raise InputError(f"Weights of the {name} are missing, such as {missing[0]}: fetch the model again.")
+        self._check_guidance(guidance_scale)
+        self.register_to_config(
+            space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, **more
+        )
+
+    @property
+    def identity_dim(self) -> int:
+        """Length D of the identities' vectors."""
+        raise NotImplementedError
+
+    def prepare(self, people: Identities, images_per_identity: int, **options: Any) -> Condition:
+        """Check a call's `options` and return what makes a batch's condition.
+
+        That gets the (person, number of the picture counted from 0) of each image, their vectors (B, D) and their
+        generators, and returns what `_conditions` takes.
+        """
+        if options:
+            raise InputError(f"{type(self).__name__} has no option {sorted(options)[0]!r}: leave it out.")
+        return lambda images, vectors, generators: None
+
+    def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+        """The denoiser as `call(sample, timestep, *conditions)` and its conditions (B, 2, …) of vectors (B, D).
+
+        Their rows are with and without the identity, in this order. `call` gets any number of rows, (·, C, h, w), (·,)
+        and (·, …).
+        """
+        raise NotImplementedError
+
+    def _predictor(self, vectors: Tensor, condition: Any) -> Predict:
+        """What one batch's steps call, in order: the denoiser's float32 output for vectors (B, D), guided."""
+        call, conditions = self._conditions(vectors, condition)
+        at_once, dtype = self._at_once(), self.denoiser.dtype
+
+        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
+            asked = slice(1, 2) if strength == 0 else slice(0, 1) if strength == 1 else slice(0, 2)
+            rows = asked.stop - asked.start
+            sample = latents.to(dtype)[:, None].expand(-1, rows, -1, -1, -1)
+            times = timestep.expand(len(latents), rows)
+            given = [values[:, asked] for values in conditions]
+            predicted = by_image(call, sample, times, *given, at_once=at_once).float()
+            wanted = predicted[:, 0]
+            return wanted if rows == 1 else predicted[:, 1] + strength * (wanted - predicted[:, 1])
+
+        return predict
+
+    def _at_once(self) -> int | None:
+        """How many images' denoising fits in memory; None: as many as there are."""
+        return None
+
+    def _decoded_at_once(self) -> int | None:
+        """The same for decoding."""
+        return None
+
+    # ------------------------------------------------------------ generating
+
+    def __call__(
+        self,
+        identities: Identity | Identities | Tensor,
+        images_per_identity: int = 1,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: Guidance | None = None,
+        seed: int = 0,
+        first: int = 0,
+        variation_cosine: float = 1.0,
+        batch_size: int = 8,
+        callback_on_step_end: StepCallback | None = None,
+        output_type: OutputType = "pil",
+        **options: Any,
+    ) -> IdentityOutput:
+        """Make all pictures at once; see `iterate` for the arguments and errors."""
+        people = self._people(identities)
+        made = self.iterate(
+            people,
+            images_per_identity,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            first=first,
+            variation_cosine=variation_cosine,
+            batch_size=batch_size,
+            callback_on_step_end=callback_on_step_end,
+            output_type=output_type,
+            **options,
+        )
+        items = []
+        with self.progress_bar(total=len(people) * images_per_identity) as bar:
+            for item in made:
+                items.append(item)
+                bar.update()
+        images: Any = [item.image for item in items]
+        if output_type != "pil":
+            images = np.stack(images) if output_type == "np" else torch.stack(images)
+        return IdentityOutput(images=images, items=items)
+
+    def iterate(
+        self,
+        identities: Identity | Identities | Tensor,
+        images_per_identity: int = 1,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: Guidance | None = None,
+        seed: int = 0,
+        first: int = 0,
+        variation_cosine: float = 1.0,
+        batch_size: int = 8,
+        callback_on_step_end: StepCallback | None = None,
+        output_type: OutputType = "pil",
+        **options: Any,
+    ) -> Iterator[GeneratedImage]:
+        """Make pictures one batch after another, identity by identity; closing the iterator stops it.
+
+        Args:
+            identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
+            images_per_identity: pictures of each.
+            num_inference_steps: denoising steps; by default the pipeline's.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
+                function of the share of the steps done, see `idgen.pipelines.guidance`. Only 1 where the denoiser has
+                no empty identity.
+            seed: of the run, from 0 to 2^63 − 1.
+            first: number k of an identity's first picture; the others count on from it.
+            variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
+            batch_size: pictures that advance together; changes memory and speed, not the pictures.
+            callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
+                step of a batch; may return other latents under that name.
+            output_type: "pil", "np", "pt" or "latent", see `GeneratedImage`.
+            options: what else the pipeline takes, see its `prepare`.
+
+        Raises:
+            InputError: at once, not at the first picture: an argument cannot be used, or the identities live in another
+                space or have another length.
+        """
+        people = self._people(identities)
+        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        seed = check_seed(seed)
+        self.check_inputs(images_per_identity, steps, guidance, first, variation_cosine, batch_size, output_type)
+        condition = self.prepare(people, images_per_identity, **options)
+        jobs = [(person, k) for person in range(len(people)) for k in range(images_per_identity)]
+
+        def batches() -> Iterator[GeneratedImage]:
+            names = [key(vector) for vector in people.vectors]
+            for start in range(0, len(jobs), batch_size):
+                part = jobs[start : start + batch_size]
+                seeds = [image_seed(seed, names[person], first + k) for person, k in part]
+                generators = [Generator().manual_seed(number) for number in seeds]
+                wanted = [people.vectors[person] for person, _ in part]
+                latents, vectors = self._noise(wanted, variation_cosine, generators)
+                given = condition(part, vectors, generators)
+                latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end, given)
+                images = self._finish(latents, output_type)
+                for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
+                    yield GeneratedImage(image, person, first + k, number, vector)
+
+        return batches()
+
+    def check_inputs(
+        self,
+        images_per_identity: int,
+        num_inference_steps: int,
+        guidance_scale: Guidance,
+        first: int,
+        variation_cosine: float,
+        batch_size: int,
+        output_type: str,
+    ) -> None:
+        """Raise InputError unless the arguments of a call can be used."""
+        most = int(self.scheduler.config.num_train_timesteps)
+        for what, value, least in (
+            ("number of pictures an identity", images_per_identity, 1),
+            ("number of steps", num_inference_steps, 1),
+            ("number of the first picture", first, 0),
+            ("batch size", batch_size, 1),
+        ):
+            if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+                raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
+        if num_inference_steps > most:
+            raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
+        for step in range(num_inference_steps):
+            self._check_guidance(scale_at(guidance_scale, step / num_inference_steps))
+        if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
+            raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
+        if output_type not in get_args(OutputType):
+            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
+
+    def _check_guidance(self, guidance_scale: float) -> None:
+        """Raise InputError unless the model can be guided so strongly."""
+        scale_at(guidance_scale, 0.0)
+
+    def _people(self, identities: Identity | Identities | Tensor) -> Identities:
+        if isinstance(identities, Identity):
+            identities = Identities.of([identities])
+        elif isinstance(identities, Tensor):
+            vectors = identities[None] if identities.ndim == 1 else identities
+            names = [str(row) for row in range(len(vectors))]
+            identities = Identities(vectors, self.config.space, ["a tensor"] * len(names), names)
+        elif not isinstance(identities, Identities):
+            raise InputError(f"Give an Identity, Identities or a tensor of vectors, not a {type(identities).__name__}.")
+        identities.require_space(self.config.space, self.identity_dim)
+        return identities
+
+    def _noise(self, wanted: Sequence[Tensor], cosine: float, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
+        """First latents (B, C, h, w) and vectors (B, D). Noise comes first, so that a variation does not change it."""
+        config = self.denoiser.config
+        shape = (config.in_channels, config.sample_size, config.sample_size)
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        vectors = [
+            cone(vector, cosine, generator) if cosine < 1 else vector
+            for vector, generator in zip(wanted, generators, strict=True)
+        ]
+        return noise, torch.stack(vectors)
+
+    @torch.inference_mode()
+    def _denoise(
+        self,
+        latents: Tensor,
+        vectors: Tensor,
+        steps: int,
+        guidance: Guidance,
+        generators: Sequence[Generator],
+        callback: StepCallback | None,
+        condition: Any = None,
+    ) -> Tensor:
+        """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision."""
+        device = self._execution_device
+        # Schedulers hold the state of a run, so every run has its own.
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=device)
+        scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
+        extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        predict = self._predictor(vectors, condition)
+        latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
+        for step, timestep in enumerate(scheduler.timesteps):
+            strength = scale_at(guidance, step / len(scheduler.timesteps))
+            output = predict(scale(latents, timestep), timestep, strength)
+            latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
+            if callback is not None:
+                latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
+        return latents
+
+    def _finish(self, latents: Tensor, output_type: OutputType) -> list[ImageLike]:
+        if output_type == "latent":
+            return [latent.clone() for latent in latents.cpu()]
+        pixels = self._decode(latents)
+        if output_type == "pt":
+            return [image.clone() for image in pixels.cpu()]  # usable outside inference mode, and each on its own
+        arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        if output_type == "np":
+            return [array.copy() for array in arrays]
+        return [Image.fromarray(array) for array in (arrays * 255).round().astype(np.uint8)]
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) latents to (B, 3, H, W) in [0, 1]."""
+        config = self.autoencoder.config
+        latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+        decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
+        pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self._decoded_at_once())[:, 0]
+        return (pixels.float() / 2 + 0.5).clamp(0, 1)
+
+    # ------------------------------------------------------------ loading
+
+    @classmethod
+    def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and a weight that is missing, left over or
+        of another shape is an error.
+
+        Raises:
+            InputError: the weights do not fit.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
+        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+        for name, value in cls.load_config(folder).items():
+            if name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
+                own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
+                if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
+                    kwargs[name] = network
+        return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
+
+    @classmethod
+    def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
+        """A component that is a network, strictly; None where it is none and diffusers may load it."""
+        kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
+        if isinstance(kind, type) and issubclass(kind, ModelMixin):
+            return load_network(kind, folder, dtype)
+        return None
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder."""
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        index = hf_hub_download(pretrained_model_name, cls.config_name, **hub)
+        parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
+        patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
+        return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
+
+
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
+    """Build a diffusers network from its folder, every weight of it and no others; InputError where they do not fit."""
+    try:
+        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"The weights in {folder} cannot be read as a {kind.__name__}: {error}") from error
+    for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
+        if names:
+            raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")
+    return network
+
+
+def register(pipeline: type[IdentityPipeline]) -> None:
+    """Let diffusers write and read `["idgen", "Class"]`, a name that outlives moving the class to another module."""
+    how = ["save_pretrained", "from_pretrained"]
+    pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": how, "SchedulerMixin": how}
+    setattr(diffusers, pipeline.__name__, pipeline)

@@ -1,0 +1,101 @@
+"""The 55 values of Arc2Face's expression adapter, by name, as presets and as random draws; no extractor is needed.
+
+In order (arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of FLAME's expression basis, 2 eyelids, 3
+numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw value is at least 0 (opening),
+the other two lie in ±0.2. An extractor's vectors can be used as they are.
+
+The basis is a principal component analysis: its coefficients have no names, and what each looks like was never checked
+here, because the adapter's weights were not at hand. So the presets move eyelids and jaw only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor
+
+from idgen.errors import InputError
+
+SIZE, COEFFICIENTS = 55, 50
+SLIDERS: dict[str, tuple[int, float, float]] = {
+    **{f"expression_{number}": (number, -3.0, 3.0) for number in range(COEFFICIENTS)},
+    "eyelid_a": (50, 0.0, 1.0),
+    "eyelid_b": (51, 0.0, 1.0),
+    "jaw_open": (52, 0.0, 0.5),
+    "jaw_b": (53, -0.2, 0.2),
+    "jaw_c": (54, -0.2, 0.2),
+}
+"""Name → place in the vector, least and greatest value."""
+PRESETS: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "mouth open": {"jaw_open": 0.3},
+    "mouth ajar": {"jaw_open": 0.12},
+    "eyes closed": {"eyelid_a": 1.0, "eyelid_b": 1.0},
+    "eyes half closed": {"eyelid_a": 0.5, "eyelid_b": 0.5},
+    "yawn": {"jaw_open": 0.45, "eyelid_a": 1.0, "eyelid_b": 1.0},
+    "wink": {"eyelid_a": 1.0},
+}
+
+
+def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
+    """One expression vector (55,) from a preset's name, from sliders by name (the others 0), or from a vector (55,).
+
+    Raises:
+        InputError: there is no such preset or slider, or a value is out of its range.
+    """
+    if isinstance(values, str):
+        if values not in PRESETS:
+            raise InputError(f"There is no expression {values!r}: choose one of {', '.join(PRESETS)}, or give sliders.")
+        values = PRESETS[values]
+    if isinstance(values, Mapping):
+        vector = torch.zeros(SIZE)
+        for name, value in values.items():
+            if name not in SLIDERS:
+                raise InputError(
+                    f"There is no expression slider {name!r}: there are expression_0 to expression_{COEFFICIENTS - 1}, "
+                    f"{', '.join(list(SLIDERS)[COEFFICIENTS:])}."
+                )
+            vector[SLIDERS[name][0]] = float(value)
+        values = vector
+    return check(values)
+
+
+def check(values: Tensor) -> Tensor:
+    """Expression vectors (…, 55) as float32 on the CPU.
+
+    Raises:
+        InputError: it has another length, or a value is out of its slider's range or not finite.
+    """
+    if not isinstance(values, Tensor) or values.shape[-1:] != (SIZE,):
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(f"An expression has {SIZE} values: 50 of FLAME's basis, 2 eyelids, 3 of the jaw; got {shape}.")
+    values = values.detach().cpu().float()
+    for name, (place, low, high) in SLIDERS.items():
+        part = values[..., place]
+        if not bool(((part >= low - 1e-5) & (part <= high + 1e-5)).all()):  # so that NaN is caught too
+            wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))].flatten()[0]
+            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong):g}.")
+    return values
+
+
+def draw(generator: Generator, strength: float = 1.0) -> Tensor:
+    """A random expression (55,): normal coefficients, half of the time an open mouth, seldom closing eyes.
+
+    A plausible spread, not one measured on faces.
+
+    Args:
+        generator: CPU generator.
+        strength: 0 is neutral; 1 gives the coefficients a standard deviation of 1.
+    """
+    if not 0 <= strength <= 2:
+        raise InputError(f"The strength of a random expression is a number from 0 to 2, got {strength}.")
+    vector = torch.zeros(SIZE)
+    vector[:COEFFICIENTS] = torch.randn(COEFFICIENTS, generator=generator)
+    eyes, jaw, *sides = torch.randn(4, generator=generator).tolist()
+    vector[50:52] = 0.5 * max(eyes - 1, 0)
+    vector[52] = 0.15 * max(jaw, 0)
+    vector[53:] = 0.03 * torch.tensor(sides)
+    vector = strength * vector
+    low, high = (torch.tensor([slider[bound] for slider in SLIDERS.values()]) for bound in (1, 2))
+    return vector.clamp(low, high)

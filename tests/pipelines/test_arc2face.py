@@ -1,0 +1,564 @@
+"""Arc2Face at small width with random weights in the official files' layout, against hand-written maths and diffusers.
+
+The prompt embeddings are to be the same on two generations of transformers. `make test` runs one; for the other:
+
+    pip install --target OTHER --no-deps transformers==4.57.6 huggingface_hub==0.36.0 tokenizers==0.22.1 \\
+        diffusers==0.35.2
+    PYTHONPATH=OTHER:. python -m pytest tests/pipelines/test_arc2face.py -k prompt
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from arc2face_reference import IDS, prompt_embeds
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_arc2face import DIM, WIDTH, adapter, build_official, lcm_lora, text_encoder
+from torch import Tensor
+
+from idgen.convert import arc2face as official
+from idgen.errors import InputError
+from idgen.identity import Identities
+from idgen.pipelines import Arc2FacePipeline
+from idgen.pipelines import expression as expressions
+from idgen.pipelines.arc2face import PROMPT, SPACE, encode_prompt, load_text_encoder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The official files; not to be changed."""
+    return build_official(tmp_path_factory.mktemp("arc2face") / "official")
+
+
+@pytest.fixture(scope="module")
+def pipeline(files: Path) -> Arc2FacePipeline:
+    return quiet(Arc2FacePipeline.from_pretrained(files, identity_dim=DIM, controlnet=True, expression=True))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def quiet(pipeline: Any) -> Any:
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def vectors(count: int, seed: int = 0) -> Tensor:
+    drawn = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn)
+
+
+def people(count: int, space: str = SPACE) -> Identities:
+    return Identities(vectors(count), space, ["sampled"] * count, [f"p{row}" for row in range(count)])
+
+
+def clip_weights(encoder: Any) -> dict[str, Tensor]:
+    return {name.removeprefix("text_model."): weight for name, weight in encoder.state_dict().items()}
+
+
+def arrays(pictures: Any) -> list[np.ndarray]:
+    return [np.asarray(picture) for picture in pictures]
+
+
+def same(a: Any, b: Any) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True))
+
+
+# ---------------------------------------------------------------- conditioning
+
+
+def test_prompt_embeddings_of_a_batch_of_16(pipeline: Arc2FacePipeline) -> None:
+    """Difference 0 to the reference, identity by identity; the reference's own batch differs from that by a kernel."""
+    who, weights = vectors(16), clip_weights(pipeline.text_encoder)
+    made = pipeline.encode(who)
+    assert made.prompts.shape == (16, 77, WIDTH) and made.nobody.shape == (1, 77, WIDTH)
+    alone = torch.cat([prompt_embeds(weights, vector[None], 4) for vector in who])
+    assert torch.equal(made.prompts, alone)
+    assert torch.equal(made.nobody, prompt_embeds(weights, None, 4))
+    assert float((made.prompts - prompt_embeds(weights, who, 4)).abs().max()) <= 1e-6
+    unit = who / who.norm(dim=1, keepdim=True)
+    with torch.no_grad():  # one call of the network for all 16, as a GPU does it
+        together = encode_prompt(pipeline.text_encoder, PROMPT, torch.nn.functional.pad(unit, (0, WIDTH - DIM)))
+    assert float((together - alone).abs().max()) <= 1e-6
+    assert float((alone[0] - alone[1]).abs().max()) > 0.1  # the identity matters
+
+
+def test_prompt_ids_are_the_clip_tokens_of_the_words() -> None:
+    """The reference has them from the facts, the code from its own constants."""
+    assert [*PROMPT, *[49407] * 71] == IDS and IDS.index(1014) == 4
+
+
+def test_prompts_depend_on_their_identity_alone_also_in_threads(pipeline: Arc2FacePipeline) -> None:
+    who = vectors(6)
+    expected = pipeline.encode(who).prompts
+    hooks = sum(len(module._forward_hooks) for module in pipeline.text_encoder.modules())
+    torch.set_num_threads(3)
+    assert torch.equal(pipeline.encode(who.flip(0)).prompts.flip(0), expected)
+    found: dict[int, Tensor] = {}
+    threads = [
+        threading.Thread(target=lambda row=row: found.update({row: pipeline.encode(who[row]).prompts[0]}))
+        for row in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[row], expected[row]) for row in range(6))
+    assert sum(len(module._forward_hooks) for module in pipeline.text_encoder.modules()) == hooks
+
+
+def test_prompt_of_nobody_is_made_once_and_the_text_encoder_can_go(pipeline: Arc2FacePipeline, files: Path) -> None:
+    calls: list[int] = []
+    hook = pipeline.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        pipeline._nobody.clear()
+        expected = pipeline(people(2), 3, num_inference_steps=1, batch_size=4).images
+        pipeline(people(2), 1, num_inference_steps=1)
+    finally:
+        hook.remove()
+    assert len(calls) == 1 + 2 + 2
+    known = pipeline.encode(people(2))
+    bare = quiet(Arc2FacePipeline(pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler, identity_dim=DIM))
+    assert same(bare(known, 3, num_inference_steps=1).images, expected)
+    with pytest.raises(InputError, match="no text encoder"):
+        bare(people(2))
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_pictures_are_those_of_plain_diffusers(pipeline: Arc2FacePipeline) -> None:
+    """`StableDiffusionPipeline` with the official settings, the reference's embeddings and the same seeds."""
+    who, weights = people(2), clip_weights(pipeline.text_encoder)
+    plain = StableDiffusionPipeline(
+        vae=pipeline.autoencoder, unet=pipeline.denoiser, scheduler=pipeline.scheduler,
+        text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    quiet(plain)
+    ours = pipeline(who, seed=3)
+    for item in ours.items:
+        theirs = plain(
+            prompt_embeds=prompt_embeds(weights, who.vectors[item.identity][None], 4),
+            negative_prompt_embeds=prompt_embeds(weights, None, 4),
+            num_inference_steps=25,
+            guidance_scale=3.0,
+            generator=torch.Generator().manual_seed(item.seed),
+        ).images[0]
+        assert np.array_equal(np.asarray(item.image), np.asarray(theirs))
+    assert ours.images[0].size == (pipeline.image_size,) * 2 == (32, 32)
+
+
+def test_the_schedule_is_the_official_one(pipeline: Arc2FacePipeline, files: Path, tmp_path: Path) -> None:
+    scheduler = pipeline.scheduler
+    assert isinstance(scheduler, DPMSolverMultistepScheduler)
+    assert scheduler.config.timestep_spacing == "linspace" and scheduler.config.algorithm_type == "dpmsolver++"
+    assert (scheduler.config.beta_start, scheduler.config.beta_end) == (0.00085, 0.012)
+    fresh = type(scheduler).from_config(scheduler.config)
+    fresh.set_timesteps(25)
+    assert fresh.timesteps.tolist() == np.linspace(0, 999, 26).round()[::-1][:-1].tolist()
+    assert fresh.timesteps.tolist()[:3] == [999, 959, 919] and fresh.timesteps.tolist()[-2:] == [80, 40]
+    file = shutil.copytree(files / "scheduler", tmp_path / "scheduler") / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "timestep_spacing": "leading"}))  # saved again once
+    assert official.scheduler(tmp_path / "scheduler").config.timestep_spacing == "linspace"
+
+
+@pytest.mark.parametrize("options", [{}, {"expression": "random"}, {"variation_cosine": 0.8}])
+def test_a_picture_depends_on_identity_seed_and_number_only(pipeline: Arc2FacePipeline, options: Any) -> None:
+    who = vectors(3)
+
+    def made(*args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
+        items = pipeline.iterate(*args, num_inference_steps=1, seed=5, **{**options, **kwargs})
+        return {(args[0][item.identity].numpy().tobytes(), item.k): np.asarray(item.image) for item in items}
+
+    reference = made(who, 2, batch_size=6)
+    others = [made(who, 2, batch_size=1), made(who.flip(0), 2, batch_size=4), made(who[1:], 3, batch_size=5)]
+    torch.set_num_threads(3)
+    others.append(made(who, 2, batch_size=5))
+    others.append(made(who[2:], 1, first=1))
+    for other in others:
+        shared = reference.keys() & other.keys()
+        assert shared and all(np.array_equal(reference[name], other[name]) for name in shared)
+    assert len({picture.tobytes() for picture in reference.values()}) == 6
+
+
+def test_a_memory_budget_changes_no_picture(pipeline: Arc2FacePipeline) -> None:
+    torch.set_num_threads(3)
+    expected = pipeline(people(2), 3, num_inference_steps=1).images
+    try:
+        pipeline.memory_gb = 0.05
+        assert 1 <= (pipeline._at_once() or 0) < 100
+        assert same(pipeline(people(2), 3, num_inference_steps=1).images, expected)
+        pipeline.memory_gb = 0.001
+        with pytest.raises(InputError, match=r"needs about .* GB for one picture .* 0\.0 GB may be used"):
+            pipeline(people(1))
+    finally:
+        pipeline.memory_gb = None
+
+
+def test_memory_at_full_width_is_a_sentence_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights without values: only sizes count."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    with torch.device("meta"):
+        denoiser = UNet2DConditionModel(cross_attention_dim=768, sample_size=64)
+        autoencoder = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2,
+        )  # fmt: skip
+    monkeypatch.setattr(Arc2FacePipeline, "_configure", lambda self, space, *_, **more: self.register_to_config(**more))
+    for dtype, memory, fits in ((torch.float16, 4.3, True), (torch.float32, 4.3, False), (torch.float32, 24.0, True)):
+        pipeline = Arc2FacePipeline(denoiser.to(dtype), autoencoder.to(dtype), DDIMScheduler())
+        pipeline.memory_gb = memory
+        assert pipeline.image_size == 512
+        if fits:
+            pipeline._check_memory()
+            assert (pipeline._at_once() or 0) >= 1 and pipeline._decoded_at_once() == 1
+        else:
+            with pytest.raises(InputError, match=r"about 7\.8 GB .*\(3\.8 GB of them weights\), but 4\.3 GB .*float16"):
+                pipeline._check_memory()
+
+
+def test_a_call_changes_no_component(pipeline: Arc2FacePipeline) -> None:
+    def state() -> list[Any]:
+        networks = (pipeline.denoiser, pipeline.autoencoder, pipeline.text_encoder, pipeline.controlnet)
+        weights = [float(weight.sum()) for network in networks for weight in network.state_dict().values()]
+        scheduler = {name: value for name, value in vars(pipeline.scheduler).items() if "_internal" not in name}
+        return [
+            repr(weights),
+            repr(scheduler),
+            sorted(map(repr, pipeline.denoiser.attn_processors)),
+            repr(pipeline.config),
+        ]
+
+    before = state()
+    pipeline(people(1), num_inference_steps=2, expression="yawn", normals=head())
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("identities", "words"),
+    [
+        (people(1, "antelopev2"), "'antelopev2'.*'arcface-webface42m'"),
+        (torch.nn.functional.normalize(torch.ones(1, DIM + 1)), f"{DIM + 1}.*{DIM}"),
+        (vectors(1) * 2, "length 2"),
+    ],
+)
+def test_other_identities_are_refused(pipeline: Arc2FacePipeline, identities: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        pipeline.iterate(identities)
+
+
+def test_unknown_options_are_refused(pipeline: Arc2FacePipeline) -> None:
+    with pytest.raises(InputError, match="no option 'prompt'"):
+        pipeline.iterate(people(1), prompt="with a hat")
+
+
+# ---------------------------------------------------------------- few steps
+
+
+def test_few_step_adds_the_lora_to_a_copy(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
+    added = lcm_lora(pipeline.denoiser, tmp_path / "pytorch_lora_weights.safetensors")
+    before = {name: weight.clone() for name, weight in pipeline.denoiser.state_dict().items()}
+    fast = quiet(pipeline.few_step(tmp_path))
+    after = fast.denoiser.state_dict()
+    assert after.keys() == before.keys() and len(added) > 10
+    for name, weight in before.items():
+        assert torch.equal(pipeline.denoiser.state_dict()[name], weight)
+        more = added.get(name.removesuffix(".weight"), torch.zeros(()))
+        torch.testing.assert_close(after[name], weight + more, atol=1e-5, rtol=1e-5)
+    assert fast.autoencoder is pipeline.autoencoder and fast.text_encoder is pipeline.text_encoder
+    assert (fast.config.num_inference_steps, fast.config.guidance_scale) == (3, 1.0)
+    own = type(fast.scheduler).from_config(fast.scheduler.config)
+    own.set_timesteps(3)
+    assert own.timesteps.tolist() == [999, 679, 339]
+    together = fast(people(2), batch_size=2).images
+    assert same(together, fast(people(2), batch_size=1).images)  # its noise between steps too
+    fast.save_pretrained(tmp_path / "fast")
+    assert same(quiet(Arc2FacePipeline.from_pretrained(tmp_path / "fast"))(people(2)).images, together)
+    assert not same(fast(people(1), expression="yawn").images, together[:1])
+
+
+def test_a_lora_of_another_model_is_refused(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
+    lcm_lora(pipeline.denoiser, tmp_path / "lora.safetensors")
+    weights = load_file(tmp_path / "lora.safetensors")
+    renamed = {name.replace("lora_unet_mid", "lora_unet_muddle"): weight for name, weight in weights.items()}
+    save_file(renamed, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"LoRA .*other\.safetensors"):
+        pipeline.few_step(tmp_path / "other.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "lora.safetensors").read_bytes()[:-100])
+    with pytest.raises(InputError, match="cut short"):
+        pipeline.few_step(tmp_path / "cut.safetensors")
+
+
+# ---------------------------------------------------------------- expression
+
+
+def test_an_expression_is_what_diffusers_ip_adapter_makes_of_it(pipeline: Arc2FacePipeline, files: Path) -> None:
+    """Zeros first, then the 55 values, as the official code passes them to `StableDiffusionPipeline`."""
+    from diffusers import UNet2DConditionModel
+
+    weights = clip_weights(pipeline.text_encoder)
+    plain = StableDiffusionPipeline(
+        vae=pipeline.autoencoder, unet=UNet2DConditionModel.from_pretrained(files / "arc2face"),
+        scheduler=pipeline.scheduler, text_encoder=None, tokenizer=None, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    quiet(plain).load_ip_adapter(
+        str(files), subfolder="exp_adapter", weight_name="exp_adapter.bin", image_encoder_folder=None
+    )
+    values = expressions.draw(torch.Generator().manual_seed(1))
+    item = pipeline(people(1), expression=values, num_inference_steps=4).items[0]
+    theirs = plain(
+        prompt_embeds=prompt_embeds(weights, people(1).vectors, 4),
+        negative_prompt_embeds=prompt_embeds(weights, None, 4),
+        ip_adapter_image_embeds=[torch.stack([torch.zeros(1, 55), values[None]])],
+        num_inference_steps=4, guidance_scale=3.0, generator=torch.Generator().manual_seed(item.seed),
+    ).images[0]  # fmt: skip
+    assert np.array_equal(np.asarray(item.image), np.asarray(theirs))
+
+
+def test_expressions_in_every_form(pipeline: Arc2FacePipeline) -> None:
+    def made(expression: Any, images: int = 2) -> list[np.ndarray]:
+        return arrays(pipeline(people(2), images, num_inference_steps=1, expression=expression).images)
+
+    without, yawn = made(None), made("yawn")
+    assert not same(without, yawn)
+    assert same(yawn, made(dict(expressions.PRESETS["yawn"]))) and same(yawn, made(expressions.expression("yawn")))
+    table = torch.zeros(2, 2, 55)
+    table[1, 1] = expressions.expression("yawn")
+    mixed = made(table)
+    assert np.array_equal(mixed[3], yawn[3]) and np.array_equal(mixed[0], made("neutral")[0])
+    assert len({picture.tobytes() for picture in made("random")}) == 4
+
+
+def test_expression_sliders_and_draws() -> None:
+    assert len(expressions.SLIDERS) == expressions.SIZE == 55
+    assert [place for place, _, _ in expressions.SLIDERS.values()] == list(range(55))
+    assert float(expressions.expression({"jaw_open": 0.25})[52]) == 0.25
+    for name in expressions.PRESETS:
+        expressions.expression(name)
+    draws = torch.stack([expressions.draw(torch.Generator().manual_seed(seed)) for seed in range(200)])
+    assert torch.equal(draws, expressions.check(draws)) and 0.9 < float(draws[:, :50].std()) < 1.1
+    assert torch.equal(draws[3], expressions.draw(torch.Generator().manual_seed(3)))
+    assert not expressions.draw(torch.Generator().manual_seed(3), 0).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"expression": "smirk"}, "no expression 'smirk'.*neutral"),
+        ({"expression": {"smile": 1.0}}, "no expression slider 'smile'"),
+        ({"expression": {"eyelid_a": 2.0}}, "eyelid_a lies between 0 and 1, got 2"),
+        ({"expression": torch.zeros(54)}, "55 values"),
+        ({"expression": torch.full((55,), float("nan"))}, "nan"),
+        ({"expression": torch.zeros(2, 1, 55)}, r"shape \(1, 1, 55\)"),
+        ({"expression": "random", "expression_strength": 3.0}, "strength"),
+    ],
+)
+def test_bad_expressions_are_refused(pipeline: Arc2FacePipeline, options: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        pipeline.iterate(people(1), **options)
+
+
+def test_an_adapter_is_checked_and_changes_only_its_own_pipeline(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
+    plain = quiet(
+        Arc2FacePipeline(
+            pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler, pipeline.text_encoder, identity_dim=DIM
+        )
+    )
+    with pytest.raises(InputError, match="no expression adapter"):
+        plain(people(1), expression="yawn")
+    good = adapter(pipeline.denoiser)
+    torch.save(good, tmp_path / "good.bin")
+    weak = quiet(plain.with_expression(tmp_path / "good.bin", scale=0.0))
+    assert same(
+        weak(people(1), expression="yawn", num_inference_steps=2).images, plain(people(1), num_inference_steps=2).images
+    )
+    assert plain._expressive is None and plain.config.expression_scale == 1.0
+    for change, words in (
+        ({"values": 512}, "are 512, not 55"),
+        (None, "attention weights, the denoiser needs"),
+    ):
+        bad = (
+            adapter(pipeline.denoiser, **change)
+            if change
+            else {**good, "ip_adapter": dict(list(good["ip_adapter"].items())[2:])}
+        )
+        torch.save(bad, tmp_path / "bad.bin")
+        with pytest.raises(InputError, match=words):
+            plain.with_expression(tmp_path / "bad.bin")
+
+
+# ---------------------------------------------------------------- pose
+
+
+def head(size: int = 32, turn: float = 0.0, flip: bool = False) -> Image.Image:
+    """The normals of a ball that is turned by so many radians, on the ground of nothing."""
+    y, x = np.mgrid[0:size, 0:size] / (size / 2) - 1 + 1 / size
+    inside = x**2 + y**2 < 0.64
+    normals = np.stack([x / 0.8, -y / 0.8, np.sqrt(np.clip(1 - (x**2 + y**2) / 0.64, 0, 1))], 2)
+    turned = normals @ np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
+    turned[..., 2] *= -1 if flip else 1
+    pixels = np.where(inside[..., None], turned, 0) * 0.5 + 0.5
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))
+
+
+def test_a_normal_map_is_what_diffusers_controlnet_makes_of_it(pipeline: Arc2FacePipeline) -> None:
+    from diffusers import StableDiffusionControlNetPipeline
+
+    weights = clip_weights(pipeline.text_encoder)
+    plain = StableDiffusionControlNetPipeline(
+        vae=pipeline.autoencoder, unet=pipeline.denoiser, scheduler=pipeline.scheduler, controlnet=pipeline.controlnet,
+        text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    quiet(plain)
+    item = pipeline(people(1), normals=head(), num_inference_steps=4).items[0]
+    theirs = plain(
+        image=head(), prompt_embeds=prompt_embeds(weights, people(1).vectors, 4),
+        negative_prompt_embeds=prompt_embeds(weights, None, 4),
+        num_inference_steps=4, guidance_scale=3.0, generator=torch.Generator().manual_seed(item.seed),
+    ).images[0]  # fmt: skip
+    difference = np.abs(np.asarray(item.image, int) - np.asarray(theirs, int))
+    assert difference.max() <= 1  # its map comes out of its own resizing
+    assert not same([item.image], pipeline(people(1), num_inference_steps=4).images)
+
+
+def test_a_normal_map_for_each_picture(pipeline: Arc2FacePipeline) -> None:
+    maps = [head(), head(turn=0.6)]
+    both = pipeline(people(2), 2, normals=maps, num_inference_steps=2).images
+    for number, normals in enumerate(maps):
+        alone = pipeline(people(2), 2, normals=normals, num_inference_steps=2).images
+        assert same(both[number::2], alone[number::2]) and not same(both[1 - number :: 2], alone[1 - number :: 2])
+
+
+def test_bad_normal_maps_are_refused(pipeline: Arc2FacePipeline, files: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    for normals, words in (
+        (head(64), "64 × 64 pixels.*32 × 32"),
+        (tmp_path / "photo.png", "photo.png is no normal map"),
+        (head(flip=True), "faces away"),
+        (Image.new("RGB", (32, 32), (128, 128, 128)), "no head"),
+        ([head()] * 3, "not 3"),
+    ):
+        with pytest.raises(InputError, match=words):
+            pipeline.iterate(people(1), 2, normals=normals)
+    bare = Arc2FacePipeline.from_pretrained(files, identity_dim=DIM)
+    assert bare.controlnet is None
+    with pytest.raises(InputError, match="controlnet=True"):
+        bare.iterate(people(1), normals=head())
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_saved_and_loaded_in_one_line(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".py", ".pt")]
+    config = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
+    assert (config["_class_name"], config["timestep_spacing"]) == ("DPMSolverMultistepScheduler", "linspace")
+    again = quiet(Arc2FacePipeline.from_pretrained(tmp_path))
+    for options in ({}, {"expression": "yawn"}, {"normals": head()}):
+        expected = pipeline(people(1), num_inference_steps=2, **options).images
+        assert same(again(people(1), num_inference_steps=2, **options).images, expected)
+    half = quiet(Arc2FacePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16))
+    assert half.denoiser.dtype == half.text_encoder.dtype == half._expressive.dtype == torch.bfloat16
+    assert half(people(1), num_inference_steps=2, expression="yawn").images[0].size == (32, 32)
+
+
+def change(folder: Path, file: str, edit: Any) -> None:
+    path = folder / file
+    weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    edit(weights)
+    (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
+
+
+BIN, NET = "encoder/pytorch_model.bin", "arc2face/diffusion_pytorch_model.safetensors"
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("/tmp/idgen-executed"),))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: change(f, BIN, lambda w: w.pop("text_model.final_layer_norm.bias")), "1 weights .* missing"),
+        (lambda f: change(f, BIN, lambda w: w.update(extra=torch.ones(1))), "left over, such as extra"),
+        (
+            lambda f: change(f, BIN, lambda w: w.update({"text_model.final_layer_norm.bias": torch.ones(3)})),
+            "do not fit",
+        ),
+        (lambda f: change(f, NET, lambda w: w.pop("conv_in.bias")), "missing, such as conv_in.bias"),
+        (lambda f: change(f, NET, lambda w: w.update(extra=torch.ones(1))), "left over, such as extra"),
+        (lambda f: (f / BIN).write_bytes((f / BIN).read_bytes()[:5000]), "cut short .5,000 bytes"),
+        (lambda f: (f / NET).write_bytes((f / NET).read_bytes()[:5000]), "cannot be read"),
+        (lambda f: (f / BIN).write_bytes(pickle.dumps(Bomb())), "could execute code"),
+        (lambda f: torch.save([1], f / BIN), "holds a list"),
+        (lambda f: (f / BIN).unlink(), "no encoder/pytorch_model.bin .*FoivosPar/Arc2Face"),
+        (lambda f: shutil.rmtree(f / "vae"), "no folder here|cannot be reached|no model"),
+        (lambda f: (f / "encoder" / "config.json").write_text("{"), "configuration"),
+    ],
+)
+def test_damaged_files_are_refused(files: Path, tmp_path: Path, hub: Any, damage: Any, words: str) -> None:
+    folder = shutil.copytree(files, tmp_path / "damaged")
+    damage(folder)
+    with pytest.raises(InputError, match=words):
+        Arc2FacePipeline.from_pretrained(folder, identity_dim=DIM)
+    assert not Path("/tmp/idgen-executed").exists()
+
+
+def test_parts_of_different_models_are_refused(pipeline: Arc2FacePipeline) -> None:
+    with pytest.raises(InputError, match="different models"):
+        Arc2FacePipeline(
+            pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler, text_encoder(hidden_size=40), identity_dim=DIM
+        )
+
+
+def test_text_encoders_of_both_generations_names(files: Path, tmp_path: Path) -> None:
+    """`text_model.` before every name, or not; as safetensors or as a pickle."""
+    expected = clip_weights(load_text_encoder(files / "encoder"))
+    shutil.copy(files / "encoder" / "config.json", tmp_path)
+    save_file({name: weight.clone() for name, weight in expected.items()}, tmp_path / "model.safetensors")
+    again = clip_weights(load_text_encoder(tmp_path))
+    assert again.keys() == expected.keys() and all(torch.equal(again[name], expected[name]) for name in again)
+
+
+def test_official_files_on_the_hub(files: Path, hub: Any) -> None:
+    hub.repos["someone/arc2face"] = files
+    hub.repos["someone/base"] = files
+    loaded = Arc2FacePipeline.from_pretrained("someone/arc2face", base="someone/base", identity_dim=DIM)
+    assert loaded.controlnet is None and loaded.text_encoder is not None
+    fetched = {name for _, name in hub.fetched}
+    assert "encoder/pytorch_model.bin" in fetched and not any("controlnet" in name for name in fetched)
+
+
+def test_without_the_base_it_says_what_is_missing(files: Path, tmp_path: Path, hub: Any) -> None:
+    folder = shutil.copytree(files, tmp_path / "bare", ignore=shutil.ignore_patterns("vae", "scheduler"))
+    with pytest.raises(InputError, match=r"vae/.*stable-diffusion-v1-5"):
+        Arc2FacePipeline.from_pretrained(folder, identity_dim=DIM)
+
+
+def test_converted_folder_on_the_hub(pipeline: Arc2FacePipeline, hub: Any, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path / "saved")
+    hub.repos["someone/converted"] = tmp_path / "saved"
+    again = quiet(Arc2FacePipeline.from_pretrained("someone/converted"))
+    expected = pipeline(people(1), num_inference_steps=1, expression="yawn").images
+    assert same(again(people(1), num_inference_steps=1, expression="yawn").images, expected)

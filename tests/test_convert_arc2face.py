@@ -1,0 +1,98 @@
+"""From Arc2Face's official files to a folder, an identity from a photo, and pictures, by the commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_arc2face import build_official
+from typer.testing import CliRunner
+
+pytest.importorskip("insightface")
+from tiny_insight import build_pack, build_recognizer, red_face
+
+from idgen.cli import app
+from idgen.generate import read_manifest
+from idgen.hub import load_model
+from idgen.identity import Identities
+from idgen.pipelines import Arc2FacePipeline
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens as wide as the real vectors are long, so that these fit in."""
+    folder = build_official(tmp_path_factory.mktemp("files") / "official", width=512)
+    build_recognizer(folder / "arcface.onnx")
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_from_files_to_pictures(official: Path, tmp_path: Path) -> None:
+    model, me, out = tmp_path / "model", tmp_path / "me.safetensors", tmp_path / "out"
+    build_pack(tmp_path / "antelopev2", "glintr100.onnx")
+    code, said = run("convert", "arc2face", official, model, "--pack", tmp_path / "antelopev2", "--float32")
+    assert code == 0, said
+    assert {path.name for path in model.iterdir()} == {
+        "README.md", "autoencoder", "denoiser", "encoder", "model_index.json", "scheduler", "text_encoder",
+    }  # fmt: skip
+    assert "non-commercial" in (model / "README.md").read_text()
+    assert not list(model.rglob("*.bin")) and not list(model.rglob("glintr100.onnx"))
+
+    red_face().save(tmp_path / "photo.png")
+    code, said = run("identify", tmp_path / "photo.png", "--model", model, "--device", "cpu", "--out", me)
+    assert code == 0, said
+    assert "arcface.onnx on CPUExecutionProvider" in said and "non-commercial" in said
+    assert Identities.load(me).space == "arcface-webface42m"
+
+    options = ["--model", model, "--device", "cpu", "--images", 2, "--steps", 1, "--out", out]
+    code, said = run("generate", me, *options)
+    assert code == 0, said
+    assert "no judge" in said and "literature" in said
+    lines = read_manifest(out)
+    assert len(lines) == 2 and all(line["match"] is None and line["judge_similarity"] is None for line in lines)
+    loaded = load_model(model, device="cpu")
+    assert isinstance(loaded.pipeline, Arc2FacePipeline)
+    made = loaded.pipeline(Identities.load(me), 2, num_inference_steps=1).images
+    assert Image.open(out / lines[1]["file"]).convert("RGB").tobytes() == made[1].tobytes()
+    assert json.loads((out / "settings.json").read_text())["guidance"] == 3.0
+    code, said = run("generate", me, *options)  # nothing is left to do
+    assert code == 0, said
+
+    other = Identities(Identities.load(me).vectors, "antelopev2", ["1 photo"], ["me"])
+    other.save(tmp_path / "other.safetensors")
+    code, said = run("generate", tmp_path / "other.safetensors", "--model", model, "--out", tmp_path / "no")
+    assert code == 2 and "'antelopev2'" in said and not (tmp_path / "no").exists()
+    code, said = run("generate", "--sample", 2, "--model", model, "--out", tmp_path / "no")
+    assert code == 2 and "no sampler" in said
+
+
+def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
+    code, said = run("convert", "arc2face", official, tmp_path / "half")
+    assert code == 0 and "reads no photos" in said, said
+    half = Arc2FacePipeline.from_pretrained(tmp_path / "half", dtype=torch.float16)
+    assert half.denoiser.dtype == half.text_encoder.dtype == torch.float16
+    code, said = run("identify", "photo.jpg", "--model", tmp_path / "half", "--out", tmp_path / "me.safetensors")
+    assert code == 2 and "no encoder" in said
+
+
+def test_what_goes_wrong_leaves_nothing(official: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(official, tmp_path / "broken")
+    (broken / "encoder" / "pytorch_model.bin").write_bytes(b"half of it")
+    code, said = run("convert", "arc2face", broken, tmp_path / "out")
+    assert code == 2 and "pytorch_model.bin" in said
+    (tmp_path / "empty").mkdir()
+    code, said = run("convert", "arc2face", official, tmp_path / "out", "--pack", tmp_path / "empty")
+    assert code == 2 and "no .onnx file" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"broken", "empty"}
+    code, said = run("convert", "arc2face", official, broken)
+    assert code == 2 and "exists already" in said
+    code, said = run("generate", "--sample", 1, "--model", official, "--out", tmp_path / "out")
+    assert code == 2

@@ -1,0 +1,138 @@
+"""Arc2Face's official files at small width with seeded random weights: the same names, layout and formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WIDTH, DIM = 32, 24  # of a token and of an identity's vector: officially 768 and 512
+
+
+def unet_config(width: int = WIDTH) -> dict[str, Any]:
+    return {
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": width,
+        "attention_head_dim": 4,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
+
+
+def text_config(**changes: Any) -> Any:
+    from transformers import CLIPTextConfig
+
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    return CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, **{**sizes, **changes})
+
+
+def text_encoder(**changes: Any) -> Any:
+    """Random, but with weights large enough that the identity's token matters."""
+    from transformers import CLIPTextModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        encoder = CLIPTextModel(text_config(**changes)).eval()
+        with torch.no_grad():
+            for name, weight in encoder.named_parameters():
+                if weight.ndim > 1:
+                    weight.normal_(std=0.3 if "embedding" not in name else 0.1)
+    return encoder
+
+
+def official_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As transformers 4.2x–4.5x saved them, whatever generation is installed."""
+    named = {f"text_model.{name.removeprefix('text_model.')}": tensor.clone() for name, tensor in weights.items()}
+    named["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    return named
+
+
+def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[str, Tensor]]:
+    """An expression adapter in IP-Adapter's format; the published one's sizes were never seen."""
+    generator = torch.Generator().manual_seed(5)
+    width = denoiser.config.cross_attention_dim
+    crossing = {}
+    for number, name in enumerate(denoiser.attn_processors):
+        if name.endswith("attn2.processor"):
+            block = denoiser.get_submodule(name.removesuffix(".processor"))
+            for part in ("to_k_ip", "to_v_ip"):
+                shape = block.to_k.weight.shape
+                crossing[f"{number}.{part}.weight"] = torch.randn(shape, generator=generator) * 0.3
+    project = {
+        "proj.weight": torch.randn(tokens * width, values, generator=generator) * 0.5,
+        "proj.bias": torch.randn(tokens * width, generator=generator) * 0.1,
+        "norm.weight": torch.ones(width),
+        "norm.bias": torch.zeros(width),
+    }
+    return {"image_proj": project, "ip_adapter": crossing}
+
+
+def build_official(folder: Path, width: int = WIDTH) -> Path:
+    """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, and the base's vae/ and scheduler/."""
+    from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DConditionModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(**unet_config(width)).eval()
+        vae = AutoencoderKL(
+            block_out_channels=(8, 8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=4,
+            latent_channels=4,
+            sample_size=32,
+        ).eval()
+        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8))
+        for weight in controlnet.parameters():  # some start at zero, so that the map would do nothing
+            if not weight.any() and weight.ndim > 1:
+                torch.nn.init.normal_(weight, std=0.1)
+    unet.save_pretrained(folder / "arc2face")
+    vae.save_pretrained(folder / "vae")
+    controlnet.save_pretrained(folder / "controlnet")
+    # Stable Diffusion 1.5's file, which says nothing of timestep_spacing.
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        steps_offset=1,
+        set_alpha_to_one=False,
+        skip_prk_steps=True,
+    ).save_pretrained(folder / "scheduler")
+    file = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text())
+    del config["timestep_spacing"]
+    file.write_text(json.dumps({**config, "clip_sample": False}))
+    encoder = text_encoder(hidden_size=width)
+    encoder.config.architectures = ["CLIPTextModelWrapper"]
+    encoder.config.save_pretrained(folder / "encoder")
+    torch.save(official_names(encoder.state_dict()), folder / "encoder" / "pytorch_model.bin")
+    (folder / "exp_adapter").mkdir()
+    torch.save(adapter(unet), folder / "exp_adapter" / "exp_adapter.bin")
+    return folder
+
+
+def lcm_lora(denoiser: Any, file: Path, rank: int = 4) -> dict[str, Tensor]:
+    """A LoRA on some layers in the LCM-LoRA's format (kohya's names); returns what it adds to each weight."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(9)
+    weights, added = {}, {}
+    for name, module in denoiser.named_modules():
+        if name.endswith(("attn1.to_q", "attn2.to_v", "ff.net.2", "conv1")):
+            stem = "lora_unet_" + name.replace(".", "_")
+            shape = module.weight.shape
+            down = torch.randn(rank, *shape[1:], generator=generator) * 0.2
+            up = torch.randn(shape[0], rank, *[1] * (len(shape) - 2), generator=generator) * 0.2
+            alpha = torch.tensor(float(rank) / 2)
+            weights |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": alpha}
+            added[name] = (up.flatten(1) @ down.flatten(1)).reshape(shape) * alpha / rank
+    save_file(weights, file)
+    return added
