@@ -226,12 +226,13 @@ class IdentitySampler:
         rows = (*shapes["people"][:1], dim)
         if shapes != {"mean": (dim,), "axes": (count, dim), "deviations": (count,), "people": rows}:
             raise InputError(f"The tensors of the sampler in {folder} do not fit together: {shapes}.")
-        if not (folder / "flow").is_dir():
-            return cls(space, **tensors)
-        from idgen.faces.encoder import load_network
-        from idgen.models.identity_flow import IdentityFlow
+        flow = None
+        if (folder / "flow").is_dir():
+            from idgen.faces.encoder import load_network
+            from idgen.models.identity_flow import IdentityFlow
 
-        return cls(space, **tensors, flow=load_network(folder / "flow", IdentityFlow))
+            flow = load_network(folder / "flow", IdentityFlow)
+        return cls(space, **tensors, flow=flow)
 
 
 _TENSORS = ("mean", "axes", "deviations", "people")
