@@ -164,6 +164,36 @@ def test_pictures_are_those_of_plain_diffusers(pipeline: Arc2FacePipeline) -> No
     assert ours.images[0].size == (pipeline.image_size,) * 2 == (32, 32)
 
 
+def test_guidance_may_change_on_the_way(pipeline: Arc2FacePipeline) -> None:
+    """Against `StableDiffusionPipeline`, whose guidance a callback changes, or which is asked for nobody alone."""
+    who, weights = people(1), clip_weights(pipeline.text_encoder)
+    plain = quiet(
+        StableDiffusionPipeline(
+            vae=pipeline.autoencoder, unet=pipeline.denoiser, scheduler=pipeline.scheduler,
+            text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    )  # fmt: skip
+    person, nobody = prompt_embeds(weights, who.vectors, 4), prompt_embeds(weights, None, 4)
+
+    def rise(pipe: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        pipe._guidance_scale = 5.0 if step >= 1 else 3.0
+        return {}
+
+    for guidance, options in (
+        (lambda done: 3.0 if done < 0.5 else 5.0, {"prompt_embeds": person, "guidance_scale": 3.0}),
+        (0, {"prompt_embeds": nobody, "guidance_scale": 1.0}),
+    ):
+        ours = pipeline(who, seed=3, num_inference_steps=4, guidance_scale=guidance).items[0]
+        theirs = plain(
+            **options, negative_prompt_embeds=nobody, num_inference_steps=4,
+            callback_on_step_end=rise if callable(guidance) else None, generator=torch.Generator().manual_seed(ours.seed),
+        ).images[0]  # fmt: skip
+        assert np.array_equal(np.asarray(ours.image), np.asarray(theirs))
+    with pytest.raises(InputError, match="guidance"):
+        pipeline(who, guidance_scale=lambda done: 101 if done > 0.5 else 1)
+
+
 def test_the_schedule_is_the_official_one(pipeline: Arc2FacePipeline, files: Path, tmp_path: Path) -> None:
     scheduler = pipeline.scheduler
     assert isinstance(scheduler, DPMSolverMultistepScheduler)
