@@ -187,7 +187,8 @@ def test_guidance_may_change_on_the_way(pipeline: Arc2FacePipeline) -> None:
         ours = pipeline(who, seed=3, num_inference_steps=4, guidance_scale=guidance).items[0]
         theirs = plain(
             **options, negative_prompt_embeds=nobody, num_inference_steps=4,
-            callback_on_step_end=rise if callable(guidance) else None, generator=torch.Generator().manual_seed(ours.seed),
+            callback_on_step_end=rise if callable(guidance) else None,
+            generator=torch.Generator().manual_seed(ours.seed),
         ).images[0]  # fmt: skip
         assert np.array_equal(np.asarray(ours.image), np.asarray(theirs))
     with pytest.raises(InputError, match="guidance"):
