@@ -79,7 +79,6 @@ class GeneratorTask(nn.Module):
 
     def __init__(self, args: GeneratorArgs, faces: Faces):
         super().__init__()
-        torch.manual_seed(args.seed)
         self.args = args
         self.latents = cached_latents(args, faces)
         self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
@@ -90,6 +89,7 @@ class GeneratorTask(nn.Module):
         shown = labels < faces.people - args.held_out_people
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
         self.labels = labels
+        torch.manual_seed(args.seed)  # after the caches, whose making may draw
         self.network = IdentityDiT(
             in_channels=self.latents.shape[2],
             sample_size=self.latents.shape[3],

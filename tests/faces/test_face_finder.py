@@ -140,11 +140,10 @@ def test_landmarks_are_corrected_on_an_aligned_crop(eager: FaceFinder, picture: 
     (rough, *_), target = eager.find(picture), eager.net.crop_template.double().numpy()
     rough = replace(rough, landmarks=rough.landmarks + np.arange(10).reshape(5, 2))
     (corrected,) = eager._correct(picture, [rough])
-    seen = target
     for _ in range(eager.corrections):
         view = similarity(rough.landmarks, target)
         mirrored = np.stack([eager.net.config.crop_size - target[:, 0], target[:, 1]], 1)[[1, 0, 2, 4, 3]]
-        expected = apply(invert(view), (seen + mirrored) / 2)
+        expected = apply(invert(view), (target + mirrored) / 2)
         rough = replace(rough, landmarks=expected)
     assert np.allclose(corrected.landmarks, expected, atol=1e-6)
     bias = eager.net.corrector[-1].bias
