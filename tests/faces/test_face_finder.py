@@ -135,7 +135,7 @@ def test_the_second_look_is_what_counts(eager: FaceFinder, picture: Image.Image)
 
 
 def test_landmarks_are_corrected_on_an_aligned_crop(eager: FaceFinder, picture: Image.Image) -> None:
-    """With a network that moves nothing, correcting puts the template, as seen in the crop and in its mirror image, where
+    """With a network that moves nothing, correcting puts the template, seen in the crop and in its mirror image, where
     the landmarks' own similarity has it."""
     (rough, *_), target = eager.find(picture), eager.net.crop_template.double().numpy()
     rough = replace(rough, landmarks=rough.landmarks + np.arange(10).reshape(5, 2))
