@@ -41,8 +41,8 @@ EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
 """Edges of the histograms' bins; the middle bin is centred on 0."""
 
 UNCALIBRATED = (
-    "what they mean was not measured here for this embedding space: the literature's thresholds for such recognisers "
-    "lie around 0.2 to 0.4, and depend on the data."
+    "what they mean was not measured here for this embedding space: take a threshold from the literature on its "
+    "recogniser, or measure one on pictures of people it never saw."
 )
 """What a cosine says without a calibration."""
 
