@@ -125,8 +125,9 @@ def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     points = landmarks * scale
     draw = ImageDraw.Draw(shown)
     width = max(2, round(max(size) / 220))
-    middle = points.mean(0)
-    # Half a side that takes in forehead and chin: in ArcFace's template the crop is 3.2 eye distances wide.
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    # In ArcFace's template the crop's middle lies just below the eyes, and the crop is 3.2 eye distances wide.
+    middle = eyes + 0.11 * (mouth - eyes)
     half = max(1.6 * float(np.linalg.norm(points[1] - points[0])), 4.0)
     for inset, colour, thick in ((0, _WHITE, width + 2), (1, _GREEN, width)):  # white around green: seen on anything
         box = [*(middle - half + inset), *(middle + half - inset)]
