@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from idgen.errors import InputError
 from idgen.hub import Model, load_model
 from idgen.identity import Identity
 from space import actions, view
+from space.guard import Guard, GuardedBlocks
 from space.theme import CSS, theme
 
 DEFAULT_MODEL = "nobody-128"
@@ -78,7 +80,7 @@ def build(model: Model | str = DEFAULT_MODEL) -> gr.Blocks:
                 gr.update(visible=True),
             )
 
-    with gr.Blocks(title="idgen: one person, many pictures", delete_cache=(600, _KEEP)) as demo:
+    with GuardedBlocks(title="idgen: one person, many pictures", delete_cache=(600, _KEEP)) as demo:
         # What is known of this visitor: one identity, in memory, for as long as the session.
         person = gr.State(None, time_to_live=_KEEP)
         details, report = gr.JSON(visible=False), gr.JSON(visible=False)
@@ -187,6 +189,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         footer_links=["api"],
         run_history=False,
         max_file_size="20mb",
+        app_kwargs={"middleware": [Middleware(Guard)]},
         **options,
     )
 
