@@ -85,7 +85,7 @@ def fraction(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> floa
 
 def _number(value: Any, name: str, low: float, high: float, kind: str, fits: Callable[[float], bool]) -> float:
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
-    if wrong or not math.isfinite(value) or not fits(value) or not low <= value <= high:
+    if wrong or not low <= value <= high or not fits(value):  # NaN and infinity are in no range
         shown = "nothing" if value is None else repr(value)[:40]
         raise InputError(f"{name} is a {kind} from {low:,} to {high:,}, got {shown}: change it and try again.")
     return value

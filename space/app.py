@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from idgen.errors import InputError
 from idgen.hub import Model, load_model
 from idgen.identity import Identity
 from space import actions, view
-from space.guard import Guard, GuardedBlocks
+from space.guard import GuardedBlocks, guards
 from space.theme import CSS, theme
 
 DEFAULT_MODEL = "nobody-128"
@@ -189,7 +188,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         footer_links=["api"],
         run_history=False,
         max_file_size="20mb",
-        app_kwargs={"middleware": [Middleware(Guard)]},
+        app_kwargs=guards(),
         **options,
     )
 

@@ -11,7 +11,10 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from starlette.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idgen.errors import InputError
@@ -32,6 +35,8 @@ class GuardedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         try:
+            if block_fn.fn is None:  # it happens in the browser
+                raise gr.Error(UNFIT)
             if _names_an_address(inputs):
                 raise gr.Error("Files are uploaded to this app: it fetches none from elsewhere.")
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
@@ -54,12 +59,18 @@ class GuardedBlocks(gr.Blocks):
 
 
 class Guard:
-    """ASGI middleware: a request that breaks one of Gradio's own routes gets a sentence too."""
+    """ASGI middleware: a request that breaks one of Gradio's own routes gets a sentence too.
+
+    What the app does itself happens inside `GuardedBlocks.process_api`, so what breaks elsewhere does not fit: a form
+    that is none, an event that never was.
+    """
 
     def __init__(self, app: ASGIApp):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
         began = False
 
         async def sending(message: Message) -> None:
@@ -70,11 +81,24 @@ class Guard:
         try:
             await self.app(scope, receive, sending)
         except Exception as error:
-            if scope["type"] != "http":
-                raise
             _note(error)
-            if not began:
-                await JSONResponse({"error": OURS}, 500)(scope, receive, send)
+            if began:
+                await send({"type": "http.response.body"})  # the end of a stream
+            else:
+                await _unfit()(scope, receive, send)
+
+
+def guards() -> dict[str, Any]:
+    """What `launch` needs as `app_kwargs` for all this."""
+
+    async def unfit(request: Request, error: Exception) -> Response:
+        return _unfit(422)  # FastAPI's own repeats the values, and cannot write all of them
+
+    return {"middleware": [Middleware(Guard)], "exception_handlers": {RequestValidationError: unfit}}
+
+
+def _unfit(status: int = 400) -> Response:
+    return JSONResponse({"error": UNFIT}, status)
 
 
 def _said(sentence: str) -> gr.Error:

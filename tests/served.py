@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Served:
         return [path for path in self.cache.rglob("*") if path.is_file()]
 
 
-@contextmanager
+@contextlib.contextmanager
 def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Run the app for a model; its files and its console are in `folder`."""
     cache, console = folder / "gradio", folder / "console.txt"
@@ -95,10 +95,8 @@ def _main(model: str) -> None:
 
     def give_back(*_: object) -> None:
         gc.collect()
-        try:
+        with contextlib.suppress(OSError, AttributeError):  # not glibc
             ctypes.CDLL(None).malloc_trim(0)
-        except (OSError, AttributeError):  # not glibc
-            pass
 
     signal.signal(signal.SIGUSR1, give_back)
     loaded = load_model(model)
