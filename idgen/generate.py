@@ -94,7 +94,7 @@ def generate(
             raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
-    pipeline, score = model.pipeline, _scoring(model)  # what cannot be loaded is refused before anything is made
+    pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
     varied: Any = None
@@ -169,8 +169,11 @@ def generate(
     return out
 
 
-def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
-    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None."""
+def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
+    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None.
+
+    A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, see `generate`.
+    """
     from torch.nn.functional import cosine_similarity
 
     encoder = model.encoder if model.has("encoder") else None
@@ -181,7 +184,7 @@ def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]
         lines: list[dict[str, Any]] = [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if encoder is None:
             return lines
-        faces = pictures if aligned else [_face(encoder, picture) for picture in pictures]
+        faces = pictures if aligned else [largest_face(encoder, picture) for picture in pictures]
         shown = [row for row, face in enumerate(faces) if face is not None]
         crops = [faces[row] for row in shown]
         if scorer is None:
@@ -202,7 +205,7 @@ def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]
     return score
 
 
-def _face(encoder: FaceEncoder, picture: Any) -> Any:
+def largest_face(encoder: FaceEncoder, picture: Any) -> Any:
     """The largest face of a generated picture, aligned; None where none is found."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

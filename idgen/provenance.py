@@ -110,6 +110,16 @@ def png_bytes(image: Image, info: Mapping[str, Any]) -> bytes:
     return encode(image, info)
 
 
+def marked(image: Image, info: Mapping[str, Any], kind: str = "PNG") -> bytes:
+    """`encode`, and signed where the operator has a certificate: what leaves. A signature differs every time.
+
+    Raises:
+        InputError: it cannot be signed.
+    """
+    data, credentials = encode(image, info, kind), Credentials.from_env()
+    return data if credentials is None else sign(data, credentials, kind)
+
+
 def save_image(image: Image, path: str | Path, info: Mapping[str, Any]) -> Path:
     """Write the picture with its mark, and signed where the operator has a certificate, complete or not at all.
 
@@ -123,8 +133,7 @@ def save_image(image: Image, path: str | Path, info: Mapping[str, Any]) -> Path:
     kind = _SUFFIXES.get(Path(path).suffix.lower())
     if kind is None:
         raise InputError(f"{path} does not say what kind of file it is: let it end in {', '.join(_SUFFIXES)}.")
-    data, credentials = encode(image, info, kind), Credentials.from_env()
-    return write(path, data if credentials is None else sign(data, credentials, kind))
+    return write(path, marked(image, info, kind))
 
 
 def read(path: str | Path) -> dict[str, Any]:
