@@ -75,7 +75,8 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         Returns:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
-        photos = take([photo, *(more or [])])
+        others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
+        photos = take([photo, *others])
         admit(limits, request)
         return seals.describe(read(model, photos, consent).identity)
 

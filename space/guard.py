@@ -1,17 +1,24 @@
 """Between strangers' requests and the app: what does not fit is answered in a sentence, and the console stays clean.
 
-Gradio prints a traceback for a request nobody could make by clicking, with its values in it, and fetches files from
-addresses that a caller writes in place of an upload.
+Gradio prints a traceback for a request nobody could make by clicking, with its values in it; fetches files from
+addresses that a caller writes in place of an upload; and keeps what 10,000 sessions have last sent and were shown.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
+import threading
+import time
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from gradio import state_holder
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,29 +28,72 @@ from idgen.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _TITLE = "That did not work"
-UNFIT = "The request is not one that this app knows: the page's API view says what each endpoint takes."
+UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
 OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
+
+
+class Session(state_holder.SessionState):
+    """What the server keeps of a visit: the values of `gr.State`, and how the page changed, but not what is on it.
+
+    Gradio's own also copies the whole page, for links into it which this app does not have: 30 ms and 150 kB a session,
+    and every picture shown.
+    """
+
+    def __init__(self, blocks: gr.Blocks):
+        self.blocks_config = copy.copy(blocks.default_config)
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = 60  # seconds in which a page that lost its connection may come back
+
+    @property
+    def config_values(self) -> dict[int, Any]:  # type: ignore[override]
+        """Nothing, and what is put into it is gone."""
+        return {}
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
 
 
 class GuardedBlocks(gr.Blocks):
     """`gr.Blocks` whose every failure is a `gr.Error` with a sentence, and nothing on the console.
 
     An `InputError` says its own sentence. Anything else is a fault of ours: the log gets its type and place, never its
-    message, which may hold what a visitor sent.
+    message, which may hold what a visitor sent. A call without a session leaves none behind, and an upload that no
+    call has used (see `space.requests.take`) is deleted after ten minutes.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        state_holder.SessionState = Session  # type: ignore[misc]
+        self._over = threading.Event()
+        super().__init__(*args, **kwargs)
+
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        def sweeping() -> None:
+            while not self._over.wait(_SWEEP):
+                sweep(Path(get_upload_folder()), _UNUSED)
+
+        self._over.clear()
+        threading.Thread(target=sweeping, name="idgen-sweep", daemon=True).start()
+        return super().launch(*args, **kwargs)
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        self._over.set()
+        super().close(*args, **kwargs)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         try:
             if block_fn.fn is None:  # it happens in the browser
-                raise gr.Error(UNFIT)
+                raise gr.Error("nothing is computed for it")
             if _names_an_address(inputs):
-                raise gr.Error("Files are uploaded to this app: it fetches none from elsewhere.")
+                raise gr.Error("files are uploaded, none is fetched from elsewhere")
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error as error:
-            raise _said(error.message) from None
+            raise _said(UNFIT.format(f" ({str(error.message)[:200]})")) from None
         except Exception:
-            raise _said(UNFIT) from None
+            raise _said(UNFIT.format("")) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
@@ -56,6 +106,11 @@ class GuardedBlocks(gr.Blocks):
         except Exception as error:
             _note(error)
             raise _said(OURS) from None
+        finally:
+            event = kwargs.get("event_id")
+            if event is not None and kwargs.get("session_hash") == event:  # Gradio made one up for this call alone
+                self.state_holder.session_data.pop(event, None)
+                self.state_holder.time_last_used.pop(event, None)
 
 
 class Guard:
@@ -98,7 +153,16 @@ def guards() -> dict[str, Any]:
 
 
 def _unfit(status: int = 400) -> Response:
-    return JSONResponse({"error": UNFIT}, status)
+    return JSONResponse({"error": UNFIT.format("")}, status)
+
+
+def sweep(folder: Path, seconds: float) -> None:
+    """Delete uploads, each `*/upload*` (see `space.requests.separate_uploads`), that are older than `seconds`."""
+    for path in folder.glob("*/upload*"):
+        with contextlib.suppress(OSError):  # somebody else was faster
+            if path.stat().st_mtime < time.time() - seconds:
+                path.unlink()
+                path.parent.rmdir()
 
 
 def _said(sentence: str) -> gr.Error:

@@ -128,7 +128,7 @@ def _bare(content: bytes, space: str) -> tuple[Identity, int]:
         raise InputError("A bare .npy does not say which recogniser made it: name its embedding space and try again.")
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except Exception as error:  # NumPy raises anything at all on damaged bytes
         raise InputError("The .npy file is damaged, or holds objects instead of numbers: save plain floats.") from error
     rows = array[None] if array.ndim == 1 else array
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.size:
@@ -139,7 +139,8 @@ def _bare(content: bytes, space: str) -> tuple[Identity, int]:
 def _identity(values: Any, space: str, source: str, name: str) -> Identity:
     """From numbers of any length that is not zero."""
     try:
-        vector = np.asarray(values, np.float32)
+        with np.errstate(all="ignore"):  # infinity is refused below
+            vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError):
         vector = np.empty(0)
     length = float(np.linalg.norm(vector.astype(np.float64))) if vector.ndim == 1 and vector.size else 0.0

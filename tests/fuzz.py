@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,15 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
     from idgen.faces.images import UPLOADS, open_image
     from idgen.identity import Identities
     from idgen.vectors import load_vectors
-    from space import actions
+    from space import actions, people
 
     face = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 60).convert("RGB")
     photos = mutate.pictures(face)
     marked = [provenance.encode(face, {"model": "m", "seed": 1}, kind) for kind in provenance.MIME]
     vectors = mutate.vectors(model.encoder.space, model.encoder.dim)
     who = actions.sample(model, 1)[0]
-    settings = {"images": 1, "steps": 1, "variation": 0.0, "seed": 0}
+    settings = {"images": 1, "steps": 1, "variation": 0.0, "guidance": None, "seed": 0}
+    seals = people.Seals()
 
     def written(data: bytes, name: str) -> Path:
         (folder / name).write_bytes(data)
@@ -49,13 +50,28 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
 
     def generate(chance: random.Random) -> object:
         wrong = chance.choice(list(settings))
-        return actions.generate(model, who, **{**settings, wrong: mutate.value(chance)})
+        return deque(
+            actions.generate(model, who, actions.Recipe.of(model, **{**settings, wrong: mutate.value(chance)}))
+        )
+
+    def identity(chance: random.Random) -> object:
+        """What a program hands back."""
+        content = seals.describe(who)
+        content[chance.choice(list(content))] = mutate.value(chance)
+        return seals.open(content, model, True)
 
     return [
         ("photo", 6, lambda chance: open_image(mutate.picture(chance, photos), formats=UPLOADS)),
         ("any picture", 2, lambda chance: open_image(mutate.picture(chance, photos), 1 << 20)),
-        ("identify", 4, lambda chance: actions.identify(model, mutate.picture(chance, photos), True)),
-        ("consent", 1, lambda chance: actions.identify(model, photos[0], mutate.value(chance))),
+        ("identify", 4, lambda chance: actions.identify(model, [mutate.picture(chance, photos)], True)),
+        ("consent", 1, lambda chance: actions.identify(model, [photos[0]], mutate.value(chance))),
+        ("compare", 2, lambda chance: actions.compare(model, photos[0], mutate.picture(chance, photos), True)),
+        (
+            "vector",
+            3,
+            lambda chance: people.read_vector(mutate.vector_file(chance, vectors), model, model.encoder.space),
+        ),
+        ("identity", 2, identity),
         ("sample", 2, lambda chance: actions.sample(model, mutate.value(chance))),
         ("generate", 2, generate),
         (
