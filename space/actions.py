@@ -12,7 +12,7 @@ import tempfile
 import time
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -244,7 +244,7 @@ class Result:
     recipe: Recipe
 
 
-def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Iterator[Progress | Result]:
+def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generator[Progress | Result, None, None]:
     """Pictures of one person and what the judge thinks of them.
 
     Raises:
@@ -313,12 +313,12 @@ def _painted(
                 yield from zip(done, new, strict=True)
                 done = []
     finally:
-        made.close()
+        made.close()  # type: ignore[attr-defined]
         if on_gpu:
             torch.cuda.empty_cache()  # also when it was stopped, or failed
 
 
-def last(snapshots: Iterator[Any]) -> Any:
+def last(snapshots: Generator[Any, None, None]) -> Any:
     """The result of long work, for who does not want to watch."""
     item = None
     for item in snapshots:  # noqa: B007
@@ -364,7 +364,9 @@ def _embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | No
 
     if not model.has("encoder"):
         return None
-    faces = [one.image if model.pipeline.aligned else largest_face(model.encoder, one.image) for one in images]
+    faces: list[Any] = [
+        one.image if model.pipeline.aligned else largest_face(model.encoder, one.image) for one in images
+    ]
     shown = [row for row, face in enumerate(faces) if face is not None]
     embedder = model.judge if model.has("judge") else model.encoder
     if not shown:
@@ -397,7 +399,9 @@ class Morph:
     recipe: Recipe
 
 
-def morph(model: Model, first: Identity | None, second: Identity | None, recipe: Recipe) -> Iterator[Progress | Morph]:
+def morph(
+    model: Model, first: Identity | None, second: Identity | None, recipe: Recipe
+) -> Generator[Progress | Morph, None, None]:
     """A strip of `MORPH` people in equal steps on the arc between two, each pictured once from nearly the same noise.
 
     Raises:
@@ -434,15 +438,14 @@ def share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
 def _crossing(model: Model, scores: tuple[list[Line], list[Line]]) -> str:
     if scores[0][0]["match"] is None:
         return f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
-    first, second = ([bool(line["match"]) for line in side] for side in scores)
-    both = sum(a and b for a, b in zip(first, second, strict=True))
-    neither = sum(not a and not b for a, b in zip(first, second, strict=True))
-    text = f"{_times(sum(first))} still the first person and {_times(sum(second))} already the second, says the judge"
-    return f"{text}; {both or 'none'} both, {neither or 'none'} neither."
+    from idgen.scoring import one_in
 
-
-def _times(count: int) -> str:
-    return f"{count or 'None'} of {MORPH} {'is' if count == 1 else 'are'}"
+    sides = list(zip(*([bool(line["match"]) for line in side] for side in scores), strict=True))
+    counts = [sides.count(kind) for kind in ((True, False), (False, True), (True, True), (False, False))]
+    kinds = ("still A", "already B", "both", "neither")
+    said = [f"{count} {kind}" for count, kind in zip(counts, kinds, strict=True) if count or kind not in kinds[2:]]
+    listed = f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"Of {MORPH} pictures {listed}, says the judge, at a false-match rate of {one_in(model.scorer.fmr)}."
 
 
 @dataclass(frozen=True)
@@ -514,7 +517,7 @@ class Curve:
 
 def explore(
     model: Model, identity: Identity | None, recipe: Recipe, variations: Sequence[float] = VARIATIONS
-) -> Iterator[Curve]:
+) -> Generator[Curve, None, None]:
     """How similar and how different pictures are at some variations, other things being as in the recipe.
 
     Raises:
@@ -583,7 +586,9 @@ class Neighbour:
 _crowds: weakref.WeakKeyDictionary[Any, Identities] = weakref.WeakKeyDictionary()
 
 
-def nearest(model: Model, identity: Identity | None, recipe: Recipe, count: int = 5) -> Iterator[list[Neighbour]]:
+def nearest(
+    model: Model, identity: Identity | None, recipe: Recipe, count: int = 5
+) -> Generator[list[Neighbour], None, None]:
     """Who of the `CROWD` people that seed 0 samples is nearest to a person, each pictured once."""
     if identity is None:
         raise InputError("There is nobody to look around from yet: sample a person or choose a photo first.")

@@ -7,7 +7,7 @@ Results do not depend on who else is asking: the same arguments give the same pi
 # No `from __future__ import annotations` here: Gradio reads the endpoints' return types as they stand.
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +31,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
     settings = limits.settings
 
     @on_gpu(lambda name, identity, recipe: seconds(recipe.images, recipe.steps))
-    def painted(name: str, identity: Any, recipe: actions.Recipe) -> Iterator[Any]:
+    def painted(name: str, identity: Any, recipe: actions.Recipe) -> Generator[Any, None, None]:
         yield from actions.generate(models.get(name), identity, recipe)
 
     @on_gpu(lambda *_: seconds(8, 1))
@@ -80,7 +80,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         admit(limits, request)
         return seals.describe(read(model, photos, consent).identity)
 
-    def generate(
+    def generate(  # type: ignore[misc]
         images: int = 8,
         steps: int | None = None,
         variation: float = 0.0,
@@ -116,7 +116,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             who = actions.sample(chosen, person)[0]
         else:
             who = seals.open(identity, chosen, settings.vector_uploads)
-        result = None
+        result: Any = None
         with closing(painted(model, who, recipe)) as snapshots:
             for result in snapshots:
                 if isinstance(result, actions.Progress):  # a generator, so that a client can cancel it

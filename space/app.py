@@ -20,7 +20,7 @@ import logging
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,19 +79,23 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     # ------------------------------------------------------------ what computes, with a GPU where there is one to lend
 
     @on_gpu(lambda name, who, recipe: seconds(recipe.images, recipe.steps))
-    def paint(name: str, who: Identity | None, recipe: Recipe) -> Iterator[Progress | Result]:
+    def paint(name: str, who: Identity | None, recipe: Recipe) -> Generator[Progress | Result, None, None]:
         yield from actions.generate(models.get(name), who, recipe)
 
     @on_gpu(lambda name, a, b, recipe: seconds(actions.MORPH, recipe.steps))
-    def blend(name: str, a: Identity | None, b: Identity | None, recipe: Recipe) -> Iterator[Progress | Morph]:
+    def blend(
+        name: str, a: Identity | None, b: Identity | None, recipe: Recipe
+    ) -> Generator[Progress | Morph, None, None]:
         yield from actions.morph(models.get(name), a, b, recipe)
 
     @on_gpu(lambda name, who, recipe, variations: seconds(recipe.images * len(variations), recipe.steps))
-    def measure(name: str, who: Identity | None, recipe: Recipe, variations: Sequence[float]) -> Iterator[Curve]:
+    def measure(
+        name: str, who: Identity | None, recipe: Recipe, variations: Sequence[float]
+    ) -> Generator[Curve, None, None]:
         yield from actions.explore(models.get(name), who, recipe, variations)
 
     @on_gpu(lambda name, who, recipe: seconds(5, recipe.steps))
-    def look_around(name: str, who: Identity | None, recipe: Recipe) -> Iterator[list[Neighbour]]:
+    def look_around(name: str, who: Identity | None, recipe: Recipe) -> Generator[list[Neighbour], None, None]:
         yield from actions.nearest(models.get(name), who, recipe)
 
     @on_gpu(lambda *_: seconds(8, 1))
@@ -273,14 +277,19 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         except InputError:
             other = None
         return (
-            gr.update(selected=asked["tab"]),
+            gr.update(selected=asked["tab"]) if "tab" in request.query_params else gr.skip(),
             *(asked[key] for key in ("model", "person", "other", "pictures", "steps", "variation", "guidance")),
             *(min(asked["variation"], 0.9) if asked["tab"] == "explore" else gr.skip(), asked["guidance"]),
             asked["seed"],
             person,
             card,
             other,
+            *cards(person),
+            view.person(other, letter="B"),
         )
+
+    def cards(one: Identity | None) -> tuple[str, str]:
+        return view.person(one, letter="A"), view.person(one)
 
     def settle(name: str, seed: float, other: float) -> tuple:
         """Another model: other people, other defaults."""
@@ -448,6 +457,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                     with gr.Row(equal_height=True):
                         go_curve = gr.Button("Draw the curve", variant="primary", size="lg", elem_id="curve")
                         stop_curve = _stop("stop-curve")
+                    go_point = gr.Button("Measure this setting", elem_id="measure")
                     go_near = gr.Button("Nearest sampled people", elem_id="near")
                 with gr.Column(scale=9, min_width=320, elem_classes="outcome"):
                     explored = gr.HTML(view.EMPTY_EXPLORE, elem_id="explored", js_on_load=view.ENLARGE_JS)
@@ -464,7 +474,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "minimal"}
 
         painted = {
-            "fn": polite(generate),
+            "fn": polite(generate, lambda: (view.failed(), *[gr.skip()] * 10)),
             "inputs": [model_name, person, images, steps, variation, guidance, seed],
             "outputs": [summary, pictures, empty, results, leaving, evidence, archive, sheet, link, code, queries[0]],
             "show_progress_on": [empty, summary],
@@ -477,7 +487,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             None,
             [
                 *(tabs, model_name, who, other, images, steps, variation, guidance, spread, strength, seed),
-                *(person, sampled, second),
+                *(person, sampled, second, first_card, explored_card, second_card),
             ],
             **quiet,
         )
@@ -494,10 +504,8 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         run = go.click(**painted)
         halt: dict[str, Any] = {"fn": view.stopped, "inputs": None, **quiet}
         stop.click(**halt, outputs=summary, cancels=[run, fresh])
-        for event in (run, fresh):
-            event.failure(view.failed, None, summary, **quiet)
         # On a phone the pictures are further down than the button.
-        gr.on([another.click, go.click, go_morph.click, go_curve.click, go_near.click], js=_SHOW_OUTCOME, **private)
+        gr.on([another.click, go.click, go_morph.click, go_curve.click, go_point.click], js=_SHOW_OUTCOME, **private)
 
         gr.on([mine.select, theirs.select], lambda: (None, "", ""), None, [person, found, brought], **quiet)
         consent.change(lambda yes: gr.update(visible=bool(yes), value=None), consent, photo, **quiet)
@@ -515,7 +523,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                 ended(lambda: None, None, upload, **quiet)
 
         person.change(
-            lambda one: (view.person(one, letter="A"), view.person(one), [], view.EMPTY_EXPLORE, ""),
+            lambda one: (*cards(one), [], view.EMPTY_EXPLORE, ""),
             person,
             [first_card, explored_card, known, explored, near],
             **quiet,
@@ -530,14 +538,13 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         other.input(**b_drawn, trigger_mode="always_last")
         another_b.click(lambda: secrets.randbelow(10**6), None, other, **quiet).then(**b_drawn)
         morphed = go_morph.click(
-            polite(morph),
+            polite(morph, lambda: (view.failed(), gr.skip(), gr.skip())),
             [model_name, person, second, steps, guidance, seed],
             [strip, code_morph, queries[1]],
             show_progress_on=strip,
             **heavy,
         )
         stop_morph.click(**halt, outputs=strip, cancels=[morphed])
-        morphed.failure(view.failed, None, strip, **quiet)
 
         agreed.change(lambda yes: gr.update(visible=bool(yes), value=None), agreed, couple, **quiet)
         judged = couple.upload(
@@ -557,14 +564,18 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             "show_progress_on": explored,
             **heavy,
         }
-        swept = go_curve.click(polite(whole_curve), **measuring)
-        moved = gr.on([spread.release, strength.release], polite(explore), **measuring, trigger_mode="always_last")
+
+        def no_curve() -> tuple:
+            return view.failed(), gr.skip(), gr.skip(), gr.skip()
+
+        swept = go_curve.click(polite(whole_curve, no_curve), **measuring)
+        moved = gr.on(
+            [spread.release, strength.release], polite(explore, no_curve), **measuring, trigger_mode="always_last"
+        )
         looked = go_near.click(
             polite(around), [model_name, person, steps, strength, seed], near, show_progress_on=near, **heavy
         )
         stop_curve.click(**halt, outputs=explored, cancels=[swept, moved, looked])
-        for event in (swept, moved):
-            event.failure(view.failed, None, explored, **quiet)
 
         for query, shared in zip(queries, (share, share_morph, share_curve), strict=True):
             query.change(None, query, shared, js=_SHOW_LINK, **private)

@@ -142,7 +142,7 @@ def _identity(values: Any, space: str, source: str, name: str) -> Identity:
         with np.errstate(all="ignore"):  # infinity is refused below
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError):
-        vector = np.empty(0)
+        vector = np.empty(0, np.float32)
     length = float(np.linalg.norm(vector.astype(np.float64))) if vector.ndim == 1 and vector.size else 0.0
     if vector.ndim != 1 or not 0 < length < float("inf"):
         raise InputError("A face vector is a list of numbers that are not all zero: hand on the one you were given.")

@@ -219,9 +219,9 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
             last; it is drawn strongest.
         threshold: the similarity that counts as the same person.
     """
-    width, height, left, right, top, base = 620, 400, 58, 600, 34, 348
+    width, height, left, right, top, base = 500, 400, 40, 480, 34, 348
     points = [point for _, curve in curves for point in curve]
-    across = max(0.6, math.ceil(max((x for _, x, _ in points), default=0.0) * 5) / 5)
+    across = max(0.6, math.ceil((max((x for _, x, _ in points), default=0.0) + 0.06) * 5) / 5)
     ups = [y for _, _, y in points] + ([] if threshold is None else [threshold])
     low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
 
@@ -242,7 +242,7 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
     parts.append(
         f'<text class="tick" x="{(left + right) / 2}" y="{base + 38}" text-anchor="middle">'
         "how different the pictures are (1 − mean similarity of two) →</text>"
-        f'<text class="tick" x="{left - 44}" y="{top - 16}">↑ similarity to this person</text>'
+        f'<text class="tick" x="{left - 32}" y="{top - 16}">↑ similarity to this person</text>'
     )
     if threshold is not None:
         _, y = place(0, threshold)

@@ -85,8 +85,13 @@ def _uploaded(file: Any) -> Path | None:
 # ---------------------------------------------------------------- errors
 
 
-def polite(action: Callable) -> Callable:
-    """Show a visitor's mistake as the sentence it comes with; of any other failure, log where it was, and no values."""
+def polite(action: Callable, instead: Callable[[], tuple] | None = None) -> Callable:
+    """Show a visitor's mistake as the sentence it comes with; of any other failure, log where it was, and no values.
+
+    Args:
+        action: what a button or an endpoint does.
+        instead: what a generator's page shows after a failure, in place of work that never ends.
+    """
     if inspect.isgeneratorfunction(action):
 
         @functools.wraps(action)
@@ -94,7 +99,10 @@ def polite(action: Callable) -> Callable:
             try:
                 yield from action(*args, **kwargs)
             except Exception as error:
-                raise _said(error) from None
+                message = _said(error)
+                if instead is not None:
+                    yield instead()
+                raise message from None
 
         return streaming
 

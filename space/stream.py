@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,7 +38,7 @@ class Teller(Generic[T]):
             raise _Stopped
 
 
-def stream(work: Callable[[Teller[T]], None]) -> Iterator[T]:
+def stream(work: Callable[[Teller[T]], None]) -> Generator[T, None, None]:
     """What `work` says. Items are snapshots: one that was overtaken by a newer one is skipped.
 
     The work begins with the first `next` and runs in a thread of its own. When the iterator is closed, or nobody holds
@@ -56,7 +56,7 @@ def stream(work: Callable[[Teller[T]], None]) -> Iterator[T]:
             end = _End(error)
         teller.said.put(end)
 
-    def items() -> Iterator[T]:
+    def items() -> Generator[T, None, None]:
         threading.Thread(target=run, name="idgen-work", daemon=True).start()
         try:
             while True:

@@ -287,7 +287,7 @@ def download(name: str, content: bytes) -> str:
     uri = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
     return (
         f'<div class="download"><a id="identity-file" download="{escape(name)}.safetensors" href="{uri}">'
-        "Face vector (safetensors)</a></div>"
+        "Face vector</a></div>"
     )
 
 
@@ -331,19 +331,14 @@ def failed() -> str:
 
 
 def summary(result: Result) -> str:
-    """The verdict in plain words, and what a score means."""
+    """The verdict in plain words."""
     count = len(result.scores)
     if result.reference is None:
-        text = _unjudged(result.scores)
         tally = f'<div class="tally none">{count}</div>'
     else:
         matches = sum(bool(line["match"]) for line in result.scores)
         tally = f'<div class="tally {"half" if matches * 2 < count else ""}">{matches}<small>of {count}</small></div>'
-        text = result.reference.explanation
-    return (
-        f'<section class="summary" aria-live="polite">{tally}'
-        f"<div><h2>{escape(result.sentence)}</h2><p>{escape(text)}</p></div></section>"
-    )
+    return f'<section class="summary" aria-live="polite">{tally}<div><h2>{escape(result.sentence)}</h2></div></section>'
 
 
 def _unjudged(scores: Sequence[Line]) -> str:
@@ -353,9 +348,10 @@ def _unjudged(scores: Sequence[Line]) -> str:
 
 
 def evidence(result: Result) -> str:
-    """Both plots, and the scores picture by picture."""
+    """What the scores mean, both plots, and the scores picture by picture."""
     known, scores = result.reference, result.scores
-    figures = []
+    meaning = _unjudged(scores) if known is None else known.explanation
+    figures = [f'<p class="note wide">{escape(meaning)}</p>']
     if known is not None:
         histogram = plots.score_histogram(
             [line["judge_similarity"] for line in scores if line["judge_similarity"] is not None] or [0.0],
