@@ -157,7 +157,7 @@ def generate(
                             **meaning,
                             "model": model.name,
                         }
-                        info = {key: line[key] for key in ("model", "identity", "seed", "k")}
+                        info = provenance.made_by(model.name, people[item.identity], seed, item.k)
                         provenance.save_image(item.image, out / str(line["file"]), info)
                         manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
                         manifest.flush()

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from idgen.errors import InputError
+from idgen.faces.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.identity import Identities, Identity
 from space.models import defaults
 from space.stream import Teller, stream
@@ -105,7 +106,7 @@ def fraction(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> floa
 
 def _number(value: Any, name: str, low: float, high: float, kind: str, fits: Callable[[float], bool]) -> float:
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
-    if wrong or not math.isfinite(value) or not fits(value) or not low <= value <= high:
+    if wrong or not low <= value <= high or not fits(value):  # NaN and infinity are in no range
         shown = "nothing" if value is None else repr(value)[:40]
         raise InputError(f"{name} is a {kind} from {low:,} to {high:,}, got {shown}: change it and try again.")
     return value
@@ -143,8 +144,11 @@ def sample(model: Model, seed: Any) -> tuple[Identity, float]:
     return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
 
 
-def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8) -> Found:
+def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8, pixels: int = MAX_PIXELS) -> Found:
     """The largest face of each photo, and the mean of their vectors. Nothing is written anywhere.
+
+    Args:
+        photos: files, at most `most` of them, of at most `pixels` pixels each.
 
     Raises:
         InputError: no consent, no or too many photos, not a usable picture, or no face in one.
@@ -154,7 +158,7 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8)
         raise InputError("There is no photo: choose one first.")
     if len(photos) > most:
         raise InputError(f"{len(photos)} photos are more than {most}: choose the best ones of this person.")
-    faces = [_face(model, photo) for photo in photos]
+    faces = [_face(model, photo, pixels) for photo in photos]
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
     return Found(identity, faces)
 
@@ -164,12 +168,10 @@ def _consent(consent: Any) -> None:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
 
 
-def _face(model: Model, photo: bytes) -> Face:
-    from idgen.faces.images import open_image
-
+def _face(model: Model, photo: bytes, pixels: int) -> Face:
     if not model.has("encoder"):
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
-    image = open_image(photo)
+    image = open_image(photo, pixels, UPLOADS)
     face, detection, everybody = model.encoder.detect_and_align(image)
     return Face(face, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
 
@@ -457,8 +459,10 @@ class Compared:
     sentence: str
 
 
-def compare(model: Model, first: bytes | None, second: bytes | None, consent: Any) -> Compared:
-    """Whether two pictures show the same person. Nothing is written anywhere.
+def compare(
+    model: Model, first: bytes | None, second: bytes | None, consent: Any, pixels: int = MAX_PIXELS
+) -> Compared:
+    """Whether two pictures, of at most `pixels` pixels each, show the same person. Nothing is written anywhere.
 
     Raises:
         InputError: no consent, a picture is missing or unusable, or there is no face in one.
@@ -466,7 +470,7 @@ def compare(model: Model, first: bytes | None, second: bytes | None, consent: An
     _consent(consent)
     if not first or not second:
         raise InputError("Two pictures are compared: choose both.")
-    faces = _face(model, first), _face(model, second)
+    faces = _face(model, first, pixels), _face(model, second, pixels)
     people = [model.encoder.identify([face.face], aligned=True, name="photo") for face in faces]
     cosine = float(people[0].vector @ people[1].vector)
     if not model.has("judge"):
@@ -653,12 +657,12 @@ def identity_file(identities: Sequence[Identity]) -> bytes:
 
 def png(image: GeneratedImage, model: str, name: str, side: int | None = None) -> bytes:
     """A picture as a PNG that says it is generated, at most `side` pixels wide; nothing of a photo is in it."""
-    from idgen.provenance import png_bytes
+    from idgen.provenance import marked
 
     picture = cast(Image.Image, image.image)
     if side is not None and picture.width > side:
         picture = picture.resize((side, round(side * picture.height / picture.width)), Image.Resampling.LANCZOS)
-    return png_bytes(picture, {"model": model, "seed": image.seed, "identity": name, "k": image.k})
+    return marked(picture, {"model": model, "seed": image.seed, "identity": name, "k": image.k})
 
 
 def sheet(result: Result) -> Image.Image:

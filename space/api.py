@@ -36,11 +36,11 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
 
     @on_gpu(lambda *_: seconds(8, 1))
     def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request)
+        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
 
     @on_gpu(lambda *_: seconds(8, 1))
     def compared(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
-        return actions.compare(models.get(name), first, second, consent)
+        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
 
     def sample(seed: int = 7, model: str = "", request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
         """Sample a person who does not exist, as a face vector. The same seed is always the same person.
@@ -75,7 +75,8 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         Returns:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
-        photos = take([photo, *(more or [])])
+        others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
+        photos = take([photo, *others])
         admit(limits, request)
         return seals.describe(read(model, photos, consent).identity)
 

@@ -33,6 +33,7 @@ from idgen.identity import Identity
 from space import actions, again, api, people, view
 from space.actions import Curve, Morph, Neighbour, Point, Progress, Recipe, Result
 from space.gpu import ZERO, on_gpu, seconds
+from space.guard import GuardedBlocks, guards
 from space.limits import Limits
 from space.models import Models, defaults
 from space.requests import admit, polite, separate_uploads, take
@@ -99,11 +100,11 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
 
     @on_gpu(lambda *_: seconds(8, 1))
     def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request)
+        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
 
     @on_gpu(lambda *_: seconds(8, 1))
     def judge(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
-        return actions.compare(models.get(name), first, second, consent)
+        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
 
     # ------------------------------------------------------------ what the buttons do
 
@@ -304,7 +305,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
 
     # ------------------------------------------------------------ what is where
 
-    with gr.Blocks(title="idgen: one person, many pictures", delete_cache=(60, settings.keep_seconds)) as demo:
+    with GuardedBlocks(title="idgen: one person, many pictures", delete_cache=(60, settings.keep_seconds)) as demo:
         # What is known of this visitor, in memory, for as long as the session.
         keep: dict[str, Any] = {"time_to_live": settings.keep_seconds}
         person, second, known = gr.State(None, **keep), gr.State(None, **keep), gr.State([], **keep)
@@ -594,6 +595,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         run_history=False,
         max_file_size=f"{settings.upload_megabytes}mb",
         mcp_server=importlib.util.find_spec("mcp") is not None,
+        app_kwargs=guards(),
         **options,
     )
 

@@ -76,7 +76,10 @@ class Seals:
 
 
 def verified(identity: Identity, model: Model) -> Identity:
-    """The identity with a source that is true: "sampled" only if the model's sampler gives this very vector for it."""
+    """The identity with a source that is true: "sampled" only if the model's sampler gives this very vector for it.
+
+    Any other is called "vector": the name may be that of a person, and pictures carry it.
+    """
     import torch
 
     said = _SAMPLED.fullmatch(identity.source)
@@ -88,7 +91,7 @@ def verified(identity: Identity, model: Model) -> Identity:
                 return drawn
     claim = " ".join(identity.source.split())[:_CLAIM]
     source = claim if claim.startswith("a vector from outside") else f"a vector from outside, said to be: {claim}"
-    return Identity(identity.vector, identity.space, source, identity.name)
+    return Identity(identity.vector, identity.space, source, "vector")
 
 
 def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = True) -> tuple[Identity, int]:
@@ -125,7 +128,7 @@ def _bare(content: bytes, space: str) -> tuple[Identity, int]:
         raise InputError("A bare .npy does not say which recogniser made it: name its embedding space and try again.")
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except Exception as error:  # NumPy raises anything at all on damaged bytes
         raise InputError("The .npy file is damaged, or holds objects instead of numbers: save plain floats.") from error
     rows = array[None] if array.ndim == 1 else array
     if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.size:
@@ -136,7 +139,7 @@ def _bare(content: bytes, space: str) -> tuple[Identity, int]:
 def _identity(values: Any, space: str, source: str, name: str) -> Identity:
     """From numbers of any length that is not zero."""
     try:
-        with np.errstate(over="ignore"):  # infinity is refused below
+        with np.errstate(all="ignore"):  # infinity is refused below
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError):
         vector = np.empty(0, np.float32)

@@ -19,13 +19,20 @@ else:
 
 ROOT = Path(__file__).parents[1]
 # Import names that are not the distribution's.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "faiss": "faiss-cpu"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "faiss": "faiss-cpu",
+    "c2pa": "c2pa-python",
+}
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
     "idgen/pipelines/arc2face": "arc2face",
     "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
     "idgen/sampling": "faiss",
+    "idgen/provenance": "c2pa",
     "space": "app",
 }
 
