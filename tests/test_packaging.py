@@ -76,7 +76,8 @@ def test_the_front_matter_is_what_the_hub_accepts() -> None:
     assert (data.sdk, data.app_file, data.python_version) == ("gradio", "app.py", "3.11")
     assert f"gradio[mcp]=={data.sdk_version}" in lines("requirements.txt")
     said = data.to_dict()
-    assert set(said) <= set(inspect.signature(SpaceCardData).parameters) | {"colorFrom", "colorTo", "emoji", "pinned"}
+    documented = {"colorFrom", "colorTo", "emoji", "pinned", "short_description", "suggested_hardware"}
+    assert set(said) <= set(inspect.signature(SpaceCardData).parameters) | documented
     colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
     assert {said["colorFrom"], said["colorTo"]} <= colours and len(said["short_description"]) <= 60
     assert all(re.fullmatch(r"[a-z0-9.+-]+", name) for name in lines("packages.txt"))
