@@ -471,7 +471,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         api.add(models, limits, seals)
         private: dict[str, Any] = {"api_visibility": "private"}
         quiet: dict[str, Any] = {**private, "show_progress": "hidden"}
-        heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "minimal"}
+        heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "full"}
 
         painted = {
             "fn": polite(generate, lambda: (view.failed(), *[gr.skip()] * 10)),
@@ -514,7 +514,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             [model_name, photo, consent],
             [person, found],
             preprocess=False,  # the payload says where the upload is, so that `take` can delete it
-            **{**heavy, "show_progress": "full"},
+            **heavy,
             show_progress_on=photo,
         )
         given = vector.upload(polite(bring), [model_name, vector, space], [person, brought], preprocess=False, **quiet)
