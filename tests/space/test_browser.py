@@ -106,7 +106,7 @@ def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) 
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.goto(address)
-    page.wait_for_selector("#sampled .person")
+    page.wait_for_selector("#sampled .person", state="attached")
     yield page
     assert outside == [], "the page asked another machine for something"
     assert errors == []
@@ -400,7 +400,7 @@ def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: 
 
 
 _NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, select, a, [role=tab]")]
-  .filter((one) => one.offsetParent && !one.closest("footer:not(.colophon)"))
+  .filter((one) => one.offsetParent && !one.disabled && !one.closest("footer:not(.colophon)"))
   .filter((one) => !(one.getAttribute("aria-label") || one.innerText?.trim() || one.title || one.labels?.length
     && [...one.labels].some((label) => label.innerText.trim()) || one.getAttribute("aria-labelledby")))
   .map((one) => one.outerHTML.slice(0, 200))"""
