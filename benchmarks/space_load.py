@@ -78,10 +78,11 @@ def _text(answer: Any) -> str:
         return json.dumps({key: _text(value) for key, value in sorted(answer.items()) if key != "seal"})
     if isinstance(answer, list | tuple):
         return json.dumps([_text(one) for one in answer])
-    if isinstance(answer, str) and answer.endswith(".zip"):
+    kind = Path(answer).suffix if isinstance(answer, str) and Path(answer).is_absolute() else ""
+    if kind == ".zip":
         with zipfile.ZipFile(answer) as archive:
             return json.dumps([[one.filename, one.CRC] for one in archive.infolist()])
-    if isinstance(answer, str) and answer.endswith(".png"):
+    if kind == ".png":
         with Image.open(answer) as image:
             return f"{image.size} {hashlib.sha256(image.convert('RGB').tobytes()).hexdigest()}"
     return json.dumps(answer)

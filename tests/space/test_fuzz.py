@@ -192,6 +192,9 @@ class Stranger:
                 lambda: self._post("/queue/join", json.dumps(mutate.value(chance)).encode()),
                 lambda: self._post("/cancel", json.dumps(mutate.value(chance)).encode()),
                 lambda: self._post("/component_server", json.dumps({"data": mutate.value(chance)}).encode()),
+                lambda: self._post(
+                    "/mcp/", json.dumps({"method": "tools/call", "params": mutate.value(chance)}).encode()
+                ),
                 lambda: self._post("/nowhere", b""),
             )
         )()
