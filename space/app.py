@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 
 FIRST_SEED, SECOND_SEED = 7, 21
 _LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
-_TABS = {"one": "#generate", "two": "#morph", "explore": "#curve"}  # and the button that a link presses
+_TABS = {
+    "one": "#generate",
+    "two": "#morph",
+    "explore": "#measure",
+    "curve": "#curve",
+}  # and the button that a link presses
 
 _SHOW_OUTCOME = """() => {
   if (innerWidth < 860) [...document.querySelectorAll(".outcome")].find((one) => one.offsetParent)
@@ -235,7 +240,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                 tiles = [gallery.tiles for gallery in galleries]
                 yield view.curve(result, known, tiles), gr.skip(), gr.skip(), gr.skip()
         assert isinstance(result, Curve) and who is not None
-        once = again.point(who, result.points[-1], result.model)
+        once = again.points(who, result.points, result.model)
         yield gr.skip(), [*known, *result.points], _code(once), once.query
 
     def whole_curve(
@@ -277,9 +282,11 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         except InputError:
             other = None
         return (
-            gr.update(selected=asked["tab"]) if "tab" in request.query_params else gr.skip(),
+            gr.update(selected="explore" if asked["tab"] == "curve" else asked["tab"])
+            if "tab" in request.query_params
+            else gr.skip(),
             *(asked[key] for key in ("model", "person", "other", "pictures", "steps", "variation", "guidance")),
-            *(min(asked["variation"], 0.9) if asked["tab"] == "explore" else gr.skip(), asked["guidance"]),
+            *(min(asked["variation"], 0.9) if asked["tab"] in ("explore", "curve") else gr.skip(), asked["guidance"]),
             asked["seed"],
             person,
             card,

@@ -426,9 +426,9 @@ def test_with_a_keyboard_and_a_screen_reader(browser: Any, address: str) -> None
             assert page.evaluate(_NAMELESS) == [], "everything that can be used has a name"
 
 
-def test_the_readmes_picture(browser: Any, address: str) -> None:
-    """One person with their pictures, in two sizes' worth of pixels less than it was drawn: for the README."""
-    with visit(browser, address, {"width": 1180, "height": 1010}) as page:
+def test_the_readmes_picture(browser: Any, serving: Any, model: Model, tmp_path: Path) -> None:
+    """One person with their pictures, as a fresh install shows them, in few colours."""
+    with serving(model, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1080}) as page:
         page.fill("#who input", "21")
         page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 21')")
         page.click("#generate")
