@@ -75,7 +75,7 @@ def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
             raise _cut_short(path, error, origin) from error
     else:
         content = read_pickle(path, what, origin)
-    flat = []
+    flat: list[tuple[Any, Any]] = []
     for name, value in content.items() if isinstance(content, Mapping) else ():
         flat += [(f"{name}.{key}", item) for key, item in value.items()] if isinstance(value, dict) else [(name, value)]
     if not flat or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in flat):
