@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from idgen.errors import InputError
+from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.identity import Identities, Identity, centres
@@ -397,6 +398,41 @@ def test_score_takes_identities(scorer):
     as_pictures = [Image.fromarray((image.permute(1, 2, 0) * 255).round().byte().numpy()) for image in images]
     for exact, rounded in zip(by_tensor, scorer.score(as_pictures, one), strict=True):
         assert rounded.similarity == pytest.approx(exact.similarity, abs=0.02)
+
+
+def test_the_judge_sees_faces_as_it_was_trained_to(model, tmp_path):
+    """An encoder on ArcFace crops, a judge on FFHQ's: one search, two crops."""
+    encoder, judge = FaceEncoder.from_pretrained(model / "encoder"), Judge.from_pretrained(model / "judge")
+    judge.recognizer.alignment = "ffhq"
+    scorer = Scorer(encoder, judge, fmr=1e-2)
+    photos = [Image.fromarray((p.permute(1, 2, 0) * 255).byte().numpy()).resize((200, 200)) for p in pictures()[[0, 9]]]
+    faces = [encoder.detect_and_align(photo)[1] for photo in photos]
+    crops = [align_ffhq(photo, face.landmarks) for photo, face in zip(photos, faces, strict=True)]
+    seen = judge.encode(crops)
+    result = scorer.compare(*photos)
+    assert result.judge_cosine == pytest.approx(float(seen[0] @ seen[1]), abs=1e-5)
+    own = encoder.encode(photos, aligned=False)
+    assert result.cosine == pytest.approx(float(own[0] @ own[1]), abs=1e-5)
+    wanted = torch.eye(DE)[:2]
+    for aligned, shown in ((False, own), (True, encoder.encode(photos))):
+        for row, score in enumerate(scorer.score(photos, wanted, aligned)):
+            expected = float(seen[row] @ judge.bridge(wanted[row]))
+            assert score.judge_similarity == pytest.approx(expected, abs=1e-5)
+            if not aligned:
+                assert score.similarity == pytest.approx(float(shown[row] @ wanted[row]), abs=1e-5)
+    assert scorer.pairwise(photos)[0, 1] == pytest.approx(float(seen[0] @ seen[1]), abs=1e-5)
+    judge.recognizer.alignment = "arcface"
+    assert abs(scorer.compare(*photos).judge_cosine - result.judge_cosine) > 1e-4
+
+
+def test_where_no_face_is_found_nothing_matches(model):
+    encoder, judge = FaceEncoder.from_pretrained(model / "encoder"), Judge.from_pretrained(model / "judge")
+    with torch.no_grad():
+        encoder.finder.net.head.bias[0] = -5.0  # sure of nothing
+    scorer = Scorer(encoder, judge, fmr=1e-2)
+    (score,) = scorer.score(pictures()[:1], torch.eye(DE)[0], aligned=False)
+    assert np.isnan(score.similarity) and np.isnan(score.judge_similarity) and score.match is False
+    assert scorer.sentence([score]).startswith("None of 1")
 
 
 def test_score_refused(scorer):
