@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from hub_server import HubServer
 from PIL import Image
 from tiny_arc2face import build_official
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from idgen.generate import read_manifest
 from idgen.hub import load_model
 from idgen.identity import Identities
 from idgen.pipelines import Arc2FacePipeline
+from idgen.revisions import REVISIONS
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,19 @@ def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
     assert half.denoiser.dtype == half.text_encoder.dtype == torch.float16
     code, said = run("identify", "photo.jpg", "--model", tmp_path / "half", "--out", tmp_path / "me.safetensors")
     assert code == 2 and "no encoder" in said
+
+
+def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Path, hub: HubServer) -> None:
+    """What idgen names is fetched at the commit it names; another one has to be asked for."""
+    hub.repos["FoivosPar/Arc2Face"] = hub.repos["someone/base"] = official
+    code, said = run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "out", "--base", "someone/base")
+    assert code == 2 and f"no revision '{REVISIONS['FoivosPar/Arc2Face']}'" in said
+    options = ["--base", "someone/base", "--revision", "main", "--float32"]
+    code, said = run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "out", *options)
+    assert code == 0, said
+    card = (tmp_path / "out" / "README.md").read_text()
+    for repository in ("FoivosPar/Arc2Face", "someone/base"):
+        assert f"{repository} at {hashlib.sha1(repository.encode()).hexdigest()}" in card
 
 
 def test_what_goes_wrong_leaves_nothing(official: Path, tmp_path: Path) -> None:
