@@ -14,7 +14,7 @@ from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.identity import Identities, Identity, centres
 from idgen.models.finder import FaceFinderNet
-from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.scoring import (
     BINS,
     EDGES,
@@ -318,10 +318,10 @@ def model(tmp_path_factory):
         net.head.weight.zero_()
         net.head.bias[0], net.head.bias[1] = 5.0, 3.0  # sure everywhere; larger than the picture, so it is one face
     encoder = FaceEncoder(ResNetRecognizer((8, 8), (1, 1), DE, SIZE), FaceFinder(net), space="enc", flip=False)
-    recognizer = FaceEncoder(HybridRecognizer((8, 8, 8), 64, 1, DJ, SIZE), space="jud", flip=False)
+    recognizer = FaceEncoder(PlainRecognizer((8, 16, 32), (1, 1, 1), DJ, SIZE), space="jud", flip=False)
     images = pictures()
     with torch.no_grad():  # what every picture has in common would drown the rest in an untrained network
-        recognizer.recognizer.head.bias -= recognizer.recognizer(images * 2 - 1).mean(0)
+        recognizer.recognizer.head[-1].bias -= recognizer.recognizer(images * 2 - 1).mean(0)
     bridge = fit_bridge(encoder.encode(images), recognizer.encode(images), FACE_LABELS, "enc", "jud")
     encoder.save_pretrained(folder / "encoder")
     Judge(recognizer, bridge).save_pretrained(folder / "judge")
