@@ -206,6 +206,10 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None 
         InputError: there is no such model.
     """
     text = os.fspath(name)
+    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
+        raise InputError(
+            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
+        )
     folder = resolve(text)
     hub = "/" in text and not Path(text).is_dir()
     return Model(folder, text if hub else None, device)

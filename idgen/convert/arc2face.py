@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DPMSolverMultistepScheduler, UNet2DConditionModel
 
+from idgen.convert.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.hub import resolve
 from idgen.pipelines.arc2face import ADAPTER_NAME, LCM_LORA, SPACE, Arc2FacePipeline, load_text_encoder
@@ -115,7 +116,12 @@ def scheduler(folder: Path) -> DPMSolverMultistepScheduler:
     once diffusers has saved that file again it says `leading`, which gives other pictures.
     """
     known = inspect.signature(DPMSolverMultistepScheduler).parameters
-    config = DPMSolverMultistepScheduler.load_config(folder)
+    try:
+        config = DPMSolverMultistepScheduler.load_config(folder)
+    except OSError as error:
+        raise InputError(
+            f"The schedule in {folder} cannot be read ({first_sentence(error)}): fetch it again."
+        ) from error
     config = {name: value for name, value in config.items() if name in known}  # the base's is of another class
     return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="linspace")
 
@@ -180,7 +186,7 @@ def _files(place: str | os.PathLike[str], names: Sequence[str], origin: str, hub
     try:
         folder = resolve(place, hub.get("revision"), names, **{k: v for k, v in hub.items() if k != "revision"})
     except InputError as error:
-        raise InputError(f"{error} Needed are {', '.join(names)} of {origin}.") from error
+        raise InputError(f"{str(error).rstrip('.')}; needed are {', '.join(names)} of {origin}.") from error
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise InputError(f"There is no {missing[0]} in {place}: fetch it from {origin} on the Hugging Face Hub.")

@@ -57,7 +57,7 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
             ) from error
         raise InputError(f"{path} is not a file of weights: get it again from {origin}.") from error
     except Exception as error:  # damaged bytes raise anything at all
-        raise _cut_short(path, error, origin) from error
+        raise cut_short(path, error, origin) from error
 
 
 def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
@@ -72,7 +72,7 @@ def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
         try:
             content: Any = load_file(path)
         except (SafetensorError, OSError) as error:
-            raise _cut_short(path, error, origin) from error
+            raise cut_short(path, error, origin) from error
     else:
         content = read_pickle(path, what, origin)
     flat: list[tuple[Any, Any]] = []
@@ -128,9 +128,15 @@ def first_existing(folders: Sequence[Path], name: str) -> Path:
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
 
 
-def _cut_short(path: Path, error: Exception, origin: str) -> InputError:
-    lines = str(error).strip().splitlines()
-    why = lines[0].strip().rstrip(".")[:200] if lines else type(error).__name__
+def cut_short(path: Path, error: Exception, origin: str) -> InputError:
+    """What to say of a file that cannot be read."""
     return InputError(
-        f"{path} ({path.stat().st_size:,} bytes) cannot be read ({why}): was it cut short? Get it again from {origin}."
+        f"{path} ({path.stat().st_size:,} bytes) cannot be read ({first_sentence(error)}), so it was probably cut "
+        f"short: get it again from {origin}."
     )
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error of another library says first, without a full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0].strip().rstrip(".")[:200] if lines else type(error).__name__

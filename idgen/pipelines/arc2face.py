@@ -619,12 +619,13 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
         import peft  # noqa: F401
     except ImportError as error:
         raise InputError("The LCM-LoRA needs the package peft: pip install 'idgen[arc2face]'.") from error
-    from diffusers import StableDiffusionPipeline
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 
     weights = read_tensors(file, "LoRA", LCM_LORA)
     try:
-        state, alphas, *_ = StableDiffusionPipeline.lora_state_dict(dict(weights))
-        StableDiffusionPipeline.load_lora_into_unet(state, alphas, denoiser, adapter_name="lcm")
+        with _without_notes():
+            state, alphas, *_ = Loader.lora_state_dict(dict(weights))
+            Loader.load_lora_into_unet(state, alphas, denoiser, adapter_name="lcm")
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise InputError(f"The LoRA {file} does not fit the denoiser: {' '.join(str(error).split())}") from error
     taken = sum(".lora_" in name or ".lora." in name for name, _ in denoiser.named_parameters())
@@ -639,8 +640,8 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
 
 @contextlib.contextmanager
 def _without_notes() -> Iterator[None]:
-    """Without diffusers' warning that a cast of nothing could matter."""
-    logger = logging.getLogger("diffusers.models.modeling_utils")
+    """Without diffusers' warnings: that a cast of nothing could matter, or what is refused here afterwards anyway."""
+    logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -656,9 +657,14 @@ def _fetch(place: str | os.PathLike[str], name: str, **hub: Any) -> Path:
         return path
     if path.is_dir():
         return path / name
+    if path.is_absolute() or path.suffix == ".safetensors":
+        raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
     from idgen.hub import resolve
 
-    return resolve(place, hub.get("revision"), [name]) / name
+    try:
+        return resolve(place, hub.get("revision"), [name]) / name
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}; needed is {name} of {place}.") from error
 
 
 register(Arc2FacePipeline)
