@@ -163,31 +163,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         identities: Identity | Identities | Tensor,
         images_per_identity: int = 1,
         *,
-        num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
-        seed: int = 0,
-        first: int = 0,
-        variation_cosine: float = 1.0,
-        batch_size: int = 8,
-        callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
         **options: Any,
     ) -> IdentityOutput:
-        """Make all pictures at once; see `iterate` for the arguments and errors."""
+        """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        made = self.iterate(
-            people,
-            images_per_identity,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            first=first,
-            variation_cosine=variation_cosine,
-            batch_size=batch_size,
-            callback_on_step_end=callback_on_step_end,
-            output_type=output_type,
-            **options,
-        )
+        made = self.iterate(people, images_per_identity, output_type=output_type, **options)
         items = []
         with self.progress_bar(total=len(people) * images_per_identity) as bar:
             for item in made:
@@ -408,6 +389,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
         return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
 
+
+# What `help`, an editor, and diffusers' look at a pipeline's arguments see.
+setattr(IdentityPipeline.__call__, "__signature__", inspect.signature(IdentityPipeline.iterate))  # noqa: B010
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import shutil
@@ -385,6 +386,15 @@ def test_pickles_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(InputError, match=r"no .*diffusion_pytorch_model\.safetensors"):
         IDiffFacePipeline.from_pretrained(folder)
+
+
+def test_a_call_shows_the_arguments_that_it_takes(pipeline: IDiffFacePipeline) -> None:
+    assert inspect.signature(pipeline).parameters == inspect.signature(pipeline.iterate).parameters
+    assert {"num_inference_steps", "guidance_scale", "seed", "batch_size"} <= inspect.signature(
+        pipeline
+    ).parameters.keys()
+    with pytest.raises(InputError, match="number of steps"):
+        pipeline(torch.eye(pipeline.identity_dim)[:1], num_inference_steps=0)
 
 
 def test_a_pipeline_without_a_space_is_refused(pipeline: IDiffFacePipeline) -> None:
