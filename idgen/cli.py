@@ -326,6 +326,7 @@ def train(
     network: str = typer.Argument("", metavar="NETWORK", help="What to train; without it, a list."),
 ) -> None:
     """Train a network; `idgen train NETWORK --help` lists its options, --recipe FILE.yaml sets them."""
+    from idgen.options import parse
     from idgen.training import recipe
 
     if network in ("", "--help"):
@@ -333,7 +334,7 @@ def train(
         typer.echo("Options are those of the network: idgen train recognizer --help")
         raise typer.Exit(0 if network else 2)
     args_class, function = recipe.trainer(network)
-    args: Any = recipe.parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
+    args: Any = parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
     metrics = function(args)
     if isinstance(metrics, dict):
         typer.echo(json.dumps(metrics))
