@@ -68,7 +68,7 @@ def test_every_picture_can_be_made_again_and_is_accounted_for(reference: Path, p
         tried = sorted(kept + [line["k"] for line in rejected if line["identity"] == name])
         # Numbered without gaps, stopped at the last one needed or at the cap.
         assert tried == list(range(len(tried))) and kept == sorted(kept)
-        assert len(kept) == picky.images and kept[-1] == tried[-1] or len(tried) == picky.most
+        assert (len(kept) == picky.images and kept[-1] == tried[-1]) or len(tried) == picky.most
         for line in rows:
             if line["identity"] == name:
                 again = pipeline(people[row], 1, first=line["k"], seed=picky.seed, num_inference_steps=2).images[0]
