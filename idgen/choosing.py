@@ -90,21 +90,42 @@ def apart(
                 f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
             )
         cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
+    means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
+    rows = told_apart(means, cosine)
+    names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
+    shown = means[:, 0].isfinite()
+    nearest = torch.full((len(people),), torch.nan)
+    nearest[shown] = nearest_other(means[shown])[0] if shown.sum() > 1 else torch.full((1,), -torch.inf)
+    return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+
+
+def picture_means(
+    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, batch_size: int = 8
+) -> Tensor:
+    """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
+    `apart`."""
     vectors, labels = [], []
     for batch in _batches(model, people, images, seed, steps, batch_size):
         vectors.append(_embed(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
     seen, who = torch.cat(vectors), np.array(labels)
     found = seen[:, 0].isfinite()
-    if not found.any():
-        raise InputError(f"No face was found in any of {len(seen):,} pictures by {model.name!r}: nobody can be judged.")
-    means = centres(seen[found], who[found.numpy()])
-    pictured = torch.from_numpy(np.unique(who[found.numpy()]))
-    rows = pictured[separate(means, cosine)]
-    names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
-    nearest = torch.full((len(people),), torch.nan)
-    nearest[pictured] = nearest_other(means)[0] if len(means) > 1 else torch.full((1,), -torch.inf)
-    return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+    means = torch.full((len(people), seen.shape[1]), torch.nan)
+    if found.any():
+        means[np.unique(who[found.numpy()])] = centres(seen[found], who[found.numpy()])
+    return means
+
+
+def told_apart(means: Tensor, cosine: float) -> Tensor:
+    """(K,) the people whose means (N, D) stay below a cosine to each other, first come, first kept; never one of NaN.
+
+    Raises:
+        InputError: all are NaN.
+    """
+    shown = means[:, 0].isfinite().nonzero().flatten()
+    if not len(shown):
+        raise InputError(f"No picture of {len(means):,} people shows a face, so nobody can be told apart.")
+    return shown[separate(means[shown], cosine)]
 
 
 def _embed(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Tensor:
