@@ -233,8 +233,14 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 wanted = [people.vectors[person] for person, _ in part]
                 latents, vectors = self._noise(wanted, variation_cosine, generators)
                 given = condition(part, vectors, generators)
-                latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end, given)
-                images = self._finish(latents, output_type)
+                try:
+                    latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    images = self._finish(latents, output_type)
+                except torch.OutOfMemoryError as error:
+                    raise InputError(
+                        f"The memory of the device {self._execution_device} does not suffice for {len(part)} pictures "
+                        f"at a time ({first_sentence(error)}): use a smaller batch size, or the CPU."
+                    ) from error
                 for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
                     yield GeneratedImage(image, person, first + k, number, vector)
 
