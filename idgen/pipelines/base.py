@@ -18,12 +18,14 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import BaseOutput
+from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, BaseOutput
 from huggingface_hub import hf_hub_download, snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
+from idgen.convert.checkpoints import cut_short, first_sentence
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
@@ -161,31 +163,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         identities: Identity | Identities | Tensor,
         images_per_identity: int = 1,
         *,
-        num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
-        seed: int = 0,
-        first: int = 0,
-        variation_cosine: float = 1.0,
-        batch_size: int = 8,
-        callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
         **options: Any,
     ) -> IdentityOutput:
-        """Make all pictures at once; see `iterate` for the arguments and errors."""
+        """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        made = self.iterate(
-            people,
-            images_per_identity,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            first=first,
-            variation_cosine=variation_cosine,
-            batch_size=batch_size,
-            callback_on_step_end=callback_on_step_end,
-            output_type=output_type,
-            **options,
-        )
+        made = self.iterate(people, images_per_identity, output_type=output_type, **options)
         items = []
         with self.progress_bar(total=len(people) * images_per_identity) as bar:
             for item in made:
@@ -380,7 +363,14 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
                 if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
                     kwargs[name] = network
-        return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
+        try:
+            return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(
+                f"The pipeline in {folder} is incomplete ({first_sentence(error)}): fetch it again."
+            ) from error
 
     @classmethod
     def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
@@ -400,6 +390,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
 
 
+# What `help`, an editor, and diffusers' look at a pipeline's arguments see.
+setattr(IdentityPipeline.__call__, "__signature__", inspect.signature(IdentityPipeline.iterate))  # noqa: B010
+
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
@@ -409,10 +402,19 @@ def _is_number(value: Any) -> bool:
 
 def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
     """Build a diffusers network from its folder, every weight of it and no others; InputError where they do not fit."""
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    for file in (folder / CONFIG_NAME, weights):
+        if not file.is_file():
+            raise InputError(f"There is no {file}: fetch the model again.")
     try:
         network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"The weights in {folder} cannot be read as a {kind.__name__}: {error}") from error
+        try:
+            with safe_open(weights, "pt"):
+                pass
+        except SafetensorError as damage:
+            raise cut_short(weights, damage, "where the model came from") from error
+        raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
     for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
         if names:
             raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")
