@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, centres, check_seed, image_seed, key, vector_seed
+from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import nearest_other, separate
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, cone, vary
 
@@ -224,6 +225,52 @@ def similarity_curve(model: Model, progress: Callable[[int, int], None] | None =
     curve = measure_similarity(model, progress=progress)
     curve.save(CACHE / "similarity" / f"{weights}.json")
     return curve
+
+
+# ------------------------------------------------------------------------------------------------ identity boundary
+
+
+def identity_boundary(
+    model: Model,
+    person: Identity,
+    draws: Literal["vector", "noise"] = "vector",
+    pool: int = 64,
+    seed: int = 0,
+    *,
+    lowest_cosine: float = 0.5,
+    steps: int | None = None,
+) -> Boundary:
+    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.Boundary`.
+
+    Vectors on its similar side are sampled by `boundary.sample(person.vector, …)` and pictured as identities; noises by
+    `boundary.sample(noise, …)` and pictured by `pipeline(person, n, latents=…)`.
+
+    Args:
+        model: paints, and embeds what it painted.
+        person: whom the pictures are compared with, by the encoder.
+        draws: "vector", vectors in a cone around the person; or "noise", what pictures of the person start from.
+        pool: how many pictures, 8 to 1,000; those without a face are left out.
+        seed: of the draws.
+        lowest_cosine: of the cone.
+        steps: denoising steps; by default the model's.
+
+    Raises:
+        InputError: an argument is out of range, or hardly a picture shows a face.
+    """
+    if not 8 <= pool <= MOST_TRIES:
+        raise InputError(f"The pool of an identity boundary has 8 to {MOST_TRIES:,} pictures, got {pool}.")
+    check_seed(seed)
+    if draws == "noise":
+        generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
+        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
+        made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
+    else:
+        around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
+        drawn = around.vectors
+        made = model.pipeline.iterate(around, 1, seed=seed, num_inference_steps=steps)
+    seen = _embed(model, model.encoder, [item.image for item in made])
+    found = seen[:, 0].isfinite()
+    return Boundary.fit(drawn[found], (seen @ person.vector)[found])
 
 
 # -------------------------------------------------------------------------------------------------- best of several

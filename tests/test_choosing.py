@@ -10,6 +10,7 @@ from PIL import Image
 from idgen.choosing import (
     apart,
     best_of,
+    identity_boundary,
     measure_similarity,
     similarities,
     similarity_curve,
@@ -171,3 +172,26 @@ def test_variation_in_words_goes_into_the_folder(model, tmp_path):
     with pytest.raises(InputError, match="There is no variation"):
         generate(people, tmp_path / "d", 1, variation="box:1", **options)
     assert isinstance(people, Identities)
+
+
+@pytest.mark.parametrize("draws", ["vector", "noise"])
+def test_pictures_on_the_similar_side_are_more_similar(model, draws):
+    person = model.sampler.sample(1, seed=1)[0]
+    boundary = identity_boundary(model, person, draws, pool=120, seed=2, steps=1)
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(model.pipeline.latent_shape, generator=generator)
+    means = {}
+    for side in ("similar", "dissimilar"):
+        if draws == "noise":
+            drawn = boundary.sample(noise, 24, torch.Generator().manual_seed(0), reach=1.5, side=side)
+            made = model.pipeline(person, 24, latents=drawn, num_inference_steps=1).images
+        else:
+            drawn = boundary.sample(person.vector, 24, torch.Generator().manual_seed(0), reach=1.5, side=side)
+            made = model.pipeline(drawn, 1, num_inference_steps=1, seed=5).images
+        means[side] = float((model.encoder.encode(made) @ person.vector).mean())
+    assert means["similar"] > means["dissimilar"]
+
+
+def test_a_boundary_needs_a_pool(model):
+    with pytest.raises(InputError, match="8 to 1,000 pictures, got 3"):
+        identity_boundary(model, model.sampler.sample(1, seed=1)[0], pool=3)

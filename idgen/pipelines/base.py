@@ -189,6 +189,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
+        latents: Tensor | None = None,
         batch_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
@@ -206,6 +207,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
+            latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
+                along an `idgen.sampling.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
                 step of a batch; may return other latents under that name.
@@ -221,6 +224,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed = check_seed(seed)
         self.check_inputs(images_per_identity, steps, guidance, first, variation_cosine, batch_size, output_type)
+        if latents is not None:
+            wanted_shape = (len(people) * images_per_identity, *self.latent_shape)
+            if tuple(latents.shape) != wanted_shape or not bool(latents.isfinite().all()):
+                raise InputError(
+                    f"The noise to start from is finite and has the shape {wanted_shape}, got {tuple(latents.shape)}."
+                )
         condition = self.prepare(people, images_per_identity, **options)
         jobs = [(person, k) for person in range(len(people)) for k in range(images_per_identity)]
 
@@ -231,11 +240,13 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 seeds = [image_seed(seed, names[person], first + k) for person, k in part]
                 generators = [Generator().manual_seed(number) for number in seeds]
                 wanted = [people.vectors[person] for person, _ in part]
-                latents, vectors = self._noise(wanted, variation_cosine, generators)
+                noise, vectors = self._noise(wanted, variation_cosine, generators)
+                if latents is not None:
+                    noise = latents[start : start + batch_size].float().cpu()
                 given = condition(part, vectors, generators)
                 try:
-                    latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end, given)
-                    images = self._finish(latents, output_type)
+                    denoised = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    images = self._finish(denoised, output_type)
                 except torch.OutOfMemoryError as error:
                     raise InputError(
                         f"The memory of the device {self._execution_device} does not suffice for {len(part)} pictures "
@@ -291,11 +302,15 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         identities.require_space(self.config.space, self.identity_dim)
         return identities
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a picture's noise."""
+        config = self.denoiser.config
+        return config.in_channels, config.sample_size, config.sample_size
+
     def _noise(self, wanted: Sequence[Tensor], cosine: float, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
         """First latents (B, C, h, w) and vectors (B, D). Noise comes first, so that a variation does not change it."""
-        config = self.denoiser.config
-        shape = (config.in_channels, config.sample_size, config.sample_size)
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
         vectors = [
             cone(vector, cosine, generator) if cosine < 1 else vector
             for vector, generator in zip(wanted, generators, strict=True)

@@ -239,6 +239,26 @@ def test_an_engine_that_is_not_there(planned: Planned, monkeypatch: pytest.Monke
         run(planned.folder, 0)
 
 
+def test_slurm_gives_the_same_bytes(reference: Path, picky: Plan, tmp_path: Path) -> None:
+    """On a cluster of one node, by `benchmarks/slurm_one_node.sh`."""
+    if not shutil.which("sinfo") or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("there is no Slurm here: benchmarks/slurm_one_node.sh starts one")
+    make_plan(picky, tmp_path / "a")
+    with pytest.raises(InputError, match="needs a partition"):
+        run(tmp_path / "a", 2, "slurm", progress=False)
+    with pytest.raises(InputError, match="does not know"):
+        run(tmp_path / "a", 2, "slurm", slurm={"partition": "main", "colour": "red"}, progress=False)
+    with pytest.raises(InputError, match="Slurm did not take the jobs"):
+        run(tmp_path / "a", 2, "slurm", slurm={"partition": "nowhere"}, progress=False)
+    options = {"partition": "main", "mem_per_cpu_gb": 1, "time": "0:10:00"}
+    began = run(tmp_path / "a", 2, "slurm", slurm=options, progress=False)
+    assert began.missing
+    until = time.monotonic() + 300
+    while status(tmp_path / "a").missing and time.monotonic() < until:
+        time.sleep(0.5)
+    assert content(tmp_path / "a") == content(reference)
+
+
 def test_ray_gives_the_same_bytes(reference: Path, picky: Plan, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
     make_plan(picky, tmp_path / "a")

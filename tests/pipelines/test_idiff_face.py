@@ -400,3 +400,17 @@ def test_a_call_shows_the_arguments_that_it_takes(pipeline: IDiffFacePipeline) -
 def test_a_pipeline_without_a_space_is_refused(pipeline: IDiffFacePipeline) -> None:
     with pytest.raises(ValueError, match="space"):
         IDiffFacePipeline(pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler)
+
+
+def test_noise_of_the_callers_own(pipeline: IDiffFacePipeline) -> None:
+    who = people(2)
+    shape = pipeline.latent_shape
+    seeds = [image_seed(3, key(vector), k) for vector in who.vectors for k in range(2)]
+    noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    own = pipeline(who, 2, seed=3, latents=noise, batch_size=3, output_type="pt").images
+    assert torch.equal(own, pipeline(who, 2, seed=3, output_type="pt").images)
+    other = pipeline(who, 2, seed=3, latents=-noise, output_type="pt").images
+    assert not torch.equal(own, other)
+    for wrong in (noise[:3], noise[0], noise * float("nan")):
+        with pytest.raises(InputError, match="noise to start from is finite and has the shape"):
+            pipeline(who, 2, latents=wrong)
