@@ -19,12 +19,23 @@ else:
 
 ROOT = Path(__file__).parents[1]
 # Import names that are not the distribution's.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "faiss": "faiss-cpu"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "faiss": "faiss-cpu",
+    "loguru": "datatrove",  # which is built on them and brings them
+    "multiprocess": "datatrove",
+    "pyarrow": "datasets",
+}
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
     "idgen/pipelines/arc2face": "arc2face",
     "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
+    "idgen/dataset": "dataset",
+    "idgen/dataset/run": "ray",
+    "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "space": "app",
 }
