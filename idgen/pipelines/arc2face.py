@@ -18,7 +18,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from idgen.convert.checkpoints import check_fit, read_tensors
+from idgen.checkpoints import check_fit, read_tensors
 from idgen.errors import InputError
 from idgen.faces.images import ImageSource
 from idgen.identity import Identities, Identity

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
-from idgen.convert.checkpoints import cut_short, first_sentence
+from idgen.checkpoints import cut_short, first_sentence
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
