@@ -7,8 +7,7 @@ import json
 import math
 import operator
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from idgen import provenance
 from idgen.contact_sheet import Cell, contact_sheet
-from idgen.errors import InputError, NoFaceError
+from idgen.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
     from idgen.identity import Identities, Identity
+    from idgen.pipelines import GeneratedImage, IdentityPipeline
+    from idgen.sampling.variation import Variation
 
 MOST_IMAGES = 1000
 """Pictures a person in one run."""
@@ -97,17 +97,11 @@ def generate(
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
-    varied: Any = None
-    if isinstance(variation, str):
-        from idgen.choosing import similarity_curve
-        from idgen.sampling.variation import parse_variation, vary
-
-        varied = parse_variation(variation, lambda: similarity_curve(model))
-
+    varied = variation_of(model, variation)
     settings = {
         "model": model.name,
         "weights": weights_fingerprint(model.folder),
-        "people": _fingerprint_people(identities),
+        "people": identities.fingerprint(),
         "seed": seed,
         "steps": pipeline.config.num_inference_steps if steps is None else steps,
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
@@ -128,21 +122,8 @@ def generate(
     with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for job in _jobs(missing):
             people = identities[job.start : job.stop]
-            options: dict[str, Any] = {
-                "num_inference_steps": steps,
-                "guidance_scale": guidance,
-                "batch_size": batch_size,
-            }
-            if isinstance(variation, str):
-                # A vector for every picture, each pictured once: no pipeline has to know of it.
-                made: Any = pipeline.iterate(vary(people, varied, job.count, seed, job.first), 1, seed=seed, **options)
-                made = (
-                    replace(item, identity=i // job.count, k=job.first + i % job.count) for i, item in enumerate(made)
-                )
-            else:
-                made = pipeline.iterate(
-                    people, job.count, seed=seed, first=job.first, variation_cosine=1 - variation, **options
-                )
+            options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+            made = paint(pipeline, people, job.count, seed, job.first, varied, options)
             with closing(made):
                 for batch in _batched(made, batch_size):
                     wanted = people.vectors[[item.identity for item in batch]]
@@ -169,6 +150,43 @@ def generate(
     return out
 
 
+def variation_of(model: Model, variation: float | str) -> float | Variation:
+    """A variation in words as `paint` takes it; measures the model's similarity curve where that is asked for."""
+    if not isinstance(variation, str):
+        return variation
+    from idgen.choosing import similarity_curve
+    from idgen.sampling.variation import parse_variation
+
+    return parse_variation(variation, lambda: similarity_curve(model))
+
+
+def paint(
+    pipeline: IdentityPipeline,
+    people: Identities,
+    images: int,
+    seed: int,
+    first: int,
+    variation: float | Variation,
+    options: dict[str, Any],
+) -> Generator[GeneratedImage, None, None]:
+    """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation.
+
+    Args:
+        pipeline, people, seed: as the pipeline takes them.
+        variation: see `variation_of`.
+        options: what else `pipeline.iterate` takes.
+    """
+    if not callable(variation):
+        yield from pipeline.iterate(people, images, seed=seed, first=first, variation_cosine=1 - variation, **options)
+        return
+    from idgen.sampling.variation import vary
+
+    # A vector for every picture, each pictured once: no pipeline has to know of it.
+    made = pipeline.iterate(vary(people, variation, images, seed, first), 1, seed=seed, **options)
+    for i, item in enumerate(made):
+        yield replace(item, identity=i // images, k=first + i % images)
+
+
 def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
     """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None.
 
@@ -176,43 +194,31 @@ def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]
     """
     from torch.nn.functional import cosine_similarity
 
+    from idgen.faces.generated import embed
+
     encoder = model.encoder if model.has("encoder") else None
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
+    def number(value: float) -> float | None:
+        return round(value, 4) if math.isfinite(value) else None  # no face is found
+
     def score(pictures: list[Any], wanted: Tensor) -> list[dict[str, Any]]:
-        lines: list[dict[str, Any]] = [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if encoder is None:
-            return lines
-        faces = pictures if aligned else [largest_face(encoder, picture) for picture in pictures]
-        shown = [row for row, face in enumerate(faces) if face is not None]
-        crops = [faces[row] for row in shown]
+            return [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if scorer is None:
-            cosines = cosine_similarity(encoder.encode(crops), wanted[shown]).tolist()
-            for row, cosine in zip(shown, cosines, strict=True):
-                lines[row]["similarity"] = round(cosine, 4)
-            return lines
-        for line in lines:
-            line["match"] = False  # where no face is found
-        for row, found in zip(shown, scorer.score(crops, wanted[shown]) if shown else [], strict=True):
-            lines[row] = {
-                "similarity": round(found.similarity, 4),
-                "judge_similarity": round(found.judge_similarity, 4),
+            cosines = cosine_similarity(embed(pictures, encoder, [encoder], aligned)[0], wanted).tolist()
+            return [{"similarity": number(value), "judge_similarity": None, "match": None} for value in cosines]
+        return [
+            {
+                "similarity": number(found.similarity),
+                "judge_similarity": number(found.judge_similarity),
                 "match": found.match,
             }
-        return lines
+            for found in scorer.score(pictures, wanted, aligned)
+        ]
 
     return score
-
-
-def largest_face(encoder: FaceEncoder, picture: Any) -> Any:
-    """The largest face of a generated picture, aligned; None where none is found."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return encoder.detect_and_align(picture)[0]
-        except NoFaceError:
-            return None
 
 
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
@@ -336,12 +342,6 @@ def _whole(what: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise InputError(f"The {what} is a whole number, got {value!r}.") from None
-
-
-def _fingerprint_people(identities: Identities) -> str:
-    digest = hashlib.sha256(json.dumps([identities.space, *identities.names]).encode())
-    digest.update(identities.vectors.numpy().astype("<f4").tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwrite: bool) -> None:

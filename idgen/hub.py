@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idgen.errors import InputError
+from idgen.revisions import REVISIONS
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
@@ -35,7 +36,7 @@ def resolve(
 
     Args:
         name: what to look for; a built-in name wins over a folder of that name in the working directory.
-        revision: branch, tag or commit of a repository; only there.
+        revision: branch, tag or commit of a repository; by default that of `idgen.revisions`, else the newest.
         patterns: which files of a repository.
         hub: what else `snapshot_download` takes: token, cache_dir, local_files_only, …
 
@@ -47,6 +48,7 @@ def resolve(
         return BUILTIN / text
     if text and Path(text).is_dir():
         return Path(text)
+    revision = revision or REVISIONS.get(text)
     known = f"in the package there is {', '.join(builtin_models()) or 'none'}"
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
@@ -65,7 +67,9 @@ def resolve(
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {text!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
-        raise InputError(f"The model {text!r} on the hub has no revision {revision!r}.") from error
+        raise InputError(
+            f"The model {text!r} on the hub has no revision {revision!r}: name another one, such as main."
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise InputError(
             f"The model {text!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
@@ -202,6 +206,10 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None 
         InputError: there is no such model.
     """
     text = os.fspath(name)
+    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
+        raise InputError(
+            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
+        )
     folder = resolve(text)
     hub = "/" in text and not Path(text).is_dir()
     return Model(folder, text if hub else None, device)

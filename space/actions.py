@@ -360,21 +360,14 @@ def reference(model: Model, kind: str = "image-bridge") -> Reference | None:
 
 def _embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
     """(N, D) unit vectors by the judge, or by the encoder where there is none; NaN where no face is found."""
-    from idgen.generate import largest_face
+    from idgen.faces.generated import embed
 
     if not model.has("encoder"):
         return None
-    faces: list[Any] = [
-        one.image if model.pipeline.aligned else largest_face(model.encoder, one.image) for one in images
-    ]
-    shown = [row for row, face in enumerate(faces) if face is not None]
-    embedder = model.judge if model.has("judge") else model.encoder
-    if not shown:
-        return None
-    vectors = embedder.encode([faces[row] for row in shown]).double().numpy()
-    out = np.full((len(faces), vectors.shape[1]), np.nan)
-    out[shown] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return out
+    viewer = model.judge.recognizer if model.has("judge") else model.encoder
+    pictures = [cast(Image.Image, one.image) for one in images]
+    vectors = embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0].double().numpy()
+    return None if np.isnan(vectors).all() else vectors
 
 
 def _matrix(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:

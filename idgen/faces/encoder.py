@@ -185,12 +185,20 @@ class FaceEncoder:
         Returns:
             (N,) on the CPU, higher is better.
         """
-        return self._raw(images, aligned, batch_size).norm(dim=1) / self.dim**0.5
+        return self.encode_with_quality(images, aligned, batch_size)[1]
+
+    @torch.no_grad()
+    def encode_with_quality(
+        self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> tuple[Tensor, Tensor]:
+        """What `encode` and `quality` give, for the price of one of them."""
+        raw = self._raw(images, aligned, batch_size)
+        return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
 
     def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         if not aligned:
-            pictures = _to_pictures(images) if isinstance(images, Tensor) else images
+            pictures = to_pictures(images) if isinstance(images, Tensor) else images
             images = [self.detect_and_align(picture)[0] for picture in pictures]
         if isinstance(images, Tensor):
             _check_pixels(images)
@@ -221,7 +229,20 @@ class FaceEncoder:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        return self._crop(picture, found[0]), found[0], found
+        return self.crop(picture, found[0]), found[0], found
+
+    def shows_face(self, crop: ImageSource) -> bool:
+        """Whether an aligned crop shows a face, as `alignment` makes them.
+
+        Raises:
+            InputError: the picture cannot be opened, or this encoder has no finder.
+        """
+        if self.finder is None:
+            raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder.")
+        picture = open_image(crop)
+        if self.alignment == "arcface" and isinstance(self.finder, FaceFinder):
+            return self.finder.sees(picture)
+        return bool(self.finder.find(picture))
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
@@ -241,7 +262,8 @@ class FaceEncoder:
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
 
-    def _crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+    def crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+        """Cut a face out of an RGB picture as this encoder's `alignment` asks."""
         alignment = ALIGNMENTS[self.alignment]
         return alignment.cut(picture, face.landmarks, alignment.size)
 
@@ -323,7 +345,8 @@ def _check_pixels(images: Tensor) -> None:
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
 
 
-def _to_pictures(images: Tensor) -> list[ImageSource]:
+def to_pictures(images: Tensor) -> list[ImageSource]:
+    """(N, 3, H, W) in [0, 1] as pictures that can be opened."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
     return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]
