@@ -28,8 +28,6 @@ DISTRIBUTIONS = {
     "c2pa": "c2pa-python",
     "fastapi": "gradio",  # which is built on them and brings them
     "starlette": "gradio",
-    "fastapi": "gradio",  # comes with it, and it cannot be without
-    "starlette": "gradio",
 }
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
