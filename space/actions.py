@@ -435,10 +435,10 @@ def _crossing(model: Model, scores: tuple[list[Line], list[Line]]) -> str:
 
     sides = list(zip(*([bool(line["match"]) for line in side] for side in scores), strict=True))
     counts = [sides.count(kind) for kind in ((True, False), (False, True), (True, True), (False, False))]
-    kinds = ("still A", "already B", "both", "neither")
+    kinds = ("are still A", "already B", "both", "neither")
     said = [f"{count} {kind}" for count, kind in zip(counts, kinds, strict=True) if count or kind not in kinds[2:]]
     listed = f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Of {MORPH} pictures {listed}, says the judge, at a false-match rate of {one_in(model.scorer.fmr)}."
+    return f"Of {MORPH} pictures, {listed}, says the judge, at a false-match rate of {one_in(model.scorer.fmr)}."
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -64,11 +65,11 @@ def strip(first: Identity, second: Identity, recipe: Recipe, model: str) -> Agai
     return Again(python, "", query)
 
 
-def point(identity: Identity, point: Point, model: str) -> Again:
-    """Of the pictures behind a point of the trade-off curve."""
-    made = pictures(identity, point.recipe, model)
-    seed = seed_of(identity)
-    return Again(made.python, made.commands, "" if seed is None else _query("explore", seed, point.recipe, model))
+def points(identity: Identity, measured: Sequence[Point], model: str) -> Again:
+    """Of the pictures behind the last point of a trade-off; the link measures all of them."""
+    recipe, seed = measured[-1].recipe, seed_of(identity)
+    made, tab = pictures(identity, recipe, model), "explore" if len(measured) == 1 else "curve"
+    return Again(made.python, made.commands, "" if seed is None else _query(tab, seed, recipe, model))
 
 
 def _python(model: str, people: list[tuple[str, Identity]], code: str, imports: str = "") -> str:

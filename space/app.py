@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 
 FIRST_SEED, SECOND_SEED = 7, 21
 _LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
-_TABS = {"one": "#generate", "two": "#morph", "explore": "#curve"}  # and the button that a link presses
+_TABS = {
+    "one": "#generate",
+    "two": "#morph",
+    "explore": "#measure",
+    "curve": "#curve",
+}  # and the button that a link presses
 
 _SHOW_OUTCOME = """() => {
   if (innerWidth < 860) [...document.querySelectorAll(".outcome")].find((one) => one.offsetParent)
@@ -235,7 +240,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                 tiles = [gallery.tiles for gallery in galleries]
                 yield view.curve(result, known, tiles), gr.skip(), gr.skip(), gr.skip()
         assert isinstance(result, Curve) and who is not None
-        once = again.point(who, result.points[-1], result.model)
+        once = again.points(who, result.points, result.model)
         yield gr.skip(), [*known, *result.points], _code(once), once.query
 
     def whole_curve(
@@ -277,9 +282,11 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         except InputError:
             other = None
         return (
-            gr.update(selected=asked["tab"]) if "tab" in request.query_params else gr.skip(),
+            gr.update(selected="explore" if asked["tab"] == "curve" else asked["tab"])
+            if "tab" in request.query_params
+            else gr.skip(),
             *(asked[key] for key in ("model", "person", "other", "pictures", "steps", "variation", "guidance")),
-            *(min(asked["variation"], 0.9) if asked["tab"] == "explore" else gr.skip(), asked["guidance"]),
+            *(min(asked["variation"], 0.9) if asked["tab"] in ("explore", "curve") else gr.skip(), asked["guidance"]),
             asked["seed"],
             person,
             card,
@@ -471,7 +478,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         api.add(models, limits, seals)
         private: dict[str, Any] = {"api_visibility": "private"}
         quiet: dict[str, Any] = {**private, "show_progress": "hidden"}
-        heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "minimal"}
+        heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "full"}
 
         painted = {
             "fn": polite(generate, lambda: (view.failed(), *[gr.skip()] * 10)),
@@ -514,7 +521,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             [model_name, photo, consent],
             [person, found],
             preprocess=False,  # the payload says where the upload is, so that `take` can delete it
-            **{**heavy, "show_progress": "full"},
+            **heavy,
             show_progress_on=photo,
         )
         given = vector.upload(polite(bring), [model_name, vector, space], [person, brought], preprocess=False, **quiet)

@@ -257,6 +257,7 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
         in_order = sorted(curve, key=lambda point: point[0])
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(d, s) for _, d, s in in_order))
         parts.append(f'<polyline class="line {kind}" points="{line}"/>')
+        labelled: list[tuple[float, float]] = []
         for at, (label, diversity, similarity) in enumerate(curve):
             x, y = place(diversity, similarity)
             last = newest and at == len(curve) - 1
@@ -266,7 +267,8 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
                 f'r="{_DOT + 2 if last else _DOT}"><title>{escape(name)}, variation {escape(label)}: similarity '
                 f"{similarity:.2f}, difference {diversity:.2f}</title></circle>"
             )
-            if newest:
+            if newest and not any(abs(x - a) < 30 and abs(y - b) < 13 for a, b in labelled):
+                labelled.append((x, y))
                 parts.append(f'<text class="value-label" x="{x + 11:.1f}" y="{y - 8:.1f}">{escape(label)}</text>')
         if not newest and curve:
             x, y = place(*in_order[-1][1:])
