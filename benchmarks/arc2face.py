@@ -1,6 +1,7 @@
 """Sixteen people × four pictures by `Arc2FacePipeline`, beside the same pictures made by a loop of single calls.
 
     python benchmarks/arc2face.py [--width 64] [--steps 4] [--repeats 3] [--threads 2] [--full] [--device cuda]
+    python benchmarks/arc2face.py --memory
 
 Three ways, side by side and interleaved so that all see the same load of the machine, with random weights:
 
@@ -10,7 +11,8 @@ Three ways, side by side and interleaved so that all see the same load of the ma
   `num_images_per_prompt=4`, which encodes the empty prompt at every call.
 
 `--full` has the published widths (U-Net 860M, text encoder 123M), for a GPU. Prints JSON: seconds, images/s, ratios,
-the U-Net's share of the time, and the peak of memory.
+the U-Net's share of the time, and the peak of memory. `--memory` counts the tensors that are alive at once at the
+published widths, in float16 and with fused attention, without computing them: a lower bound on what a GPU needs.
 """
 
 from __future__ import annotations
@@ -19,22 +21,23 @@ import argparse
 import json
 import statistics
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from overhead import NetworkClock, peak_gb, use_cores
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 PEOPLE, IMAGES = 16, 4
 
 
-def build(width: int, full: bool, device: str) -> Any:
-    """A pipeline with random weights: the published widths, or a U-Net of `width` channels at 16×16 latents."""
-    from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
+def networks(width: int, full: bool) -> tuple[Any, Any, Any]:
+    """U-Net, autoencoder and text encoder of the published widths, or a U-Net of `width` channels at 16×16 latents."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
-
-    from idgen.pipelines import Arc2FacePipeline
 
     torch.manual_seed(0)
     token = 768 if full else 512
@@ -69,9 +72,19 @@ def build(width: int, full: bool, device: str) -> Any:
             num_attention_heads=heads,
         )
     )
+    return unet.eval(), vae.eval(), text.eval()
+
+
+def build(width: int, full: bool, device: str) -> Any:
+    """A pipeline with random weights."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    from idgen.pipelines import Arc2FacePipeline
+
+    unet, vae, text = networks(width, full)
     schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     scheduler = DPMSolverMultistepScheduler(**schedule, timestep_spacing="linspace")
-    pipeline = Arc2FacePipeline(unet.eval(), vae.eval(), scheduler, text.eval())
+    pipeline = Arc2FacePipeline(unet, vae, scheduler, text)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device, torch.float16 if device != "cpu" else torch.float32)
 
@@ -146,6 +159,54 @@ def measure(pipeline: Any, steps: int, repeats: int, people: int = PEOPLE) -> di
     }
 
 
+class Alive(TorchDispatchMode):
+    """Bytes of the tensors that operations made and that are alive, and their peak."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.known = {weight.untyped_storage()._cdata for weight in network.parameters()}  # whose views are not new
+        self.sizes: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.known and storage._cdata not in self.sizes:
+                    self.sizes[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.sizes.pop, storage._cdata, None)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return out
+
+
+@torch.no_grad()
+def memory() -> dict[str, float]:
+    """Gigabytes of one 512×512 picture; tensors on the device "meta" have a size and no content."""
+    with torch.device("meta"):
+        unet, vae, text = (network.half() for network in networks(0, True))
+    latents, prompts = torch.empty(2, 4, 64, 64), torch.empty(2, 77, 768)  # with and without the identity
+    runs: dict[str, tuple[Any, Callable[[], Any]]] = {
+        "denoising": (unet, lambda: unet(to(latents), torch.zeros(2, device="meta"), to(prompts))),
+        "decoding": (vae, lambda: vae.decode(to(latents[:1]))),
+    }
+
+    def to(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to("meta", torch.float16)
+
+    attention, out = torch.nn.functional.scaled_dot_product_attention, {}
+    torch.nn.functional.scaled_dot_product_attention = lambda q, *_, **__: torch.empty_like(q)
+    try:
+        for name, (network, run) in runs.items():
+            with Alive(network) as alive:
+                run()
+            out[f"{name}, GB a picture"] = round(alive.peak / 1e9, 3)
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = attention
+    out["weights, GB"] = round(sum(w.nbytes for network in (unet, vae, text) for w in network.parameters()) / 1e9, 2)
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=64)
@@ -154,8 +215,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    if args.memory:
+        return print(json.dumps(memory()))
     use_cores(args.threads)
     print(json.dumps(measure(build(args.width, args.full, args.device), args.steps, args.repeats, args.people)))
 

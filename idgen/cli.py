@@ -529,23 +529,17 @@ def dataset_run(
 ) -> None:
     """Make what is missing; called again, it goes on where it stopped."""
     with _needing("dataset"):
-        import yaml
-
         from idgen.dataset.plan import Plan, make_plan
         from idgen.dataset.run import run
         from idgen.dataset.status import status
+        from idgen.options import mapping
 
         if folder.is_file():
             if out is None:
                 raise InputError(f"{folder} is a plan file: say where its dataset goes with --out DIR.")
             make_plan(Plan.read(folder), out, device)
             folder = out
-        try:
-            options = yaml.safe_load(slurm)
-        except yaml.YAMLError:
-            options = None
-        if not isinstance(options, dict):
-            raise InputError(f"--slurm is YAML such as {{partition: gpu}}, got {slurm!r}.")
+        options = mapping(slurm, "--slurm")
         try:
             now = run(folder, workers, engine.value, batch_size=batch_size, device=device, slurm=options, gpus=gpus)
         except KeyboardInterrupt:

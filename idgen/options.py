@@ -66,6 +66,19 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         raise InputError(str(error)) from error
 
 
+def mapping(text: str, option: str) -> dict[str, Any]:
+    """Options in YAML, such as {partition: gpu}; InputError where it is something else."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict):
+        raise InputError(f"{option} is YAML such as {{name: value}}, got {text!r}.")
+    return values
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.prog}: {message}; see --help.")

@@ -28,12 +28,18 @@ DISTRIBUTIONS = {
     "c2pa": "c2pa-python",
     "fastapi": "gradio",  # which is built on them and brings them
     "starlette": "gradio",
+    "loguru": "datatrove",  # which is built on them and brings them
+    "multiprocess": "datatrove",
+    "pyarrow": "datasets",
 }
 ROOMS = {  # what a folder may need beyond the base
     "idgen/training": "train",
     "idgen/pipelines/arc2face": "arc2face",
     "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
+    "idgen/dataset": "dataset",
+    "idgen/dataset/run": "ray",
+    "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/provenance": "c2pa",
     "space": "app",

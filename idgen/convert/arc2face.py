@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DPMSolverMultistepScheduler, UNet2DConditionModel
 
-from idgen.convert.checkpoints import first_sentence
+from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.hub import resolve
 from idgen.pipelines.arc2face import ADAPTER_NAME, LCM_LORA, SPACE, Arc2FacePipeline, load_text_encoder

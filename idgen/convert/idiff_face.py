@@ -18,7 +18,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, VQModel
 from torch import Tensor
 
-from idgen.convert.checkpoints import fill, first_existing, read_pickle, read_tensors
+from idgen.checkpoints import fill, first_existing, read_pickle, read_tensors
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder

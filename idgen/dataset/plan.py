@@ -293,7 +293,7 @@ def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Ide
 def _too_many(plan: Plan, candidates: int, kept: int) -> InputError:
     return InputError(
         f"Of {candidates:,} candidates the judge tells only {kept:,} people apart at a false-match rate of "
-        f"{plan.apart_fmr:g}, not {plan.people:,}: plan fewer people, or a larger apart_fmr."
+        f"{plan.apart_fmr:g}, not {plan.people:,}: plan fewer people, or a smaller apart_fmr."
     )
 
 

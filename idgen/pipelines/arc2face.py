@@ -18,7 +18,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from idgen.convert.checkpoints import check_fit, read_tensors
+from idgen.checkpoints import check_fit, read_tensors
 from idgen.errors import InputError
 from idgen.faces.images import ImageSource
 from idgen.identity import Identities, Identity
@@ -44,8 +44,10 @@ PROMPT = (START, 1125, 539, 320, 1014, 2533)
 NOBODY = (START,)
 
 _AHEAD = 64  # identities whose prompts are made in one pass
-# Gigabytes beside the weights that one 512×512 picture takes in float16: estimates, see benchmarks/arc2face.py.
-_DENOISING_GB, _DECODING_GB, _BASE_GB = 0.6, 1.6, 0.8
+# Gigabytes beside the weights that one 512×512 picture takes in float16, and what the device itself takes. Estimates:
+# twice the tensors that are alive at once, as `benchmarks/arc2face.py --memory` counts them, for what kernels need; not
+# measured on a GPU.
+_DENOISING_GB, _DECODING_GB, _BASE_GB = 0.3, 0.8, 0.8
 
 
 class EncodedIdentities(Identities):
@@ -340,7 +342,7 @@ class Arc2FacePipeline(IdentityPipeline):
             least = weights + (_BASE_GB + _DECODING_GB * bits / 16) * (self.denoiser.config.sample_size / 64) ** 2
             how = "run it on the CPU" if bits == 16 else "load it with dtype=torch.float16, or run it on the CPU"
             raise InputError(
-                f"Arc2Face needs about {least:.1f} GB for one picture ({weights:.1f} GB of them weights), but "
+                f"Arc2Face needs an estimated {least:.1f} GB for one picture ({weights:.1f} GB of them weights), but "
                 f"{have:.1f} GB may be used: {how}."
             )
 

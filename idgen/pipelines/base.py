@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
-from idgen.convert.checkpoints import cut_short, first_sentence
+from idgen.checkpoints import cut_short, first_sentence
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
@@ -244,8 +244,14 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
                 given = condition(part, vectors, generators)
-                denoised = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
-                images = self._finish(denoised, output_type)
+                try:
+                    denoised = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    images = self._finish(denoised, output_type)
+                except torch.OutOfMemoryError as error:
+                    raise InputError(
+                        f"The memory of the device {self._execution_device} does not suffice for {len(part)} pictures "
+                        f"at a time ({first_sentence(error)}): use a smaller batch size, or the CPU."
+                    ) from error
                 for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
                     yield GeneratedImage(image, person, first + k, number, vector)
 

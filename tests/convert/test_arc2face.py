@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 from hub_server import HubServer
 from PIL import Image
-from tiny_arc2face import build_official
+from tiny_arc2face import build_official, lcm_lora
 from typer.testing import CliRunner
 
 pytest.importorskip("insightface")
@@ -25,6 +26,7 @@ from idgen.generate import read_manifest
 from idgen.hub import load_model
 from idgen.identity import Identities
 from idgen.pipelines import Arc2FacePipeline
+from idgen.pipelines.normals import head_normals
 from idgen.revisions import REVISIONS
 
 
@@ -100,6 +102,32 @@ def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Pa
     card = (tmp_path / "out" / "README.md").read_text()
     for repository in ("FoivosPar/Arc2Face", "someone/base"):
         assert f"{repository} at {hashlib.sha1(repository.encode()).hexdigest()}" in card
+
+
+def test_the_readme(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python runs, in one step and at small width, and its commands parse."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Arc2Face") :]
+    code = re.findall(r"^```py\n(.*?)^```", section, re.M | re.S)[0]
+    monkeypatch.chdir(tmp_path)
+    pipeline = Arc2FacePipeline.from_pretrained(official, controlnet=True, expression=True)
+    pipeline.register_to_config(num_inference_steps=1)
+    pipeline.save_pretrained("arc2face-512")
+    lcm_lora(pipeline.denoiser, tmp_path / "lora.safetensors")
+    Identities(torch.eye(512)[:1], "arcface-webface42m", ["1 photo"], ["me"]).save("me.safetensors")
+    head_normals(size=pipeline.image_size).save("pose.png")
+    for there, here in (("few_step()", "few_step('lora.safetensors')"), ("pitch=-5", "pitch=-5, size=32")):
+        assert there in code
+        code = code.replace(there, here)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(names["pictures"]) == 4 and names["fast"].config.num_inference_steps == 3
+    shutil.rmtree("arc2face-512")
+    (line,) = re.findall(r"^idgen convert arc2face [^#\n]*", section, re.M)
+    arguments = shlex.split(line)[1:]
+    assert arguments[:3] == ["convert", "arc2face", "FoivosPar/Arc2Face"]
+    code_, said = run(*arguments)
+    assert code_ == 2 and "arc2face/config.json" in said  # nothing can be fetched
 
 
 def cut(file: Path) -> None:

@@ -238,14 +238,14 @@ def test_a_memory_budget_changes_no_picture(pipeline: Arc2FacePipeline) -> None:
         assert 1 <= (pipeline._at_once() or 0) < 100
         assert same(pipeline(people(2), 3, num_inference_steps=1).images, expected)
         pipeline.memory_gb = 0.001
-        with pytest.raises(InputError, match=r"needs about .* GB for one picture .* 0\.0 GB may be used"):
+        with pytest.raises(InputError, match=r"needs an estimated .* GB for one picture .* 0\.0 GB may be used"):
             pipeline(people(1))
     finally:
         pipeline.memory_gb = None
 
 
 def test_memory_at_full_width_is_a_sentence_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights without values: only sizes count."""
+    """Weights without values: only sizes count. A GPU of 4 GB, which are 4.3 · 10⁹ bytes, takes some at a time."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     with torch.device("meta"):
@@ -254,17 +254,28 @@ def test_memory_at_full_width_is_a_sentence_with_numbers(monkeypatch: pytest.Mon
             block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2,
         )  # fmt: skip
+        text = text_encoder(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
     monkeypatch.setattr(Arc2FacePipeline, "_configure", lambda self, space, *_, **more: self.register_to_config(**more))
     for dtype, memory, fits in ((torch.float16, 4.3, True), (torch.float32, 4.3, False), (torch.float32, 24.0, True)):
-        pipeline = Arc2FacePipeline(denoiser.to(dtype), autoencoder.to(dtype), DDIMScheduler())
+        pipeline = Arc2FacePipeline(denoiser.to(dtype), autoencoder.to(dtype), DDIMScheduler(), text.to(dtype))
         pipeline.memory_gb = memory
         assert pipeline.image_size == 512
         if fits:
             pipeline._check_memory()
-            assert (pipeline._at_once() or 0) >= 1 and pipeline._decoded_at_once() == 1
+            assert 1 <= (pipeline._at_once() or 0) <= (4 if memory < 5 else 40) and pipeline._decoded_at_once() == 1
         else:
-            with pytest.raises(InputError, match=r"about 7\.8 GB .*\(3\.8 GB of them weights\), but 4\.3 GB .*float16"):
+            with pytest.raises(
+                InputError, match=r"estimated 6\.7 GB .*\(4\.3 GB of them weights\), but 4\.3 GB .*float16"
+            ):
                 pipeline._check_memory()
+
+
+def test_memory_that_runs_out_is_said_in_a_sentence(pipeline: Arc2FacePipeline) -> None:
+    def full(*_: Any) -> dict[str, Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    with pytest.raises(InputError, match=r"for 2 pictures at a time \(CUDA out of memory\): use a smaller batch size"):
+        pipeline(people(2), num_inference_steps=1, callback_on_step_end=full)
 
 
 def test_a_call_changes_no_component(pipeline: Arc2FacePipeline) -> None:
