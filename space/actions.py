@@ -364,9 +364,10 @@ def _embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | No
 
     if not model.has("encoder"):
         return None
-    embedder = model.judge.recognizer if model.has("judge") else model.encoder
-    pictures: Any = [one.image for one in images]
-    return embed(pictures, model.encoder, [embedder], model.pipeline.aligned)[0].double().numpy()
+    viewer = model.judge.recognizer if model.has("judge") else model.encoder
+    pictures = [cast(Image.Image, one.image) for one in images]
+    vectors = embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0].double().numpy()
+    return None if np.isnan(vectors).all() else vectors
 
 
 def _matrix(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
