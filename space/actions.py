@@ -78,7 +78,7 @@ class Recipe:
         own_steps, own_guidance = defaults(model)
         return cls(
             images=whole(images, "The number of pictures", 1, MOST_IMAGES),
-            steps=own_steps if steps is None else whole(steps, "The number of steps", 1, MOST_STEPS),
+            steps=whole(own_steps if steps is None else steps, "The number of steps", 1, max(MOST_STEPS, own_steps)),
             variation=fraction(variation, "The variation"),
             guidance=own_guidance if guidance is None else fraction(guidance, "The guidance", 0.0, MOST_GUIDANCE),
             seed=whole(seed, "The pictures' seed", 0, MAX_SEED),

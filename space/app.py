@@ -274,7 +274,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                 yield view.neighbours(found, tiles, 5, actions.CROWD)
 
     def opened(request: gr.Request) -> tuple:
-        asked = _asked(dict(request.query_params), models)
+        asked = _asked(dict(request.query_params), models, settings.images_per_request)
         chosen = models.get(asked["model"])
         person, card = sample(chosen.name, asked["person"])
         try:
@@ -304,7 +304,8 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         person, card = sample(name, seed)
         second = None if person is None else actions.sample(models.get(name), other)[0]
         slider = gr.update(value=guidance, visible=guidance != 1)
-        return person, card, second, steps, slider, slider, gr.update(value=_note(name))
+        more = gr.update(value=steps, maximum=max(actions.MOST_STEPS, steps))
+        return person, card, second, more, slider, slider, gr.update(value=_note(name))
 
     def _note(name: str) -> str:
         config = models.get(name).folder / "model_index.json"
@@ -394,7 +395,12 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                             visible=own_guidance != 1,
                         )
                         steps = gr.Slider(
-                            1, actions.MOST_STEPS, own_steps, step=1, label="Steps", info="More take longer."
+                            1,
+                            max(actions.MOST_STEPS, own_steps),
+                            own_steps,
+                            step=1,
+                            label="Steps",
+                            info="More take longer.",
                         )
                         seed = gr.Number(
                             0, label="Pictures' seed", precision=None, info="Another seed: other pictures."
@@ -691,7 +697,7 @@ def _space(index: Path) -> str:
         return ""
 
 
-def _asked(query: dict[str, str], models: Models) -> dict[str, Any]:
+def _asked(query: dict[str, str], models: Models, most: int) -> dict[str, Any]:
     """The settings of a link; what it does not say, or says wrongly, is as on a fresh page."""
     model = query.get("model") if query.get("model") in models.names else models.names[0]
     steps, guidance = defaults(models.get(model))
@@ -699,16 +705,16 @@ def _asked(query: dict[str, str], models: Models) -> dict[str, Any]:
     asked: dict[str, Any] = {"model": model, "tab": query.get("tab") if query.get("tab") in _TABS else "one"}
     for key, low, high, default in (
         *((name, 0, actions.MAX_SEED, value) for name, value in seeds.items()),
-        ("pictures", 1, actions.MOST_IMAGES, 8),
-        ("steps", 1, actions.MOST_STEPS, steps),
+        ("pictures", 1, most, min(8, most)),
+        ("steps", 1, max(actions.MOST_STEPS, steps), steps),
     ):
         try:
             asked[key] = actions.whole(int(query.get(key, default)), key, low, high)
         except ValueError:  # InputError is one
             asked[key] = default
-    for name, most, value in (("variation", 1.0, 0.0), ("guidance", actions.MOST_GUIDANCE, guidance)):
+    for name, top, value in (("variation", 1.0, 0.0), ("guidance", actions.MOST_GUIDANCE, guidance)):
         try:
-            asked[name] = actions.fraction(float(query.get(name, value)), name, 0.0, most)
+            asked[name] = actions.fraction(float(query.get(name, value)), name, 0.0, top)
         except ValueError:
             asked[name] = value
     return asked

@@ -82,6 +82,15 @@ def test_what_is_not_said_is_the_models_own(small: Model) -> None:
     )
 
 
+def test_a_model_of_a_thousand_steps_may_take_them(tiny_model: Path, tmp_path: Path) -> None:
+    index = json.loads((tiny_model / "model_index.json").read_text())
+    (tmp_path / "model_index.json").write_text(json.dumps({**index, "num_inference_steps": 1000}))
+    slow = Model(tmp_path)
+    assert Recipe.of(slow).steps == Recipe.of(slow, steps=1000).steps == 1000
+    with pytest.raises(InputError, match="from 1 to 1,000"):
+        Recipe.of(slow, steps=1001)
+
+
 # ---------------------------------------------------------------- painting
 
 
