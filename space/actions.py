@@ -469,7 +469,8 @@ def compare(
     if not model.has("judge"):
         from idgen.scoring import UNCALIBRATED
 
-        return Compared(faces, cosine, None, None, f"{model.name} has no judge to say; its cosine: {UNCALIBRATED}")
+        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, cosine, None, None, sentence)
     comparison = model.scorer.compare(first, second)
     return Compared(faces, cosine, comparison, reference(model, "image-image"), comparison.sentence())
 

@@ -126,7 +126,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         contents = take(photos)
         admit(limits, request)
         found = read(name, contents, consent)
-        return found.identity, view.found(found)
+        return found.identity, view.found(found, models.get(name).encoder.notice)
 
     def bring(name: str, file: Any, space: str, request: gr.Request) -> tuple[Identity, str]:
         content = take(file)[0]

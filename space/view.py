@@ -256,8 +256,8 @@ def refused(sentence: str) -> str:
     return f'<div class="person none"><div><b>Not here</b><span>{escape(sentence)}</span></div></div>'
 
 
-def found(found: Found) -> str:
-    """The faces that were found in the photos, and what the identity came from."""
+def found(found: Found, notice: str = "") -> str:
+    """The faces that were found in the photos, what the identity came from, and what the encoder has to say."""
     photos = "".join(
         f'<img class="found" alt="Photo {number} with the face that was found" src="{_jpeg(face.marked)}">'
         for number, face in enumerate(found.faces, 1)
@@ -273,6 +273,7 @@ def found(found: Found) -> str:
         f'<div class="photos" style="--count:{min(count, 4)}">{photos}</div>'
         f'<div class="person">{crops}<div><b>{what}</b>'
         f"<span>Only numbers are used from here on. This person may exist.{more}</span></div></div>"
+        + (f'<p class="note">{escape(notice)}</p>' if notice else "")
     )
 
 
@@ -344,7 +345,7 @@ def summary(result: Result) -> str:
 def _unjudged(scores: Sequence[Line]) -> str:
     if any(line["similarity"] is not None for line in scores):
         return f"The numbers are cosines by the encoder that made the face vector; {UNCALIBRATED}"
-    return "It has no face encoder either, so nothing was measured."
+    return "Nothing was measured: no face was found in the pictures, or the model has no face encoder either."
 
 
 def evidence(result: Result) -> str:
