@@ -19,12 +19,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from huggingface_hub import hf_hub_download, snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
 from idgen.errors import InputError
+from idgen.hub import resolve
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import by_image
@@ -88,6 +88,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Whether the pictures are face crops as the model's encoder aligns them, and can be scored as they are."""
     half_on_accelerator: ClassVar[bool] = False
     """Whether a GPU is to run it in float16."""
+    extra_files: ClassVar[tuple[str, ...]] = ()
+    """What its folder may hold beside the parts that model_index.json names."""
 
     def _configure(self, space: str, num_inference_steps: int, guidance_scale: float, **more: Any) -> None:
         """Refuse components that lack weights, and note what calls use unless they say otherwise."""
@@ -392,12 +394,18 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder."""
+        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder.
+
+        Raises:
+            InputError: there is no such pipeline, or the hub cannot be reached.
+        """
         hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        index = hf_hub_download(pretrained_model_name, cls.config_name, **hub)
+        index = resolve(pretrained_model_name, patterns=[cls.config_name], **hub) / cls.config_name
+        if not index.is_file():
+            raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
         parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
         patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
+        return str(resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **hub))
 
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
