@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from idgen.pipelines import IdentityPipeline
     from idgen.sampling.sampler import IdentitySampler
     from idgen.scoring import Judge, Scorer
+    from idgen.sharing.push import Pushed
 
 DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parent / "builtin"
@@ -158,6 +159,12 @@ class Model:
     def has(self, part: str) -> bool:
         """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
         return (self.folder / part / "config.json").exists()
+
+    def push(self, repo: str, **options: Any) -> Pushed:
+        """Upload the folder to the Hugging Face Hub; see `idgen.sharing.push.push` for options and errors."""
+        from idgen.sharing.push import push
+
+        return push(self, repo, **options)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"

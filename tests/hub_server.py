@@ -127,7 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._commit(repo, "main", "initial commit", {}, [])
             return self._say({"url": f"{self.hub.url}/{repo}", "id": repo}, 200 if new else 409)
         if parts[-4:] == ["info", "lfs", "objects", "batch"]:
-            return self._say({"transfer": "basic", "objects": [self._place(item) for item in json.loads(body)["objects"]]})
+            return self._say(
+                {"transfer": "basic", "objects": [self._place(item) for item in json.loads(body)["objects"]]}
+            )
         repo, (action, revision) = "/".join(parts[2:4]), parts[4:6]
         known = self.hub.pushed.get(repo)
         if known is None:
@@ -170,9 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
         return answer
 
-    def _commit(
-        self, repo: str, branch: str, message: str, added: dict[str, bytes], deleted: list[str]
-    ) -> str:
+    def _commit(self, repo: str, branch: str, message: str, added: dict[str, bytes], deleted: list[str]) -> str:
         """A new folder with the branch's files and what changed."""
         known = self.hub.pushed[repo]
         commit = hashlib.sha1(f"{repo} {branch} {len(known.messages)}".encode()).hexdigest()
