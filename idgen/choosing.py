@@ -87,15 +87,22 @@ def apart(
                 f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
             )
         cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
-    vectors, labels = [], []
-    for batch in _batches(model, people, images, seed, steps, batch_size):
-        vectors.append(model.judge.encode([item.image for item in batch]))
-        labels += [item.identity for item in batch]
-    means = centres(torch.cat(vectors), labels)
+    means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
     rows = separate(means, cosine)
     names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
     nearest = nearest_other(means)[0] if len(means) > 1 else torch.full((1,), -torch.inf)
     return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+
+
+def picture_means(
+    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, batch_size: int = 8
+) -> Tensor:
+    """(N, Dj) the judge's mean vector of `images` pictures of each person; arguments as `apart`."""
+    vectors, labels = [], []
+    for batch in _batches(model, people, images, seed, steps, batch_size):
+        vectors.append(model.judge.encode([item.image for item in batch]))
+        labels += [item.identity for item in batch]
+    return centres(torch.cat(vectors), labels)
 
 
 def _batches(model: Model, people: Identities, images: int, seed: int, steps: int | None, batch_size: int) -> Any:

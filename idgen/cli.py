@@ -267,7 +267,7 @@ def evaluate(
     from idgen.evaluation.evaluate import REPORT
     from idgen.evaluation.evaluate import evaluate as measure
 
-    try:
+    with _needing("eval"):
         result = measure(
             source,
             out,
@@ -279,10 +279,6 @@ def evaluate(
             device=device,
             seed=seed,
         )
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "idgen":
-            raise
-        raise InputError(f"Evaluating needs the package {error.name}: pip install 'idgen[eval]'.") from error
     for level, text in result.summary:
         typer.echo(f"{'!' if level == 'bad' else '-'} {text}")
     typer.echo(f"Report: {out / REPORT}")
@@ -326,6 +322,7 @@ def train(
     network: str = typer.Argument("", metavar="NETWORK", help="What to train; without it, a list."),
 ) -> None:
     """Train a network; `idgen train NETWORK --help` lists its options, --recipe FILE.yaml sets them."""
+    from idgen.options import parse
     from idgen.training import recipe
 
     if network in ("", "--help"):
@@ -333,7 +330,7 @@ def train(
         typer.echo("Options are those of the network: idgen train recognizer --help")
         raise typer.Exit(0 if network else 2)
     args_class, function = recipe.trainer(network)
-    args: Any = recipe.parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
+    args: Any = parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
     metrics = function(args)
     if isinstance(metrics, dict):
         typer.echo(json.dumps(metrics))
@@ -434,6 +431,170 @@ def convert_arc2face(
         typer.echo("It reads no photos: for that, give --pack, an insightface pack (non-commercial research only).")
 
 
+dataset = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
+    help="Make a dataset of many people: plan, run, status, report, export.",
+)
+app.add_typer(dataset, name="dataset")
+
+
+class DatasetEngine(str, Enum):
+    """Who makes the shards."""
+
+    local = "local"
+    slurm = "slurm"
+    ray = "ray"
+
+
+class Layout(str, Enum):
+    """What a dataset is exported as."""
+
+    imagefolder = "imagefolder"
+    webdataset = "webdataset"
+    bin = "bin"
+
+
+_DATASET = typer.Argument(..., metavar="DIR", help="Folder of a planned dataset.")
+
+
+@dataset.command(
+    "plan",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def dataset_plan(
+    context: typer.Context,
+    out: Path = typer.Option(None, "--out", metavar="DIR", help="Folder of the dataset."),
+    device: str = _DEVICE,
+) -> None:
+    """Draw the people of a plan: `idgen dataset plan plan.yaml --out DIR`; --help lists what a plan says."""
+    with _needing("dataset"):
+        from idgen.dataset.plan import Plan, make_plan
+        from idgen.options import parse
+
+        given = list(context.args)
+        if given and not given[0].startswith("-"):
+            given.insert(0, "--recipe")  # the plan file, which options after it change
+        plan = parse(Plan, given, "idgen dataset plan [PLAN.yaml] --out DIR")
+        if out is None:
+            raise InputError("A plan needs a folder: add --out DIR.")
+        planned = make_plan(plan, out, device)
+    typer.echo(
+        f"{_count(plan.people, 'person', 'people')} × {plan.images} = {plan.people * plan.images:,} pictures in "
+        f"{_count(plan.shards, 'shard', 'shards')} of {plan.people_a_shard} people: {out}{os.sep}"
+    )
+    if any(person.from_photo for person in planned.people):
+        typer.echo("Some of them come from a file: whether they exist, nobody can say.")
+    typer.echo(f"Make them: idgen dataset run {out}")
+
+
+@dataset.command("run")
+def dataset_run(
+    folder: Path = typer.Argument(..., metavar="DIR|PLAN.yaml", help="A planned dataset, or a plan file with --out."),
+    out: Path = typer.Option(None, "--out", metavar="DIR", help="With a plan file: plan into this folder first."),
+    workers: int = typer.Option(None, "--workers", help="By default one a core, or one a GPU.", **_INTEGER),
+    engine: DatasetEngine = typer.Option(
+        DatasetEngine.local, "--engine", help="This machine, Slurm (submits jobs and returns) or Ray."
+    ),
+    slurm: str = typer.Option(
+        "{}", "--slurm", help="YAML for Slurm, such as {partition: gpu, time: '12:00:00', sbatch_args: {account: me}}."
+    ),
+    gpus: int = typer.Option(0, "--gpus", help="For Slurm and Ray: GPUs a worker.", **_INTEGER),
+    batch_size: int = typer.Option(8, "--batch-size", help="Pictures at a time; changes speed only.", **_INTEGER),
+    device: str = _DEVICE,
+) -> None:
+    """Make what is missing; called again, it goes on where it stopped."""
+    with _needing("dataset"):
+        import yaml
+
+        from idgen.dataset.plan import Plan, make_plan
+        from idgen.dataset.run import run
+        from idgen.dataset.status import status
+
+        if folder.is_file():
+            if out is None:
+                raise InputError(f"{folder} is a plan file: say where its dataset goes with --out DIR.")
+            make_plan(Plan.read(folder), out, device)
+            folder = out
+        try:
+            options = yaml.safe_load(slurm)
+        except yaml.YAMLError:
+            options = None
+        if not isinstance(options, dict):
+            raise InputError(f"--slurm is YAML such as {{partition: gpu}}, got {slurm!r}.")
+        try:
+            now = run(folder, workers, engine.value, batch_size=batch_size, device=device, slurm=options, gpus=gpus)
+        except KeyboardInterrupt:
+            now = status(folder)
+            typer.echo(
+                f"Interrupted with {now.done} of {now.shards} shards finished: the same command goes on from there.",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+    for line in now.lines():
+        typer.echo(line)
+    if engine is DatasetEngine.slurm and now.missing:
+        typer.echo(f"Submitted; `squeue --me` and `idgen dataset status {folder}` say how far it is.")
+
+
+@dataset.command("status")
+def dataset_status(
+    folder: Path = _DATASET,
+    whole: bool = typer.Option(False, "--check", help="Read every finished file to be sure that it is whole."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Say how far a dataset is, from any shell."""
+    with _needing("dataset"):
+        from dataclasses import asdict
+
+        from idgen.dataset.status import status
+
+        now = status(folder, whole)
+    if as_json:
+        typer.echo(json.dumps({**asdict(now), "seconds_left": now.seconds_left}))
+        return
+    for line in now.lines():
+        typer.echo(line)
+
+
+@dataset.command("report")
+def dataset_report(
+    folder: Path = _DATASET,
+    training: Path = typer.Option(None, "--training", help="What the generator was trained on: look for leaks."),
+    most: int = typer.Option(20_000, "--most", help="Look at so many pictures at most.", **_INTEGER),
+    device: str = _DEVICE,
+) -> None:
+    """Measure what is finished, and write report/, the contact sheet and the card (README.md)."""
+    with _needing("eval,dataset"):
+        from idgen.dataset.card import report
+
+        result = report(folder, training=training, most=most, device=device)
+    for level, text in result.summary if result is not None else []:
+        typer.echo(f"{'!' if level == 'bad' else '-'} {text}")
+    if result is None:
+        typer.echo("The model has no independent recogniser, so nothing was measured.")
+    typer.echo(f"Card: {folder / 'README.md'}")
+
+
+@dataset.command("export")
+def dataset_export(
+    folder: Path = _DATASET,
+    out: Path = typer.Argument(..., metavar="OUT", help="Folder, or for bin a file, to write."),
+    layout: Layout = typer.Option(Layout.imagefolder, "--format", help="ImageFolder, WebDataset, or pairs (.bin)."),
+    pairs: int = typer.Option(6000, "--pairs", help="For bin: how many, half of them of one person.", **_INTEGER),
+    seed: int = _SEED,
+) -> None:
+    """Write what is finished in another layout."""
+    with _needing("dataset"):
+        from idgen.dataset.export import export
+
+        now = export(folder, out, layout.value, pairs=pairs, seed=seed)
+    if now.missing:
+        typer.echo(f"{len(now.missing):,} of {now.shards:,} shards are not made yet and so not in it.", err=True)
+    typer.echo(f"{now.pictures:,} pictures: {out}" if layout is not Layout.bin else f"{pairs:,} pairs: {out}")
+
+
 @app.command()
 def push(
     source: str = typer.Argument(..., metavar="DIR|NAME", help="The model: its folder or name."),
@@ -507,12 +668,8 @@ def demo(
     browser: bool = typer.Option(False, "--open", help="Open it in the browser."),
 ) -> None:
     """Run the app and print its address."""
-    try:
+    with _needing("app"):
         from space.app import main
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("idgen", "space"):
-            raise
-        raise InputError(f"The app needs the package {error.name}: pip install 'idgen[app]'.") from error
     main(model, host, port, browser)
 
 
@@ -560,6 +717,17 @@ def _refuse(sentence: str) -> NoReturn:
     sentence = " ".join(sentence.split())
     typer.echo(sentence if sentence.endswith((".", "?", "!")) else f"{sentence}.", err=True)
     sys.exit(2)
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Say which extra a missing package comes with."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("idgen", "space"):
+            raise
+        raise InputError(f"This needs the package {error.name}: pip install 'idgen[{extra}]'.") from error
 
 
 @contextmanager

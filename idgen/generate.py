@@ -8,7 +8,7 @@ import math
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
     from idgen.identity import Identities, Identity
+    from idgen.pipelines import GeneratedImage, IdentityPipeline
+    from idgen.sampling.variation import Variation
 
 MOST_IMAGES = 1000
 """Pictures a person in one run."""
@@ -97,17 +99,11 @@ def generate(
     pipeline, score = model.pipeline, _scoring(model)  # what cannot be loaded is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
-    varied: Any = None
-    if isinstance(variation, str):
-        from idgen.choosing import similarity_curve
-        from idgen.sampling.variation import parse_variation, vary
-
-        varied = parse_variation(variation, lambda: similarity_curve(model))
-
+    varied = variation_of(model, variation)
     settings = {
         "model": model.name,
         "weights": weights_fingerprint(model.folder),
-        "people": _fingerprint_people(identities),
+        "people": identities.fingerprint(),
         "seed": seed,
         "steps": pipeline.config.num_inference_steps if steps is None else steps,
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
@@ -128,21 +124,8 @@ def generate(
     with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for job in _jobs(missing):
             people = identities[job.start : job.stop]
-            options: dict[str, Any] = {
-                "num_inference_steps": steps,
-                "guidance_scale": guidance,
-                "batch_size": batch_size,
-            }
-            if isinstance(variation, str):
-                # A vector for every picture, each pictured once: no pipeline has to know of it.
-                made: Any = pipeline.iterate(vary(people, varied, job.count, seed, job.first), 1, seed=seed, **options)
-                made = (
-                    replace(item, identity=i // job.count, k=job.first + i % job.count) for i, item in enumerate(made)
-                )
-            else:
-                made = pipeline.iterate(
-                    people, job.count, seed=seed, first=job.first, variation_cosine=1 - variation, **options
-                )
+            options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+            made = paint(pipeline, people, job.count, seed, job.first, varied, options)
             with closing(made):
                 for batch in _batched(made, batch_size):
                     wanted = people.vectors[[item.identity for item in batch]]
@@ -167,6 +150,43 @@ def generate(
     if any(missing) or not (out / SHEET).exists():
         _write_sheet(out, identities, done, model.name)
     return out
+
+
+def variation_of(model: Model, variation: float | str) -> float | Variation:
+    """A variation in words as `paint` takes it; measures the model's similarity curve where that is asked for."""
+    if not isinstance(variation, str):
+        return variation
+    from idgen.choosing import similarity_curve
+    from idgen.sampling.variation import parse_variation
+
+    return parse_variation(variation, lambda: similarity_curve(model))
+
+
+def paint(
+    pipeline: IdentityPipeline,
+    people: Identities,
+    images: int,
+    seed: int,
+    first: int,
+    variation: float | Variation,
+    options: dict[str, Any],
+) -> Generator[GeneratedImage, None, None]:
+    """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation.
+
+    Args:
+        pipeline, people, seed: as the pipeline takes them.
+        variation: see `variation_of`.
+        options: what else `pipeline.iterate` takes.
+    """
+    if not callable(variation):
+        yield from pipeline.iterate(people, images, seed=seed, first=first, variation_cosine=1 - variation, **options)
+        return
+    from idgen.sampling.variation import vary
+
+    # A vector for every picture, each pictured once: no pipeline has to know of it.
+    made = pipeline.iterate(vary(people, variation, images, seed, first), 1, seed=seed, **options)
+    for i, item in enumerate(made):
+        yield replace(item, identity=i // images, k=first + i % images)
 
 
 def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
@@ -333,12 +353,6 @@ def _whole(what: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise InputError(f"The {what} is a whole number, got {value!r}.") from None
-
-
-def _fingerprint_people(identities: Identities) -> str:
-    digest = hashlib.sha256(json.dumps([identities.space, *identities.names]).encode())
-    digest.update(identities.vectors.numpy().astype("<f4").tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwrite: bool) -> None:

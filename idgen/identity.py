@@ -194,6 +194,16 @@ class Identities(Sequence[Identity]):
         """Raise InputError unless the vectors live in `space` and, when given, have length `dim`."""
         _require_space(self.space, self.vectors.shape[1], space, dim)
 
+    def take(self, rows: Iterable[int]) -> Identities:
+        """The people of these rows, in their order."""
+        return Identities.of(self[row] for row in rows)
+
+    def fingerprint(self) -> str:
+        """Short name of the space, the names and the vectors together."""
+        digest = hashlib.sha256(json.dumps([self.space, *self.names]).encode())
+        digest.update(self.vectors.numpy().astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file, complete or not at all; missing parent folders are made.
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idgen import provenance
 from idgen.errors import InputError
 
 FOLDS = 10
@@ -177,7 +178,7 @@ def write_bin(path: str | Path, pictures: Sequence[bytes], same: ArrayLike) -> N
         raise InputError(f"{len(truth)} pairs need {2 * len(truth)} pictures, got {len(pictures)}.")
     file = io.BytesIO()
     pickle.dump(([bytes(picture) for picture in pictures], truth), file, protocol=4)
-    Path(path).write_bytes(file.getvalue())
+    provenance.write(path, file.getvalue())
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,15 @@ class FaceEncoder:
         Returns:
             (N,) on the CPU, higher is better.
         """
-        return self._raw(images, aligned, batch_size).norm(dim=1) / self.dim**0.5
+        return self.encode_with_quality(images, aligned, batch_size)[1]
+
+    @torch.no_grad()
+    def encode_with_quality(
+        self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> tuple[Tensor, Tensor]:
+        """What `encode` and `quality` give, for the price of one of them."""
+        raw = self._raw(images, aligned, batch_size)
+        return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
 
     def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
         """(N, D) on the CPU, not normalised."""
@@ -231,6 +239,19 @@ class FaceEncoder:
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
         return self._crop(picture, found[0]), found[0], found
+
+    def shows_face(self, crop: ImageSource) -> bool:
+        """Whether an aligned crop shows a face, as `alignment` makes them.
+
+        Raises:
+            InputError: the picture cannot be opened, or this encoder has no finder.
+        """
+        if self.finder is None:
+            raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder.")
+        picture = open_image(crop)
+        if self.alignment == "arcface" and isinstance(self.finder, FaceFinder):
+            return self.finder.sees(picture)
+        return bool(self.finder.find(picture))
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.

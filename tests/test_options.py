@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from idgen.errors import InputError
-from idgen.training.recipe import RECIPES, TRAINERS, parse, trainer
+from idgen.options import parse
+from idgen.training.recipe import RECIPES, TRAINERS, trainer
 
 
 @dataclass(kw_only=True)

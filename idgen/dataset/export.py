@@ -1,0 +1,141 @@
+"""What is finished of a dataset in the layouts that other programs read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import tarfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from idgen import provenance
+from idgen.dataset.folder import DATA, data_name
+from idgen.dataset.plan import Planned
+from idgen.dataset.status import Status, status
+from idgen.errors import InputError
+
+Format = Literal["imagefolder", "webdataset", "bin"]
+FOLDS = 10
+
+
+def export(
+    folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 6000, seed: int = 0, progress: bool = True
+) -> Status:
+    """Write the finished shards of a dataset in another layout.
+
+    Called again, it goes on; every file is written aside and renamed.
+
+    Args:
+        folder: of the dataset.
+        out: for "imagefolder" a folder, with `<identity>/<kkk>.png` and `metadata.jsonl` as `datasets` reads them; for
+            "webdataset" a folder of tar files, one a shard, with a PNG, a JSON and a class number a picture; for "bin"
+            insightface's file of verification pairs.
+        kind: which.
+        pairs: for "bin", how many: half of one person, half of two, mixed alike in all ten folds.
+        seed: of the pairs.
+        progress: show a bar.
+
+    Returns:
+        How far the dataset is: what is not made yet is not exported.
+
+    Raises:
+        InputError: there is no plan, nothing is finished, `out` cannot be written, there is no such layout, or there
+            are too few pictures for so many pairs.
+    """
+    from tqdm.auto import tqdm
+
+    planned, out = Planned.load(folder), Path(out)
+    now = status(planned, whole=True)
+    if not now.done:
+        raise InputError(f"Nothing in {folder} is finished yet: `idgen dataset run {folder}` makes it.")
+    missing = set(now.missing)
+    files = [planned.folder / DATA / data_name(now.shards, n) for n in range(now.shards) if n not in missing]
+    if kind == "bin":
+        _bin(files, out, pairs, seed)
+        return now
+    if kind not in ("imagefolder", "webdataset"):
+        raise InputError(f"There is no layout {kind!r}: choose imagefolder, webdataset or bin.")
+    lines = []
+    for number, file in enumerate(tqdm(files, desc=kind, unit="shard", disable=not progress)):
+        if kind == "webdataset":
+            _tar(file, out / f"train-{number:05d}.tar")
+            continue
+        for row in read_rows(file):
+            image = row.pop("image")
+            if not (out / image["path"]).is_file():
+                provenance.write(out / image["path"], image["bytes"])
+            lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
+    if lines:
+        provenance.write(out / "metadata.jsonl", "".join(lines).encode())
+    return now
+
+
+def read_rows(file: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a shard, a few in memory at a time."""
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(file).iter_batches(100, columns=columns):
+        yield from batch.to_pylist()
+
+
+def _tar(file: Path, out: Path) -> None:
+    """A WebDataset shard; equal rows give equal bytes."""
+    if out.is_file():
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for row in read_rows(file):
+                image = row.pop("image")
+                key = Path(image["path"]).with_suffix("").as_posix().replace("/", "_").replace(".", "-")
+                about = json.dumps(row, ensure_ascii=False).encode()
+                for ending, data in (("png", image["bytes"]), ("json", about), ("cls", str(row["label"]).encode())):
+                    entry = tarfile.TarInfo(f"{key}.{ending}")
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
+        os.replace(aside, out)
+    except OSError as error:
+        raise InputError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _bin(files: list[Path], out: Path, pairs: int, seed: int) -> None:
+    """Pairs in ten folds, in each as many of one person as of two, first those of one, as LFW has them."""
+    from idgen.evaluation.bins import write_bin
+
+    if pairs < 2 * FOLDS or pairs % (2 * FOLDS):
+        raise InputError(f"The number of pairs is a multiple of {2 * FOLDS}, for {FOLDS} equal folds; got {pairs}.")
+    who = [(row["identity"], at, place) for at, file in enumerate(files) for place, row in _numbered(file)]
+    people = [list(group) for _, group in groupby(sorted(who), key=lambda row: row[0])]
+    several = [pictures for pictures in people if len(pictures) > 1]
+    if len(people) < 2 or not several:
+        raise InputError("Pairs need two people, and one of them with two pictures: make more of the dataset first.")
+    rng = np.random.default_rng(seed)
+    chosen: list[tuple[str, int, int]] = []
+    same = np.tile(np.repeat([True, False], pairs // (2 * FOLDS)), FOLDS)
+    for one_person in same:
+        if one_person:
+            pictures = several[rng.integers(len(several))]
+            chosen += [pictures[place] for place in rng.choice(len(pictures), 2, replace=False)]
+        else:
+            for person in rng.choice(len(people), 2, replace=False):
+                chosen.append(people[person][rng.integers(len(people[person]))])
+    found: dict[tuple[int, int], bytes] = {}
+    wanted = {(at, place) for _, at, place in chosen}
+    for at, file in enumerate(files):
+        for place, row in enumerate(read_rows(file, ["image"])):
+            if (at, place) in wanted:
+                found[at, place] = row["image"]["bytes"]
+    write_bin(out, [found[at, place] for _, at, place in chosen], same)
+
+
+def _numbered(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    return enumerate(read_rows(file, ["identity"]))

@@ -1,0 +1,146 @@
+"""Which generated pictures belong in a dataset: what is measured of each, and the first reason against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from idgen.generate import _face as found_face
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from idgen.dataset.plan import Plan
+    from idgen.hub import Model
+    from idgen.identity import Identities
+
+NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE = (
+    "no face is found",
+    "its vector is broken",
+    "not the person",
+    "nearer to another person",
+    "near-duplicate",
+)
+REASONS = (NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE)
+_THUMBNAIL = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is known of one picture; None where the model has nothing to measure it by.
+
+    Args:
+        reason: why it is not to be kept, or None; duplicates are looked for later, among those that are kept.
+        similarity: the encoder's cosine to the wanted vector.
+        judge_similarity, match: the judge's cosine to the wanted person, and its verdict.
+        other, nearest_other: the judge's highest cosine to anybody else of the dataset, and who that is (row).
+        quality: see `FaceEncoder.quality`, by the judge where there is one.
+        thumbnail: (1024,) grey, centred and of unit length: a dot product is a correlation.
+    """
+
+    reason: str | None
+    similarity: float | None
+    judge_similarity: float | None
+    match: bool | None
+    other: float | None
+    nearest_other: int | None
+    quality: float | None
+    thumbnail: NDArray[np.float32]
+
+
+class Filters:
+    """Measures pictures of a plan's people against what the plan asks for.
+
+    Args:
+        plan: whose filters to use.
+        model: its encoder and judge measure, as far as it has them.
+        people: everybody in the dataset, for "nearer to another person".
+    """
+
+    def __init__(self, plan: Plan, model: Model, people: Identities):
+        self.plan, self.people = plan, people
+        self.encoder = model.encoder if model.has("encoder") else None
+        self.judge = model.judge if model.has("judge") else None
+        self.aligned = model.pipeline.aligned
+        self.threshold = math.nan
+        if self.judge is not None:
+            self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
+            if self.judge.calibration is not None:
+                self.threshold = self.judge.calibration.threshold("image-bridge", plan.match or 1e-3)
+
+    def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
+        """What is known of each picture, made for the people of these rows."""
+        faces = [self._face(picture) for picture in pictures]
+        shown = [place for place, face in enumerate(faces) if face is not None]
+        crops = [face for face in faces if face is not None]
+        mine = torch.tensor([rows[place] for place in shown], dtype=torch.long)
+        values = torch.full((5, len(pictures)), torch.nan)  # similarity, judge's, highest other, who, quality
+        if shown and self.encoder is not None:
+            vectors, values[4, shown] = self.encoder.encode_with_quality(crops)
+            values[0, shown] = (vectors * self.people.vectors[mine]).sum(1)
+        if shown and self.judge is not None:
+            vectors, values[4, shown] = self.judge.recognizer.encode_with_quality(crops)
+            cosines, place = vectors @ self._bridged.T, torch.arange(len(shown))
+            values[1, shown] = cosines[place, mine]
+            cosines[place, mine] = -torch.inf
+            values[2, shown], nearest = cosines.max(1)
+            values[3, shown] = nearest.float()
+        return [
+            self._judge(picture, faces[place] is not None, *values[:, place].tolist())
+            for place, picture in enumerate(pictures)
+        ]
+
+    def _face(self, picture: Image) -> Image | None:
+        """The picture's aligned face; None where none is found, and one is needed."""
+        if not self.aligned:
+            return None if self.encoder is None else found_face(self.encoder, picture)
+        if not self.plan.face or self.encoder is None:
+            return picture
+        return picture if self.encoder.shows_face(picture) else None
+
+    def _judge(
+        self,
+        picture: Image,
+        found: bool,
+        similarity: float,
+        judged: float,
+        other: float,
+        nearest: float,
+        quality: float,
+    ) -> Measured:
+        reason = None
+        match = None if self.judge is None or math.isnan(self.threshold) else judged >= self.threshold
+        if self.plan.face and not found:
+            reason = NO_FACE
+        elif found and (
+            (self.encoder is not None and math.isnan(similarity)) or (self.judge is not None and math.isnan(judged))
+        ):
+            reason = BROKEN
+        elif self.plan.match is not None and not match:
+            reason = NOT_THE_PERSON
+        elif self.plan.other and other >= judged:
+            reason = ANOTHER_PERSON
+        numbers = [round(value, 4) if math.isfinite(value) else None for value in (similarity, judged, other, quality)]
+        someone = None if numbers[2] is None else int(nearest)
+        return Measured(reason, numbers[0], numbers[1], match, numbers[2], someone, numbers[3], thumbnail(picture))
+
+
+def thumbnail(picture: Image) -> NDArray[np.float32]:
+    """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
+    from PIL.Image import Resampling
+
+    grey = np.asarray(picture.convert("L").resize((_THUMBNAIL, _THUMBNAIL), Resampling.BOX), np.float32).ravel()
+    grey = grey - grey.mean()
+    length = float(np.linalg.norm(grey))
+    return grey / length if length > 0 else grey
+
+
+def is_duplicate(new: NDArray[np.float32], kept: Sequence[NDArray[np.float32]], correlation: float | None) -> bool:
+    """Whether a thumbnail correlates with one of those kept at least so much."""
+    return correlation is not None and any(float(new @ old) >= correlation for old in kept)

@@ -1,0 +1,69 @@
+"""What lies where in a dataset's folder, and what is known of a shard from its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from idgen import provenance
+from idgen.errors import InputError
+
+PLAN, PLANNED = "plan.yaml", "planned.json"
+PEOPLE, LABELS = "identities.safetensors", "soft-labels.json"
+CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
+DATA, REJECTED = "data", "rejected"
+MADE, MAKING, LOGS = "made", "making", "logs"
+
+
+def data_name(shards: int, number: int) -> str:
+    """The file name of a shard, as `datasets` writes them."""
+    return f"train-{number:05d}-of-{shards:05d}.parquet"
+
+
+def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str, Any] | None:
+    """What is noted of a finished shard; None where it is not there, or was changed or cut short since.
+
+    Args:
+        folder: of the dataset.
+        shards: how many there are to be.
+        number: of the shard.
+        whole: read its files to be sure, not only their names.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    noted = read_json(folder / MADE / f"{number:05d}.json")
+    if noted is None:
+        return None
+    for path, key in (
+        (folder / DATA / data_name(shards, number), "sha256"),
+        (folder / REJECTED / f"{number:05d}.jsonl", "rejected_sha256"),
+    ):
+        try:
+            if not path.is_file():
+                return None
+            if whole and hashlib.sha256(path.read_bytes()).hexdigest() != noted.get(key):
+                return None
+        except OSError as error:
+            raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    return noted
+
+
+def note(path: Path, content: dict[str, Any]) -> None:
+    """Tell `status` how far a shard is; where that cannot be written, nobody is told."""
+    with suppress(InputError):
+        provenance.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}).encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

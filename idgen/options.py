@@ -1,0 +1,144 @@
+"""Typed arguments of a long run, from a YAML file and the command line: one option a field of the dataclass."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from idgen.errors import InputError
+
+Args = TypeVar("Args")
+
+
+def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path | None = None) -> Args:
+    """Arguments from a recipe, overridden by the command line.
+
+    Args:
+        args_class: a dataclass; the docstring of a field is the help of its option.
+        argv: the command line after the command; `--recipe FILE` names another recipe, and `--help` prints and exits.
+        prog: how the command is called.
+        recipe: the recipe to use when `argv` names none; left out when there is no such file.
+
+    Raises:
+        InputError: an option or a recipe that cannot be used.
+    """
+    parser = _Parser(prog=prog, description=inspect.getdoc(args_class), allow_abbrev=False)
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below.")
+    hints, docs = typing.get_type_hints(args_class), _field_docs(args_class)
+    fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
+    for name, item in fields.items():
+        option, kind = "--" + name.replace("_", "-"), _plain(hints[name])
+        text = docs.get(name, "").replace("%", "%%")
+        if item.default not in (dataclasses.MISSING, None):
+            text = f"{text} [{item.default}]"
+        common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
+        if kind is bool:
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
+        else:
+            parser.add_argument(option, metavar=_metavar(kind), **common)
+    given = vars(parser.parse_args(list(argv)))
+    chosen = given.pop("recipe")
+    if chosen is None and recipe is not None and recipe.is_file():
+        chosen = recipe
+    values = {} if chosen is None else _read(chosen, set(fields))
+    values.update(given)
+    absent = [
+        "--" + name.replace("_", "-")
+        for name, item in fields.items()
+        if name not in values and item.default is item.default_factory is dataclasses.MISSING
+    ]
+    if absent:
+        raise InputError(f"{prog} needs {' and '.join(absent)}: give them here or in a recipe.")
+    try:
+        return args_class(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}; see --help.")
+
+
+def _read(path: Path, known: set[str]) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no options: write lines such as `steps: 1000`.")
+    values = {str(name).replace("-", "_"): value for name, value in values.items()}
+    if unknown := sorted(values.keys() - known):
+        raise InputError(f"{path} has options that do not exist: {', '.join(unknown)}.")
+    return values
+
+
+def _plain(hint: Any) -> Any:
+    """`X` of `X | None`, and the class of a generic one."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return typing.get_origin(hint) or hint
+
+
+def _metavar(kind: Any) -> str:
+    return {int: "N", float: "X", Path: "PATH", dict: "YAML", list: "YAML", tuple: "YAML"}.get(kind, "TEXT")
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    kind = _plain(hint)
+    if value is None or (value == "none" and type(None) in typing.get_args(hint)):
+        return None
+    try:
+        if kind in (dict, list, tuple):
+            if isinstance(value, str):
+                import yaml
+
+                value = yaml.safe_load(value)
+            if not isinstance(value, dict if kind is dict else list):
+                raise ValueError
+            return kind(value)
+        if kind is bool:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if kind in (int, float):
+            # YAML 1.1 reads 1e-3 as text, and a whole number may be written 4e5.
+            number = float(value) if not isinstance(value, bool) else float("nan")
+            if number != number or (kind is int and number != int(number)):
+                raise ValueError
+            return kind(number)
+        return kind(value) if callable(kind) else value
+    except Exception as error:  # yaml's errors are of many kinds
+        words = {int: "a whole number", float: "a number", bool: "true or false", dict: "YAML such as {width: 64}"}
+        raise InputError(f"--{name.replace('_', '-')} is {words.get(kind, 'not usable')}, got {value!r}.") from error
+
+
+def _field_docs(args_class: type) -> dict[str, str]:
+    """The docstrings under the fields, which Python itself does not keep."""
+    docs: dict[str, str] = {}
+    for part in reversed(args_class.__mro__[:-1]):
+        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]).body
+        for item, following in itertools.pairwise(body):
+            if (
+                isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+            ):
+                docs[item.target.id] = " ".join(str(following.value.value).split())
+    return docs

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idgen.dataset.plan import Plan, Planned, make_plan
+
+
+@pytest.fixture
+def plan(tiny_model: Path) -> dict[str, Any]:
+    """Options of a plan for the tiny model, whose networks know nothing of faces."""
+    return {"people": 6, "images": 3, "seed": 5, "model": str(tiny_model), "steps": 2, "shard": 2} | {
+        "face": False,
+        "match": None,
+        "other": False,
+        "duplicate": None,
+    }
+
+
+@pytest.fixture
+def planned(plan: dict[str, Any], tmp_path: Path) -> Planned:
+    return make_plan(Plan(**plan), tmp_path / "people", progress=False)

@@ -1,0 +1,122 @@
+"""What a plan says, and what planning refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idgen.dataset.folder import LABELS, PEOPLE, PLAN
+from idgen.dataset.plan import Plan, Planned, make_plan
+from idgen.errors import InputError
+from idgen.hub import load_model
+from idgen.identity import Identities
+
+
+def test_shards_hold_everybody_once(plan: dict[str, Any]) -> None:
+    for people, shard, images in ((1, None, 3), (7, 3, 3), (12, 4, 1), (1000, None, 50), (3, None, 1000)):
+        made = Plan(**{**plan, "people": people, "shard": shard, "images": images})
+        rows = [row for number in range(made.shards) for row in made.rows(number)]
+        assert rows == list(range(people))
+
+
+def test_a_plan_file_keeps_every_option(plan: dict[str, Any], tmp_path: Path) -> None:
+    made = Plan(**{**plan, "variation": "cone:0.7", "file": Path("x.safetensors"), "guidance": 1.5})
+    (tmp_path / "plan.yaml").write_text(made.text())
+    assert Plan.read(tmp_path / "plan.yaml") == made
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"people": 0}, "at least 1, got 0"),
+        ({"images": 0}, "at least 1, got 0"),
+        ({"variation": "cone:x"}, "There is no variation"),
+        ({"tries": 0.5}, "`tries` of a plan lies between"),
+        ({"duplicate": 2.0}, "correlation"),
+        ({"shard": 0}, "`shard`"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_what_cannot_be_planned(plan: dict[str, Any], wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=re.escape(why)):
+        Plan(**{**plan, **wrong})
+
+
+def test_planning_again_changes_nothing_and_another_plan_is_refused(planned: Planned, plan: dict[str, Any]) -> None:
+    before = {path.name: path.read_bytes() for path in planned.folder.iterdir()}
+    make_plan(Plan(**plan), planned.folder)
+    assert {path.name: path.read_bytes() for path in planned.folder.iterdir()} == before
+    with pytest.raises(InputError, match=r"another plan \(its `images` is 3\)"):
+        make_plan(Plan(**{**plan, "images": 4}), planned.folder)
+
+
+def test_people_or_plan_changed_by_hand_are_noticed(planned: Planned) -> None:
+    text = (planned.folder / PLAN).read_text()
+    (planned.folder / PLAN).write_text(text.replace("seed: 5", "seed: 6"))
+    with pytest.raises(InputError, match="changed after it was planned"):
+        Planned.load(planned.folder)
+    (planned.folder / PLAN).write_text(text)
+    Identities.load(planned.folder / PEOPLE).take([1, 0, 2, 3, 4, 5]).save(planned.folder / PEOPLE)
+    with pytest.raises(InputError, match="changed after it was planned"):
+        Planned.load(planned.folder)
+
+
+def test_a_model_that_is_not_there_or_has_changed(planned: Planned, plan: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no model"):
+        make_plan(Plan(**{**plan, "model": "nowhere-1"}), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    import dataclasses
+
+    with pytest.raises(InputError, match="are not those that"):
+        dataclasses.replace(planned, weights="0" * 16).model()
+
+
+def test_filters_that_the_model_cannot_serve(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    bare = shutil.copytree(tiny_model, tmp_path / "bare")
+    shutil.rmtree(bare / "judge")
+    with pytest.raises(InputError, match=r"no judge, which `match` .* set match: none and other: false"):
+        make_plan(Plan(**{**plan, "model": str(bare), "match": 1e-3, "other": True}), tmp_path / "d")
+    shutil.rmtree(bare / "encoder" / "finder")
+    with pytest.raises(InputError, match="cannot find faces"):
+        make_plan(Plan(**{**plan, "model": str(bare), "face": True}), tmp_path / "d")
+    shutil.rmtree(bare / "sampler")
+    with pytest.raises(InputError, match="no sampler"):
+        make_plan(Plan(**{**plan, "model": str(bare)}), tmp_path / "d")
+    load_model(tiny_model).sampler.sample(6, 1).save(tmp_path / "six.safetensors")
+    of_file = {"model": str(bare), "method": "file", "file": tmp_path / "six.safetensors"}
+    assert len(make_plan(Plan(**{**plan, **of_file}), tmp_path / "d").people) == 6
+
+
+def test_people_are_kept_apart_on_their_pictures(plan: dict[str, Any], tmp_path: Path) -> None:
+    # The tiny model's people all look alike to its judge, so this takes the real one.
+    apart = {**plan, "model": "nobody-128", "people": 3, "apart": 1, "apart_fmr": 1e-2, "steps": 6}
+    kept = make_plan(Plan(**apart), tmp_path / "a", progress=False)
+    assert len(kept.people) == 3
+    assert not (tmp_path / "a" / "apart").exists()
+
+    from idgen.choosing import picture_means
+    from idgen.sampling.separation import nearest_other
+
+    model = load_model("nobody-128")
+    threshold = model.judge.calibration.threshold("mean-mean", 1e-2)
+    means = picture_means(kept.people, model, 1, plan["seed"], steps=6)
+    assert nearest_other(means)[0].max() < threshold
+
+
+def test_more_people_than_can_be_kept_apart(plan: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Of \d+ candidates the judge tells only \d+ people apart .* not 25"):
+        make_plan(Plan(**{**plan, "people": 25, "apart": 1, "steps": 1}), tmp_path / "a", progress=False)
+    assert not (tmp_path / "a" / PLAN).exists()
+
+
+def test_mixed_people_bring_their_soft_labels(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+    load_model(tiny_model).sampler.sample(4, 1).save(tmp_path / "four.safetensors")
+    mixed = {**plan, "method": "mixup", "file": tmp_path / "four.safetensors"}
+    planned = make_plan(Plan(**mixed), tmp_path / "m")
+    assert (tmp_path / "m" / LABELS).exists() and planned.labels is not None
+    assert all(abs(sum(label.values()) - 1) < 1e-6 and len(label) == 2 for label in planned.labels)
