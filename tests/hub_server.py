@@ -123,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             repo = f"{asked['organization']}/{asked['name']}"
             new = repo not in self.hub.pushed
             if new:
-                self.hub.pushed[repo] = Pushed(bool(asked.get("private")))
+                # The second is how huggingface_hub asks from its version 2 on.
+                self.hub.pushed[repo] = Pushed(bool(asked.get("private")) or asked.get("visibility") == "private")
                 self._commit(repo, "main", "initial commit", {}, [])
             return self._say({"url": f"{self.hub.url}/{repo}", "id": repo}, 200 if new else 409)
         if parts[-4:] == ["info", "lfs", "objects", "batch"]:

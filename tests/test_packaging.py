@@ -26,6 +26,7 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
     "idgen/sampling": "faiss",
+    "idgen/sharing/onnx": "onnx",
     "space": "app",
 }
 

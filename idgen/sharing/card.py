@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 CARD, SHEET = "README.md", "people.png"
 TAGS = ["face-generation", "synthetic-faces", "identity", "diffusion", "face-recognition"]
 ENCODER_TAGS = ["face-recognition", "face-embedding"]
-_NO_DATA = "Its author did not say what it was trained on."
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
 
     def add(key: str, name: str, value: Any, text: str = "{:.1%}") -> None:
         if value is not None:
-            rows.append(Figure(key, name, float(value), text.format(value)))
+            rows.append(Figure(key, name, float(value), text.format(value).replace("%", " %")))
 
     add("pictures", "pictures measured", evaluation["pictures"], "{:,}")
     add("people", "… of so many people", evaluation["people"], "{:,}")
@@ -84,7 +83,8 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
         add("diversity", "diversity: 1 − mean cosine of one person's pictures", varied["distance"], "{:.3f}")
         add("yaw", "diversity: standard deviation of yaw, degrees", varied["yaw"], "{:.1f}")
     for name, value in evaluation.get("distances", {}).items():
-        add(name, f"{name.upper().replace('_', ' in the features of ', 1)}", value, "{:.3g}")
+        kind, _, space = name.partition("_")
+        add(name, f"{kind.upper()} in the features of {space}", value, "{:.3g}")
     for search in evaluation.get("leakage", {}).get("searches", []):
         what = f"leaks, {search['kind']}: alarms"
         add(f"leaks {search['kind']}", what, search["alarms"], "{:,.0f}")
@@ -97,9 +97,11 @@ def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
     if calibration is None:
         return []
     rates = calibration["kinds"]["image-image"]
-    rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{rates['eer']:.2%}")]
+    rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
     for rate, tar in rates["tar"].items():
-        text = f"{tar:.1%}, threshold {rates['thresholds'][rate]:.3f}"
+        if tar is None:  # too few comparisons for it
+            continue
+        text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
         rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
     return rows
 
@@ -109,136 +111,139 @@ def table(rows: Sequence[Figure]) -> str:
     return "\n".join(["| figure | measured |", "|---|---|", *(f"| {row.name} | {row.text} |" for row in rows)])
 
 
-def model_card(
-    repo: str,
-    licence: str | None,
-    *,
-    pipeline: str,
-    rows: Sequence[Figure],
-    measured: str,
-    parts: Sequence[str],
-    space: str,
-    data: str | None,
-    calibrated_on: str | None,
-    sheet: bool,
-    alone: bool,
-    notice: str = "",
-) -> str:
-    """The page of a model that has none.
+@dataclass(frozen=True)
+class About:
+    """What a card says of a model beside its figures.
 
     Args:
         repo: "user/name".
         licence: the Hub's name of one, such as "apache-2.0".
-        pipeline: name of its class.
-        rows: figures; may be empty.
-        measured: on what, in a sentence.
-        parts: what is there beside the pipeline: "encoder", "judge", "sampler".
         space: the embedding space of its identities.
         data: what it was trained on, in its author's words.
         calibrated_on: what its scores were calibrated on.
-        sheet: whether there is `SHEET`.
+        pipeline: name of its pipeline's class.
+        parts: what is there beside the pipeline: "encoder", "judge", "sampler".
         alone: whether its code is in the repository, for people without idgen.
         notice: what the face encoder's user should be told.
+    """
+
+    repo: str
+    licence: str | None
+    space: str
+    data: str | None = None
+    calibrated_on: str | None = None
+    pipeline: str = ""
+    parts: Sequence[str] = ()
+    alone: bool = False
+    notice: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.repo.split("/")[-1]
+
+
+def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool) -> str:
+    """The page of a model that has none.
+
+    Args:
+        about: the model.
+        rows: figures; may be empty.
+        measured: on what, in a sentence.
+        sheet: whether there is `SHEET`.
 
     Raises:
         InputError: there is no licence.
     """
-    name = repo.split("/")[-1]
-    lines = [f"# {name}", "", "Pictures of a person from a face-recognition vector, by latent diffusion."]
-    if sheet:
-        caption = "One person a row; nobody on it exists. Frame and number: the independent judge's verdict and cosine"
-        lines += ["", f"![{caption}]({SHEET})"]
-    lines += ["", "## Use", "", "With idgen:", "", "```python", "from idgen import load_model", ""]
-    lines += [f'model = load_model("{repo}")']
-    people = "model.sampler.sample(4, seed=0)" if "sampler" in parts else f'Identities.load("of-{space}.safetensors")'
-    if "sampler" not in parts:
-        lines[-3] = "from idgen import Identities, load_model"
-    lines += [f"people = {people}", "pictures = model.pipeline(people, images_per_identity=8).images", "```", ""]
-    lines += [f'`{pipeline}.from_pretrained("{repo}")` and, after `import idgen`, `DiffusionPipeline` load it too.']
-    if alone:
-        lines += [
-            f"Without idgen, by the code in this repository, which you should read first; vectors are those of "
-            f"`{space}`, of unit length:",
-            "",
-            "```python",
-            "from diffusers import DiffusionPipeline",
-            "",
-            "pipeline = DiffusionPipeline.from_pretrained(",
-            f'    "{repo}", custom_pipeline="pipeline", trust_remote_code=True',
-            ")",
-            "pictures = pipeline(vectors, images_per_identity=8).images  # a tensor (N, D)",
-            "```",
-        ]
-    else:
-        lines += ["Without idgen it does not load."]
-    lines += ["", "## Figures", "", table(rows) if rows else "None were measured.", "", measured]
-    if "judge" in parts:
-        lines += [
-            "",
-            "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above",
-        ]
-        lines += ["the threshold that this share of comparisons of different people reach (FMR, the false-match rate)."]
-    else:
-        lines += ["", "There is no judge in it: nothing independent says whether a picture is of the wanted person."]
-    lines += ["", "## Data", "", data or _NO_DATA]
-    if calibrated_on:
-        lines += ["", f"Its scores were calibrated on {calibrated_on}: on other faces they mean something else."]
-    lines += [
-        *("", "## Intended use and limits", ""),
-        "For research on face recognition with people who do not exist, teaching, and demonstrations. Not for identifying",
-        "people, and not for pictures of real people without their consent: from a vector of a real person it draws that",
-        "person as well as the first figure says, so it is a template-inversion tool too. Generated pictures have to say",
-        "that they are; idgen writes that into their metadata.",
-        *("", "## Licence", ""),
-        f"`{licence}`." + (f" {notice}" if notice else ""),
-    ]
-    text = "\n".join(lines) + "\n"
-    return completed(text, licence, name=name, rows=rows, tags=TAGS, task="image-to-image")
-
-
-def encoder_card(
-    repo: str, licence: str | None, *, rows: Sequence[Figure], calibrated_on: str | None, space: str, data: str | None
-) -> str:
-    """The page of a face encoder that has none; arguments as `model_card`."""
-    name = repo.split("/")[-1]
-    measured = (
-        f"Measured on {calibrated_on}." if rows else "None were measured: a cosine of its vectors has no meaning yet."
+    sampled = "sampler" in about.parts
+    people = "model.sampler.sample(4, seed=0)" if sampled else 'Identities.load("people.safetensors")'
+    use = _python(
+        f"from idgen import {'' if sampled else 'Identities, '}load_model",
+        "",
+        f'model = load_model("{about.repo}")',
+        f"people = {people}",
+        "pictures = model.pipeline(people, images_per_identity=8).images",
     )
-    text = f"""# {name}
+    alone = _python(
+        "from diffusers import DiffusionPipeline",
+        "",
+        "pipeline = DiffusionPipeline.from_pretrained(",
+        f'    "{about.repo}", custom_pipeline="pipeline", trust_remote_code=True',
+        ")",
+        "pictures = pipeline(vectors, images_per_identity=8).images",
+    )
+    without = "Without idgen it does not load."
+    if about.alone:
+        without = (
+            "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) "
+            f"of unit vectors in the space `{about.space}`"
+            + (", such as those in `people.safetensors`" if sampled else "")
+            + f":\n\n{alone}"
+        )
+    judged = (
+        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
+        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
+        if "judge" in about.parts
+        else "There is no judge in it: nothing independent says whether a picture is of the wanted person."
+    )
+    sections = [
+        f"# {about.name}",
+        "Pictures of a person from a face-recognition vector, by latent diffusion.",
+        f"![One person a row, none of whom exists; frame and number: the judge's verdict and cosine]({SHEET})" * sheet,
+        f"## Use\n\nWith idgen:\n\n{use}",
+        f'`{about.pipeline}.from_pretrained("{about.repo}")` loads it too, and so does `DiffusionPipeline` after '
+        "`import idgen`.",
+        without,
+        "## Figures",
+        table(rows) if rows else "None were measured.",
+        measured,
+        judged,
+        *_data(about),
+        "## Intended use and limits",
+        "For research on face recognition with people who do not exist, for teaching, and for demonstrations. Not for "
+        "identifying people, and not for pictures of real people without their consent: from the vector of a real "
+        "person it draws that person, so it is a template-inversion tool too. Generated pictures have to say that they "
+        "are; idgen writes that into their metadata.",
+        f"## Licence\n\n`{about.licence}`. {about.notice}".rstrip(),
+    ]
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    return completed(text, about.licence, name=about.name, rows=rows)
 
-A face encoder: aligned faces, or photos, to unit vectors of the space `{space}`.
 
-## Use
+def encoder_card(about: About, rows: Sequence[Figure]) -> str:
+    """The page of a face encoder; arguments and errors as `model_card`."""
+    use = _python(
+        "from idgen import FaceEncoder",
+        "",
+        f'encoder = FaceEncoder.from_pretrained("{about.repo}")',
+        'vectors = encoder.encode(["face.png"])',
+    )
+    sections = [
+        f"# {about.name}",
+        f"A face encoder: aligned faces, or photos, to unit vectors of the space `{about.space}`.",
+        f"## Use\n\n{use}",
+        f"`idgen export onnx {about.repo} recognizer.onnx` makes a file of it that insightface reads.",
+        "## Figures",
+        table(rows) if rows else "None were measured: a cosine of its vectors has no meaning yet.",
+        *_data(about),
+        "## Intended use and limits",
+        "For research on people who do not exist. On faces unlike those that it was trained and measured on, its "
+        "scores mean something else. A vector is biometric data: it can be used to recognise a person.",
+        f"## Licence\n\n`{about.licence}`.",
+    ]
+    text = "\n\n".join(sections) + "\n"
+    return completed(
+        text, about.licence, name=about.name, rows=rows, tags=ENCODER_TAGS, task="image-feature-extraction"
+    )
 
-```python
-from idgen import FaceEncoder
 
-encoder = FaceEncoder.from_pretrained("{repo}")
-vectors = encoder.encode(["face.png"])
-```
+def _data(about: About) -> list[str]:
+    calibrated = f"Its scores were calibrated on {about.calibrated_on}: on other faces they mean something else."
+    data = about.data or "Its author did not say what it was trained on."
+    return ["## Data", data, *([calibrated] if about.calibrated_on else [])]
 
-`idgen export onnx {repo} recognizer.onnx` makes a file of it that insightface reads.
 
-## Figures
-
-{table(rows) if rows else ""}
-
-{measured}
-
-## Data
-
-{data or _NO_DATA}
-
-## Intended use and limits
-
-For research on people who do not exist. On faces unlike those that it was trained and measured on, its scores mean
-something else. A vector is biometric data: it can be used to recognise a person.
-
-## Licence
-
-`{licence}`.
-"""
-    return completed(text, licence, name=name, rows=rows, tags=ENCODER_TAGS, task="image-feature-extraction")
+def _python(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])
 
 
 def completed(

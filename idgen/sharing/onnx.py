@@ -26,8 +26,8 @@ MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"
 TASK_SIDE = 112
 """Side of the crops that insightface's `norm_crop` makes."""
 _NO_FINDER = (
-    "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between them, "
-    "which that format cannot hold: use a detector of insightface, or aligned crops."
+    "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between "
+    "them, which that format cannot hold: use a detector of insightface, or aligned crops."
 )
 
 

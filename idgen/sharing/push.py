@@ -161,14 +161,9 @@ def push_encoder(
     if encoder.notice:
         raise InputError(f"This encoder is not uploaded on its own: {encoder.notice}")
     calibration = encoder.calibration
-    text = cards.encoder_card(
-        repo,
-        licence,
-        rows=cards.figures_of_encoder(calibration),
-        calibrated_on=None if calibration is None else calibration["data"],
-        space=encoder.space,
-        data=data,
-    )
+    on = None if calibration is None else calibration["data"]
+    about = cards.About(repo, licence, encoder.space, data, on)
+    text = cards.encoder_card(about, cards.figures_of_encoder(calibration))
     with tempfile.TemporaryDirectory(prefix="idgen-push-") as aside:
         folder = encoder.save_pretrained(aside)
         files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -204,8 +199,8 @@ def upload(
 ) -> Pushed:
     """Make the repository hold these files, in one commit.
 
-    Weights, configurations and code that an earlier push left in folders, and that are not among the files, are removed:
-    a model without a judge must not be loaded with an older one's.
+    Weights, configurations and code that an earlier push left in folders, and that are not among the files, are
+    removed: a model without a judge must not be loaded with an older one's.
 
     Raises:
         InputError: nobody is logged in, or the Hub refuses or cannot be reached.
@@ -343,20 +338,11 @@ class _Card:
         measured = "" if evaluation is None else "By `idgen evaluate`, with this model's own judge."
         if evaluation is not None and made:
             measured += (
-                f" On {MEASURED} people × {IMAGES} pictures, made for this page: few. For more, evaluate a larger set and"
-                " push again with --evaluation."
+                f" On {MEASURED} people × {IMAGES} pictures, made for this page: few. For more, evaluate a larger set"
+                " and push again with --evaluation."
             )
-        return cards.model_card(
-            self.repo,
-            self.licence,
-            pipeline=self.kind,
-            rows=[] if evaluation is None else cards.figures(evaluation),
-            measured=measured,
-            parts=parts,
-            space=json.loads((model.folder / INDEX).read_text(encoding="utf-8"))["space"],
-            data=self.data,
-            calibrated_on=None if calibration is None else calibration["data"],
-            sheet=sheet,
-            alone=self.alone,
-            notice=model.encoder.notice if "encoder" in parts else "",
-        )
+        on = None if calibration is None else calibration["data"]
+        space = json.loads((model.folder / INDEX).read_text(encoding="utf-8"))["space"]
+        notice = model.encoder.notice if "encoder" in parts else ""
+        about = cards.About(self.repo, self.licence, space, self.data, on, self.kind, parts, self.alone, notice)
+        return cards.model_card(about, [] if evaluation is None else cards.figures(evaluation), measured, sheet)

@@ -17,8 +17,8 @@ from pathlib import Path
 from idgen.errors import InputError
 
 PIPELINE_FILE, NETWORKS_FILE = "pipeline.py", "idgen.py"
-"""The pipeline's code in a repository's root, and that of networks and schedulers in the folder of each: there diffusers
-looks for a part that model_index.json says is of the library idgen."""
+"""The pipeline's code in a repository's root, and that of networks and schedulers in the folder of each: there
+diffusers looks for a part that model_index.json says is of the library idgen."""
 
 # Loading is left to diffusers: it has fetched everything and made the parts before it makes the pipeline.
 _LEFT_OUT = {"IdentityPipeline": ("from_pretrained", "_load_network", "download", "push_to_hub")}
@@ -35,7 +35,7 @@ from __future__ import annotations
 {imports}
 '''
 
-# `del`: diffusers wants to see exactly one pipeline in the file. The rest does what its own `save_pretrained` leaves out.
+# `del`: diffusers wants to see exactly one pipeline in the file. The rest is what its own `save_pretrained` leaves out.
 _PIPELINE_TAIL = '''
 
 _SOURCE = Path(__file__).read_text(encoding="utf-8")
