@@ -72,7 +72,10 @@ def _whole(text: Any) -> int:
 
 _INTEGER: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
 _MODEL = typer.Option(
-    "nobody-128", "--model", metavar="NAME|DIR|user/repo", help="Named model, folder, or Hub repository."
+    "nobody-128",
+    "--model",
+    metavar="NAME|DIR|user/repo",
+    help="Named model, folder, or Hub repository; user/repo@revision pins it.",
 )
 _DEVICE = typer.Option(None, "--device", help="cpu, cuda or mps; by default the best there is.")
 _SEED = typer.Option(0, "--seed", help="The same seed gives the same result.", **_INTEGER)

@@ -31,12 +31,14 @@ class Figure:
         name: in words.
         value: as measured, shares from 0 to 1.
         text: the value as it is shown.
+        of_model: whether it says how good the model is; else it is what a reader compares that with.
     """
 
     key: str
     name: str
     value: float
     text: str
+    of_model: bool = True
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -62,16 +64,21 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
     """What a card shows of an evaluation: nothing that names a file or a person."""
     rows: list[Figure] = []
 
-    def add(key: str, name: str, value: Any, text: str = "{:.1%}") -> None:
+    def add(key: str, name: str, value: Any, text: str = "{:.1%}", of_model: bool = True) -> None:
         if value is not None:
-            rows.append(Figure(key, name, float(value), text.format(value).replace("%", " %")))
+            rows.append(Figure(key, name, float(value), text.format(value).replace("%", " %"), of_model))
 
-    add("pictures", "pictures measured", evaluation["pictures"], "{:,}")
-    add("people", "… of so many people", evaluation["people"], "{:,}")
+    add("pictures", "pictures measured", evaluation["pictures"], "{:,}", False)
+    add("people", "… of so many people", evaluation["people"], "{:,}", False)
     if fidelity := evaluation.get("fidelity"):
         rate = f"{fidelity['false_match_rate']:g}"
         add(f"fidelity@{rate}", f"pictures that match the wanted person, judge at FMR {rate}", fidelity["fidelity"])
-        add(f"real@{rate}", "… real pictures of their own person", fidelity["same_rate_of_real_pictures"])
+        add(
+            f"real@{rate}",
+            "… real pictures of their own person",
+            fidelity["same_rate_of_real_pictures"],
+            of_model=False,
+        )
     if pairs := evaluation.get("verification"):
         add("eer", f"pairs of pictures, {pairs['by']}: equal error rate", pairs["eer"])
         for rate, tar in pairs["tar"].items():
@@ -87,8 +94,8 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
         add(name, f"{kind.upper()} in the features of {space}", value, "{:.3g}")
     for search in evaluation.get("leakage", {}).get("searches", []):
         what = f"leaks, {search['kind']}: alarms"
-        add(f"leaks {search['kind']}", what, search["alarms"], "{:,.0f}")
-        add(f"chance {search['kind']}", "… expected by chance", search["expected_by_chance"], "{:.2g}")
+        add("leaks", what, search["alarms"], "{:,.0f}", False)
+        add("chance", "… expected by chance", search["expected_by_chance"], "{:.2g}", False)
     return rows
 
 
@@ -286,7 +293,9 @@ def completed(
         kind = "generated" if task == "image-to-image" else "faces"
         about.model_name = about.model_name or name
         about.eval_results = [
-            EvalResult(task, kind, "idgen evaluate", row.key, row.value, metric_name=row.name) for row in rows
+            EvalResult(task, kind, "idgen evaluate", row.key, row.value, metric_name=row.name.removeprefix("… "))
+            for row in rows
+            if row.of_model
         ]
     if not (missing or measured):
         return text

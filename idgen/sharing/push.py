@@ -118,7 +118,7 @@ def push(
         files |= _code(index)
         alone = True
     except NeedsIdgen as error:
-        notes.append(str(error))
+        notes.append(f"Only people with idgen can load it: {error}")
     people = model.sampler.sample(MEASURED, seed=0) if model.has("sampler") else None
     with tempfile.TemporaryDirectory(prefix="idgen-push-") as aside:
         if people is not None:

@@ -76,7 +76,7 @@ def pipeline_code(pipeline: type) -> str:
     reached = _reach([pipeline])
     for module, _ in reached:
         if module.startswith("idgen.models."):
-            raise NeedsIdgen(f"{pipeline.__name__} is loaded with idgen only: its code is tied to {module}.")
+            raise NeedsIdgen(f"the code of {pipeline.__name__} is tied to {module}.")
     bases = [base.__name__ for base in pipeline.__mro__[1:] if base.__module__.startswith("idgen.")]
     tail = _PIPELINE_TAIL.format(
         name=pipeline.__name__, bases=", ".join(bases), pipeline_file=PIPELINE_FILE, networks_file=NETWORKS_FILE
@@ -191,7 +191,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
             yield part.id
         elif isinstance(part, ast.ImportFrom) and (part.module or "").startswith("idgen"):
-            raise NeedsIdgen(f"Code that imports {part.module} when it runs cannot be put into one file.")
+            raise NeedsIdgen(f"code that imports {part.module} when it runs cannot be put into one file.")
 
 
 def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]) -> str:
@@ -206,14 +206,14 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
     def put(module: _Module, node: ast.stmt) -> None:
         for name in _names(node):
             if (line := _import(module, name)) is not None and needed.setdefault(name, line) != line:
-                raise NeedsIdgen(f"Two modules mean different things by {name!r}.")
+                raise NeedsIdgen(f"two modules mean different things by {name!r}.")
         parts.append(_source(module, node))
         written.add(node)
 
     for module_name, name in places:
         module = _module(module_name)
         if defined.setdefault(name, module_name) != module_name:
-            raise NeedsIdgen(f"Both {module_name} and {defined[name]} define {name!r}.")
+            raise NeedsIdgen(f"both {module_name} and {defined[name]} define {name!r}.")
         if module.defined[name] not in written:
             put(module, module.defined[name])
     for module in _modules(places):

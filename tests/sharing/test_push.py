@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hub_server import HubServer
+from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
 from idgen import FaceEncoder, IDiffFacePipeline
@@ -229,6 +231,37 @@ def test_a_face_encoder(model: Model, name: str, hub: HubServer) -> None:
     assert loaded.encode(faces).equal(model.encoder.encode(faces))
     assert loaded.finder is not None
     assert done.lines() == [f'FaceEncoder.from_pretrained("{name}", revision="{done.commit}")']
+
+
+def test_arc2face_with_its_adapter_and_its_pack(name: str, hub: HubServer, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("insightface")
+    from tiny_arc2face import DIM, build_official
+    from tiny_insight import build_pack
+
+    from idgen import Arc2FacePipeline
+    from idgen.faces.insight import LICENCE, InsightFaceEncoder
+
+    files = build_official(tmp_path / "official")
+    pipeline = Arc2FacePipeline.from_pretrained(files, base=files, expression=True, identity_dim=DIM)
+    pipeline.save_pretrained(tmp_path / "model")
+    encoder = InsightFaceEncoder.from_pack(build_pack(tmp_path / "pack"))
+    encoder.save_pretrained(tmp_path / "model" / "encoder")
+    with pytest.raises(InputError, match="not uploaded on its own"):
+        encoder.push_to_hub(name, licence="mit")
+    done = push(tmp_path / "model", name, licence="mit", device="cpu")
+    assert not done.alone and done.notes[0].startswith("Only people with idgen can load it")
+    assert not [file for file in done.files if file.endswith(".py")]
+    loaded = load_model(done.name, "cpu")
+    vectors = normalize(torch.randn(1, DIM, generator=torch.Generator().manual_seed(0)))
+    made = [
+        p(vectors, num_inference_steps=1, expression="yawn", output_type="np").images
+        for p in (pipeline, loaded.pipeline)
+    ]
+    np.testing.assert_array_equal(*made)
+    assert loaded.encoder.notice.endswith(LICENCE)
+    card = (hub.pushed[name].commits[done.commit] / "README.md").read_text(encoding="utf-8")
+    assert LICENCE in card and "Without idgen it does not load." in card
 
 
 @pytest.mark.parametrize("repo", ["name", "a/b/c", "user/..", "user/a b", "user/"])
