@@ -55,6 +55,24 @@ def test_the_training_commands_exist():
         assert {o.removeprefix("--").replace("-", "_") for o in options if o.startswith("--")} <= set(fields)
 
 
+def test_the_plan_and_the_dataset_commands_exist(tmp_path):
+    import typer
+
+    from idgen.cli import app
+    from idgen.dataset.plan import Plan
+
+    for text in blocks("yaml"):
+        (tmp_path / "plan.yaml").write_text(text)
+        assert Plan.read(tmp_path / "plan.yaml").people == 10_000
+    commands = typer.main.get_command(app).commands["dataset"].commands
+    lines = [line for block in blocks("console") for line in block.splitlines() if line.startswith("idgen dataset")]
+    assert {shlex.split(line, comments=True)[2] for line in lines} >= {"run", "status", "report", "export"}
+    for line in lines:
+        _, _, name, *words = shlex.split(line, comments=True)
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):

@@ -74,6 +74,9 @@ class Plan:
         from idgen.generate import check
         from idgen.identity import check_seed
 
+        for name in ("apart_fmr", "guidance", "match", "duplicate", "tries"):  # 3 and 3.0 are the same plan
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         if self.people < 1:
             raise InputError(f"The number of people is at least 1, got {self.people}.")
         check(self.images, self.steps, self.guidance, self.vary, 1)

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -145,6 +146,10 @@ def run(
         try:
             with _shown(planned, progress and engine != "slurm"):
                 executor.run()
+        except subprocess.CalledProcessError as error:
+            raise InputError(
+                f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode})."
+            ) from error
         except OSError as error:
             raise InputError(
                 f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command "
@@ -171,17 +176,25 @@ def _executor(engine: Engine, step: MakeShards, workers: int, logs: Path, slurm:
             raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
-        options: dict[str, Any] = {"time": "24:00:00", "partition": "", "qos": "", "mem_per_cpu_gb": 4, **slurm}
-        # As many jobs as workers, each with its share of the shards, so that a job loads the model once.
-        return SlurmPipelineExecutor(
-            tasks=workers,
-            workers=workers,
-            gpus_per_task=gpus,
-            job_name="idgen-dataset",
-            env_command=options.pop("env_command", f"export PATH={Path(sys.executable).parent}:$PATH"),
-            **options,
-            **common,
-        )
+        if "partition" not in slurm:
+            raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
+        options = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **slurm}
+        environment = options.pop("env_command", f"export PATH={Path(sys.executable).parent}:$PATH")
+        try:
+            # As many jobs as workers, each with its share of the shards, so that a job loads the model once.
+            return SlurmPipelineExecutor(
+                tasks=workers,
+                workers=workers,
+                gpus_per_task=gpus,
+                job_name="idgen-dataset",
+                env_command=environment,
+                **options,
+                **common,
+            )
+        except TypeError as error:
+            raise InputError(
+                f"--slurm has an option that datatrove's Slurm executor does not know: {error}."
+            ) from error
     if engine == "ray":
         try:
             import ray

@@ -1,0 +1,180 @@
+"""Exports and the card of a finished dataset, opened by the programs they are for."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from idgen.cli import app
+from idgen.dataset.card import report
+from idgen.dataset.export import export
+from idgen.dataset.folder import CARD, DATA, REPORT, SHEET, data_name
+from idgen.dataset.plan import Plan, make_plan
+from idgen.dataset.run import run
+from idgen.errors import InputError
+from idgen.evaluation.bins import read_bin
+from idgen.evaluation.source import read_source
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("datasets") / "people"
+    options: dict[str, Any] = {"face": False, "match": None, "other": False, "duplicate": None}
+    make_plan(Plan(people=5, images=4, model=str(tiny_model), steps=2, shard=2, **options), folder)
+    run(folder, 1, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(finished: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return [row for path in sorted((finished / DATA).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_datasets_opens_the_folder_with_pictures(finished: Path, rows: list[dict[str, Any]]) -> None:
+    from datasets import Image as Pictures
+    from datasets import load_dataset
+
+    loaded = load_dataset(str(finished), split="train")
+    assert isinstance(loaded.features["image"], Pictures) and len(loaded) == len(rows) == 20
+    assert loaded[3]["image"].size == Image.open(io.BytesIO(rows[3]["image"]["bytes"])).size
+    assert loaded[3]["soft_label"] == [{"identity": rows[3]["identity"], "weight": 1.0}]
+    assert sorted(set(loaded["label"])) == list(range(5))
+
+
+def test_evaluation_reads_it_with_the_wanted_people(finished: Path) -> None:
+    source = read_source(finished)
+    assert len(source) == 20 and set(source.wanted) == set(source.labels) and source.wanted_space == "tiny-encoder"
+
+
+def test_imagefolder(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    export(finished, tmp_path / "out", "imagefolder", progress=False)
+    loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "out"), split="train")
+    assert sorted(zip(loaded["identity"], loaded["k"], strict=True)) == sorted((r["identity"], r["k"]) for r in rows)
+    for row in rows:
+        assert (tmp_path / "out" / row["image"]["path"]).read_bytes() == row["image"]["bytes"]
+    assert len(read_source(tmp_path / "out")) == 20
+
+
+def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    for out in ("a", "b"):
+        export(finished, tmp_path / out, "webdataset", progress=False)
+    tars = sorted((tmp_path / "a").glob("*.tar"))
+    assert [path.read_bytes() for path in tars] == [path.read_bytes() for path in sorted((tmp_path / "b").glob("*"))]
+    seen = []
+    for path in tars:
+        with tarfile.open(path) as tar:
+            members = {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
+        keys = {name.split(".")[0] for name in members}
+        assert set(members) == {f"{key}.{ending}" for key in keys for ending in ("png", "json", "cls")}
+        for key in sorted(keys):
+            about = json.loads(members[f"{key}.json"])
+            assert int(members[f"{key}.cls"]) == about["label"]
+            seen.append((about["identity"], about["k"], members[f"{key}.png"]))
+    assert sorted(seen) == sorted((row["identity"], row["k"], row["image"]["bytes"]) for row in rows)
+
+
+def test_pairs(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    export(finished, tmp_path / "pairs.bin", "bin", pairs=40, seed=3, progress=False)
+    export(finished, tmp_path / "again.bin", "bin", pairs=40, seed=3, progress=False)
+    assert (tmp_path / "pairs.bin").read_bytes() == (tmp_path / "again.bin").read_bytes()
+    pairs = read_bin(tmp_path / "pairs.bin")
+    who = {row["image"]["bytes"]: row["identity"] for row in rows}
+    assert len(pairs) == 40 and all(sum(pairs.same[4 * fold : 4 * fold + 4]) == 2 for fold in range(10))
+    for pair, same in enumerate(pairs.same):
+        first, second = pairs.pictures[2 * pair : 2 * pair + 2]
+        assert first != second and (who[first] == who[second]) == same
+    with pytest.raises(InputError, match="a multiple of 20"):
+        export(finished, tmp_path / "x.bin", "bin", pairs=30)
+
+
+def test_what_is_not_made_yet_is_left_out_and_said(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "part")
+    (folder / DATA / data_name(3, 1)).unlink()
+    said = CliRunner().invoke(app, ["dataset", "export", str(folder), str(tmp_path / "out")])
+    assert said.exit_code == 0 and "1 of 3 shards are not made yet" in said.output
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 12
+    shutil.rmtree(folder / DATA)
+    for command in (["export", str(folder), str(tmp_path / "x")], ["report", str(folder)]):
+        said = CliRunner().invoke(app, ["dataset", *command])
+        assert said.exit_code == 2 and "Nothing in" in said.output and not (tmp_path / "x").exists()
+
+
+def test_report_and_card(finished: Path, tmp_path: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    folder = shutil.copytree(finished, tmp_path / "people")
+    result = report(folder, progress=False)
+    assert result is not None and result.pictures == 20 and (folder / REPORT / "report.html").is_file()
+    card = DatasetCard.load(folder / CARD)
+    assert card.data.license == "apache-2.0" and card.data.configs[0]["data_files"][0]["path"] == "data/train-*.parquet"
+    assert all(text in card.text for _, text in result.summary) and "people: 5" in card.text
+    assert (folder / SHEET).is_file()
+    from datasets import load_dataset
+
+    assert len(load_dataset(str(folder), split="train")) == 20  # by the card's own configuration
+
+    part = report(folder, most=10, progress=False)
+    assert (
+        part is not None and part.pictures < 20 and f"Of {part.pictures} of the pictures" in (folder / CARD).read_text()
+    )
+
+
+def test_the_commands_from_plan_to_status(tiny_model: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    (tmp_path / "plan.yaml").write_text(
+        f"people: 3\nimages: 2\nmodel: {tiny_model}\nsteps: 2\nmatch: none\nother: no\n"
+    )
+    loose = ["--no-face", "--shard", "1", "--duplicate", "none"]
+    said = runner.invoke(app, ["dataset", "plan", str(tmp_path / "plan.yaml"), *loose, "--out", str(tmp_path / "d")])
+    assert said.exit_code == 0 and "3 people × 2 = 6 pictures in 3 shards of 1 people" in said.output
+    assert "0 of 6 pictures" in runner.invoke(app, ["dataset", "status", str(tmp_path / "d")]).output
+    said = runner.invoke(app, ["dataset", "run", str(tmp_path / "d"), "--workers", "1"])
+    assert said.exit_code == 0 and "6 of 6 pictures; 3 of 3 shards are finished." in said.output
+    again = runner.invoke(
+        app, ["dataset", "run", str(tmp_path / "d" / "plan.yaml"), "--out", str(tmp_path / "e"), "--workers", "1"]
+    )
+    assert again.exit_code == 0
+    for number in range(3):
+        name = f"{DATA}/{data_name(3, number)}"
+        assert (tmp_path / "d" / name).read_bytes() == (tmp_path / "e" / name).read_bytes()
+    told = json.loads(runner.invoke(app, ["dataset", "status", str(tmp_path / "d"), "--check", "--json"]).output)
+    assert told["pictures"] == 6 and told["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["plan", "--people", "3"], "add --out DIR"),
+        (["plan", "--out", "d"], "needs --people"),
+        (["plan", "absent.yaml", "--out", "d"], "Cannot read absent.yaml"),
+        (["plan", "--people", "x", "--out", "d"], "--people is a whole number"),
+        (["plan", "--persons", "3", "--out", "d"], "unrecognized arguments: --persons"),
+        (["run", "absent"], "holds no finished plan"),
+        (["status", "absent"], "holds no finished plan"),
+        (["run", "absent", "--slurm", "x"], "--slurm is YAML"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(
+    arguments: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["dataset", *arguments])
+    assert said.exit_code == 2 and why in said.output and len(said.output.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("d*"))
