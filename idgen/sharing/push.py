@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idgen import provenance
+from idgen.contact_sheet import Cell, contact_sheet
 from idgen.errors import InputError
+from idgen.generate import generate, read_manifest
 from idgen.hub import PARTS, hub_errors, load_model
 from idgen.sharing import card as cards
 from idgen.sharing.remote_code import NETWORKS_FILE, PIPELINE_FILE, NeedsIdgen, networks_code, pipeline_code
@@ -18,7 +22,6 @@ from idgen.sharing.remote_code import NETWORKS_FILE, PIPELINE_FILE, NeedsIdgen, 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
-    from idgen.identity import Identities
 
 INDEX, PEOPLE = "model_index.json", "people.safetensors"
 SHOWN, MEASURED, IMAGES = 4, 12, 6
@@ -104,14 +107,17 @@ def push(
         device: for the networks.
 
     Raises:
-        InputError: there is no such model, its weights are no safetensors, nobody says the licence, the name cannot be
-            a repository's, nobody is logged in, or the Hub refuses or cannot be reached.
+        InputError: there is no such model, it does not load, its weights are no safetensors, nobody says the licence,
+            the name cannot be a repository's, nobody is logged in, or the Hub refuses or cannot be reached.
     """
     check_repo(repo)
     known = None if evaluation is None else cards.read_evaluation(evaluation)
     if isinstance(model, (str, Path)):
         model = load_model(model, device)
     files, left_out, index = _model_files(model)
+    parts = [part for part in PARTS if model.has(part)]
+    for part in ("pipeline", *parts):
+        getattr(model, part)  # what does not load here loads nowhere
     notes: list[str] = []
     kind, alone = str(index["_class_name"]), False
     try:
@@ -119,25 +125,45 @@ def push(
         alone = True
     except NeedsIdgen as error:
         notes.append(f"Only people with idgen can load it: {error}")
-    people = model.sampler.sample(MEASURED, seed=0) if model.has("sampler") else None
-    with tempfile.TemporaryDirectory(prefix="idgen-push-") as aside:
+    with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
+        aside = Path(folder)
+        people = model.sampler.sample(MEASURED, seed=0) if "sampler" in parts else None
         if people is not None:
-            files[PEOPLE] = people.save(Path(aside) / PEOPLE)
+            files[PEOPLE] = people.save(aside / PEOPLE)
         if cards.CARD in files:
             text = (model.folder / cards.CARD).read_text(encoding="utf-8")
             rows = [] if known is None else cards.figures(known)
             files[cards.CARD] = cards.completed(text, licence, name=repo.split("/")[1], rows=rows).encode()
+            _make_repository(repo, private, revision, token)
         else:
-            made = _Card(model, repo, licence, data, kind, alone)
-            made.check()
+            calibration = model.encoder.calibration if "encoder" in parts else None
+            about = cards.About(
+                repo,
+                licence,
+                space=str(index["space"]),
+                data=data,
+                calibrated_on=None if calibration is None else calibration["data"],
+                pipeline=kind,
+                parts=parts,
+                alone=alone,
+                notice=model.encoder.notice if "encoder" in parts else "",
+            )
+            cards.model_card(about, [], "", False)  # refuses what would be refused after the pictures
+            _make_repository(repo, private, revision, token)
+            measured = "" if known is None else _BY
             if people is not None:
-                files[cards.SHEET], measured = made.picture(people, Path(aside), measure and known is None)
-                known = known or measured
-            files[cards.CARD] = made.text(known, evaluation is None, cards.SHEET in files).encode()
-            notes += made.notes
-        done = upload(
-            repo, files, message or f"Upload {kind} by idgen", private=private, revision=revision, token=token
-        )
+                measure = measure and known is None and {"encoder", "judge"} <= set(parts)
+                pictures = generate(people if measure else people[:SHOWN], aside / "pictures", IMAGES, model=model)
+                files[cards.SHEET] = _sheet(pictures, people.names[:SHOWN], aside / cards.SHEET, repo)
+                if measure:
+                    known, measured = _evaluate(pictures, aside / "report", model)
+            rows = [] if known is None else cards.figures(known)
+            files[cards.CARD] = cards.model_card(about, rows, measured, cards.SHEET in files).encode()
+            if people is not None and known is None:
+                notes.append(
+                    "Its card has no figures: measure it by `idgen evaluate` and push again with --evaluation."
+                )
+        done = _commit(repo, files, message or f"Upload {kind} by idgen", revision, token)
     return replace(done, left_out=tuple(left_out), notes=tuple(notes), alone=alone, kind=kind)
 
 
@@ -168,8 +194,8 @@ def push_encoder(
         folder = encoder.save_pretrained(aside)
         files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         files[cards.CARD] = text.encode()
-        what = message or "Upload a face encoder by idgen"
-        done = upload(repo, files, what, private=private, revision=revision, token=token)
+        _make_repository(repo, private, revision, token)
+        done = _commit(repo, files, message or "Upload a face encoder by idgen", revision, token)
     return replace(done, kind="FaceEncoder")
 
 
@@ -188,43 +214,50 @@ def check_repo(repo: str) -> None:
         ) from error
 
 
-def upload(
-    repo: str,
-    files: Mapping[str, Path | bytes],
-    message: str,
-    *,
-    private: bool | None = None,
-    revision: str = "main",
-    token: str | bool | None = None,
-) -> Pushed:
-    """Make the repository hold these files, in one commit.
-
-    Weights, configurations and code that an earlier push left in folders, and that are not among the files, are
-    removed: a model without a judge must not be loaded with an older one's.
-
-    Raises:
-        InputError: nobody is logged in, or the Hub refuses or cannot be reached.
-    """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+def _make_repository(repo: str, private: bool | None, revision: str, token: str | bool | None) -> None:
+    """Make sure that there is something to write to, before anything that takes long."""
+    from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    try:
+    with _sentences(repo, api.endpoint):
         api.create_repo(repo, private=private, exist_ok=True)
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)
-        stale = [
-            name
+
+
+def _commit(
+    repo: str, files: Mapping[str, Path | bytes], message: str, revision: str, token: str | bool | None
+) -> Pushed:
+    """Make a branch hold these files, in one commit.
+
+    Weights, configurations and code that an earlier push left in folders, and that are not among the files, are
+    removed: a model without a judge must not be loaded with an older one's.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api = HfApi(token=token)
+    with _sentences(repo, api.endpoint):
+        operations: list[Any] = [
+            CommitOperationDelete(name)
             for name in api.list_repo_files(repo, revision=revision)
-            if name not in files
-            and (
-                name in (PIPELINE_FILE, PEOPLE)
-                or ("/" in name and name.endswith((".safetensors", ".json", ".py", ".onnx")))
-            )
+            if name not in files and (name in (PIPELINE_FILE, PEOPLE) or ("/" in name and name.endswith(_OURS)))
         ]
-        operations: list[Any] = [CommitOperationDelete(name) for name in stale]
         operations += [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
-        commit = api.create_commit(repo, operations, commit_message=message, revision=revision)
+        done = api.create_commit(repo, operations, commit_message=message, revision=revision)
+    return Pushed(repo, done.oid, done.commit_url, tuple(sorted(files)))
+
+
+_OURS = (".safetensors", ".json", ".py", ".onnx")
+_LOG_IN = "The Hub does not know who you are: run `hf auth login`, or set HF_TOKEN to a token that may write."
+
+
+@contextmanager
+def _sentences(repo: str, endpoint: str) -> Iterator[None]:
+    """What goes wrong with the Hub, as an `InputError`."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    try:
+        yield
     except LocalTokenNotFoundError as error:
         raise InputError(_LOG_IN) from error
     except HfHubHTTPError as error:
@@ -232,20 +265,15 @@ def upload(
         if status == 401:
             raise InputError(_LOG_IN) from error
         if status == 403:
-            raise InputError(
-                f"Your token may not write to {repo}: make one with the right to write, or ask its owner."
-            ) from error
+            what = "make one with the right to write, or ask its owner"
+            raise InputError(f"Your token may not write to {repo}: {what}.") from error
         raise InputError(f"The Hub refused the upload to {repo}: {' '.join(str(error).split())}") from error
-    except ValueError as error:  # the Hub's check of the card's front matter
-        raise InputError(f"The Hub refused the card: {' '.join(str(error).split())}") from error
     except hub_errors() as error:
         raise InputError(
-            f"Nothing was uploaded: the Hub at {api.endpoint} cannot be reached ({type(error).__name__}); try again."
+            f"Nothing was uploaded: the Hub at {endpoint} cannot be reached ({type(error).__name__}); try again."
         ) from error
-    return Pushed(repo, commit.oid, commit.commit_url, tuple(sorted(files)))
-
-
-_LOG_IN = "The Hub does not know who you are: run `hf auth login`, or set HF_TOKEN to a token that may write."
+    except ValueError as error:  # the Hub's check of the card's front matter
+        raise InputError(f"The Hub refused the card: {' '.join(str(error).split())}") from error
 
 
 def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
@@ -294,55 +322,32 @@ def _code(index: dict[str, Any]) -> Files:
     return files
 
 
-class _Card:
-    """The card of a model that has none."""
+_BY = "By `idgen evaluate`, with this model's own judge."
 
-    def __init__(self, model: Model, repo: str, licence: str | None, data: str | None, kind: str, alone: bool):
-        self.model, self.repo, self.licence, self.data, self.kind, self.alone = model, repo, licence, data, kind, alone
-        self.notes: list[str] = []
 
-    def check(self) -> None:
-        """Refuse what would be refused later, before pictures are made."""
-        self.text(None, False, False)
+def _evaluate(pictures: Path, out: Path, model: Model) -> tuple[dict[str, Any] | None, str]:
+    """Figures of few pictures, and the sentence that says so; None where the packages for it are missing."""
+    try:
+        from idgen.evaluation.evaluate import evaluate
 
-    def picture(self, people: Identities, aside: Path, measure: bool) -> tuple[Path, dict[str, Any] | None]:
-        """The sheet, and an evaluation if it was wanted and can be made."""
-        from idgen import provenance
-        from idgen.contact_sheet import Cell, contact_sheet
-        from idgen.generate import generate, read_manifest
+        found = evaluate(pictures, out, model=model, progress=False).to_dict()
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "idgen":
+            raise
+        return None, ""
+    return found, (
+        f"{_BY} On {MEASURED} people × {IMAGES} pictures, made for this page: few. For more, evaluate a larger set and "
+        "push again with --evaluation."
+    )
 
-        measure = measure and self.model.has("encoder") and self.model.has("judge")
-        folder = generate(people if measure else people[:SHOWN], aside / "pictures", IMAGES, model=self.model)
-        rows: dict[str, list[Cell]] = {name: [] for name in people.names[:SHOWN]}
-        for line in read_manifest(folder):
-            if line["identity"] in rows:
-                cell = Cell(folder / line["file"], line["judge_similarity"], line["match"])
-                rows[line["identity"]].append(cell)
-        sheet = aside / cards.SHEET
-        title = f"AI-generated by {self.repo}. Under each picture: the judge's verdict and its cosine."
-        provenance.save_image(contact_sheet(list(rows.items()), title), sheet, {"model": self.repo})
-        if not measure:
-            return sheet, None
-        try:
-            from idgen.evaluation.evaluate import evaluate
 
-            return sheet, evaluate(folder, aside / "report", model=self.model, progress=False).to_dict()
-        except ModuleNotFoundError as error:
-            self.notes.append(f"Nothing was measured: that needs {error.name}, pip install 'idgen[eval]'.")
-            return sheet, None
-
-    def text(self, evaluation: dict[str, Any] | None, made: bool, sheet: bool) -> str:
-        """The page."""
-        model, parts = self.model, [part for part in PARTS if self.model.has(part)]
-        calibration = model.encoder.calibration if "encoder" in parts else None
-        measured = "" if evaluation is None else "By `idgen evaluate`, with this model's own judge."
-        if evaluation is not None and made:
-            measured += (
-                f" On {MEASURED} people × {IMAGES} pictures, made for this page: few. For more, evaluate a larger set"
-                " and push again with --evaluation."
-            )
-        on = None if calibration is None else calibration["data"]
-        space = json.loads((model.folder / INDEX).read_text(encoding="utf-8"))["space"]
-        notice = model.encoder.notice if "encoder" in parts else ""
-        about = cards.About(self.repo, self.licence, space, self.data, on, self.kind, parts, self.alone, notice)
-        return cards.model_card(about, [] if evaluation is None else cards.figures(evaluation), measured, sheet)
+def _sheet(pictures: Path, names: Sequence[str], out: Path, repo: str) -> Path:
+    """A contact sheet of some people of a generated folder."""
+    rows: dict[str, list[Cell]] = {name: [] for name in names}
+    for line in read_manifest(pictures):
+        if line["identity"] in rows:
+            cell = Cell(pictures / line["file"], line["judge_similarity"], line["match"])
+            rows[line["identity"]].append(cell)
+    title = f"AI-generated by {repo}. Under each picture: the judge's verdict and its cosine."
+    provenance.save_image(contact_sheet(list(rows.items()), title), out, {"model": repo})
+    return out

@@ -264,6 +264,17 @@ def test_arc2face_with_its_adapter_and_its_pack(name: str, hub: HubServer, tmp_p
     assert LICENCE in card and "Without idgen it does not load." in card
 
 
+def test_what_does_not_load_is_not_uploaded(model: Model, hub: HubServer, tmp_path: Path) -> None:
+    folder = shutil.copytree(model.folder, tmp_path / "model")
+    (folder / "autoencoder" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(InputError, match="autoencoder"):
+        push(folder, "user/x")
+    (folder / "model_index.json").unlink()
+    with pytest.raises(InputError, match=r"there is no model_index\.json"):
+        push(folder, "user/x")
+    assert not hub.pushed
+
+
 @pytest.mark.parametrize("repo", ["name", "a/b/c", "user/..", "user/a b", "user/"])
 def test_names_that_no_repository_can_have(tiny_model: Path, repo: str) -> None:
     with pytest.raises(InputError, match="cannot be a repository"):
