@@ -55,6 +55,8 @@ def _save_pretrained(self: {name}, save_directory: str | os.PathLike[str], **kwa
 del {bases}
 '''
 
+_TAIL_IMPORTS = ["import os", "import sys", "from pathlib import Path", "from typing import Any"]
+
 # So that `save_pretrained` calls them ["idgen", "Class"] again, a name that both idgen and this file answer to.
 _NETWORKS_TAIL = """
 
@@ -81,7 +83,7 @@ def pipeline_code(pipeline: type) -> str:
     tail = _PIPELINE_TAIL.format(
         name=pipeline.__name__, bases=", ".join(bases), pipeline_file=PIPELINE_FILE, networks_file=NETWORKS_FILE
     )
-    return _write(f"{pipeline.__name__} in one file, without idgen.", reached, tail, ["import os", "import sys"])
+    return _write(f"{pipeline.__name__} in one file, without idgen.", reached, tail, _TAIL_IMPORTS)
 
 
 def networks_code(classes: Sequence[type]) -> str:
@@ -186,7 +188,7 @@ def _kept(node: ast.stmt) -> ast.stmt:
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
-    """The global names, and more, that a definition uses. What is needed at once comes first: bases and decorators."""
+    """The global names, and more, that a definition uses."""
     for part in ast.walk(_kept(node)):
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
             yield part.id
