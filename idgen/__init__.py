@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from idgen.identity import Identity as Identity
     from idgen.models import FaceAutoencoder as FaceAutoencoder
     from idgen.models import FaceFinderNet as FaceFinderNet
-    from idgen.models import HybridRecognizer as HybridRecognizer
     from idgen.models import IdentityDiT as IdentityDiT
     from idgen.models import IdentityUNet as IdentityUNet
     from idgen.models import IResNetRecognizer as IResNetRecognizer
@@ -45,7 +44,6 @@ _HOME = {
     "FaceAutoencoder": "idgen.models",
     "FaceEncoder": "idgen.faces.encoder",
     "FaceFinderNet": "idgen.models",
-    "HybridRecognizer": "idgen.models",
     "IDiffFacePipeline": "idgen.pipelines",
     "IDiffFaceScheduler": "idgen.pipelines.schedulers",
     "IResNetRecognizer": "idgen.models",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, centres, check_seed, image_seed, key, vector_seed
+from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import nearest_other, separate
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, cone, vary
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
 
 CURVE = "similarity-curve.json"
@@ -31,7 +33,7 @@ CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MOST_TRIES = 1000
 
 Target = Callable[["Image"], float]
-"""How far a picture is from what is wanted: lower is better; infinite when it cannot be used."""
+"""How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
 
 
 # ------------------------------------------------------------------------------------------------ people kept apart
@@ -45,7 +47,8 @@ class Apart:
         people: those kept, in their order.
         rows: (K,) which of the given ones they are.
         threshold: from here on the means of two people's pictures were too close.
-        nearest: (N,) cosine of each given person's mean to the nearest other one.
+        nearest: (N,) cosine of each given person's mean to the nearest other one; NaN for who was not kept because no
+            face was found in their pictures.
     """
 
     people: Identities
@@ -79,7 +82,8 @@ def apart(
         steps, batch_size: see the pipeline.
 
     Raises:
-        InputError: the people are of another space, an argument is out of range, or the judge is not calibrated.
+        InputError: the people are of another space, an argument is out of range, the judge is not calibrated, or no
+            picture shows a face.
     """
     if cosine is None:
         if model.judge.calibration is None:
@@ -88,21 +92,48 @@ def apart(
             )
         cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
     means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
-    rows = separate(means, cosine)
+    rows = told_apart(means, cosine)
     names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
-    nearest = nearest_other(means)[0] if len(means) > 1 else torch.full((1,), -torch.inf)
+    shown = means[:, 0].isfinite()
+    nearest = torch.full((len(people),), torch.nan)
+    nearest[shown] = nearest_other(means[shown])[0] if shown.sum() > 1 else torch.full((1,), -torch.inf)
     return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
 
 
 def picture_means(
     people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, batch_size: int = 8
 ) -> Tensor:
-    """(N, Dj) the judge's mean vector of `images` pictures of each person; arguments as `apart`."""
+    """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
+    `apart`."""
     vectors, labels = [], []
     for batch in _batches(model, people, images, seed, steps, batch_size):
-        vectors.append(model.judge.encode([item.image for item in batch]))
+        vectors.append(_embed(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
-    return centres(torch.cat(vectors), labels)
+    seen, who = torch.cat(vectors), np.array(labels)
+    found = seen[:, 0].isfinite()
+    means = torch.full((len(people), seen.shape[1]), torch.nan)
+    if found.any():
+        means[np.unique(who[found.numpy()])] = centres(seen[found], who[found.numpy()])
+    return means
+
+
+def told_apart(means: Tensor, cosine: float) -> Tensor:
+    """(K,) the people whose means (N, D) stay below a cosine to each other, first come, first kept; never one of NaN.
+
+    Raises:
+        InputError: all are NaN.
+    """
+    shown = means[:, 0].isfinite().nonzero().flatten()
+    if not len(shown):
+        raise InputError(f"No picture of {len(means):,} people shows a face, so nobody can be told apart.")
+    return shown[separate(means[shown], cosine)]
+
+
+def _embed(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Tensor:
+    """(N, D) of a model's pictures; NaN where no face is found."""
+    from idgen.faces.generated import embed
+
+    return embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0]
 
 
 def _batches(model: Model, people: Identities, images: int, seed: int, steps: int | None, batch_size: int) -> Any:
@@ -148,7 +179,13 @@ def measure_similarity(
     crowd = model.sampler.sample(people, seed)
     measured = []
     for done, cosine in enumerate(cosines):
-        measured.append(similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps))
+        values = similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps)
+        found = np.isfinite(values)
+        if not found.any():
+            raise InputError(
+                f"No face was found in any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}."
+            )
+        measured.append(np.where(found, values, values[found].mean()))  # those without a face say nothing
         if progress is not None:
             progress(done + 1, len(cosines))
     return SimilarityCurve.fit(
@@ -163,12 +200,13 @@ def measure_similarity(
 def similarities(
     model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
 ) -> NDArray[np.float64]:
-    """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person."""
+    """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person; NaN
+    where no face is found."""
     varied = vary(people, variation, images, seed)
     wanted = people.vectors.repeat_interleave(images, 0)
     out: list[Tensor] = []
     for batch in _batches(model, varied, 1, seed, steps, 8):
-        seen = model.encoder.encode([item.image for item in batch])
+        seen = _embed(model, model.encoder, [item.image for item in batch])
         out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
     return torch.cat(out).double().numpy()
 
@@ -187,6 +225,52 @@ def similarity_curve(model: Model, progress: Callable[[int, int], None] | None =
     curve = measure_similarity(model, progress=progress)
     curve.save(CACHE / "similarity" / f"{weights}.json")
     return curve
+
+
+# ------------------------------------------------------------------------------------------------ identity boundary
+
+
+def identity_boundary(
+    model: Model,
+    person: Identity,
+    draws: Literal["vector", "noise"] = "vector",
+    pool: int = 64,
+    seed: int = 0,
+    *,
+    lowest_cosine: float = 0.5,
+    steps: int | None = None,
+) -> Boundary:
+    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.Boundary`.
+
+    Vectors on its similar side are sampled by `boundary.sample(person.vector, …)` and pictured as identities; noises by
+    `boundary.sample(noise, …)` and pictured by `pipeline(person, n, latents=…)`.
+
+    Args:
+        model: paints, and embeds what it painted.
+        person: whom the pictures are compared with, by the encoder.
+        draws: "vector", vectors in a cone around the person; or "noise", what pictures of the person start from.
+        pool: how many pictures, 8 to 1,000; those without a face are left out.
+        seed: of the draws.
+        lowest_cosine: of the cone.
+        steps: denoising steps; by default the model's.
+
+    Raises:
+        InputError: an argument is out of range, or hardly a picture shows a face.
+    """
+    if not 8 <= pool <= MOST_TRIES:
+        raise InputError(f"The pool of an identity boundary has 8 to {MOST_TRIES:,} pictures, got {pool}.")
+    check_seed(seed)
+    if draws == "noise":
+        generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
+        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
+        made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
+    else:
+        around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
+        drawn = around.vectors
+        made = model.pipeline.iterate(around, 1, seed=seed, num_inference_steps=steps)
+    seen = _embed(model, model.encoder, [item.image for item in made])
+    found = seen[:, 0].isfinite()
+    return Boundary.fit(drawn[found], (seen @ person.vector)[found])
 
 
 # -------------------------------------------------------------------------------------------------- best of several
@@ -298,14 +382,23 @@ def towards_yaw(model: Model, degrees: float) -> Target:
 
 
 def towards_quality(model: Model) -> Target:
-    """Minus the judge's `quality`: the best picture is the one that it finds easiest to recognise."""
-    return lambda image: -float(model.judge.recognizer.quality([image])[0])
+    """Minus the judge's `quality`: the best picture is the one that it finds easiest to recognise; infinite where no
+    face is found."""
+    from idgen.faces.generated import crops
+
+    judge = model.judge.recognizer
+
+    def target(image: Image) -> float:
+        (seen,) = crops([image], model.encoder, [judge], model.pipeline.aligned)
+        return float("inf") if seen is None else -float(judge.quality([seen[0]])[0])
+
+    return target
 
 
 def towards_person(model: Model, person: Identity) -> Target:
-    """1 − the judge's cosine to the person."""
+    """1 − the judge's cosine to the person; NaN where no face is found, which is never the best."""
     wanted = model.judge.bridge(person.vector)
-    return lambda image: 1 - float(model.judge.encode([image])[0] @ wanted)
+    return lambda image: 1 - float(_embed(model, model.judge.recognizer, [image])[0] @ wanted)
 
 
 def together(*parts: tuple[float, Target]) -> Target:

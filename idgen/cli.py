@@ -412,6 +412,8 @@ def convert_arc2face(
     expression: bool = typer.Option(False, "--expression", help="With the expression adapter."),
     few_step: bool = typer.Option(False, "--few-step", help="With the LCM-LoRA: 2 to 4 steps."),
     lora: str = typer.Option(None, "--lora", help="Where the LCM-LoRA is, if not on the hub."),
+    revision: str = typer.Option(None, "--revision", help="Commit, tag or branch of SRC's repository."),
+    base_revision: str = typer.Option(None, "--base-revision", help="The same for --base."),
     single: bool = typer.Option(False, "--float32", help="Keep single precision; twice the size."),
 ) -> None:
     """Arc2Face's official files to one folder for --model."""
@@ -427,6 +429,8 @@ def convert_arc2face(
         controlnet=controlnet,
         expression=expression,
         pack=pack,
+        revision=revision,
+        base_revision=base_revision,
         dtype=torch.float32 if single else torch.float16,
     )
     typer.echo(f"Arc2Face: {folder} (its README.md says under which licences)")

@@ -7,7 +7,6 @@ import json
 import math
 import operator
 import os
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from idgen import provenance
 from idgen.contact_sheet import Cell, contact_sheet
-from idgen.errors import InputError, NoFaceError
+from idgen.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from idgen.faces.encoder import FaceEncoder
     from idgen.hub import Model
     from idgen.identity import Identities, Identity
     from idgen.pipelines import GeneratedImage, IdentityPipeline
@@ -193,43 +191,31 @@ def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]
     """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None."""
     from torch.nn.functional import cosine_similarity
 
+    from idgen.faces.generated import embed
+
     encoder = model.encoder if model.has("encoder") else None
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
+    def number(value: float) -> float | None:
+        return round(value, 4) if math.isfinite(value) else None  # no face is found
+
     def score(pictures: list[Any], wanted: Tensor) -> list[dict[str, Any]]:
-        lines: list[dict[str, Any]] = [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if encoder is None:
-            return lines
-        faces = pictures if aligned else [_face(encoder, picture) for picture in pictures]
-        shown = [row for row, face in enumerate(faces) if face is not None]
-        crops = [faces[row] for row in shown]
+            return [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if scorer is None:
-            cosines = cosine_similarity(encoder.encode(crops), wanted[shown]).tolist()
-            for row, cosine in zip(shown, cosines, strict=True):
-                lines[row]["similarity"] = round(cosine, 4)
-            return lines
-        for line in lines:
-            line["match"] = False  # where no face is found
-        for row, found in zip(shown, scorer.score(crops, wanted[shown]) if shown else [], strict=True):
-            lines[row] = {
-                "similarity": round(found.similarity, 4),
-                "judge_similarity": round(found.judge_similarity, 4),
+            cosines = cosine_similarity(embed(pictures, encoder, [encoder], aligned)[0], wanted).tolist()
+            return [{"similarity": number(value), "judge_similarity": None, "match": None} for value in cosines]
+        return [
+            {
+                "similarity": number(found.similarity),
+                "judge_similarity": number(found.judge_similarity),
                 "match": found.match,
             }
-        return lines
+            for found in scorer.score(pictures, wanted, aligned)
+        ]
 
     return score
-
-
-def _face(encoder: FaceEncoder, picture: Any) -> Any:
-    """The largest face of a generated picture, aligned; None where none is found."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return encoder.detect_and_align(picture)[0]
-        except NoFaceError:
-            return None
 
 
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:

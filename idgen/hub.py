@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idgen.errors import InputError
+from idgen.revisions import REVISIONS
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
@@ -45,7 +46,7 @@ def resolve(
     Args:
         name: what to look for; a built-in name wins over a folder of that name in the working directory. A repository
             may bring its revision: `user/name@revision`.
-        revision: branch, tag or commit of a repository; only there.
+        revision: branch, tag or commit of a repository; by default that of `idgen.revisions`, else the newest.
         patterns: which files of a repository.
         hub: what else `snapshot_download` takes: token, cache_dir, local_files_only, …
 
@@ -59,7 +60,7 @@ def resolve(
         return Path(text)
     known = f"in the package there is {', '.join(builtin_models()) or 'none'}"
     repo, _, pinned = text.partition("@")
-    revision = revision or pinned or None
+    revision = revision or pinned or REVISIONS.get(repo)
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
         raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
     from huggingface_hub import HfApi, snapshot_download
@@ -86,7 +87,9 @@ def resolve(
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
-        raise InputError(f"The model {repo!r} on the hub has no revision {revision!r}.") from error
+        raise InputError(
+            f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
+        ) from error
     except hub_errors() as error:
         raise InputError(
             f"The model {repo!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
@@ -241,6 +244,10 @@ def load_model(
         InputError: there is no such model.
     """
     text = os.fspath(name)
+    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
+        raise InputError(
+            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
+        )
     folder = resolve(text, revision)
     hub = "/" in text and not Path(text).is_dir()
     if hub and revision is not None:

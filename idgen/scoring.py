@@ -475,8 +475,8 @@ class Score:
     """One picture against the identity it was made for.
 
     Args:
-        similarity: the encoder's cosine to the wanted vector.
-        judge_similarity: the judge's cosine to the bridged vector.
+        similarity: the encoder's cosine to the wanted vector; NaN where no face is found.
+        judge_similarity: the judge's cosine to the bridged vector; NaN where no face is found.
         match: the judge's verdict: `judge_similarity` reaches `judge_threshold`.
         threshold, judge_threshold: the two cosines that count as the same person, at the scorer's false-match rate.
     """
@@ -558,16 +558,20 @@ class Scorer:
         self.threshold = calibration.threshold("image-mean", fmr)
         self.judge_threshold = judge.calibration.threshold("image-bridge", fmr)
 
-    def score(self, images: Any, vectors: Tensor | Identity | Identities) -> list[Score]:
-        """Aligned pictures against the vectors they were made for.
+    def score(self, images: Any, vectors: Tensor | Identity | Identities, aligned: bool = True) -> list[Score]:
+        """Pictures against the vectors they were made for.
 
         Args:
             images: N PIL images, or (N, 3, H, W) in [0, 1].
             vectors: (N, D) in the encoder's space, one a picture; or one vector or identity for all of them.
+            aligned: they are face crops as the encoder aligns them; else, or where the judge was made for another
+                alignment, the face is found first.
 
         Raises:
             InputError: no pictures, another number of vectors than pictures, or an identity from another space.
         """
+        from idgen.faces.generated import embed
+
         if isinstance(vectors, Identity | Identities):
             vectors.require_space(self.encoder.space)
             vectors = vectors.vector if isinstance(vectors, Identity) else vectors.vectors
@@ -580,8 +584,8 @@ class Scorer:
         dim = self.judge.bridge.weight.shape[1]
         if wanted.shape != (count, dim):
             raise InputError(f"{count} pictures need vectors ({count}, {dim}), got the shape {tuple(wanted.shape)}.")
-        similarity = _cosines(self.encoder.encode(images), wanted)
-        judge_similarity = _cosines(self.judge.encode(images), self.judge.bridge(wanted))
+        own, judges = embed(images, self.encoder, [self.encoder, self.judge.recognizer], aligned)
+        similarity, judge_similarity = _cosines(own, wanted), _cosines(judges, self.judge.bridge(wanted))
         return [
             Score(own, judged, judged >= self.judge_threshold, self.threshold, self.judge_threshold)
             for own, judged in zip(similarity, judge_similarity, strict=True)
@@ -593,9 +597,11 @@ class Scorer:
         Raises:
             InputError: a photo without a face, or an identity from another space.
         """
-        sides = [side if isinstance(side, Identity) else self.encoder.detect_and_align(side)[0] for side in (a, b)]
-        faces = [side for side in sides if not isinstance(side, Identity)]
-        people = [side for side in sides if isinstance(side, Identity)]
+        from idgen.faces.generated import views
+
+        both = self.encoder, self.judge.recognizer
+        faces = [views(side, self.encoder, both) for side in (a, b) if not isinstance(side, Identity)]
+        people = [side for side in (a, b) if isinstance(side, Identity)]
         for person in people:
             person.require_space(self.encoder.space, self.judge.bridge.weight.shape[1])
         single = len(faces) + sum(person.source == ONE_PHOTO for person in people)
@@ -603,11 +609,11 @@ class Scorer:
         threshold = self.calibration.threshold(kind, self.fmr)
         vectors = [person.vector for person in people]
         if faces:
-            vectors += list(self.encoder.encode(faces))
+            vectors += list(self.encoder.encode([own for own, _ in faces]))
         cosine = _cosines(vectors[0][None], vectors[1][None])[0]
         if not faces:
             return Comparison(kind, cosine, threshold, cosine >= threshold, None, None, self.fmr)
-        judged = list(self.judge.encode(faces))
+        judged = list(self.judge.encode([theirs for _, theirs in faces]))
         judged += [self.judge.bridge(person.vector) for person in people]
         judge_cosine = _cosines(judged[0][None], judged[1][None])[0]
         judge_kind = "image-bridge" if people else "image-image"
@@ -616,9 +622,14 @@ class Scorer:
             kind, cosine, threshold, judge_cosine >= judge_threshold, judge_cosine, judge_threshold, self.fmr
         )
 
-    def pairwise(self, images: Any) -> Tensor:
-        """(N, N) cosines of the judge between N aligned pictures; kind `image-image`."""
-        vectors = normalize(self.judge.encode(images).detach().cpu().float())
+    def pairwise(self, images: Any, aligned: bool = True) -> Tensor:
+        """(N, N) cosines of the judge between N pictures, kind `image-image`; NaN where no face is found.
+
+        Arguments as those of `score`.
+        """
+        from idgen.faces.generated import embed
+
+        (vectors,) = embed(images, self.encoder, [self.judge.recognizer], aligned)
         return vectors @ vectors.T
 
     def sentence(self, scores: Sequence[Score]) -> str:

@@ -1,12 +1,16 @@
 """Choices that need pictures, on a tiny model with random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from idgen.choosing import (
     apart,
     best_of,
+    identity_boundary,
     measure_similarity,
     similarities,
     similarity_curve,
@@ -18,6 +22,7 @@ from idgen.choosing import (
 from idgen.errors import InputError
 from idgen.hub import load_model
 from idgen.identity import Identities, centres
+from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import Cone, SimilarityCurve, separate
 
 
@@ -100,6 +105,57 @@ def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, mon
     assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
 
 
+def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
+    """Of a pipeline whose pictures are no aligned crops: here red squares, which a tiny detector finds."""
+    pytest.importorskip("insightface")
+    from tiny_insight import build_detector, build_recognizer
+
+    from idgen.faces.insight import InsightFaceEncoder
+
+    class Portraits(IDiffFacePipeline):
+        """Frames its pictures, but that of the second person, where nobody is to be seen."""
+
+        aligned = False
+
+        def iterate(self, *args, **kwargs):
+            for item in super().iterate(*args, **kwargs):
+                portrait = Image.new("RGB", (320, 320), (20, 20, 60))
+                if item.identity != 1:
+                    red = Image.new("RGB", (100, 100), (255, 0, 0))
+                    portrait.paste(Image.blend(red, item.image.resize((100, 100)), 0.15), (96, 64))
+                yield replace(item, image=portrait)
+
+    build_detector(tmp_path / "scrfd.onnx"), build_recognizer(tmp_path / "recognizer.onnx", dim=64)
+    model = load_model(tiny_model)
+    parts = model.pipeline
+    model._parts["pipeline"] = Portraits(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
+    finder = InsightFaceEncoder(tmp_path / "scrfd.onnx", tmp_path / "recognizer.onnx", space=parts.config.space)
+    model._parts["encoder"] = finder
+    people = model.sampler.sample(3, seed=1)
+    made = list(model.pipeline.iterate(people, 2, seed=3, num_inference_steps=1))
+    crops = [finder.detect_and_align(item.image)[0] for item in made if item.identity != 1]
+
+    means = centres(model.judge.encode(crops), [0, 0, 2, 2])
+    kept = apart(people, model, 2, seed=3, cosine=0.9999, steps=1)
+    assert 1 not in kept.rows.tolist() and kept.nearest[1].isnan()
+    torch.testing.assert_close(kept.nearest[[0, 2]], (means[0] @ means[1]).expand(2), atol=1e-5, rtol=0)
+    found = similarities(model, people, Cone(1.0, 1.0), 1, seed=3, steps=1)
+    assert np.isfinite(found).tolist() == [True, False, True]
+    curve = measure_similarity(model, (0.3, 1.0), people=2, images=1, steps=1)
+    assert all(np.isfinite(curve.similarities))
+
+    portrait, nobody = made[0].image, made[2].image
+    expected = -float(model.judge.recognizer.quality(crops[:1])[0])
+    assert towards_quality(model)(portrait) == pytest.approx(expected, abs=1e-5)
+    assert np.isinf(towards_quality(model)(nobody)) and np.isnan(towards_person(model, people[0])(nobody))
+    with pytest.raises(InputError, match="could be scored: was no face"):
+        best_of(model, people[0], lambda _: towards_person(model, people[0])(nobody), tries=2, steps=1)
+    with pytest.raises(InputError, match=r"No picture of 3 people shows a face"):
+        nobodies = Portraits.iterate
+        Portraits.iterate = lambda self, *a, **k: (replace(item, image=nobody) for item in nobodies(self, *a, **k))
+        apart(people, model, 1, cosine=0.9, steps=1)
+
+
 def test_variation_in_words_goes_into_the_folder(model, tmp_path):
     from idgen.generate import generate, read_manifest
 
@@ -116,3 +172,26 @@ def test_variation_in_words_goes_into_the_folder(model, tmp_path):
     with pytest.raises(InputError, match="There is no variation"):
         generate(people, tmp_path / "d", 1, variation="box:1", **options)
     assert isinstance(people, Identities)
+
+
+@pytest.mark.parametrize("draws", ["vector", "noise"])
+def test_pictures_on_the_similar_side_are_more_similar(model, draws):
+    person = model.sampler.sample(1, seed=1)[0]
+    boundary = identity_boundary(model, person, draws, pool=120, seed=2, steps=1)
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(model.pipeline.latent_shape, generator=generator)
+    means = {}
+    for side in ("similar", "dissimilar"):
+        if draws == "noise":
+            drawn = boundary.sample(noise, 24, torch.Generator().manual_seed(0), reach=1.5, side=side)
+            made = model.pipeline(person, 24, latents=drawn, num_inference_steps=1).images
+        else:
+            drawn = boundary.sample(person.vector, 24, torch.Generator().manual_seed(0), reach=1.5, side=side)
+            made = model.pipeline(drawn, 1, num_inference_steps=1, seed=5).images
+        means[side] = float((model.encoder.encode(made) @ person.vector).mean())
+    assert means["similar"] > means["dissimilar"]
+
+
+def test_a_boundary_needs_a_pool(model):
+    with pytest.raises(InputError, match="8 to 1,000 pictures, got 3"):
+        identity_boundary(model, model.sampler.sample(1, seed=1)[0], pool=3)

@@ -9,11 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from idgen.errors import InputError
+from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.identity import Identities, Identity, centres
 from idgen.models.finder import FaceFinderNet
-from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.scoring import (
     BINS,
     EDGES,
@@ -317,10 +318,10 @@ def model(tmp_path_factory):
         net.head.weight.zero_()
         net.head.bias[0], net.head.bias[1] = 5.0, 3.0  # sure everywhere; larger than the picture, so it is one face
     encoder = FaceEncoder(ResNetRecognizer((8, 8), (1, 1), DE, SIZE), FaceFinder(net), space="enc", flip=False)
-    recognizer = FaceEncoder(HybridRecognizer((8, 8, 8), 64, 1, DJ, SIZE), space="jud", flip=False)
+    recognizer = FaceEncoder(PlainRecognizer((8, 16, 32), (1, 1, 1), DJ, SIZE), space="jud", flip=False)
     images = pictures()
     with torch.no_grad():  # what every picture has in common would drown the rest in an untrained network
-        recognizer.recognizer.head.bias -= recognizer.recognizer(images * 2 - 1).mean(0)
+        recognizer.recognizer.head[-1].bias -= recognizer.recognizer(images * 2 - 1).mean(0)
     bridge = fit_bridge(encoder.encode(images), recognizer.encode(images), FACE_LABELS, "enc", "jud")
     encoder.save_pretrained(folder / "encoder")
     Judge(recognizer, bridge).save_pretrained(folder / "judge")
@@ -397,6 +398,41 @@ def test_score_takes_identities(scorer):
     as_pictures = [Image.fromarray((image.permute(1, 2, 0) * 255).round().byte().numpy()) for image in images]
     for exact, rounded in zip(by_tensor, scorer.score(as_pictures, one), strict=True):
         assert rounded.similarity == pytest.approx(exact.similarity, abs=0.02)
+
+
+def test_the_judge_sees_faces_as_it_was_trained_to(model, tmp_path):
+    """An encoder on ArcFace crops, a judge on FFHQ's: one search, two crops."""
+    encoder, judge = FaceEncoder.from_pretrained(model / "encoder"), Judge.from_pretrained(model / "judge")
+    judge.recognizer.alignment = "ffhq"
+    scorer = Scorer(encoder, judge, fmr=1e-2)
+    photos = [Image.fromarray((p.permute(1, 2, 0) * 255).byte().numpy()).resize((200, 200)) for p in pictures()[[0, 9]]]
+    faces = [encoder.detect_and_align(photo)[1] for photo in photos]
+    crops = [align_ffhq(photo, face.landmarks) for photo, face in zip(photos, faces, strict=True)]
+    seen = judge.encode(crops)
+    result = scorer.compare(*photos)
+    assert result.judge_cosine == pytest.approx(float(seen[0] @ seen[1]), abs=1e-5)
+    own = encoder.encode(photos, aligned=False)
+    assert result.cosine == pytest.approx(float(own[0] @ own[1]), abs=1e-5)
+    wanted = torch.eye(DE)[:2]
+    for aligned, shown in ((False, own), (True, encoder.encode(photos))):
+        for row, score in enumerate(scorer.score(photos, wanted, aligned)):
+            expected = float(seen[row] @ judge.bridge(wanted[row]))
+            assert score.judge_similarity == pytest.approx(expected, abs=1e-5)
+            if not aligned:
+                assert score.similarity == pytest.approx(float(shown[row] @ wanted[row]), abs=1e-5)
+    assert scorer.pairwise(photos)[0, 1] == pytest.approx(float(seen[0] @ seen[1]), abs=1e-5)
+    judge.recognizer.alignment = "arcface"
+    assert abs(scorer.compare(*photos).judge_cosine - result.judge_cosine) > 1e-4
+
+
+def test_where_no_face_is_found_nothing_matches(model):
+    encoder, judge = FaceEncoder.from_pretrained(model / "encoder"), Judge.from_pretrained(model / "judge")
+    with torch.no_grad():
+        encoder.finder.net.head.bias[0] = -5.0  # sure of nothing
+    scorer = Scorer(encoder, judge, fmr=1e-2)
+    (score,) = scorer.score(pictures()[:1], torch.eye(DE)[0], aligned=False)
+    assert np.isnan(score.similarity) and np.isnan(score.judge_similarity) and score.match is False
+    assert scorer.sentence([score]).startswith("None of 1")
 
 
 def test_score_refused(scorer):

@@ -37,7 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_blocks": (1, 1),
     },
     "encoder": {"channels": (8, 16), "blocks": (1, 1), "embedding_dim": 64},
-    "judge": {"stem_channels": (8, 8, 16), "width": 64, "depth": 1, "embedding_dim": 48},
+    "judge": {"channels": (8, 16, 32), "depths": (1, 1, 1), "embedding_dim": 48},
     "flow": {"components": 8, "width": 16, "depth": 1, "steps": 4},
     "finder": {"channels": (8, 8, 8, 8), "image_size": 64, "crop_channels": (8, 8, 8, 8)},
 }
@@ -68,9 +68,9 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     from idgen.models import (
         FaceAutoencoder,
         FaceFinderNet,
-        HybridRecognizer,
         IdentityDiT,
         IdentityFlow,
+        PlainRecognizer,
         ResNetRecognizer,
     )
     from idgen.pipelines import IDiffFacePipeline
@@ -93,10 +93,9 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
         _settle(autoencoder, lambda: (autoencoder.encode(pixels[:64, :, :96, :96]), autoencoder.decode(latents)))
         autoencoder.decoder[-2].weight.mul_(0.5 / autoencoder.decode(latents).sample.std())
 
-        encoder, judge = ResNetRecognizer(**sizes["encoder"]), HybridRecognizer(**sizes["judge"])
+        encoder, judge = ResNetRecognizer(**sizes["encoder"]), PlainRecognizer(**sizes["judge"])
         for recognizer in (encoder, judge):
             _settle(recognizer, lambda recognizer=recognizer: recognizer(pixels[::3]))
-        judge.head.bias.sub_(judge(pixels[::3]).mean(0))  # else all its vectors look alike
 
         finder = FaceFinderNet(**sizes["finder"])
         side = finder.config.image_size

@@ -1,4 +1,4 @@
-"""Files that other people's programs pickled: tensors are taken out of them, and nothing in them is executed."""
+"""Files of weights that other people's programs wrote: tensors are taken out, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idgen.errors import InputError
@@ -44,34 +46,60 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
         with torch.serialization.safe_globals(_array_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)|got <class '([\w.]+)'>", str(error))
-        if named:
+        found = re.search(r"GLOBAL ([\w.]+)|got <class '([\w.]+)'>|Unsupported op\w* (\d+)", str(error))
+        with path.open("rb") as file:
+            is_pickle = file.read(1) in (b"\x80", b"P")  # of its own or in a zip; a page in HTML stumbles too
+        if found and is_pickle:
+            named = found[1] or found[2] or f"the instruction {found[3]}"
             raise InputError(
-                f"{path} holds {named[1] or named[2]}, not only numbers, so it could run code: it is refused, "
-                f"and nothing of it was run; get the {what} from {origin}."
+                f"{path} holds {named}, not only numbers, so it could run code: it is refused, and nothing of it was "
+                f"run; get the {what} from {origin}."
             ) from error
         raise InputError(f"{path} is not a file of weights: get it again from {origin}.") from error
     except Exception as error:  # damaged bytes raise anything at all
-        raise InputError(
-            f"{path} cannot be read ({_first_line(error)}): was it cut short? Get it again from {origin}."
-        ) from error
+        raise cut_short(path, error, origin) from error
 
 
 def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
-    """A state dict, without the prefixes of wrappers.
+    """Named tensors of a safetensors file or of what `torch.save` wrote, without the prefixes of wrappers.
+
+    A dict in the dict is flattened: its names begin with its own and a dot.
 
     Raises:
-        InputError: as `read_pickle`, or it is not a dict of tensors.
+        InputError: as `read_pickle`, or it holds something else.
     """
-    content = read_pickle(path, what, origin)
-    if not isinstance(content, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    ):
+    if path.suffix == ".safetensors" and path.is_file():
+        try:
+            content: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise cut_short(path, error, origin) from error
+    else:
+        content = read_pickle(path, what, origin)
+    flat: list[tuple[Any, Any]] = []
+    for name, value in content.items() if isinstance(content, Mapping) else ():
+        flat += [(f"{name}.{key}", item) for key, item in value.items()] if isinstance(value, dict) else [(name, value)]
+    if not flat or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in flat):
         raise InputError(f"{path} does not hold named tensors, so it is not the {what}: get that from {origin}.")
-    tensors = {_WRAPPERS.sub("", name): value for name, value in content.items()}
-    if len(tensors) != len(content):
+    tensors = {_WRAPPERS.sub("", name): value for name, value in flat}
+    if len(tensors) != len(flat):
         raise InputError(f"{path} names some tensors twice, so it is not the {what}: get that from {origin}.")
     return tensors
+
+
+def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path, what: str) -> None:
+    """Raise InputError unless `tensors` have the names and shapes of a network's `own`, all of them and no others."""
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or extra:
+        wrong = [
+            f"{len(names):,} of its {len(all_names):,} weights {problem}, such as {names[0]}"
+            for names, all_names, problem in ((missing, own, "are missing"), (extra, tensors, "are unknown"))
+            if names
+        ]
+        raise InputError(f"{path} is not the {what}: {' and '.join(wrong)}.")
+    for name, value in tensors.items():
+        if value.shape != own[name].shape:
+            have, want = tuple(value.shape), tuple(own[name].shape)
+            raise InputError(f"{path} is not the {what}: {name} has the shape {have}, not {want}.")
 
 
 def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
@@ -89,18 +117,7 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
     with torch.device("meta"):
         network = build()
     own = network.state_dict()
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    if missing or extra:
-        wrong = [
-            f"{len(names):,} of its {len(all_names):,} weights {problem}, such as {names[0]}"
-            for names, all_names, problem in ((missing, own, "are missing"), (extra, tensors, "are unknown"))
-            if names
-        ]
-        raise InputError(f"{path} is not the {what}: {' and '.join(wrong)}.")
-    for name, value in tensors.items():
-        if value.shape != own[name].shape:
-            have, want = tuple(value.shape), tuple(own[name].shape)
-            raise InputError(f"{path} is not the {what}: {name} has the shape {have}, not {want}.")
+    check_fit(own, tensors, path, what)
     state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
@@ -111,6 +128,15 @@ def first_existing(folders: Sequence[Path], name: str) -> Path:
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
 
 
-def _first_line(error: Exception) -> str:
+def cut_short(path: Path, error: Exception, origin: str) -> InputError:
+    """What to say of a file that cannot be read."""
+    return InputError(
+        f"{path} ({path.stat().st_size:,} bytes) cannot be read ({first_sentence(error)}), so it was probably cut "
+        f"short: get it again from {origin}."
+    )
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error of another library says first, without a full stop."""
     lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".")[:200] if lines else type(error).__name__
+    return lines[0].split(". ")[0].strip().rstrip(".")[:200] if lines else type(error).__name__

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from idgen.generate import _face as found_face
+from idgen.faces.generated import crops
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,16 +76,16 @@ class Filters:
 
     def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
         """What is known of each picture, made for the people of these rows."""
-        faces = [self._face(picture) for picture in pictures]
-        shown = [place for place, face in enumerate(faces) if face is not None]
-        crops = [face for face in faces if face is not None]
+        faces = self._faces(pictures)
+        shown = [place for place, views in enumerate(faces) if views is not None]
+        seen = list(zip(*(views for views in faces if views is not None), strict=True))  # by each recogniser
         mine = torch.tensor([rows[place] for place in shown], dtype=torch.long)
         values = torch.full((5, len(pictures)), torch.nan)  # similarity, judge's, highest other, who, quality
         if shown and self.encoder is not None:
-            vectors, values[4, shown] = self.encoder.encode_with_quality(crops)
+            vectors, values[4, shown] = self.encoder.encode_with_quality(seen[0])
             values[0, shown] = (vectors * self.people.vectors[mine]).sum(1)
         if shown and self.judge is not None:
-            vectors, values[4, shown] = self.judge.recognizer.encode_with_quality(crops)
+            vectors, values[4, shown] = self.judge.recognizer.encode_with_quality(seen[-1])
             cosines, place = vectors @ self._bridged.T, torch.arange(len(shown))
             values[1, shown] = cosines[place, mine]
             cosines[place, mine] = -torch.inf
@@ -96,13 +96,17 @@ class Filters:
             for place, picture in enumerate(pictures)
         ]
 
-    def _face(self, picture: Image) -> Image | None:
-        """The picture's aligned face; None where none is found, and one is needed."""
-        if not self.aligned:
-            return None if self.encoder is None else found_face(self.encoder, picture)
-        if not self.plan.face or self.encoder is None:
-            return picture
-        return picture if self.encoder.shows_face(picture) else None
+    def _faces(self, pictures: Sequence[Image]) -> list[tuple[Any, ...] | None]:
+        """What encoder and judge are to see of each picture; None where no face is found, and one is needed."""
+        if self.encoder is None:
+            return [(picture,) if self.aligned else None for picture in pictures]
+        judges = [] if self.judge is None else [self.judge.recognizer]
+        faces = crops(pictures, self.encoder, [self.encoder, *judges], self.aligned)
+        if not (self.aligned and self.plan.face):
+            return faces
+        return [
+            views if self.encoder.shows_face(picture) else None for picture, views in zip(pictures, faces, strict=True)
+        ]
 
     def _judge(
         self,

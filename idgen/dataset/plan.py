@@ -294,8 +294,7 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
     from safetensors.torch import load_file, save
     from tqdm.auto import tqdm
 
-    from idgen.choosing import picture_means
-    from idgen.sampling.separation import separate
+    from idgen.choosing import picture_means, told_apart
 
     calibration = model.judge.calibration
     if calibration is None:
@@ -311,7 +310,7 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
             pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps)
             provenance.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
-    return separate(torch.cat(means), threshold)
+    return told_apart(torch.cat(means), threshold)
 
 
 def _write_plan(folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str) -> None:

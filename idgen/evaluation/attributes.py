@@ -21,6 +21,12 @@ _NOT_ATTRIBUTES = {
     "model",
     "similarity",
     "judge_similarity",
+    "other_similarity",
+    "nearest_other",
+    "label",
+    "source",
+    "weights",
+    "digital_source_type",
     "match",
     "vector",
 }

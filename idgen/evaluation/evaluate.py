@@ -327,28 +327,27 @@ class _Reader:
         """The numbers of the pictures with a face, and their vectors by every recogniser."""
         from tqdm.auto import tqdm
 
+        from idgen.faces.generated import crops
+
         assert open_ is not None
+        recognisers = [recogniser for _, recogniser, _ in self.recognisers()]
         kept: list[int] = []
         parts: list[list[Tensor]] = [[], []]
         for start in tqdm(range(0, count, 64), desc=f"embedding {name}", unit="batch", disable=not self.progress):
             batch = []
             for row in range(start, min(start + 64, count)):
                 picture = open_(row)
-                if not self.aligned:
-                    try:
-                        picture = self.model.encoder.detect_and_align(picture)[0]
-                    except InputError:
-                        continue
-                elif picture.width != picture.height:
+                if self.aligned and picture.width != picture.height:
                     raise InputError(
                         f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are "
                         "square: add --photos for photos in which faces have to be found first."
                     )
                 batch.append(picture)
-                kept.append(row)
-            if batch:
-                for part, (_, recogniser, _) in zip(parts, self.recognisers(), strict=True):
-                    part.append(recogniser.encode(batch))
+            seen = crops(batch, self.model.encoder, recognisers, self.aligned)
+            kept += [start + place for place, each in enumerate(seen) if each is not None]
+            for by, (part, recogniser) in enumerate(zip(parts, recognisers, strict=True)):
+                if shown := [each[by] for each in seen if each is not None]:
+                    part.append(recogniser.encode(shown))
         return np.array(kept, np.intp), [torch.cat(part) if part else torch.empty(0, 1) for part in parts]
 
 

@@ -207,7 +207,7 @@ class FaceEncoder:
     def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         if not aligned:
-            pictures = _to_pictures(images) if isinstance(images, Tensor) else images
+            pictures = to_pictures(images) if isinstance(images, Tensor) else images
             images = [self.detect_and_align(picture)[0] for picture in pictures]
         if isinstance(images, Tensor):
             _check_pixels(images)
@@ -238,7 +238,7 @@ class FaceEncoder:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        return self._crop(picture, found[0]), found[0], found
+        return self.crop(picture, found[0]), found[0], found
 
     def shows_face(self, crop: ImageSource) -> bool:
         """Whether an aligned crop shows a face, as `alignment` makes them.
@@ -271,7 +271,8 @@ class FaceEncoder:
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
 
-    def _crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+    def crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+        """Cut a face out of an RGB picture as this encoder's `alignment` asks."""
         alignment = ALIGNMENTS[self.alignment]
         return alignment.cut(picture, face.landmarks, alignment.size)
 
@@ -353,7 +354,8 @@ def _check_pixels(images: Tensor) -> None:
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
 
 
-def _to_pictures(images: Tensor) -> list[ImageSource]:
+def to_pictures(images: Tensor) -> list[ImageSource]:
+    """(N, 3, H, W) in [0, 1] as pictures that can be opened."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
     return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]

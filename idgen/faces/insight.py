@@ -190,7 +190,7 @@ class InsightFaceEncoder(FaceEncoder):
         _write_json(folder / CONFIG_NAME, config)
         return folder
 
-    def _crop(self, picture: Image.Image, face: Detection) -> Image.Image:
+    def crop(self, picture: Image.Image, face: Detection) -> Image.Image:
         from insightface.utils import face_align
 
         bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])

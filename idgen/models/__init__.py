@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from idgen.models.finder import FaceFinderNet as FaceFinderNet
     from idgen.models.identity_flow import IdentityFlow as IdentityFlow
     from idgen.models.iresnet import IResNetRecognizer as IResNetRecognizer
-    from idgen.models.recognizer import HybridRecognizer as HybridRecognizer
     from idgen.models.recognizer import PlainRecognizer as PlainRecognizer
     from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
     from idgen.models.unet import IdentityUNet as IdentityUNet
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 _HOME = {
     "FaceAutoencoder": "autoencoder",
     "FaceFinderNet": "finder",
-    "HybridRecognizer": "recognizer",
     "IResNetRecognizer": "iresnet",
     "IdentityDiT": "dit",
     "IdentityFlow": "identity_flow",

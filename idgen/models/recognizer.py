@@ -1,9 +1,8 @@
 """Face recognisers: an aligned 112×112 RGB face in, a 512-d embedding out.
 
 Architectures with little in common but their interface, so that one may judge what another conditions:
-`ResNetRecognizer` (residual; the built-in encoder), `PlainRecognizer` (no shortcuts, folded pixels, weighed places; the
-built-in judge) and `HybridRecognizer` (patches, then attention). Plain 3×3 convolutions beat depthwise ones in accuracy
-per CPU-second, forward and backward.
+`ResNetRecognizer` (residual; the built-in encoder) and `PlainRecognizer` (no shortcuts, folded pixels, weighed places;
+the built-in judge). Plain 3×3 convolutions beat depthwise ones in accuracy per CPU-second, forward and backward.
 """
 
 from __future__ import annotations
@@ -139,47 +138,3 @@ class PlainRecognizer(ModelMixin, ConfigMixin):
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed faces: (N, 3, 112, 112) RGB in [-1, 1] to (N, 512), not normalised."""
         return cast(Tensor, self.head(self.body(pixels)))
-
-
-class HybridRecognizer(ModelMixin, ConfigMixin):
-    """A convolutional patch stem, then transformer layers over 7×7 tokens, then the mean token.
-
-    Args:
-        stem_channels: widths of the stem's convolutions (stride 4, 1, 2, …, 2).
-        width: token width. A multiple of 64, the head width.
-        depth: number of transformer layers.
-        embedding_dim: length of the embedding.
-        image_size: side of the square input in pixels; a multiple of 16.
-    """
-
-    @register_to_config
-    def __init__(
-        self,
-        stem_channels: Sequence[int] = (48, 96, 192),
-        width: int = 256,
-        depth: int = 4,
-        embedding_dim: int = 512,
-        image_size: int = 112,
-    ):
-        super().__init__()
-        first, second, third = stem_channels
-        self.stem = nn.Sequential(
-            *(nn.Conv2d(3, first, 4, 4, bias=False), nn.BatchNorm2d(first), nn.GELU()),
-            *(nn.Conv2d(first, second, 3, 1, 1, bias=False), nn.BatchNorm2d(second), nn.GELU()),
-            *(nn.Conv2d(second, third, 3, 2, 1, bias=False), nn.BatchNorm2d(third), nn.GELU()),
-            nn.Conv2d(third, width, 3, 2, 1),
-        )
-        self.position = nn.Parameter(torch.randn(1, (image_size // 16) ** 2, width) * 0.02)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, width // 64, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-            for _ in range(depth)
-        )
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, embedding_dim)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Embed faces: (N, 3, 112, 112) RGB in [-1, 1] to (N, 512), not normalised."""
-        x = self.stem(pixels).flatten(2).transpose(1, 2) + self.position
-        for layer in self.layers:
-            x = layer(x)
-        return cast(Tensor, self.head(self.norm(x).mean(1)))

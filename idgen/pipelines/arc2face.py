@@ -7,8 +7,6 @@ import copy
 import logging
 import math
 import os
-import pickle
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, LCMScheduler, UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
+from idgen.convert.checkpoints import check_fit, read_tensors
 from idgen.errors import InputError
 from idgen.faces.images import ImageSource
 from idgen.identity import Identities, Identity
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 SPACE = "arcface-webface42m"
 """The embedding space of Arc2Face's own recogniser, `arcface.onnx`."""
+ORIGIN = "FoivosPar/Arc2Face on the Hugging Face Hub"
 LCM_LORA = "latent-consistency/lcm-lora-sdv1-5"
 LORA_NAME = "pytorch_lora_weights.safetensors"
 ADAPTER_NAME = "expression_adapter/ip_adapter.safetensors"
@@ -566,68 +566,34 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None) -> CLIPTex
         raise InputError("Arc2Face needs the package transformers: pip install 'idgen[arc2face]'.") from error
 
     files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None or not (folder / "config.json").is_file():
-        what = "config.json" if file is not None else "model.safetensors or pytorch_model.bin"
-        raise InputError(
-            f"There is no {what} in {folder}: fetch the text encoder again (FoivosPar/Arc2Face, encoder/)."
-        )
+    file = next((file for file in files if file.is_file()), files[1])
     try:
         encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(folder))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{folder / 'config.json'} is no readable configuration of CLIP's text model: {error}"
+            f"There is no readable configuration of CLIP's text model in {folder}: get encoder/config.json from "
+            f"{ORIGIN} ({' '.join(str(error).split())[:200]})."
         ) from error
-    weights = {name.removeprefix("text_model."): tensor for name, tensor in read_weights(file).items()}
-    positions = weights.pop("embeddings.position_ids", None)  # a buffer that older generations saved
+    weights = {_bare(name): tensor for name, tensor in read_tensors(file, "text encoder", ORIGIN).items()}
+    positions = weights.pop(_POSITIONS, None)  # a buffer that older generations saved
     if positions is not None and not torch.equal(positions.flatten(), torch.arange(positions.numel())):
         raise InputError(f"The positions in {file} are not counted from 0: this is no text encoder of CLIP.")
-    own = {name.removeprefix("text_model."): name for name in encoder.state_dict()}
-    own.pop("embeddings.position_ids", None)
-    for what, names in (("missing", own.keys() - weights.keys()), ("left over", weights.keys() - own.keys())):
-        if names:
-            raise InputError(f"{len(names)} weights of {file} are {what}, such as {sorted(names)[0]}.")
-    try:
-        encoder.load_state_dict({own[name]: tensor for name, tensor in weights.items()}, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"The weights of {file} do not fit: {' '.join(str(error).split())}") from error
+    own = {name: tensor for name, tensor in encoder.state_dict().items() if _bare(name) != _POSITIONS}
+    check_fit({_bare(name): tensor for name, tensor in own.items()}, weights, file, "text encoder of Arc2Face")
+    encoder.load_state_dict({name: weights[_bare(name)] for name in own}, strict=False)
     return encoder.to(dtype).eval() if dtype is not None else encoder.float().eval()
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a PyTorch file, which is read without executing anything.
+_POSITIONS = "embeddings.position_ids"
 
-    Raises:
-        InputError: it is missing, damaged, would execute code, or holds something else than named tensors.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {file}: fetch it again.") from error
-    except Exception as error:  # damaged bytes make an unpickler raise anything
-        # What it refuses: names to import, and instructions that tensors need none of.
-        if isinstance(error, pickle.UnpicklingError) and re.search("GLOBAL|Unsupported", str(error)):
-            raise InputError(
-                f"{file} holds more than tensors, which could execute code: it was not read, take it from its authors."
-            ) from error
-        raise InputError(f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): fetch it again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds a {type(content).__name__}, not named tensors: is it the right file?")
-    flat: dict[str, Tensor] = {}
-    for name, value in content.items():
-        flat.update(
-            {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-        )
-    if not flat or not all(isinstance(value, Tensor) for value in flat.values()):
-        raise InputError(f"{file} does not hold named tensors alone: is it the right file?")
-    return flat
+
+def _bare(name: str) -> str:
+    return name.removeprefix("text_model.")
 
 
 def read_adapter(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     """An adapter's tensors, their names beginning with `image_proj.` or `ip_adapter.`; InputError if it is none."""
-    weights = read_weights(Path(file))
+    weights = read_tensors(Path(file), "adapter", ORIGIN)
     if {name.partition(".")[0] for name in weights} != {"image_proj", "ip_adapter"}:
         raise InputError(f"{file} is no adapter: its weights are not called image_proj.… and ip_adapter.…")
     return weights
@@ -643,12 +609,13 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
         import peft  # noqa: F401
     except ImportError as error:
         raise InputError("The LCM-LoRA needs the package peft: pip install 'idgen[arc2face]'.") from error
-    from diffusers import StableDiffusionPipeline
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 
-    weights = read_weights(file)
+    weights = read_tensors(file, "LoRA", LCM_LORA)
     try:
-        state, alphas, *_ = StableDiffusionPipeline.lora_state_dict(dict(weights))
-        StableDiffusionPipeline.load_lora_into_unet(state, alphas, denoiser, adapter_name="lcm")
+        with _without_notes():
+            state, alphas, *_ = Loader.lora_state_dict(dict(weights))
+            Loader.load_lora_into_unet(state, alphas, denoiser, adapter_name="lcm")
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise InputError(f"The LoRA {file} does not fit the denoiser: {' '.join(str(error).split())}") from error
     taken = sum(".lora_" in name or ".lora." in name for name, _ in denoiser.named_parameters())
@@ -663,8 +630,8 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
 
 @contextlib.contextmanager
 def _without_notes() -> Iterator[None]:
-    """Without diffusers' warning that a cast of nothing could matter."""
-    logger = logging.getLogger("diffusers.models.modeling_utils")
+    """Without diffusers' warnings: that a cast of nothing could matter, or what is refused here afterwards anyway."""
+    logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -680,9 +647,14 @@ def _fetch(place: str | os.PathLike[str], name: str, **hub: Any) -> Path:
         return path
     if path.is_dir():
         return path / name
+    if path.is_absolute() or path.suffix == ".safetensors":
+        raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
     from idgen.hub import resolve
 
-    return resolve(place, hub.get("revision"), [name]) / name
+    try:
+        return resolve(place, hub.get("revision"), [name]) / name
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}; needed is {name} of {place}.") from error
 
 
 register(Arc2FacePipeline)

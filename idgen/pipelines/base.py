@@ -20,12 +20,14 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import BaseOutput
+from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
 import idgen
+from idgen.convert.checkpoints import cut_short, first_sentence
 from idgen.errors import InputError
 from idgen.hub import resolve
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
@@ -169,31 +171,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         identities: Identity | Identities | Tensor,
         images_per_identity: int = 1,
         *,
-        num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
-        seed: int = 0,
-        first: int = 0,
-        variation_cosine: float = 1.0,
-        batch_size: int = 8,
-        callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
         **options: Any,
     ) -> IdentityOutput:
-        """Make all pictures at once; see `iterate` for the arguments and errors."""
+        """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        made = self.iterate(
-            people,
-            images_per_identity,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            first=first,
-            variation_cosine=variation_cosine,
-            batch_size=batch_size,
-            callback_on_step_end=callback_on_step_end,
-            output_type=output_type,
-            **options,
-        )
+        made = self.iterate(people, images_per_identity, output_type=output_type, **options)
         items = []
         with self.progress_bar(total=len(people) * images_per_identity) as bar:
             for item in made:
@@ -214,6 +197,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         seed: int = 0,
         first: int = 0,
         variation_cosine: float = 1.0,
+        latents: Tensor | None = None,
         batch_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
@@ -231,6 +215,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
+            latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
+                along an `idgen.sampling.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
                 step of a batch; may return other latents under that name.
@@ -246,6 +232,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed = check_seed(seed)
         self.check_inputs(images_per_identity, steps, guidance, first, variation_cosine, batch_size, output_type)
+        if latents is not None:
+            wanted_shape = (len(people) * images_per_identity, *self.latent_shape)
+            if tuple(latents.shape) != wanted_shape or not bool(latents.isfinite().all()):
+                raise InputError(
+                    f"The noise to start from is finite and has the shape {wanted_shape}, got {tuple(latents.shape)}."
+                )
         condition = self.prepare(people, images_per_identity, **options)
         jobs = [(person, k) for person in range(len(people)) for k in range(images_per_identity)]
 
@@ -256,10 +248,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 seeds = [image_seed(seed, names[person], first + k) for person, k in part]
                 generators = [Generator().manual_seed(number) for number in seeds]
                 wanted = [people.vectors[person] for person, _ in part]
-                latents, vectors = self._noise(wanted, variation_cosine, generators)
+                noise, vectors = self._noise(wanted, variation_cosine, generators)
+                if latents is not None:
+                    noise = latents[start : start + batch_size].float().cpu()
                 given = condition(part, vectors, generators)
-                latents = self._denoise(latents, vectors, steps, guidance, generators, callback_on_step_end, given)
-                images = self._finish(latents, output_type)
+                denoised = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                images = self._finish(denoised, output_type)
                 for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
                     yield GeneratedImage(image, person, first + k, number, vector)
 
@@ -310,11 +304,15 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         identities.require_space(self.config.space, self.identity_dim)
         return identities
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a picture's noise."""
+        config = self.denoiser.config
+        return config.in_channels, config.sample_size, config.sample_size
+
     def _noise(self, wanted: Sequence[Tensor], cosine: float, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
         """First latents (B, C, h, w) and vectors (B, D). Noise comes first, so that a variation does not change it."""
-        config = self.denoiser.config
-        shape = (config.in_channels, config.sample_size, config.sample_size)
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
         vectors = [
             cone(vector, cosine, generator) if cosine < 1 else vector
             for vector, generator in zip(wanted, generators, strict=True)
@@ -406,7 +404,14 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
                 if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
                     kwargs[name] = network
-        return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
+        try:
+            return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(
+                f"The pipeline in {folder} is incomplete ({first_sentence(error)}): fetch it again."
+            ) from error
 
     @classmethod
     def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
@@ -432,6 +437,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return str(resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **hub))
 
 
+# What `help`, an editor, and diffusers' look at a pipeline's arguments see.
+setattr(IdentityPipeline.__call__, "__signature__", inspect.signature(IdentityPipeline.iterate))  # noqa: B010
+
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
@@ -441,10 +449,19 @@ def _is_number(value: Any) -> bool:
 
 def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
     """Build a diffusers network from its folder, every weight of it and no others; InputError where they do not fit."""
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    for file in (folder / CONFIG_NAME, weights):
+        if not file.is_file():
+            raise InputError(f"There is no {file}: fetch the model again.")
     try:
         network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"The weights in {folder} cannot be read as a {kind.__name__}: {error}") from error
+        try:
+            with safe_open(weights, "pt"):
+                pass
+        except SafetensorError as damage:
+            raise cut_short(weights, damage, "where the model came from") from error
+        raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
     for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
         if names:
             raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")

@@ -19,12 +19,12 @@ from torch.optim import AdamW, Optimizer
 from idgen.errors import InputError
 from idgen.evaluation import verification
 from idgen.faces.encoder import load_network
-from idgen.models.recognizer import HybridRecognizer, PlainRecognizer, ResNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import CACHE, Faces, load_faces
 from idgen.training.loop import RunArgs, train
 
-ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer, "hybrid": HybridRecognizer}
+ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class RecognizerArgs(RunArgs):
     held_out_people: int = 300
     """The last people of `data`, kept for validation."""
     architecture: str = "resnet"
-    """`resnet`, `plain` or `hybrid`."""
+    """`resnet` or `plain`."""
     model: dict[str, Any] = field(default_factory=dict)
     """Arguments of the architecture."""
     loss: str = "cosface"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hub_server import HubServer
 from PIL import Image
 from tiny_arc2face import build_official
 from typer.testing import CliRunner
@@ -16,10 +20,12 @@ pytest.importorskip("insightface")
 from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.cli import app
+from idgen.errors import InputError
 from idgen.generate import read_manifest
 from idgen.hub import load_model
 from idgen.identity import Identities
 from idgen.pipelines import Arc2FacePipeline
+from idgen.revisions import REVISIONS
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,82 @@ def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
     assert half.denoiser.dtype == half.text_encoder.dtype == torch.float16
     code, said = run("identify", "photo.jpg", "--model", tmp_path / "half", "--out", tmp_path / "me.safetensors")
     assert code == 2 and "no encoder" in said
+
+
+def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Path, hub: HubServer) -> None:
+    """What idgen names is fetched at the commit it names; another one has to be asked for."""
+    hub.repos["FoivosPar/Arc2Face"] = hub.repos["someone/base"] = official
+    code, said = run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "out", "--base", "someone/base")
+    assert code == 2 and f"no revision '{REVISIONS['FoivosPar/Arc2Face']}'" in said
+    options = ["--base", "someone/base", "--revision", "main", "--float32"]
+    code, said = run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "out", *options)
+    assert code == 0, said
+    card = (tmp_path / "out" / "README.md").read_text()
+    for repository in ("FoivosPar/Arc2Face", "someone/base"):
+        assert f"{repository} at {hashlib.sha1(repository.encode()).hexdigest()}" in card
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+NET = "arc2face/diffusion_pytorch_model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "words"),
+    [
+        (lambda f: cut(f / NET), [], rf"{NET} \(.* bytes\) .*cut short"),
+        (lambda f: (f / NET).unlink(), [], f"no {NET} .*FoivosPar/Arc2Face"),
+        (lambda f: shutil.copy(f / "vae" / Path(NET).name, f / NET), [], "weights of .*arc2face are missing"),
+        (lambda f: cut(f / "arc2face" / "config.json"), [], "arc2face are of no such .*not a valid JSON"),
+        (lambda f: cut(f / "scheduler" / "scheduler_config.json"), [], "schedule in .* cannot be read"),
+        (lambda f: shutil.rmtree(f / "vae"), [], r"vae/config\.json.*of stable-diffusion-v1-5/stable-diffusion-v1-5"),
+        (lambda f: shutil.rmtree(f), [], r"encoder/pytorch_model\.bin of FoivosPar/Arc2Face"),
+        (lambda f: (f / "controlnet" / "config.json").unlink(), ["--controlnet"], r"no controlnet/config\.json"),
+        (lambda f: cut(f / "exp_adapter" / "exp_adapter.bin"), ["--expression"], r"exp_adapter\.bin .*cut short"),
+        (lambda f: None, ["--few-step"], r"pytorch_lora_weights\.safetensors of latent-consistency/lcm-lora-sdv1-5"),
+        (lambda f: None, ["--lora", "none.safetensors"], r"no file none\.safetensors"),
+        (lambda f: (f / "arcface.onnx").unlink(), ["--pack", "PACK"], r"no arcface\.onnx .*FoivosPar/Arc2Face"),
+        (lambda f: cut(f / "arcface.onnx"), ["--pack", "PACK"], r"arcface\.onnx is damaged or was cut short"),
+        (
+            lambda f: shutil.copy(f.parent / "PACK" / "scrfd_10g_bnkps.onnx", f / "arcface.onnx"),
+            ["--pack", "PACK"],
+            "is no recognition network",
+        ),
+        (lambda f: cut(f.parent / "PACK" / "scrfd_10g_bnkps.onnx"), ["--pack", "PACK"], "scrfd.* cut short"),
+        (lambda f: (f.parent / "PACK" / "scrfd_10g_bnkps.onnx").unlink(), ["--pack", "PACK"], "no face detector"),
+        (
+            lambda f: shutil.copytree(f.parent / "PACK", f.parent / "deep" / "antelopev2"),
+            ["--pack", "deep"],
+            r"one level too deep, in .*deep.antelopev2",
+        ),
+    ],
+)
+def test_what_a_user_got_wrong_is_said_in_a_sentence(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any, options: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build_pack(tmp_path / "PACK", "glintr100.onnx")
+    files = shutil.copytree(official, tmp_path / "files")
+    damage(files)
+    result = CliRunner().invoke(app, ["convert", "arc2face", str(files), "out", *options])
+    assert result.exit_code == 2 and not result.stdout, (result.output, result.exception)
+    assert len(result.stderr.splitlines()) == 1 and re.search(words, result.stderr), result.stderr
+    assert result.stderr.count(". ") == 0, result.stderr  # one sentence
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_what_is_missing_of_a_converted_folder(official: Path, tmp_path: Path) -> None:
+    code, said = run("convert", "arc2face", official, tmp_path / "model", "--float32")
+    assert code == 0, said
+    for part, words in (("scheduler", "scheduler_config.json"), ("autoencoder", "config.json"), ("text_encoder", "")):
+        broken = shutil.copytree(tmp_path / "model", tmp_path / part)
+        shutil.rmtree(broken / part)
+        with pytest.raises(InputError, match=f"{part}.*{words}"):
+            Arc2FacePipeline.from_pretrained(broken)
+    with pytest.raises(InputError, match="idgen convert arc2face FoivosPar/Arc2Face OUT"):
+        load_model("FoivosPar/Arc2Face")
 
 
 def test_what_goes_wrong_leaves_nothing(official: Path, tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def test_people_are_kept_apart_on_their_pictures(plan: dict[str, Any], tmp_path:
     assert nearest_other(means)[0].max() < threshold
 
 
-def test_more_people_than_can_be_kept_apart(plan: dict[str, Any], tmp_path: Path) -> None:
+def test_more_people_than_can_be_kept_apart(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idgen.dataset.plan.MOST_CANDIDATES", 1)
     with pytest.raises(InputError, match=r"Of \d+ candidates the judge tells only \d+ people apart .* not 25"):
         make_plan(Plan(**{**plan, "people": 25, "apart": 1, "steps": 1}), tmp_path / "a", progress=False)
     assert not (tmp_path / "a" / PLAN).exists()

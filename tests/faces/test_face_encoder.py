@@ -19,7 +19,7 @@ from idgen.faces.align import align, align_ffhq
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder
 from idgen.models.finder import FaceFinderNet
-from idgen.models.recognizer import HybridRecognizer, ResNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -204,10 +204,10 @@ def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> N
 
 
 def test_another_class_and_no_finder(tmp_path: Path) -> None:
-    judge = HybridRecognizer(stem_channels=(8, 8, 8), width=64, depth=1, embedding_dim=12)
+    judge = PlainRecognizer((8, 8, 8), (1, 1, 1), 12)
     FaceEncoder(judge, space="judge", flip=False).save_pretrained(tmp_path)
     again = FaceEncoder.from_pretrained(tmp_path)
-    assert isinstance(again.recognizer, HybridRecognizer) and again.dim == 12
+    assert isinstance(again.recognizer, PlainRecognizer) and again.dim == 12
     assert again.finder is None and again.calibration is None and not again.flip
 
 
@@ -272,8 +272,8 @@ def test_refuses_a_damaged_folder(saved: Path, tmp_path: Path, damage: Callable[
 
 def test_load_network_checks_the_kind(saved: Path) -> None:
     assert isinstance(load_network(saved / "finder", FaceFinderNet), FaceFinderNet)
-    with pytest.raises(InputError, match="no HybridRecognizer"):
-        load_network(saved / "recognizer", HybridRecognizer)
+    with pytest.raises(InputError, match="no PlainRecognizer"):
+        load_network(saved / "recognizer", PlainRecognizer)
 
 
 # ---------------------------------------------------------------- FFHQ alignment

@@ -17,7 +17,7 @@ from idgen import FaceEncoder
 from idgen.cli import app
 from idgen.errors import InputError
 from idgen.hub import Model
-from idgen.models import HybridRecognizer, ResNetRecognizer
+from idgen.models import PlainRecognizer, ResNetRecognizer
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -85,7 +85,7 @@ def test_another_size(tmp_path: Path, crops: list[Image.Image], side: int, size:
 
 def test_another_architecture_without_flip(tmp_path: Path, crops: list[Image.Image]) -> None:
     torch.manual_seed(0)
-    encoder = FaceEncoder(HybridRecognizer(**TINY["judge"]), space="a space", flip=False, alignment="ffhq")
+    encoder = FaceEncoder(PlainRecognizer(**TINY["judge"]), space="a space", flip=False, alignment="ffhq")
     made = export_recognizer(encoder, tmp_path / "x.onnx")
     assert any("aligned as 'ffhq'" in note for note in made.notes)
     recognizer = model_zoo.get_model(str(made.file), providers=["CPUExecutionProvider"])

@@ -12,7 +12,6 @@ from idgen.faces.align import template
 from idgen.models import (
     FaceAutoencoder,
     FaceFinderNet,
-    HybridRecognizer,
     IdentityDiT,
     IdentityFlow,
     PlainRecognizer,
@@ -42,7 +41,6 @@ QUICK = {"batch_size": 8, "precision": "no", "device": "cpu", "validate_every": 
 RECOGNIZERS = {
     "resnet": (ResNetRecognizer, {"channels": (16, 16), "blocks": (1, 1), "embedding_dim": 16}),
     "plain": (PlainRecognizer, {"channels": (16, 16, 16), "depths": (1, 1, 1), "embedding_dim": 16}),
-    "hybrid": (HybridRecognizer, {"stem_channels": (16, 16, 16), "width": 64, "depth": 1, "embedding_dim": 16}),
 }
 AUTOENCODER = {"latent_channels": 4, "encoder_channels": (16, 16), "decoder_channels": (16, 16)}
 
