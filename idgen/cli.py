@@ -644,7 +644,8 @@ def push(
     for note in done.notes:
         typer.echo(note)
     typer.echo("Others load exactly this by one of:")
-    for line in (f"idgen generate --sample 4 --images 8 --out pictures --model {done.name}", *done.lines()):
+    people = "--sample 4" if "people.safetensors" in done.files else "people.safetensors"
+    for line in (f"idgen generate {people} --images 8 --out pictures --model {done.name}", *done.lines()):
         typer.echo(f"    {line}")
 
 
