@@ -139,6 +139,7 @@ class Planned:
         people: of whom.
         labels: what each is made of (name → weight), where they are mixed; else None.
         weights: fingerprint of the model that it was planned for.
+        variation: as `paint` takes it; a similarity is the cone that was measured for it when this was planned.
     """
 
     folder: Path
@@ -146,6 +147,7 @@ class Planned:
     people: Identities
     labels: list[dict[str, float]] | None
     weights: str
+    variation: float | str
 
     @classmethod
     def load(cls, folder: str | Path) -> Planned:
@@ -170,7 +172,7 @@ class Planned:
         labels = None
         if (folder / LABELS).is_file():
             labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
-        return cls(folder, plan, people, labels, settled["weights"])
+        return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
 
     def model(self, device: str | None = None) -> Model:
         """The model, as it was when this was planned.
@@ -199,9 +201,11 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
         InputError: the folder holds another dataset or cannot be written, the model is not there or lacks what the
             plan's filters need, or so many people cannot be kept apart.
     """
+    from idgen.choosing import similarity_curve
     from idgen.generate import check_writable, weights_fingerprint
     from idgen.hub import load_model
     from idgen.sampling.draw import GALLERY
+    from idgen.sampling.variation import parse_variation
 
     folder = Path(folder)
     check_writable(folder)
@@ -223,8 +227,13 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
     check_model(plan, model)
     if plan.people > GALLERY and plan.method == "packed":
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
+    variation = plan.vary
+    if isinstance(variation, str) and variation.startswith("similarity:"):
+        # Measured once, here: workers that measured for themselves could find another cone.
+        cosine = parse_variation(variation, lambda: similarity_curve(model)).highest  # type: ignore[attr-defined]
+        variation = f"cone:{cosine:.6f}-{cosine:.6f}"
     people, labels = _people(plan, model, folder, progress)
-    _write_plan(folder, plan, people, labels, weights_fingerprint(model.folder))
+    _write_plan(folder, plan, people, labels, weights_fingerprint(model.folder), variation)
     shutil.rmtree(folder / "apart", ignore_errors=True)
     return Planned.load(folder)
 
@@ -313,7 +322,9 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
     return told_apart(torch.cat(means), threshold)
 
 
-def _write_plan(folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str) -> None:
+def _write_plan(
+    folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str, variation: float | str
+) -> None:
     from idgen import __version__
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -322,7 +333,13 @@ def _write_plan(folder: Path, plan: Plan, people: Identities, labels: list[SoftL
         provenance.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1).encode())
     text = plan.text()
     provenance.write(folder / PLAN, text.encode())
-    settled = {"plan": _digest(text), "people": people.fingerprint(), "weights": weights, "idgen": __version__}
+    settled = {
+        "plan": _digest(text),
+        "people": people.fingerprint(),
+        "weights": weights,
+        "variation": variation,
+        "idgen": __version__,
+    }
     provenance.write(folder / PLANNED, (json.dumps(settled, indent=1) + "\n").encode())
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from idgen.dataset.folder import LOGS, MADE, MAKING
+from idgen.dataset.folder import LOGS, MADE, MAKING, made
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
 from idgen.errors import InputError
@@ -66,7 +66,9 @@ class MakeShards:
                 _makers.clear()
                 _makers[key] = ShardMaker(Planned.load(self.folder), self.batch_size, device)
             for number in self.shards[rank::world_size]:
-                _makers[key].make(number)
+                planned = _makers[key].planned
+                if made(planned.folder, planned.plan.shards, number) is None:  # a task may be started a second time
+                    _makers[key].make(number)
 
 
 def _worker_number() -> int | None:

@@ -49,7 +49,7 @@ class ShardMaker:
         self.model: Model = planned.model(device)
         planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
         self.filters = Filters(planned.plan, self.model, planned.people)
-        self.variation = variation_of(self.model, planned.plan.vary)
+        self.variation = variation_of(self.model, planned.variation)
 
     def make(self, number: int) -> dict[str, Any]:
         """Make a shard and return what is noted of it; nothing of it is there until all of it is.
