@@ -272,7 +272,7 @@ def found(found: Found) -> str:
     return (
         f'<div class="photos" style="--count:{min(count, 4)}">{photos}</div>'
         f'<div class="person">{crops}<div><b>{what}</b>'
-        f"<span>Only numbers are used from here on. This is a person who exists.{more}</span></div></div>"
+        f"<span>Only numbers are used from here on. This person may exist.{more}</span></div></div>"
     )
 
 

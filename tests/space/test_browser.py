@@ -428,7 +428,7 @@ def test_with_a_keyboard_and_a_screen_reader(browser: Any, address: str) -> None
 
 def test_the_readmes_picture(browser: Any, serving: Any, model: Model, tmp_path: Path) -> None:
     """One person with their pictures, as a fresh install shows them, in few colours."""
-    with serving(model, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1080}) as page:
+    with serving(model, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1330}) as page:
         page.fill("#who input", "21")
         page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 21')")
         page.click("#generate")
