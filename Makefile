@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY = passive
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check setup clean picture
 
 demo: $(VENV)/ready-app ## 3 people x 6 pictures with their scores into demo/, then the app
 	$(BIN)/idgen generate --sample 3 --images 6 --seed 7 --out demo --overwrite
@@ -24,6 +24,10 @@ check: $(VENV)/ready-dev ## lint, format, types
 	$(BIN)/mypy
 
 setup: $(VENV)/ready-dev
+
+picture: $(VENV)/ready-dev ## the README's picture of the app; needs Chromium
+	CI=true $(BIN)/python -m pytest -q tests/space/test_browser.py -k readmes_picture
+	cp screenshots/readme.png docs/app.png
 
 clean: ## remove the virtual environment and what `make demo` made
 	rm -rf $(VENV) demo

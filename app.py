@@ -1,8 +1,13 @@
-"""The Hugging Face Space: `python app.py` runs the app."""
+"""The Hugging Face Space: `python app.py` runs the app; environment variables set what visitors may do (README)."""
 
-from space.app import build, launch
+from space.app import build, launch, warm
+from space.models import Models
+from space.settings import Settings
 
-demo = build()
+settings = Settings.from_env()
+models = Models(settings.models)
+demo = build(models, settings)
 
 if __name__ == "__main__":
+    warm(models)
     launch(demo)

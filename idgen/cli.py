@@ -316,6 +316,25 @@ def compare(
     typer.echo(result.sentence())
 
 
+@app.command()
+def provenance(
+    files: list[Path] = typer.Argument(..., metavar="FILE...", help="PNG, JPEG or WebP files."),
+    trust: Path = typer.Option(None, "--trust", help="PEM file of the authorities to trust in signatures."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Say what pictures tell about how they were made."""
+    from idgen.provenance import report, sentence
+
+    try:
+        anchors = None if trust is None else trust.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The file {trust} of authorities to trust cannot be read: give certificates as PEM."
+        ) from error
+    reports = [report(file, anchors) for file in files]
+    typer.echo(json.dumps(reports, indent=1) if as_json else "\n".join(sentence(one) for one in reports))
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,

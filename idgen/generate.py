@@ -94,7 +94,7 @@ def generate(
             raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
-    pipeline, score = model.pipeline, _scoring(model)  # what cannot be loaded is refused before anything is made
+    pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
     varied = variation_of(model, variation)
@@ -138,7 +138,7 @@ def generate(
                             **meaning,
                             "model": model.name,
                         }
-                        info = {key: line[key] for key in ("model", "identity", "seed", "k")}
+                        info = provenance.made_by(model.name, people[item.identity], seed, item.k)
                         provenance.save_image(item.image, out / str(line["file"]), info)
                         manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
                         manifest.flush()
@@ -187,8 +187,11 @@ def paint(
         yield replace(item, identity=i // images, k=first + i % images)
 
 
-def _scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
-    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None."""
+def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
+    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None.
+
+    A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, see `generate`.
+    """
     from torch.nn.functional import cosine_similarity
 
     from idgen.faces.generated import embed

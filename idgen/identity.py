@@ -260,7 +260,7 @@ class Identities(Sequence[Identity]):
             space, names, sources = metadata["space"], json.loads(metadata["names"]), json.loads(metadata["sources"])
             if not all(isinstance(text, str) for text in [*names, *sources]):
                 raise TypeError("names and sources must be lists of texts")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path} has damaged names, sources or space: make it again.") from error
         try:
             return cls(vectors, space, sources, names)

@@ -1,17 +1,19 @@
 """What the buttons do, without the buttons: plain functions on an `idgen` model. No Gradio here.
 
-Everything raises `InputError` with one sentence that a visitor can act on.
+Everything raises `InputError` with one sentence that a visitor can act on. What takes long is an iterator of snapshots,
+the last of which is the result; closing it stops the work.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import tempfile
+import time
+import weakref
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,58 +21,77 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from idgen.errors import InputError
+from idgen.faces.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.identity import Identities, Identity
+from space.models import defaults
+from space.stream import Teller, stream
 
 if TYPE_CHECKING:
     from idgen.hub import Model
     from idgen.pipelines import GeneratedImage
-    from idgen.scoring import Score
+    from idgen.scoring import Comparison
 
-MAX_IMAGES, MAX_STEPS = 16, 50
+MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
 MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
-_BATCH = 8  # pictures painted together
+MORPH = 7  # pictures in a morph strip
+VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve
+POINT_IMAGES = 4  # pictures behind each of its points
+CROWD = 512  # sampled people among whom the nearest are looked for
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
+_PATIENCE = 0.5  # seconds between previews
+_OVERHEAD = 12  # and at least so many times what the last one cost
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
+Line = dict[str, Any]
+"""A picture's scores: `similarity` by the encoder, `judge_similarity` and `match` by the judge; None: not measured."""
 
-@dataclass(frozen=True)
-class Found:
-    """A face read from a photo. The pictures are for showing it back, never for keeping."""
 
-    identity: Identity
-    face: Image.Image
-    marked: Image.Image
-    faces: int
+# ---------------------------------------------------------------- what is asked for
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What scores of this kind look like between real pictures: the judge's calibration.
+class Recipe:
+    """How pictures are made: the same recipe for the same person gives the same pictures."""
 
-    `genuine` and `impostor` are (B,) counts in equal bins on [-1, 1]; `threshold` is the cosine at which a picture
-    matches a person at the false-match rate `fmr`, `pair_threshold` the same for two single pictures.
-    """
+    images: int
+    steps: int
+    variation: float
+    guidance: float
+    seed: int
 
-    genuine: np.ndarray
-    impostor: np.ndarray
-    threshold: float
-    pair_threshold: float
-    fmr: float
-    explanation: str
+    @classmethod
+    def of(
+        cls, model: Model, images: Any = 8, steps: Any = None, variation: Any = 0.0, guidance: Any = None, seed: Any = 0
+    ) -> Recipe:
+        """From what a visitor asked for; None takes the model's own steps and guidance.
 
+        Args:
+            model: who paints.
+            images: how many; steps: of the sampler; seed: of the pictures' noise.
+            variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
+                1 − variation to it.
+            guidance: how much the person's influence is exaggerated; 1 is none.
 
-@dataclass(frozen=True)
-class Result:
-    """Pictures of one person with their scores; `matrix` (N, N) holds the judge's cosines between them."""
+        Raises:
+            InputError: one of them is of no use.
+        """
+        own_steps, own_guidance = defaults(model)
+        return cls(
+            images=whole(images, "The number of pictures", 1, MOST_IMAGES),
+            steps=own_steps if steps is None else whole(steps, "The number of steps", 1, MOST_STEPS),
+            variation=fraction(variation, "The variation"),
+            guidance=own_guidance if guidance is None else fraction(guidance, "The guidance", 0.0, MOST_GUIDANCE),
+            seed=whole(seed, "The pictures' seed", 0, MAX_SEED),
+        )
 
-    identity: Identity
-    images: list[GeneratedImage]
-    scores: list[Score]
-    matrix: np.ndarray
-    sentence: str
-    reference: Reference
-    model: str
-    settings: dict[str, Any]
+    def options(self) -> dict[str, Any]:
+        """What the pipeline takes."""
+        return {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "variation_cosine": 1 - self.variation,
+            "seed": self.seed,
+        }
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:
@@ -80,41 +101,79 @@ def whole(value: Any, name: str, low: int, high: int) -> int:
 
 def fraction(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> float:
     """A number in [low, high], or an InputError that names the field."""
-    return _number(value, name, low, high, "number", lambda number: True)
+    return float(_number(value, name, low, high, "number", lambda number: True))
 
 
 def _number(value: Any, name: str, low: float, high: float, kind: str, fits: Callable[[float], bool]) -> float:
     wrong = isinstance(value, bool) or not isinstance(value, int | float)
-    if wrong or not math.isfinite(value) or not fits(value) or not low <= value <= high:
+    if wrong or not low <= value <= high or not fits(value):  # NaN and infinity are in no range
         shown = "nothing" if value is None else repr(value)[:40]
         raise InputError(f"{name} is a {kind} from {low:,} to {high:,}, got {shown}: change it and try again.")
     return value
 
 
+# ---------------------------------------------------------------- who
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face read from a photo: its crop, the photo with the face drawn on it, and how many faces there were."""
+
+    face: Image.Image
+    marked: Image.Image
+    faces: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who is on the photos. The pictures are for showing them back, never for keeping."""
+
+    identity: Identity
+    faces: list[Face]
+
+
 def sample(model: Model, seed: Any) -> tuple[Identity, float]:
     """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
-    identity = model.sampler.sample(1, whole(seed, "The person's seed", 0, MAX_SEED))[0]
+    number = whole(seed, "The person's seed", 0, MAX_SEED)
+    if not model.has("sampler"):
+        raise InputError(
+            f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "
+            "another model."
+        )
+    identity = model.sampler.sample(1, number)[0]
     return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
 
 
-def identify(model: Model, photo: bytes, consent: Any) -> Found:
-    """The largest face of a photo as an identity. Nothing is written anywhere.
+def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8, pixels: int = MAX_PIXELS) -> Found:
+    """The largest face of each photo, and the mean of their vectors. Nothing is written anywhere.
+
+    Args:
+        photos: files, at most `most` of them, of at most `pixels` pixels each.
 
     Raises:
-        InputError: no consent, not a usable picture, or no face in it.
+        InputError: no consent, no or too many photos, not a usable picture, or no face in one.
     """
-    from idgen.faces.images import open_image
+    _consent(consent)
+    if not photos:
+        raise InputError("There is no photo: choose one first.")
+    if len(photos) > most:
+        raise InputError(f"{len(photos)} photos are more than {most}: choose the best ones of this person.")
+    faces = [_face(model, photo, pixels) for photo in photos]
+    identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
+    return Found(identity, faces)
 
+
+def _consent(consent: Any) -> None:
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
-    image = open_image(photo)
+
+
+def _face(model: Model, photo: bytes, pixels: int) -> Face:
+    if not model.has("encoder"):
+        raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
+    image = open_image(photo, pixels, UPLOADS)
     face, detection, everybody = model.encoder.detect_and_align(image)
-    return Found(
-        identity=model.encoder.identify([face], aligned=True, name="photo"),
-        face=face,
-        marked=mark(image, np.asarray(detection.landmarks, float)),
-        faces=len(everybody),
-    )
+    return Face(face, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
 
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
@@ -137,137 +196,503 @@ def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     return shown
 
 
-def generate(
-    model: Model,
-    identity: Identity | None,
-    images: Any = 8,
-    steps: Any = 15,
-    variation: Any = 0.0,
-    seed: Any = 0,
-    progress: Callable[[float, str], object] = lambda share, what: None,
-) -> Result:
+# ---------------------------------------------------------------- painting
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Pictures on their way: those that are done with their scores, and how the next ones look so far."""
+
+    wanted: int
+    images: list[GeneratedImage]
+    scores: list[Line]
+    previews: list[Image.Image]
+    share: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What scores of this kind look like between real pictures: the judge's calibration.
+
+    `genuine` and `impostor` are (B,) counts in equal bins on [-1, 1]; `threshold` is the cosine at which two things of
+    this kind match at the false-match rate `fmr`, `pair_threshold` the same for two single pictures.
+    """
+
+    genuine: np.ndarray
+    impostor: np.ndarray
+    threshold: float
+    pair_threshold: float
+    fmr: float
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Pictures of one person with their scores.
+
+    `matrix` (N, N) holds the cosines between the pictures, by the judge, or by the encoder where there is no judge, or
+    None where there is neither; `reference` is None without a judge.
+    """
+
+    identity: Identity
+    images: list[GeneratedImage]
+    scores: list[Line]
+    matrix: np.ndarray | None
+    sentence: str
+    reference: Reference | None
+    model: str
+    recipe: Recipe
+
+
+def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generator[Progress | Result, None, None]:
     """Pictures of one person and what the judge thinks of them.
 
-    Args:
-        identity: who; from `sample` or `identify`.
-        images: how many; steps: of the sampler; seed: of the pictures' noise.
-        variation: 0 paints exactly this face vector; above, each picture its own vector at cosine 1 − variation to it.
-        progress: called with a share of 1 and a few words.
+    Raises:
+        InputError: there is nobody (at once), or the person is of another space than the model's.
     """
     if identity is None:
         raise InputError("There is nobody to make pictures of yet: sample a person or choose a photo first.")
-    settings: dict[str, Any] = {
-        "images": whole(images, "The number of pictures", 1, MAX_IMAGES),
-        "steps": whole(steps, "The number of steps", 1, MAX_STEPS),
-        "variation": fraction(variation, "The variation"),
-        "seed": whole(seed, "The pictures' seed", 0, MAX_SEED),
-    }
-    progress(0.0, "Getting the model ready")
-    pipeline, scorer = model.pipeline, model.scorer
-    total = math.ceil(settings["images"] / _BATCH) * settings["steps"]
-    done = itertools.count(1)
+    person = identity
 
-    def stepped(pipeline: Any, step: int, timestep: Any, tensors: dict) -> None:
-        progress(0.9 * next(done) / total, "Painting")
+    def work(teller: Teller[Progress | Result]) -> None:
+        pairs = list(_painted(model, Identities.of([person]), recipe, recipe.images, person.vector, teller))
+        images, scores = [image for image, _ in pairs], [line for _, line in pairs]
+        sentence, known = verdict(model, scores), reference(model)
+        teller.say(Result(person, images, scores, _matrix(model, images), sentence, known, model.name, recipe))
 
-    made = list(
-        pipeline.iterate(
-            identity,
-            settings["images"],
-            num_inference_steps=settings["steps"],
-            seed=settings["seed"],
-            variation_cosine=1.0 - settings["variation"],
-            batch_size=_BATCH,
-            callback_on_step_end=stepped,
-        )
+    return stream(work)
+
+
+def _painted(
+    model: Model, people: Identities, recipe: Recipe, wanted: int, target: Any, teller: Teller[Any], **options: Any
+) -> Iterator[tuple[GeneratedImage, Line]]:
+    """Paint `wanted` pictures, a few at a time, scored against `target` (D,), and tell how far they are."""
+    import torch
+
+    from idgen.generate import scoring
+
+    pipeline, score = model.pipeline, scoring(model)
+    on_gpu = not str(model.device).startswith("cpu")
+    together = options.pop("together", 0) or (8 if on_gpu else max(1, torch.get_num_threads()))
+    given = options.pop("callback", None)
+    images: list[GeneratedImage] = []
+    lines: list[Line] = []
+    state = {"steps": 0, "shown": time.monotonic(), "wait": _PATIENCE}
+    total = math.ceil(wanted / together) * recipe.steps
+
+    def stepped(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any] | None:
+        teller.check()
+        changed = given(step, tensors) if given is not None else None
+        state["steps"] += 1
+        now = time.monotonic()
+        if now - state["shown"] >= state["wait"] and step + 1 < recipe.steps:
+            previews = pipeline.preview((changed or tensors)["latents"])
+            state["wait"] = max(_PATIENCE, _OVERHEAD * (time.monotonic() - now))
+            teller.say(Progress(wanted, list(images), list(lines), previews, state["steps"] / total))
+            state["shown"] = time.monotonic()
+        return changed
+
+    made = pipeline.iterate(
+        people,
+        wanted // len(people),
+        **recipe.options(),
+        **options,
+        batch_size=together,
+        callback_on_step_end=stepped,
     )
-    progress(0.92, "Asking the judge")
-    pictures = [image.image for image in made]
-    scores = scorer.score(pictures, identity.vector.expand(len(made), -1))
-    matrix = np.asarray(scorer.pairwise(pictures), float)
-    return Result(identity, made, scores, matrix, scorer.sentence(scores), reference(model), model.name, settings)
+    done: list[GeneratedImage] = []
+    try:
+        for image in made:
+            done.append(image)
+            if len(done) == together or len(images) + len(done) == wanted:
+                new = score([one.image for one in done], target.expand(len(done), -1))
+                images += done
+                lines += new
+                teller.say(Progress(wanted, list(images), list(lines), [], state["steps"] / total))
+                state["shown"] = time.monotonic()
+                yield from zip(done, new, strict=True)
+                done = []
+    finally:
+        made.close()  # type: ignore[attr-defined]
+        if on_gpu:
+            torch.cuda.empty_cache()  # also when it was stopped, or failed
 
 
-def reference(model: Model) -> Reference:
-    """The judge's calibration for comparing a picture with a face vector of the encoder."""
-    calibration, fmr = model.judge.calibration, model.scorer.fmr
-    if calibration is None:
-        raise InputError(
-            f"The judge of {model.name} was not calibrated, so its scores mean nothing: calibrate it first."
-        )
-    rates = calibration.rates("image-bridge")
+def last(snapshots: Generator[Any, None, None]) -> Any:
+    """The result of long work, for who does not want to watch."""
+    item = None
+    for item in snapshots:  # noqa: B007
+        pass
+    return item
+
+
+# ---------------------------------------------------------------- what it is worth
+
+
+def verdict(model: Model, scores: Sequence[Line]) -> str:
+    """How many are the same person, in plain words; or why nobody can say."""
+    if not model.has("judge") or not model.has("encoder"):
+        return f"Nothing says whether this is the same person: {model.name} has no independent judge."
+    from idgen.scoring import one_in
+
+    matches = sum(bool(line["match"]) for line in scores)
+    return (
+        f"{matches or 'None'} of {len(scores)} {'is' if matches == 1 else 'are'} the same person, says the judge, "
+        f"at a false-match rate of {one_in(model.scorer.fmr)}."
+    )
+
+
+def reference(model: Model, kind: str = "image-bridge") -> Reference | None:
+    """The judge's calibration for a kind of comparison, see `idgen.scoring`; None where there is no judge."""
+    if not model.has("judge") or not model.has("encoder"):
+        return None
+    calibration, fmr = model.scorer.judge_calibration, model.scorer.fmr
+    rates = calibration.rates(kind)
     return Reference(
         np.asarray(rates.genuine),
         np.asarray(rates.impostor),
-        calibration.threshold("image-bridge", fmr),
+        calibration.threshold(kind, fmr),
         calibration.threshold("image-image", fmr),
         fmr,
-        calibration.explanation("image-bridge", fmr),
+        calibration.explanation(kind, fmr),
     )
 
 
-def describe(identity: Identity) -> dict[str, Any]:
-    """An identity for a program: what the API answers."""
-    return {
-        "name": identity.name,
-        "source": identity.source,
-        "space": identity.space,
-        "vector": [float(value) for value in identity.vector],
-    }
+def _embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
+    """(N, D) unit vectors by the judge, or by the encoder where there is none; NaN where no face is found."""
+    from idgen.faces.generated import embed
+
+    if not model.has("encoder"):
+        return None
+    viewer = model.judge.recognizer if model.has("judge") else model.encoder
+    pictures = [cast(Image.Image, one.image) for one in images]
+    vectors = embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0].double().numpy()
+    return None if np.isnan(vectors).all() else vectors
+
+
+def _matrix(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
+    vectors = _embedded(model, images)
+    return None if vectors is None else vectors @ vectors.T
+
+
+# ---------------------------------------------------------------- two people
+
+
+@dataclass(frozen=True)
+class Morph:
+    """Pictures from one person to another; `scores[side]` holds what they are to the first and to the second."""
+
+    people: Identities
+    ends: tuple[Identity, Identity]
+    images: list[GeneratedImage]
+    scores: tuple[list[Line], list[Line]]
+    sentence: str
+    reference: Reference | None
+    model: str
+    recipe: Recipe
+
+
+def morph(
+    model: Model, first: Identity | None, second: Identity | None, recipe: Recipe
+) -> Generator[Progress | Morph, None, None]:
+    """A strip of `MORPH` people in equal steps on the arc between two, each pictured once from nearly the same noise.
+
+    Raises:
+        InputError: somebody is missing or they are of different spaces (at once), or of another than the model's.
+    """
+    from idgen.generate import scoring
+    from idgen.sampling.interpolation import interpolate
+
+    if first is None or second is None:
+        raise InputError("A strip leads from one person to another: choose both first.")
+    ends = first, second
+    people = interpolate(first, second, MORPH)
+
+    def work(teller: Teller[Progress | Morph]) -> None:
+        pairs = list(_painted(model, people, recipe, MORPH, first.vector, teller, together=MORPH, callback=share_noise))
+        images = [image for image, _ in pairs]
+        to_second = scoring(model)([image.image for image in images], second.vector.expand(MORPH, -1))
+        both = [line for _, line in pairs], to_second
+        teller.say(Morph(people, ends, images, both, _crossing(model, both), reference(model), model.name, recipe))
+
+    return stream(work)
+
+
+def share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
+    """After the first step everybody goes on from the first picture's latents: who it is differs, the pose does not.
+
+    The noise of a picture follows from its person, so a strip would jump; a callback may replace the latents
+    (B, C, h, w).
+    """
+    latents = tensors["latents"]
+    return {"latents": latents[:1].expand_as(latents)} if step == 0 else None
+
+
+def _crossing(model: Model, scores: tuple[list[Line], list[Line]]) -> str:
+    if scores[0][0]["match"] is None:
+        return f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
+    from idgen.scoring import one_in
+
+    sides = list(zip(*([bool(line["match"]) for line in side] for side in scores), strict=True))
+    counts = [sides.count(kind) for kind in ((True, False), (False, True), (True, True), (False, False))]
+    kinds = ("are still A", "already B", "both", "neither")
+    said = [f"{count} {kind}" for count, kind in zip(counts, kinds, strict=True) if count or kind not in kinds[2:]]
+    listed = f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"Of {MORPH} pictures, {listed}, says the judge, at a false-match rate of {one_in(model.scorer.fmr)}."
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two pictures: their faces, the encoder's cosine, and the comparison with its verdict where there is a judge."""
+
+    faces: tuple[Face, Face]
+    cosine: float
+    comparison: Comparison | None
+    reference: Reference | None
+    sentence: str
+
+
+def compare(
+    model: Model, first: bytes | None, second: bytes | None, consent: Any, pixels: int = MAX_PIXELS
+) -> Compared:
+    """Whether two pictures, of at most `pixels` pixels each, show the same person. Nothing is written anywhere.
+
+    Raises:
+        InputError: no consent, a picture is missing or unusable, or there is no face in one.
+    """
+    _consent(consent)
+    if not first or not second:
+        raise InputError("Two pictures are compared: choose both.")
+    faces = _face(model, first, pixels), _face(model, second, pixels)
+    people = [model.encoder.identify([face.face], aligned=True, name="photo") for face in faces]
+    cosine = float(people[0].vector @ people[1].vector)
+    if not model.has("judge"):
+        from idgen.scoring import UNCALIBRATED
+
+        return Compared(faces, cosine, None, None, f"{model.name} has no judge to say; its cosine: {UNCALIBRATED}")
+    comparison = model.scorer.compare(first, second)
+    return Compared(faces, cosine, comparison, reference(model, "image-image"), comparison.sentence())
+
+
+# ---------------------------------------------------------------- explore
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a setting does to one person's pictures.
+
+    Args:
+        recipe: the setting.
+        similarity: mean cosine to the person, by the judge, or by the encoder where there is none.
+        diversity: 1 − the mean cosine between two of the pictures, by the same.
+        matches: how many of them the judge takes for the person; None without a judge.
+        images, scores: the pictures.
+    """
+
+    recipe: Recipe
+    similarity: float
+    diversity: float
+    matches: int | None
+    images: list[GeneratedImage] = field(repr=False)
+    scores: list[Line] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points measured so far, what is being painted, and whether that is all."""
+
+    points: list[Point]
+    progress: Progress | None
+    finished: bool
+    threshold: float | None
+    model: str
+
+
+def explore(
+    model: Model, identity: Identity | None, recipe: Recipe, variations: Sequence[float] = VARIATIONS
+) -> Generator[Curve, None, None]:
+    """How similar and how different pictures are at some variations, other things being as in the recipe.
+
+    Raises:
+        InputError: there is nobody or no encoder (at once), or nothing could be measured.
+    """
+    from idgen.evaluation.diversity import genuine_distance
+
+    if identity is None:
+        raise InputError("There is nobody to explore yet: sample a person or choose a photo first.")
+    if not model.has("encoder"):
+        raise InputError(f"{model.name} has no face encoder, so nothing can be measured: choose another model.")
+    person, recipes = identity, [Recipe(**{**asdict(recipe), "variation": value}) for value in variations]
+
+    def work(teller: Teller[Curve]) -> None:
+        known = reference(model)
+        threshold = None if known is None else known.threshold
+        points: list[Point] = []
+        for one in recipes:
+            teller.check()
+            inner: Teller[Progress] = _Relay(
+                teller, lambda progress: Curve(list(points), progress, False, threshold, model.name)
+            )
+            pairs = list(_painted(model, Identities.of([person]), one, one.images, person.vector, inner))
+            lines = [line for _, line in pairs]
+            images = [image for image, _ in pairs]
+            which = "similarity" if known is None else "judge_similarity"
+            measured = [line[which] for line in lines if line[which] is not None]
+            vectors = _embedded(model, images)
+            kept = vectors[np.isfinite(vectors).all(1)] if vectors is not None else np.empty((0, 1))
+            if len(kept) < 2 or not measured:
+                raise InputError("No face was found in these pictures, so nothing can be measured: change a setting.")
+            points.append(
+                Point(
+                    one,
+                    float(np.mean(measured)),
+                    genuine_distance(kept, np.zeros(len(kept))),
+                    None if known is None else sum(bool(line["match"]) for line in lines),
+                    images,
+                    lines,
+                )
+            )
+            teller.say(Curve(list(points), None, one is recipes[-1], threshold, model.name))
+
+    return stream(work)
+
+
+class _Relay(Teller[Any]):
+    """Speaks through another teller, in other words."""
+
+    def __init__(self, teller: Teller[Any], words: Callable[[Any], Any]):
+        self.said, self.stopped, self._words = teller.said, teller.stopped, words
+
+    def say(self, item: Any) -> None:
+        super().say(self._words(item))
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A sampled person with their cosine to somebody, and one picture."""
+
+    identity: Identity
+    cosine: float
+    image: GeneratedImage = field(repr=False)
+
+
+_crowds: weakref.WeakKeyDictionary[Any, Identities] = weakref.WeakKeyDictionary()
+
+
+def nearest(
+    model: Model, identity: Identity | None, recipe: Recipe, count: int = 5
+) -> Generator[list[Neighbour], None, None]:
+    """Who of the `CROWD` people that seed 0 samples is nearest to a person, each pictured once."""
+    if identity is None:
+        raise InputError("There is nobody to look around from yet: sample a person or choose a photo first.")
+    sample(model, 0)  # refuses a model that cannot
+    person = identity
+    person.require_space(model.sampler.space, model.sampler.dim)
+
+    def work(teller: Teller[list[Neighbour]]) -> None:
+        if model not in _crowds:
+            _crowds[model] = model.sampler.sample(CROWD, 0)
+        crowd = _crowds[model]
+        cosines = crowd.vectors @ person.vector
+        cosines[cosines > 1 - 1e-4] = -2  # that is the person
+        rows = cosines.argsort(descending=True)[:count].tolist()
+        found: list[Neighbour] = []
+        one = Recipe(**{**asdict(recipe), "images": 1, "variation": 0.0})
+        for row in rows:
+            quiet = _Relay(teller, lambda _: list(found))
+            image, _ = next(iter(_painted(model, crowd[row : row + 1], one, 1, crowd.vectors[row], quiet)))
+            found.append(Neighbour(crowd[row], float(cosines[row]), image))
+            teller.say(list(found))
+
+    return stream(work)
+
+
+# ---------------------------------------------------------------- what leaves
 
 
 def report(result: Result) -> dict[str, Any]:
     """The scores for a program: what the API answers and the zip's manifest holds."""
+    known = result.reference
     return {
         "model": result.model,
         "identity": result.identity.name,
         "source": result.identity.source,
-        **result.settings,
-        "fmr": result.reference.fmr,
-        "threshold": result.reference.threshold,
+        **asdict(result.recipe),
+        "fmr": None if known is None else known.fmr,
+        "threshold": None if known is None else known.threshold,
         "sentence": result.sentence,
-        "matrix": np.round(result.matrix, 4).tolist(),
+        "matrix": None if result.matrix is None else _finite(result.matrix),
         "pictures": [
             {
                 "file": _file(result, number),
                 "identity": result.identity.name,
                 "k": image.k,
                 "seed": image.seed,
-                "similarity": round(float(score.similarity), 4),
-                "judge_similarity": round(float(score.judge_similarity), 4),
-                "match": bool(score.match),
+                **line,
                 "model": result.model,
             }
-            for number, (image, score) in enumerate(zip(result.images, result.scores, strict=True))
+            for number, (image, line) in enumerate(zip(result.images, result.scores, strict=True))
         ],
     }
 
 
-def identity_file(identity: Identity) -> bytes:
-    """The identity as `idgen generate` reads it. The file lives in this call only."""
+def _finite(matrix: np.ndarray) -> list[list[float | None]]:
+    return [[None if math.isnan(value) else round(value, 4) for value in row] for row in matrix.tolist()]
+
+
+def identity_file(identities: Sequence[Identity]) -> bytes:
+    """People as `idgen generate` reads them. The file lives in this call only."""
     with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
         path = Path(folder) / "identity.safetensors"
-        Identities.of([identity]).save(path)
+        Identities.of(identities).save(path)
         return path.read_bytes()
 
 
-def write(result: Result, folder: Path) -> tuple[list[Path], Path]:
-    """The pictures as PNGs that say they are generated, and a zip of them with its manifest."""
+def png(image: GeneratedImage, model: str, name: str, side: int | None = None) -> bytes:
+    """A picture as a PNG that says it is generated, at most `side` pixels wide; nothing of a photo is in it."""
+    from idgen.provenance import marked
+
+    picture = cast(Image.Image, image.image)
+    if side is not None and picture.width > side:
+        picture = picture.resize((side, round(side * picture.height / picture.width)), Image.Resampling.LANCZOS)
+    return marked(picture, {"model": model, "seed": image.seed, "identity": name, "k": image.k})
+
+
+def sheet(result: Result) -> Image.Image:
+    """All pictures on one, each framed by its verdict."""
+    from idgen.contact_sheet import Cell, contact_sheet
+
+    cells = [
+        Cell(cast(Image.Image, image.image), _first(line["judge_similarity"], line["similarity"]), line["match"])
+        for image, line in zip(result.images, result.scores, strict=True)
+    ]
+    rows = [cells[start : start + 8] for start in range(0, len(cells), 8)]
+    names = [result.identity.name, *[""] * (len(rows) - 1)]
+    title = f"AI-generated by {result.model}, seed {result.recipe.seed}"
+    return contact_sheet(list(zip(names, rows, strict=True)), title, size=min(256, cells[0].image.width))  # type: ignore[union-attr]
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def write(result: Result, folder: Path) -> tuple[list[Path], Path, Path]:
+    """The pictures as PNGs that say they are generated, a zip of them with its manifest, and the contact sheet."""
     from idgen.provenance import save_image
 
-    files = []
     lines = report(result)["pictures"]
-    for number, image in enumerate(result.images):
-        path = folder / _file(result, number)
-        info = {"model": result.model, "seed": image.seed, "identity": result.identity.name, "k": image.k}
-        save_image(cast(Image.Image, image.image), path, info)
-        files.append(path)
+    files = []
     archive = folder / f"idgen-{result.identity.name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:  # PNGs do not shrink further
-        for path in files:
+        for number in range(len(result.images)):
+            path = folder / _file(result, number)
+            path.write_bytes(png(result.images[number], result.model, result.identity.name))
             zipped.write(path, path.name)
+            files.append(path)
         zipped.writestr("manifest.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    return files, archive
+    info = {"model": result.model, "seed": result.recipe.seed, "identity": result.identity.name}
+    overview = save_image(sheet(result), folder / f"idgen-{result.identity.name}.png", info)
+    return files, archive, overview
 
 
 def _file(result: Result, number: int) -> str:

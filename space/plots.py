@@ -48,7 +48,13 @@ def _range(genuine: ArrayLike, impostor: ArrayLike, scores: ArrayLike, threshold
 
 
 def score_histogram(
-    scores: Sequence[float], genuine: ArrayLike, impostor: ArrayLike, threshold: float, fmr: float
+    scores: Sequence[float],
+    genuine: ArrayLike,
+    impostor: ArrayLike,
+    threshold: float,
+    fmr: float,
+    what: str = "similarity to this person, by the judge (cosine)",
+    these: str = "these pictures",
 ) -> str:
     """Each image a dot at its similarity, over the distributions of real pairs, with the threshold drawn.
 
@@ -56,6 +62,7 @@ def score_histogram(
         scores: cosines of the generated images to the person asked for, by the judge.
         genuine, impostor: (B,) counts in equal bins on [-1, 1], from the judge's calibration.
         threshold: the cosine at which a comparison matches; fmr: the false-match rate it stands for.
+        what, these: what the axis and the dots are called.
     """
     low, high = _range(genuine, impostor, scores, threshold)
 
@@ -77,10 +84,7 @@ def score_histogram(
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{_BASE}" y2="{_BASE}"/>')
     for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
         parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{_BASE + 16}" text-anchor="middle">{tick:.1f}</text>')
-    parts.append(
-        f'<text class="tick" x="{(_LEFT + _RIGHT) / 2}" y="{_BASE + 36}" text-anchor="middle">'
-        "similarity to this person, by the judge (cosine)</text>"
-    )
+    parts.append(f'<text class="tick" x="{(_LEFT + _RIGHT) / 2}" y="{_BASE + 36}" text-anchor="middle">{what}</text>')
 
     at, words = x(threshold), f"threshold {threshold:.2f}: {one_in(fmr)} strangers pass"
     half = 3.45 * len(words)  # about half the text's width, to keep all of it on the plot
@@ -111,7 +115,7 @@ def score_histogram(
         cursor += 28 + int(6.4 * len(text))
     parts.append(
         f'<circle class="dot pass" cx="{cursor + 5}" cy="11.5" r="{_DOT}"/>'
-        f'<text class="tick" x="{cursor + 15}" y="15.5">these pictures</text>'
+        f'<text class="tick" x="{cursor + 15}" y="15.5">{these}</text>'
     )
     passed = sum(score >= threshold for score in scores)
     spoken = (
@@ -121,7 +125,7 @@ def score_histogram(
     return _svg(_WIDTH, _HEIGHT, spoken, parts)
 
 
-def similarity_matrix(matrix: ArrayLike, threshold: float | None = None) -> str:
+def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> str:
     """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
     matrix = np.asarray(matrix, float)
     count = len(matrix)
@@ -130,6 +134,7 @@ def similarity_matrix(matrix: ArrayLike, threshold: float | None = None) -> str:
     label, size = 26, _WIDTH - 30
     cell = min((size - label) / count, 60)
     off = matrix[~np.eye(count, dtype=bool)]
+    off = off[np.isfinite(off)]
     low = min(0.0, float(off.min())) if off.size else 0.0
     font = min(13.0, cell * 0.34)
     start = label + (_WIDTH - label - cell * count) / 2 - 8
@@ -141,12 +146,15 @@ def similarity_matrix(matrix: ArrayLike, threshold: float | None = None) -> str:
         parts.append(f'<text class="tick" x="{across:.1f}" y="{label - 8}" text-anchor="middle">{row + 1}</text>')
         for column in range(count):
             value = matrix[row, column]
+            if math.isnan(value):  # no face was found in one of them
+                continue
             strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
             kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
             left, top = start + column * cell, label + row * cell
             tip = f"Picture {row + 1} against {column + 1}: {value:.2f}"
             parts.append(
-                f'<g class="cell {kind}"><title>{tip}</title><rect x="{left + 1:.1f}" y="{top + 1:.1f}" '
+                f'<g class="cell {kind}" data-row="{row + 1}" data-column="{column + 1}" data-value="{value:.2f}">'
+                f'<title>{tip}</title><rect x="{left + 1:.1f}" y="{top + 1:.1f}" '
                 f'width="{cell - 2:.1f}" height="{cell - 2:.1f}" rx="{min(5, cell / 6):.1f}" '
                 f'style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>'
             )
@@ -157,9 +165,120 @@ def similarity_matrix(matrix: ArrayLike, threshold: float | None = None) -> str:
                     f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
                 )
             parts.append("</g>")
-    spoken = f"Similarity of {count} pictures to each other by the judge"
+    spoken = f"Similarity of {count} pictures to each other by the {by}"
     spoken += f", from {off.min():.2f} to {off.max():.2f}." if off.size else "."
     return _svg(_WIDTH, label + cell * count + 6, spoken, parts)
+
+
+def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> str:
+    """Two lines over a strip of pictures: what each is to the first person and to the second."""
+    width, height, left, right, top, base = 900, 250, 64, 836, 30, 214
+    values = [*first, *second, *([] if threshold is None else [threshold])]
+    low, high = min(0.0, math.floor(min(values) * 5) / 5), max(0.6, math.ceil(max(values) * 5) / 5)
+
+    def x(number: int) -> float:
+        return width * (number + 0.5) / len(first)  # under the middle of its picture
+
+    def y(cosine: float) -> float:
+        return base - (cosine - low) / (high - low) * (base - top)
+
+    parts = []
+    for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
+        parts.append(f'<line class="grid" x1="{left - 28}" x2="{right + 28}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 36}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
+    if threshold is not None:
+        at = y(threshold)
+        parts.append(
+            f'<line class="threshold" x1="{left - 28}" x2="{right + 28}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text class="threshold-label" x="{width / 2}" y="{at - 6:.1f}" text-anchor="middle">'
+            f"threshold {threshold:.2f}</text>"
+        )
+    for name, letter, line in (("a", "A", first), ("b", "B", second)):
+        points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(line))
+        parts.append(f'<polyline class="line {name}" points="{points}"/>')
+        for number, value in enumerate(line):
+            parts.append(
+                f'<circle class="dot {name}" cx="{x(number):.1f}" cy="{y(value):.1f}" r="{_DOT}">'
+                f"<title>Picture {number + 1}: {value:.2f} to {letter}</title></circle>"
+            )
+    for cursor, name, text in ((left, "a", "similarity to A"), (left + 130, "b", "similarity to B")):
+        parts.append(f'<circle class="dot {name}" cx="{cursor}" cy="11.5" r="{_DOT}"/>')
+        parts.append(f'<text class="tick" x="{cursor + 11}" y="15.5">{text}</text>')
+    spoken = (
+        f"On the way from A to B, similarity to A goes from {first[0]:.2f} to {first[-1]:.2f}, "
+        f"similarity to B from {second[0]:.2f} to {second[-1]:.2f}."
+    )
+    return _svg(width, height, spoken, parts)
+
+
+def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> str:
+    """Similarity to the person against how different the pictures are, a line a setting.
+
+    Args:
+        curves: (name, [(name of the point, diversity, similarity), …]) with the newest curve last and its newest point
+            last; it is drawn strongest.
+        threshold: the similarity that counts as the same person.
+    """
+    width, height, left, right, top, base = 500, 400, 40, 480, 34, 348
+    points = [point for _, curve in curves for point in curve]
+    across = max(0.6, math.ceil((max((x for _, x, _ in points), default=0.0) + 0.06) * 5) / 5)
+    ups = [y for _, _, y in points] + ([] if threshold is None else [threshold])
+    low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
+
+    def place(diversity: float, similarity: float) -> tuple[float, float]:
+        return (
+            left + min(max(diversity, 0.0), across) / across * (right - left),
+            base - (similarity - low) / (high - low) * (base - top),
+        )
+
+    parts = []
+    for tick in np.arange(0, round(across * 5) + 1) / 5:
+        x, _ = place(tick, low)
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">{tick:.1f}</text>')
+    for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
+        _, y = place(0, tick)
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 9}" y="{y + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
+    parts.append(
+        f'<text class="tick" x="{(left + right) / 2}" y="{base + 38}" text-anchor="middle">'
+        "how different the pictures are (1 − mean similarity of two) →</text>"
+        f'<text class="tick" x="{left - 32}" y="{top - 16}">↑ similarity to this person</text>'
+    )
+    if threshold is not None:
+        _, y = place(0, threshold)
+        parts.append(
+            f'<line class="threshold" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="threshold-label" x="{right - 6}" y="{y + 15:.1f}" text-anchor="end">'
+            f"below {threshold:.2f}: no longer the same person</text>"
+        )
+    for number, (name, curve) in enumerate(curves):
+        newest = number == len(curves) - 1
+        kind = "newest" if newest else "older"
+        in_order = sorted(curve, key=lambda point: point[0])
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(d, s) for _, d, s in in_order))
+        parts.append(f'<polyline class="line {kind}" points="{line}"/>')
+        labelled: list[tuple[float, float]] = []
+        for at, (label, diversity, similarity) in enumerate(curve):
+            x, y = place(diversity, similarity)
+            last = newest and at == len(curve) - 1
+            verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
+            parts.append(
+                f'<circle class="dot {kind} {verdict} {"last" if last else ""}" cx="{x:.1f}" cy="{y:.1f}" '
+                f'r="{_DOT + 2 if last else _DOT}"><title>{escape(name)}, variation {escape(label)}: similarity '
+                f"{similarity:.2f}, difference {diversity:.2f}</title></circle>"
+            )
+            if newest and not any(abs(x - a) < 30 and abs(y - b) < 13 for a, b in labelled):
+                labelled.append((x, y))
+                parts.append(f'<text class="value-label" x="{x + 11:.1f}" y="{y - 8:.1f}">{escape(label)}</text>')
+        if not newest and curve:
+            x, y = place(*in_order[-1][1:])
+            parts.append(f'<text class="tick" x="{x + 10:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+    spoken = "Similarity to the person against difference between the pictures. " + "; ".join(
+        f"{name}, variation {label}: similarity {s:.2f}, difference {d:.2f}"
+        for name, curve in curves
+        for label, d, s in curve
+    )
+    return _svg(width, height, spoken, parts)
 
 
 def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:

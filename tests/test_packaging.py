@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -24,6 +25,9 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "skimage": "scikit-image",
     "faiss": "faiss-cpu",
+    "c2pa": "c2pa-python",
+    "fastapi": "gradio",  # which is built on them and brings them
+    "starlette": "gradio",
     "loguru": "datatrove",  # which is built on them and brings them
     "multiprocess": "datatrove",
     "pyarrow": "datasets",
@@ -38,6 +42,7 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
+    "idgen/provenance": "c2pa",
     "space": "app",
 }
 
@@ -58,9 +63,31 @@ def lines(file: str) -> list[str]:
     return [text for text in texts if text]
 
 
-def test_the_space_needs_what_the_project_needs(project: dict[str, Any]) -> None:
-    needed = project["dependencies"] + project["optional-dependencies"]["app"]
-    assert sorted(lines("requirements.txt")) == sorted(needed)
+def test_the_space_needs_what_the_project_needs_in_the_versions_it_is_tested_with(project: dict[str, Any]) -> None:
+    needed = {name_of(text): text for text in project["dependencies"] + project["optional-dependencies"]["app"]}
+    pins = dict(text.split(";")[0].strip().split("==") for text in lines("constraints.txt") if "<" not in text)
+    wanted = {
+        needed["torch"]
+        if name == "torch"
+        else f"{text[: re.search('[<>=]', text).start()]}=={pins[name.replace('-', '_')]}"
+        for name, text in needed.items()
+    }
+    assert set(lines("requirements.txt")) == wanted
+
+
+def test_the_front_matter_is_what_the_hub_accepts() -> None:
+    from huggingface_hub import SpaceCard, SpaceCardData
+
+    data = SpaceCard.load(ROOT / "README.md").data
+    assert isinstance(data, SpaceCardData)
+    assert (data.sdk, data.app_file, data.python_version) == ("gradio", "app.py", "3.11")
+    assert f"gradio[mcp]=={data.sdk_version}" in lines("requirements.txt")
+    said = data.to_dict()
+    documented = {"colorFrom", "colorTo", "emoji", "pinned", "short_description", "suggested_hardware"}
+    assert set(said) <= set(inspect.signature(SpaceCardData).parameters) | documented
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {said["colorFrom"], said["colorTo"]} <= colours and len(said["short_description"]) <= 60
+    assert all(re.fullmatch(r"[a-z0-9.+-]+", name) for name in lines("packages.txt"))
 
 
 def test_constraints_pin_one_version_of_things_that_are_needed(project: dict[str, Any]) -> None:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 ENCODER_SPACE, JUDGE_SPACE = "tiny-encoder", "tiny-judge"
@@ -55,6 +58,14 @@ def patterns(people: int, pictures: int, size: int = 112, seed: int = 0) -> tupl
     coarse = coarse + 0.3 * torch.randn(coarse.shape, generator=generator)
     smooth = F.interpolate(coarse.flatten(0, 1), (size, size), mode="bicubic")
     return (0.5 + 0.2 * smooth).clamp(0, 1), torch.arange(people).repeat_interleave(pictures)
+
+
+def noise_png(width: int = 80, height: int = 64) -> bytes:
+    """A picture of nothing, as a file's bytes."""
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 @torch.no_grad()

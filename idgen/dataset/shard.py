@@ -152,7 +152,7 @@ class ShardMaker:
         if reason is not None:
             rejected.append({**about, "reason": reason})
             return
-        info = {"model": self.model.name, "identity": name, "seed": plan.seed, "k": item.k}
+        info = provenance.made_by(self.model.name, planned.people[row], plan.seed, item.k)
         person.thumbnails.append(found.thumbnail)
         made_of = {name: 1.0} if planned.labels is None else planned.labels[row]
         person.rows.append(

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -22,8 +23,13 @@ ImageSource: TypeAlias = (
 MAX_SIDE = 20_000
 MAX_PIXELS = 50 << 20  # "50 megapixels" with room for what phones sold as 50 MP really make: 8192 × 6144
 
+_MAX_SCANS = 64  # of a JPEG; usual are 1 to 12, and each of 33 bytes can cost as much as decoding the whole picture
+
 # Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "MPO")
+UPLOADS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF", "MPO")
+"""What strangers may send: without JPEG 2000, of which 1 kB can hold five seconds of work, and TIFF, which may hold
+anything."""
 
 _UPRIGHT = {  # what undoes each value of EXIF's Orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,7 +42,7 @@ _UPRIGHT = {  # what undoes each value of EXIF's Orientation
 }
 
 
-def open_image(source: ImageSource) -> Image.Image:
+def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Open a still picture as upright RGB.
 
     Turned as its EXIF orientation says; transparency is laid on mid-grey; grey, palette, CMYK and 16-bit pictures
@@ -45,28 +51,31 @@ def open_image(source: ImageSource) -> Image.Image:
     Args:
         source: a path, a file's bytes, a binary file object, a `PIL.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or
             (H, W, 4) of uint8, uint16, bool, or floats in [0, 1].
+        max_pixels: most pixels, at most 50 megapixels (of 2²⁰).
+        formats: of a file or bytes, names of Pillow's.
 
     Raises:
         InputError: it is missing, a folder, empty, not a picture, damaged, animated, over 20,000 pixels a side or over
-            50 megapixels, or an array of another shape, type or range.
+            `max_pixels`, or an array of another shape, type or range.
     """
+    limit = min(max_pixels, MAX_PIXELS)
     # Pillow warns of odd metadata, which is of no use to anybody here, and of sizes that are refused below anyway.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _open(source, describe(source))
+        return _open(source, describe(source), limit, formats)
 
 
-def _open(source: ImageSource, name: str) -> Image.Image:
+def _open(source: ImageSource, name: str, limit: int, formats: Sequence[str]) -> Image.Image:
     if isinstance(source, np.ndarray):
-        return _from_array(source, name)
+        return _from_array(source, name, limit)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, name)
+        return _to_rgb(source, name, limit)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_file(io.BytesIO(source), name)
+        return _from_file(io.BytesIO(source), name, limit, formats)
     if isinstance(source, str | os.PathLike):
-        return _from_path(source, name)
+        return _from_path(source, name, limit, formats)
     if hasattr(source, "read"):
-        return _from_file(source, name)
+        return _from_file(source, name, limit, formats)
     raise InputError(
         f"Expected a picture, got {type(source).__name__}: give a file, its bytes, a PIL image or an array."
     )
@@ -81,7 +90,7 @@ def describe(source: object) -> str:
     return "the picture"
 
 
-def _from_path(source: str | os.PathLike[str], name: str) -> Image.Image:
+def _from_path(source: str | os.PathLike[str], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
     path = Path(source)
     try:
         if not path.exists():
@@ -97,10 +106,10 @@ def _from_path(source: str | os.PathLike[str], name: str) -> Image.Image:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"Cannot open {name} ({reason}): give a picture file that can be read.") from error
     with file:
-        return _from_file(file, name)
+        return _from_file(file, name, limit, formats)
 
 
-def _from_file(file: IO[bytes], name: str) -> Image.Image:
+def _from_file(file: IO[bytes], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
     Image.init()
     head = b""
     try:
@@ -108,9 +117,9 @@ def _from_file(file: IO[bytes], name: str) -> Image.Image:
             file = io.BytesIO(file.read())
         file.seek(0)
         head = file.read(16)
-        image = Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN])
+        image = Image.open(file, formats=[kind for kind in formats if kind in Image.OPEN])
     except Image.DecompressionBombError as error:
-        raise InputError(f"{_start(name)} is too large: {_LIMIT}.") from error
+        raise InputError(f"{_start(name)} is too large: {_limit(limit)}.") from error
     except Exception as error:  # decoders raise anything at all on damaged bytes
         if not head:
             raise InputError(f"{_start(name)} is empty or cannot be read: give a picture file.") from error
@@ -120,25 +129,34 @@ def _from_file(file: IO[bytes], name: str) -> Image.Image:
             else "give a JPEG, PNG or WebP file"
         )
         raise InputError(f"{_start(name)} is not a picture that can be read: {hint}.") from error
-    return _to_rgb(image, name)
+    if image.format in ("JPEG", "MPO"):
+        position = file.tell()
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")
+        file.seek(position)
+        if scans > _MAX_SCANS:
+            raise InputError(f"{_start(name)} is a JPEG of {scans:,} scans: save it again as a plain JPEG.")
+    return _to_rgb(image, name, limit)
 
 
-_LIMIT = f"make it at most {MAX_SIDE:,} pixels a side and {MAX_PIXELS >> 20} megapixels"
+def _limit(pixels: int) -> str:
+    return f"make it at most {MAX_SIDE:,} pixels a side and {pixels >> 20} megapixels"
 
 
-def _check_size(width: int, height: int, name: str) -> None:
+def _check_size(width: int, height: int, name: str, limit: int) -> None:
     if width < 1 or height < 1:
         raise InputError(f"{_start(name)} has no pixels ({width} × {height}): give a picture with something on it.")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"{_start(name)} is too large ({width:,} × {height:,} pixels): {_LIMIT}.")
+    if max(width, height) > MAX_SIDE or width * height > limit:
+        raise InputError(f"{_start(name)} is too large ({width:,} × {height:,} pixels): {_limit(limit)}.")
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    _check_size(*image.size, name)
+def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
+    _check_size(*image.size, name, limit)
     try:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a phone's MPO is one photo with its depth or gain map behind it
-            raise InputError(f"{_start(name)} has {frames} frames: give one still picture.")
+        # A phone's MPO is one photo with its depth or gain map behind it. The frames are not counted: that can take
+        # minutes (100,000 pages in a TIFF of 10 MB).
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            raise InputError(f"{_start(name)} has several frames: give one still picture.")
         image.load()
     except InputError:
         raise
@@ -150,7 +168,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         orientation = None
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
-        upright = _from_array(values.astype(np.uint16) if _fits_16_bit(values) else values, name)
+        upright = _from_array(values.astype(np.uint16) if _fits_16_bit(values) else values, name, limit)
     elif image.has_transparency_data:
         grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
         upright = Image.alpha_composite(grey, image.convert("RGBA")).convert("RGB")
@@ -169,13 +187,13 @@ def _fits_16_bit(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "iu" and int(values.min()) >= 0 and int(values.max()) < 1 << 16
 
 
-def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+def _from_array(array: NDArray[Any], name: str, limit: int) -> Image.Image:
     shape = array.shape
     if array.ndim == 3 and shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise InputError(f"Expected an array (height, width) or (height, width, 3 or 4), got shape {shape}.")
-    _check_size(array.shape[1], array.shape[0], name)
+    _check_size(array.shape[1], array.shape[0], name, limit)
     if array.dtype == np.uint16:
         array = np.round(array / 257).astype(np.uint8)
     elif array.dtype == np.bool_:
@@ -189,7 +207,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
         raise InputError(
             f"Expected pixels of type uint8, uint16, bool or float, got {array.dtype}: convert them first."
         )
-    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name, limit)
 
 
 def _start(name: str) -> str:

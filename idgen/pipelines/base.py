@@ -353,6 +353,10 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)
         return latents
 
+    def preview(self, latents: Tensor) -> list[Image.Image]:
+        """How latents (B, C, h, w) that a callback got look so far, as PIL images."""
+        return cast(list[Image.Image], self._finish(latents, "pil"))
+
     def _finish(self, latents: Tensor, output_type: OutputType) -> list[ImageLike]:
         if output_type == "latent":
             return [latent.clone() for latent in latents.cpu()]

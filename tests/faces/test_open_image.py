@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from idgen.errors import InputError
-from idgen.faces.images import MAX_SIDE, describe, open_image
+from idgen.faces.images import MAX_SIDE, UPLOADS, describe, open_image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -118,12 +119,50 @@ def test_refuses_large_pictures_in_memory() -> None:
 def test_refuses_several_frames(kind: str) -> None:
     frames = [Image.fromarray(noise(seed=seed)) for seed in range(3)]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match="has 3 frames: give one still picture"):
+    with pytest.raises(InputError, match="has several frames: give one still picture"):
         open_image(data)
-    with pytest.raises(InputError, match="has 3 frames"):
+    with pytest.raises(InputError, match="has several frames"):
         open_image(Image.open(io.BytesIO(data)))
     still = encoded(frames[0], kind)
     assert open_image(still).size == (60, 40)
+
+
+def test_does_not_count_a_hundred_thousand_pages() -> None:
+    page = [(256, 3, 1), (257, 3, 1), (258, 3, 8), (262, 3, 1), (273, 4, 0), (278, 3, 1), (279, 4, 1)]
+    data = bytearray(b"II*\0\x08\0\0\0")
+    for _ in range(100_000):
+        data += struct.pack("<H", len(page)) + b"".join(struct.pack("<HHII", tag, kind, 1, x) for tag, kind, x in page)
+        data += struct.pack("<I", len(data) + 4)
+    began = time.process_time()
+    with pytest.raises(InputError, match="has several frames"):
+        open_image(bytes(data))
+    assert time.process_time() - began < 1
+
+
+def test_refuses_a_jpeg_that_draws_itself_again_and_again() -> None:
+    data = encoded(Image.fromarray(noise(64, 64)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert open_image(data).size == (64, 64)
+    with pytest.raises(InputError, match=r"is a JPEG of 10,009 scans: save it again as a plain JPEG"):
+        open_image(data[:last] + data[last:-2] * 10_000 + data[-2:])
+
+
+def test_less_is_allowed_to_strangers() -> None:
+    picture = Image.fromarray(noise(40, 60))
+    assert open_image(encoded(picture, "PNG"), 2400, UPLOADS).size == (60, 40)
+    with pytest.raises(InputError, match=r"too large \(60 × 40 pixels\)"):
+        open_image(encoded(picture, "PNG"), 2399)
+    for kind in ("TIFF", "JPEG2000", "PPM"):
+        assert open_image(encoded(picture, kind)).size == (60, 40)
+        with pytest.raises(InputError, match="not a picture that can be read"):
+            open_image(encoded(picture, kind), formats=UPLOADS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_zips_and_pages_behind_a_picture_stay_behind(kind: str) -> None:
+    data = encoded(Image.fromarray(noise()), kind, quality=100, lossless=True)
+    behind = open_image(data + b"PK\x03\x04" + b"<html><script>alert(1)</script>" * 9)
+    np.testing.assert_array_equal(np.asarray(behind), np.asarray(open_image(data)))
 
 
 def test_takes_the_photo_of_a_phones_pair() -> None:
@@ -163,7 +202,8 @@ def test_all_sources_give_the_same_pixels(tmp_path: Path) -> None:
 def test_is_a_copy_that_carries_nothing_along() -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "a camera", 6
-    data = encoded(Image.fromarray(noise()), "JPEG", exif=exif)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(Image.fromarray(noise()), "JPEG", exif=exif, icc_profile=profile, comment=b"at home", xmp=b"<x/>")
     image = open_image(data)
     assert image.info == {} and not image.getexif()
     np.testing.assert_array_equal(np.asarray(open_image(image)), np.asarray(image))  # not turned again

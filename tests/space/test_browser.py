@@ -1,6 +1,6 @@
 """The app in a real browser, clicked through as a visitor would, on the model that ships.
 
-Screenshots go to `screenshots/`, which git ignores.
+Screenshots go to `screenshots/`, which git ignores; `make picture` makes the README's picture with this file.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ import io
 import os
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.hub import load_model
+from idgen.hub import Model, load_model
 from idgen.identity import Identities
-from space import actions
+from space import actions, again
+from space.actions import Recipe, last
+from space.models import Models
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +38,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 300_000  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
+PATIENCE = int(
+    os.environ.get("PATIENCE", 300_000)
+)  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
@@ -61,25 +67,32 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def address(serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(load_model("nobody-128"), tmp_path_factory.mktemp("gradio")) as url:
+def model() -> Model:
+    return load_model("nobody-128")
+
+
+@pytest.fixture(scope="module")
+def address(serving, model: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(Models([model, unjudged]), tmp_path_factory.mktemp("gradio")) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def photo() -> bytes:
-    """A "photo" with a face in it, of somebody who does not exist: a generated one, off centre in a larger picture."""
-    model = load_model("nobody-128")
-    image = actions.generate(model, actions.sample(model, 3)[0], images=1, seed=2).images[0].image
-    canvas = Image.new("RGB", (480, 360), (176, 182, 190))
-    canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
-    file = io.BytesIO()
-    canvas.save(file, "JPEG", quality=92)
-    return file.getvalue()
+def portraits(model: Model) -> list[dict]:
+    """ "Photos" of two people who do not exist, as uploads: generated faces, off centre in a larger picture."""
+    files = []
+    for seed in (3, 21):
+        image = last(actions.generate(model, actions.sample(model, seed)[0], Recipe.of(model, 1, seed=2))).images[0]
+        canvas = Image.new("RGB", (480, 360), (176, 182, 190))
+        canvas.paste(image.image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
+        file = io.BytesIO()
+        canvas.save(file, "JPEG", quality=92)
+        files.append({"name": f"somebody-{seed}.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
+    return files
 
 
 @contextmanager
-def visit(browser: Any, address: str, size: dict, dark: bool = False) -> Iterator[Any]:
+def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) -> Iterator[Any]:
     """A page that notes every request to another machine and every error, and must have neither in the end."""
     context = browser.new_context(
         viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce", accept_downloads=True
@@ -88,12 +101,12 @@ def visit(browser: Any, address: str, size: dict, dark: bool = False) -> Iterato
     page.set_default_timeout(PATIENCE)
     outside: list[str] = []
     errors: list[str] = []
-    ours = (address, "data:", "blob:")
+    ours = (address.split("?")[0], "data:", "blob:")
     page.on("request", lambda request: request.url.startswith(ours) or outside.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.goto(address)
-    page.wait_for_selector("#sampled .person")
+    page.wait_for_selector("#sampled .person", state="attached")
     yield page
     assert outside == [], "the page asked another machine for something"
     assert errors == []
@@ -111,9 +124,9 @@ def shoot(page: Any, name: str) -> None:
 def settled(page: Any, count: int) -> str:
     """Wait for `count` pictures with their scores; the sentence above them."""
     page.wait_for_function(
-        "n => document.querySelectorAll('#pictures .thumbnail-item img').length === n"
-        " && [...document.querySelectorAll('#pictures img')].every(i => i.complete && i.naturalWidth > 0)"
-        " && document.querySelectorAll('#evidence tbody tr').length === n",
+        "n => document.querySelectorAll('#pictures .open img').length === n"
+        " && document.querySelectorAll('#evidence tbody tr').length === n"
+        " && !document.querySelector('#summary .running')",
         arg=count,
     )
     return page.inner_text("#summary h2")
@@ -124,65 +137,146 @@ def choose(page: Any, count: int) -> None:
     page.press("#images input[type=number]", "Tab")
 
 
-def test_sample_generate_scores(browser: Any, address: str, tmp_path: Path) -> None:
-    with visit(browser, address, DESKTOP) as page:
+def tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def pictures(page: Any, where: str = "#pictures") -> list[str]:
+    return page.eval_on_selector_all(f"{where} .open img", "images => images.map(image => image.src)")
+
+
+# ---------------------------------------------------------------- one person
+
+
+def test_one_person(browser: Any, address: str, model: Model, tmp_path: Path) -> None:
+    with visit(browser, address) as page:
         assert page.input_value("#who input") == "7", "the first person's seed is shown"
-        shoot(page, "desktop-1-empty")
+        assert page.locator("#stop").is_hidden()
+        shoot(page, "desktop-one-1-empty")
         page.click("#generate")
+        page.wait_for_selector("#stop", state="visible")
+        page.wait_for_function("document.querySelectorAll('#pictures .open').length > 0")
+        place = page.locator("#pictures li").first.bounding_box()
+        assert page.locator("#pictures li").count() == 8, "every picture has its place from the start"
+        shoot(page, "desktop-one-2-going")
         sentence = settled(page, 8)
         assert re.fullmatch(r"(None|\d) of 8 (is|are) the same person, says the judge, .* 1 in 1,000\.", sentence)
-        assert page.locator("#empty").is_hidden()
+        assert page.locator("#pictures li").first.bounding_box() == place, "nothing jumps"
+        assert page.locator("#empty").is_hidden() and page.locator("#stop").is_hidden()
         assert page.locator("#evidence svg.plot").count() == 2
-        assert page.locator("#evidence .dot.pass, #evidence .dot.fail").count() == 8 + 1  # and the legend's
-        matches = page.locator("#evidence .chip.pass").count()
+        matches = page.locator("#pictures .chip.pass").count()
+        assert matches == page.locator("#evidence td .chip.pass").count()
         assert re.match(rf"{matches}\s*of 8", page.inner_text("#summary .tally"))
-        # What a chip says and its colour agree, over the pictures as in the table.
-        colours = {True: set(), False: set()}
-        for shown in page.locator("#pictures .caption-label").all():
-            colours["✓" in shown.inner_text()].add(shown.evaluate("chip => getComputedStyle(chip).color"))
-        assert not colours[True] & colours[False] and all(len(one) <= 1 for one in colours.values())
-        if colours[False] and page.locator("#evidence .chip.fail").count():
-            table = page.locator("#evidence .chip.fail").first.evaluate("chip => getComputedStyle(chip).color")
-            assert colours[False] == {table}
-        shoot(page, "desktop-2-scores")
+
+        page.locator("#evidence .cell[data-row='2'][data-column='5']").hover()
+        assert page.locator(".pair img").count() == 2 and "Pictures 2 and 5" in page.inner_text(".pair")
+        page.locator("#pictures .open").first.click()
+        page.wait_for_selector("dialog.lightbox[open]")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.lightbox", state="detached")
+        page.click("#evidence details summary")
+        shoot(page, "desktop-one-3-scores")
 
         with page.expect_download() as zipped:
             page.click("#zip")
         assert len(zipfile.ZipFile(zipped.value.path()).namelist()) == 8 + 1
+        with page.expect_download() as sheet:
+            page.click("#sheet")
+        assert Image.open(sheet.value.path()).format == "PNG"
         with page.expect_download() as identity:
             page.click("#identity-file")
         identity.value.save_as(tmp_path / "identity.safetensors")
         assert Identities.load(tmp_path / "identity.safetensors")[0].source == "sampled, seed 7, number 0"
 
-        before = page.get_attribute("#pictures img >> nth=0", "src")
+        page.click("#again-one button")
+        person, recipe = actions.sample(model, 7)[0], Recipe.of(model)
+        page.wait_for_function("document.querySelector('#code-one')?.innerText.includes('idgen generate')")
+        code = page.inner_text("#code-one")
+        assert again.pictures(person, recipe, model.name).python.splitlines()[-1] in code
+        shoot(page, "desktop-one-4-again")
+
+        before = pictures(page)
         page.click("#sample")  # one click: somebody new, painted at once
-        page.wait_for_function("src => document.querySelector('#pictures img')?.src !== src", arg=before)
+        page.wait_for_function("src => document.querySelector('#pictures img')?.src !== src", arg=before[0])
         settled(page, 8)
         seed = page.input_value("#who input")
         assert seed != "7" and f"Person {seed}" in page.inner_text("#sampled")
 
 
-def test_upload_generate(browser: Any, address: str, photo: bytes) -> None:
-    with visit(browser, address, DESKTOP) as page:
-        page.get_by_role("tab", name="A photo").click()
+def test_a_link_shows_the_same_again(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        choose(page, 2)
+        page.fill("#who input", "33")
+        page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 33')")
+        page.click("#generate")
+        settled(page, 2)
+        page.wait_for_function("location.search.includes('person=33')")
+        link, first = page.input_value("#link-one :is(input, textarea)"), pictures(page)
+        assert link == page.url
+    with visit(browser, link) as page:
+        settled(page, 2)
+        assert pictures(page) == first, "the very pixels"
+    with visit(browser, f"{address}/?person=x&pictures=1e9&steps=-1&tab=nowhere&model=/etc") as page:
+        assert page.input_value("#who input") == "7", "a link that says nonsense is a fresh page"
+        page.wait_for_selector("#pictures .open")
+
+
+def test_stop_really_stops(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        choose(page, 16)
+        page.click("#generate")
+        page.wait_for_selector("#pictures .open")
+        page.click("#stop")
+        page.wait_for_function("document.querySelector('#summary').innerText.includes('Stopped')")
+        page.wait_for_selector("#stop", state="hidden")
+        done = len(pictures(page))
+        time.sleep(3)
+        assert len(pictures(page)) == done < 16
+        shoot(page, "desktop-one-5-stopped")
+        choose(page, 1)
+        page.click("#generate")
+        settled(page, 1)
+
+
+def test_who_waits_sees_the_place_in_the_queue(browser: Any, address: str) -> None:
+    with visit(browser, address) as first, visit(browser, address) as second, visit(browser, address) as third:
+        choose(first, 8)
+        for page in (first, second, third):
+            page.click("#generate")
+            page.wait_for_timeout(300)
+        third.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+        shoot(third, "desktop-one-6-queue")
+        for page in (second, third):
+            settled(page, 8)
+
+
+def test_photos(browser: Any, address: str, portraits: list[dict]) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Photos")
         page.wait_for_selector("#consent")
         assert page.locator("#photo input[type=file]").count() == 0, "no consent, no place to drop a photo"
         page.click("#consent input")
         page.wait_for_selector("#photo input[type=file]", state="attached")
-        shoot(page, "desktop-3-consent")
-        file = {"name": "somebody.jpg", "mimeType": "image/jpeg", "buffer": photo}
-        page.set_input_files("#photo input[type=file]", files=[file])
-        page.wait_for_selector("#found img.found")
-        assert page.get_attribute("#found img.found", "src").startswith("data:"), "shown from memory, not from a file"
+        shoot(page, "desktop-photo-1-consent")
+        page.set_input_files("#photo input[type=file]", files=[portraits[0], portraits[0]])
+        page.wait_for_function("document.querySelectorAll('#found img.found').length === 2")
+        assert page.get_attribute("#found img.found >> nth=0", "src").startswith("data:"), (
+            "from memory, not from a file"
+        )
+        assert "averaged" in page.inner_text("#found")
         choose(page, 4)
         page.click("#generate")
         settled(page, 4)
-        shoot(page, "desktop-4-photo")
+        assert page.input_value("#link-one :is(input, textarea)") == "", "a link would have to hold the face"
+        assert "person=" not in page.url
+        shoot(page, "desktop-photo-2-scores")
+        tab(page, "Two people")
+        assert "may exist" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
 
 
 def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
-    with visit(browser, address, DESKTOP) as page:
-        page.get_by_role("tab", name="A photo").click()
+    with visit(browser, address) as page:
+        tab(page, "Photos")
         page.click("#consent input")
         page.wait_for_selector("#photo input[type=file]", state="attached")
         file = {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"}
@@ -191,16 +285,157 @@ def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
         assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
         assert page.locator("#found img").count() == 0
         page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
-        shoot(page, "desktop-5-no-picture")
+        shoot(page, "desktop-photo-3-no-picture")
+
+
+def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address: str, small: Model) -> None:
+    person = actions.sample(small, 5)[0]
+    content = io.BytesIO()
+    np.save(content, person.vector.numpy())
+    with visit(browser, address) as page:
+        page.click("#model input")
+        page.get_by_role("option", name="converted").click()
+        page.wait_for_function("document.querySelector('#sampled').innerText.includes('cannot invent people')")
+        tab(page, "Vector")
+        page.wait_for_function(f"document.body.innerText.includes({small.encoder.space!r})")
+        page.fill("#space :is(input, textarea)", small.encoder.space)
+        file = {"name": "me.npy", "mimeType": "application/octet-stream", "buffer": content.getvalue()}
+        page.set_input_files("#vector input[type=file]", files=[file])
+        page.wait_for_selector("#brought .person")
+        assert "may exist" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
+        choose(page, 3)
+        page.click("#generate")
+        assert "has no independent judge" in settled(page, 3)
+        assert page.locator("#pictures .chip.pass, #pictures .chip.fail").count() == 0
+        shoot(page, "desktop-vector-no-judge")
+
+
+# ---------------------------------------------------------------- two people
+
+
+def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Two people")
+        shoot(page, "desktop-two-1-empty")
+        page.click("#morph")
+        page.wait_for_selector("#strip svg.plot")
+        assert len(pictures(page, "#strip")) == actions.MORPH
+        assert page.locator("#strip .dot.a").count() == actions.MORPH + 1  # and the legend's
+        page.wait_for_function("location.search.includes('tab=two')")
+        shoot(page, "desktop-two-2-morph")
+        strip, link = pictures(page, "#strip"), page.url
+        tab(page, "Compare two pictures")
+        assert page.locator("#couple input[type=file]").count() == 0, "no consent, no place to drop pictures"
+        page.click("#agreed input")
+        page.wait_for_selector("#couple input[type=file]", state="attached")
+        page.set_input_files("#couple input[type=file]", files=portraits)
+        page.wait_for_selector("#compared .chip.fail")
+        page.wait_for_selector("#couple input[type=file]", state="attached")
+        page.set_input_files("#couple input[type=file]", files=[portraits[0], portraits[0]])
+        page.wait_for_selector("#compared .chip.pass")
+        assert "Same person, says the judge" in page.inner_text("#compared")
+        shoot(page, "desktop-two-3-compare")
+    with visit(browser, link) as page:
+        page.wait_for_selector("#strip svg.plot")
+        assert pictures(page, "#strip") == strip
+
+
+# ---------------------------------------------------------------- explore
+
+
+def test_explore(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Explore")
+        shoot(page, "desktop-explore-1-empty")
+        page.fill("#strength input[type=number]", "1")
+        page.click("#measure")
+        page.wait_for_selector("#explored .dot.newest")
+        page.wait_for_function("!document.querySelector('#explored .running')")
+        assert page.locator("#explored .dot.newest").count() == 1
+        page.fill("#strength input[type=number]", "3")
+        page.click("#measure")
+        page.wait_for_function("document.querySelectorAll('#explored .dot.older').length === 1")
+        page.wait_for_function("!document.querySelector('#explored .running')")
+        page.click("#curve")
+        points = len(actions.VARIATIONS)
+        page.wait_for_function(
+            f"document.querySelectorAll('#explored .row').length === {points}"
+            " && !document.querySelector('#explored .running')"
+        )
+        page.click("#near")
+        page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
+        shoot(page, "desktop-explore-2-curve")
+
+
+# ---------------------------------------------------------------- every screen, and everybody
 
 
 @pytest.mark.parametrize(
     ("name", "size", "dark"), [("phone", PHONE, False), ("phone-dark", PHONE, True), ("dark", DESKTOP, True)]
 )
-def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: bool) -> None:
+def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: bool, portraits: list[dict]) -> None:
     with visit(browser, address, size, dark) as page:
-        shoot(page, f"{name}-1-empty")
+        shoot(page, f"{name}-one-1-empty")
         choose(page, 4)
         page.click("#generate")
+        page.wait_for_selector("#pictures .open")
+        shoot(page, f"{name}-one-2-going")
         settled(page, 4)
-        shoot(page, f"{name}-2-scores")
+        shoot(page, f"{name}-one-3-scores")
+        tab(page, "Two people")
+        page.click("#morph")
+        page.wait_for_selector("#strip svg.plot")
+        shoot(page, f"{name}-two-morph")
+        tab(page, "Compare two pictures")
+        page.click("#agreed input")
+        page.wait_for_selector("#couple input[type=file]", state="attached")
+        page.set_input_files("#couple input[type=file]", files=portraits)
+        page.wait_for_selector("#compared .chip")
+        shoot(page, f"{name}-two-compare")
+        tab(page, "Explore")
+        page.fill("#spread input[type=number]", "0.5")
+        page.click("#measure")
+        page.wait_for_selector("#explored .dot.newest")
+        page.wait_for_function("!document.querySelector('#explored .running')")
+        shoot(page, f"{name}-explore")
+
+
+_NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, select, a, [role=tab]")]
+  .filter((one) => one.offsetParent && !one.disabled && !one.closest("footer:not(.colophon)"))
+  .filter((one) => !(one.getAttribute("aria-label") || one.innerText?.trim() || one.title || one.labels?.length
+    && [...one.labels].some((label) => label.innerText.trim()) || one.getAttribute("aria-labelledby")))
+  .map((one) => one.outerHTML.slice(0, 200))"""
+
+
+def test_with_a_keyboard_and_a_screen_reader(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        choose(page, 2)
+        page.focus("#generate")
+        page.keyboard.press("Enter")
+        settled(page, 2)
+        page.focus("#pictures .open >> nth=0")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("dialog.lightbox[open]")
+        page.keyboard.press("Escape")
+        for image in page.locator("#pictures .open img").all():
+            assert re.search(r"AI-generated: (not )?the same person, \d\.\d\d", image.get_attribute("alt"))
+        assert all(plot.get_attribute("aria-label") for plot in page.locator("svg.plot").all())
+        assert page.locator("#summary [aria-live=polite]").count() == 1, "the verdict is read out"
+        for name in ("One person", "Two people", "Explore"):
+            tab(page, name)
+            assert page.evaluate(_NAMELESS) == [], "everything that can be used has a name"
+
+
+def test_the_readmes_picture(browser: Any, serving: Any, model: Model, tmp_path: Path) -> None:
+    """One person with their pictures, as a fresh install shows them, in few colours."""
+    with serving(model, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1330}) as page:
+        page.fill("#who input", "21")
+        page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 21')")
+        page.click("#generate")
+        settled(page, 8)
+        page.mouse.move(0, 0)
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / "readme.png")
+    shown = Image.open(SCREENSHOTS / "readme.png").convert("RGB")
+    assert len(set(shown.resize((64, 64)).getdata())) > 500, "there is something on it"
+    shown.quantize(256).save(SCREENSHOTS / "readme.png", optimize=True)

@@ -1,0 +1,153 @@
+"""Many visitors at once: does each get what it would get alone, after how long, and in how much memory?
+
+    python benchmarks/space_load.py [--visitors 32] [--requests 2] [--model nobody-128] [--images 4] [--steps 15]
+
+Every visitor is a `gradio_client` in a thread of its own with settings of its own: people, seeds, numbers of pictures,
+steps, variations, and photos among them. First each request is made alone, one after another, then all visitors make
+theirs at once; pixels, vectors and scores must be the same. Latency is what a visitor waits, in the queue included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from served import Served, serve
+
+PATIENT = {"timeout": 3600}
+
+
+def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
+    """What visitor `visitor` asks for in its request `number`: an endpoint and its arguments."""
+    chance = random.Random(f"{visitor} {number}")
+    if chance.random() < 0.2:
+        return {"api_name": "/sample", "seed": chance.randrange(1000)}
+    if chance.random() < 0.2:
+        return {"api_name": "/identify", "photo": chance.randrange(1000), "consent": True}
+    return {
+        "api_name": "/generate",
+        "images": chance.randint(1, images),
+        "steps": chance.randint(1, steps),
+        "variation": chance.choice((0.0, 0.0, 0.3)),
+        "seed": chance.randrange(1000),
+        "person": chance.randrange(1000),
+    }
+
+
+def ask(client: Any, wanted: dict[str, Any], face: Image.Image) -> tuple[float, str]:
+    """Seconds until the answer, and all of it as text: numbers, and pictures by their pixels.
+
+    Args:
+        client: who asks.
+        wanted: by `plan`.
+        face: what photos are made of: the number of a photo says where in it the face is.
+    """
+    from gradio_client import handle_file
+
+    arguments = dict(wanted)
+    with tempfile.TemporaryDirectory(prefix="idgen-load-") as folder:
+        if "photo" in arguments:
+            photo = Image.new("RGB", (480, 360), (176, 182, 190))
+            photo.paste(face.resize((224, 224), Image.Resampling.BICUBIC), (arguments["photo"] % 250, 60))
+            photo.save(Path(folder) / "photo.png")
+            arguments["photo"] = handle_file(str(Path(folder) / "photo.png"))
+        began = time.monotonic()
+        try:
+            answer = _text(client.predict(**arguments))
+        except Exception as error:  # no face in a photo, for example
+            answer = f"refused: {error}"
+        return time.monotonic() - began, answer
+
+
+def _text(answer: Any) -> str:
+    if isinstance(answer, dict):  # the seal of an identity is of its process
+        return json.dumps({key: _text(value) for key, value in sorted(answer.items()) if key != "seal"})
+    if isinstance(answer, list | tuple):
+        return json.dumps([_text(one) for one in answer])
+    kind = Path(answer).suffix if isinstance(answer, str) and Path(answer).is_absolute() else ""
+    if kind == ".zip":
+        with zipfile.ZipFile(answer) as archive:
+            return json.dumps([[one.filename, one.CRC] for one in archive.infolist()])
+    if kind == ".png":
+        with Image.open(answer) as image:
+            return f"{image.size} {hashlib.sha256(image.convert('RGB').tobytes()).hexdigest()}"
+    return json.dumps(answer)
+
+
+def measure(app: Served, visitors: int, requests: int, images: int, steps: int, folder: Path) -> dict[str, Any]:
+    """Alone, then all at once.
+
+    Returns:
+        `different`: what was not the same as alone (nothing, or there is a fault); `refused`: how many got a sentence,
+        alone and together; seconds alone and together
+        (median, 95th percentile, the slowest); `pictures_per_second` of all together; memory in bytes before, and
+        after both.
+    """
+    from gradio_client import Client
+
+    plans = [[plan(visitor, number, images, steps) for number in range(requests)] for visitor in range(visitors)]
+    clients = [
+        Client(app.address, verbose=False, download_files=str(folder), httpx_kwargs=PATIENT) for _ in range(visitors)
+    ]
+    (first,) = clients[0].predict(images=1, person=3, seed=2, api_name="/generate")[1]
+    face = Image.open(first).convert("RGB")
+    before = app.memory()
+    alone = [[ask(clients[0], one, face) for one in own] for own in plans]
+    between = app.memory()
+    ready = threading.Barrier(visitors)
+
+    def visit(visitor: int) -> list[tuple[float, str]]:
+        ready.wait()
+        return [ask(clients[visitor], one, face) for one in plans[visitor]]
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(visitors) as pool:
+        together = list(pool.map(visit, range(visitors)))
+    took = time.monotonic() - began
+    pairs = [(a, b, one) for own in zip(alone, together, plans, strict=True) for a, b, one in zip(*own, strict=True)]
+    return {
+        "visitors": visitors,
+        "requests": len(pairs),
+        "different": [one for a, b, one in pairs if a[1] != b[1]],
+        "refused": sum(b[1].startswith("refused") for _, b, _ in pairs),
+        "seconds_alone": _spread([a[0] for a, _, _ in pairs]),
+        "seconds_together": _spread([b[0] for _, b, _ in pairs]),
+        "pictures_per_second": round(sum(one.get("images", 0) for _, _, one in pairs) / took, 2),
+        "memory": {"before": before, "after_alone": between, "after_together": app.memory()},
+    }
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    p95 = statistics.quantiles(ordered, n=20, method="inclusive")[18]
+    return {name: round(x, 2) for name, x in (("p50", statistics.median(ordered)), ("p95", p95), ("max", ordered[-1]))}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--visitors", type=int, default=32)
+    parser.add_argument("--requests", type=int, default=2)
+    parser.add_argument("--model", default="nobody-128")
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=15)
+    asked = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="idgen-load-") as scratch,
+        serve(asked.model, Path(scratch) / "app", {"IDGEN_QUEUE_LENGTH": "1000"}) as running,
+    ):
+        options = (asked.visitors, asked.requests, asked.images, asked.steps, Path(scratch))
+        print(json.dumps(measure(running, *options), indent=1))

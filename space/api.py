@@ -1,0 +1,168 @@
+"""The endpoints for programs: `gradio_client`, plain HTTP, and MCP tools. Typed and without state.
+
+An identity that /sample or /identify answered is handed to /generate as it is; its `seal` lets the app know it again.
+Results do not depend on who else is asking: the same arguments give the same pictures and scores.
+"""
+
+# No `from __future__ import annotations` here: Gradio reads the endpoints' return types as they stand.
+
+import tempfile
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import FileData
+
+from space import actions
+from space.gpu import on_gpu, seconds
+from space.limits import Limits
+from space.models import Models
+from space.people import Seals
+from space.requests import admit, polite, take
+
+QUEUE = "networks"  # one queue for everything that computes
+
+
+def add(models: Models, limits: Limits, seals: Seals) -> None:
+    """Add /sample, /identify, /generate and /compare to the `gr.Blocks` that is being built."""
+    settings = limits.settings
+
+    @on_gpu(lambda name, identity, recipe: seconds(recipe.images, recipe.steps))
+    def painted(name: str, identity: Any, recipe: actions.Recipe) -> Generator[Any, None, None]:
+        yield from actions.generate(models.get(name), identity, recipe)
+
+    @on_gpu(lambda *_: seconds(8, 1))
+    def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
+        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
+
+    @on_gpu(lambda *_: seconds(8, 1))
+    def compared(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
+        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+
+    def sample(seed: int = 7, model: str = "", request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
+        """Sample a person who does not exist, as a face vector. The same seed is always the same person.
+
+        Args:
+            seed: which person, a whole number from 0 to 2^53 - 1.
+            model: name of one of the models of this app; empty for its first.
+
+        Returns:
+            The identity: name, source, space, vector and seal. Hand it to /generate as it is.
+        """
+        admit(limits, request)
+        return seals.describe(actions.sample(models.get(model), seed)[0])
+
+    def identify(
+        photo: FileData,
+        consent: bool = False,
+        more: list[FileData] | None = None,
+        model: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """Read the largest face of one or several photos of one person into an identity (their mean).
+
+        The photos are deleted at once. The vector can be used to recognise this person: treat it like the photos.
+
+        Args:
+            photo: a photo with one clear face.
+            consent: true if the person on it agreed; without it nothing is read.
+            more: further photos of the same person.
+            model: name of one of the models of this app; empty for its first.
+
+        Returns:
+            The identity: name, source, space, vector and seal. Hand it to /generate as it is.
+        """
+        others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
+        photos = take([photo, *others])
+        admit(limits, request)
+        return seals.describe(read(model, photos, consent).identity)
+
+    def generate(  # type: ignore[misc]
+        images: int = 8,
+        steps: int | None = None,
+        variation: float = 0.0,
+        seed: int = 0,
+        guidance: float | None = None,
+        person: int = 7,
+        identity: dict[str, Any] | None = None,
+        model: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> tuple[dict[str, Any], list[FileData], FileData, FileData]:
+        """Make pictures of one person, AI-generated, each with an honest score of whether it is still that person.
+
+        Args:
+            images: how many pictures.
+            steps: denoising steps; by default the model's own.
+            variation: 0 for exactly this face; up to 1: each picture of a relative of it.
+            seed: of the pictures; another seed gives other pictures.
+            guidance: how much the person is exaggerated, 1 is none; by default the model's own.
+            person: seed of the person who does not exist, if no identity is given.
+            identity: what /sample or /identify answered.
+            model: name of one of the models of this app; empty for its first.
+
+        Returns:
+            Scores and settings; while it works {"share": how much is done}.
+            The pictures as PNG files.
+            A zip of the pictures with their manifest.
+            All pictures on one sheet.
+        """
+        admit(limits, request, images)
+        chosen = models.get(model)
+        recipe = actions.Recipe.of(chosen, images, steps, variation, guidance, seed)
+        if identity is None:
+            who = actions.sample(chosen, person)[0]
+        else:
+            who = seals.open(identity, chosen, settings.vector_uploads)
+        result: Any = None
+        with closing(painted(model, who, recipe)) as snapshots:
+            for result in snapshots:
+                if isinstance(result, actions.Progress):  # a generator, so that a client can cancel it
+                    yield {"share": round(result.share, 3)}, [], None, None  # type: ignore[misc]
+        with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
+            files, archive, sheet = actions.write(result, Path(folder))
+            yield (  # type: ignore[misc]
+                actions.report(result),
+                [_file(path) for path in files],
+                _file(archive),
+                _file(sheet),
+            )
+
+    def compare(
+        first: FileData,
+        second: FileData,
+        consent: bool = False,
+        model: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """Say whether two pictures show the same person, with the error rate of that verdict.
+
+        Args:
+            first: a picture with one clear face.
+            second: the other one.
+            consent: true if everybody on them agreed; without it nothing is read.
+            model: name of one of the models of this app; empty for its first.
+
+        Returns:
+            cosine and threshold of the encoder, judge_cosine and judge_threshold of the independent judge, match, fmr,
+            verdict, and a sentence.
+        """
+        pictures = take([first, second])
+        admit(limits, request)
+        result = compared(model, pictures[0], pictures[1], consent)
+        if result.comparison is None:
+            return {"cosine": result.cosine, "match": None, "verdict": None, "sentence": result.sentence}
+        return {
+            **asdict(result.comparison),
+            "verdict": result.comparison.verdict,
+            "sentence": result.comparison.sentence(),
+        }
+
+    for function in (sample, identify, generate, compare):
+        gr.api(polite(function), api_name=function.__name__, concurrency_id=QUEUE)
+
+
+def _file(path: Path) -> Any:
+    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}

@@ -1,0 +1,196 @@
+"""Between strangers' requests and the app: what does not fit is answered in a sentence, and the console stays clean.
+
+Gradio prints a traceback for a request nobody could make by clicking, with its values in it; fetches files from
+addresses that a caller writes in place of an upload; and keeps what 10,000 sessions have last sent and were shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import threading
+import time
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from gradio import state_holder
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from idgen.errors import InputError
+from idgen.provenance import Credentials
+
+log = logging.getLogger(__name__)
+
+_SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
+_TITLE = "That did not work"
+UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
+OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
+
+
+class Session(state_holder.SessionState):
+    """What the server keeps of a visit: the values of `gr.State`, and how the page changed, but not what is on it.
+
+    Gradio's own also copies the whole page, for links into it which this app does not have: 30 ms and 150 kB a session,
+    and every picture shown.
+    """
+
+    def __init__(self, blocks: gr.Blocks):
+        self.blocks_config = copy.copy(blocks.default_config)
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = 60  # seconds in which a page that lost its connection may come back
+
+    @property
+    def config_values(self) -> dict[int, Any]:  # type: ignore[override]
+        """Nothing, and what is put into it is gone."""
+        return {}
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
+
+
+class GuardedBlocks(gr.Blocks):
+    """`gr.Blocks` whose every failure is a `gr.Error` with a sentence, and nothing on the console.
+
+    An `InputError` says its own sentence. Anything else is a fault of ours: the log gets its type and place, never its
+    message, which may hold what a visitor sent. A call without a session leaves none behind, and an upload that no
+    call has used (see `space.requests.take`) is deleted after ten minutes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        state_holder.SessionState = Session  # type: ignore[misc]
+        self._over = threading.Event()
+        super().__init__(*args, **kwargs)
+
+    def launch(self, *args: Any, **kwargs: Any) -> Any:
+        def sweeping() -> None:
+            while not self._over.wait(_SWEEP):
+                sweep(Path(get_upload_folder()), _UNUSED)
+
+        credentials = Credentials.from_env()
+        if credentials is not None:
+            credentials.algorithm()  # what cannot sign is said to the operator now, not to a visitor later
+        self._over.clear()
+        threading.Thread(target=sweeping, name="idgen-sweep", daemon=True).start()
+        return super().launch(*args, **kwargs)
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        self._over.set()
+        super().close(*args, **kwargs)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            if block_fn.fn is None:  # it happens in the browser
+                raise gr.Error("nothing is computed for it")
+            if _names_an_address(inputs):
+                raise gr.Error("files are uploaded, none is fetched from elsewhere")
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error as error:
+            raise _said(UNFIT.format(f" ({str(error.message)[:200]})")) from None
+        except Exception:
+            raise _said(UNFIT.format("")) from None
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return await super().process_api(*args, **kwargs)
+        except InputError as error:
+            raise _said(str(error)) from None
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            _note(error)
+            raise _said(OURS) from None
+        finally:
+            event = kwargs.get("event_id")
+            if event is not None and kwargs.get("session_hash") == event:  # Gradio made one up for this call alone
+                self.state_holder.session_data.pop(event, None)
+                self.state_holder.time_last_used.pop(event, None)
+
+
+class Guard:
+    """ASGI middleware: a request that breaks one of Gradio's own routes gets a sentence too.
+
+    What the app does itself happens inside `GuardedBlocks.process_api`, so what breaks elsewhere does not fit: a form
+    that is none, an event that never was.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        began = False
+
+        async def sending(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:
+            _note(error)
+            if began:
+                await send({"type": "http.response.body"})  # the end of a stream
+            else:
+                await _unfit()(scope, receive, send)
+
+
+def guards() -> dict[str, Any]:
+    """What `launch` needs as `app_kwargs` for all this."""
+
+    async def unfit(request: Request, error: Exception) -> Response:
+        return _unfit(422)  # FastAPI's own repeats the values, and cannot write all of them
+
+    return {"middleware": [Middleware(Guard)], "exception_handlers": {RequestValidationError: unfit}}
+
+
+def _unfit(status: int = 400) -> Response:
+    return JSONResponse({"error": UNFIT.format("")}, status)
+
+
+def sweep(folder: Path, seconds: float) -> None:
+    """Delete uploads, each `*/upload*` (see `space.requests.separate_uploads`), that are older than `seconds`."""
+    for path in folder.glob("*/upload*"):
+        with contextlib.suppress(OSError):  # somebody else was faster
+            if path.stat().st_mtime < time.time() - seconds:
+                path.unlink()
+                path.parent.rmdir()
+
+
+def _said(sentence: str) -> gr.Error:
+    return gr.Error(escape(str(sentence), quote=False), title=_TITLE, print_exception=False)
+
+
+def _note(error: BaseException) -> None:
+    """The type of an error, and where it came from."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "nowhere"
+    log.error("%s at %s", type(error).__name__, place)
+
+
+def _names_an_address(value: Any) -> bool:
+    """Whether a payload names a file by an address: `{"path": "https://…"}`."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            if "://" in str(one.get("path", ""))[:100]:
+                return True
+            todo += one.values()
+        elif isinstance(one, list):
+            todo += one
+    return False

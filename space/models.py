@@ -1,0 +1,67 @@
+"""The models that the operator allows, each loaded when it is first needed and then shared by everybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idgen.errors import InputError
+
+if TYPE_CHECKING:
+    from idgen.hub import Model
+
+
+class Models:
+    """Models by the name that visitors see; safe to share between threads.
+
+    Args:
+        allowed: names, folders or Hub ids, or loaded models; the first is taken where none is named. A folder is called
+            by its own name, so that a visitor does not see where it lies.
+    """
+
+    def __init__(self, allowed: Sequence[str | Model]):
+        self._allowed = {_label(model): model for model in allowed}
+        self._loaded: dict[str, Model] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """In the operator's order."""
+        return list(self._allowed)
+
+    def get(self, name: str | None = None) -> Model:
+        """A model by its name; by default the first.
+
+        Raises:
+            InputError: the operator does not allow it, or it cannot be loaded.
+        """
+        from idgen.hub import load_model
+
+        if not name:
+            name = self.names[0]
+        if not isinstance(name, str) or name not in self._allowed:
+            raise InputError(f"There is no model of that name here: choose one of {', '.join(self.names)}.")
+        with self._lock:
+            if name not in self._loaded:
+                given = self._allowed[name]
+                self._loaded[name] = load_model(given) if isinstance(given, str) else given
+            return self._loaded[name]
+
+
+def _label(model: str | Model) -> str:
+    if not isinstance(model, str):
+        return model.name
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def defaults(model: Model) -> tuple[int, float]:
+    """Steps and guidance of a model unless asked otherwise, without loading its networks. Guidance 1 is none."""
+    try:
+        index = json.loads((model.folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 15, 1.0  # said when its pipeline is asked for
+    steps, guidance = index.get("num_inference_steps"), index.get("guidance_scale")
+    return int(steps or 15), 1.0 if guidance is None else float(guidance)

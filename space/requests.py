@@ -1,0 +1,125 @@
+"""What every request goes through: limits, uploads that do not outlive it, mistakes as sentences, quiet logs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import secrets
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import route_utils
+from gradio.utils import get_upload_folder
+
+from idgen.errors import InputError
+from space.limits import Limits, visitor_of
+
+_log = logging.getLogger("idgen.space")
+
+
+def admit(limits: Limits, request: gr.Request | None, images: Any = 0) -> None:
+    """Count a visitor's request; InputError where it is one too many."""
+    address = getattr(getattr(request, "client", None), "host", None)
+    forwarded = getattr(request, "headers", {}).get("x-forwarded-for") if request is not None else None
+    limits.check(visitor_of(address, forwarded, limits.settings.proxies), images if isinstance(images, int) else 0)
+
+
+# ---------------------------------------------------------------- uploads
+
+
+def separate_uploads() -> None:
+    """Give every upload a place and a name of its own.
+
+    Gradio puts equal files in one place, under the visitor's name for it. Here each is deleted with its request, which
+    may not take away the same photo from somebody else's.
+    """
+    upload = route_utils.GradioUploadFile
+    if getattr(upload, "separated", False):
+        return
+    ordinary = upload.__init__
+
+    @functools.wraps(ordinary)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        ordinary(self, *args, **kwargs)
+        self.sha.update(secrets.token_bytes(16))
+        self.filename = "upload" + Path(self.filename or "").suffix[:12]
+
+    upload.__init__ = init
+    upload.separated = True
+
+
+def take(payload: Any) -> list[bytes]:
+    """The bytes of uploaded files; the files are deleted, whatever happens.
+
+    Raises:
+        InputError: there is none, one is no upload, or is gone already.
+    """
+    files = payload if isinstance(payload, Sequence) and not isinstance(payload, str) else [payload]
+    paths = [path for path in map(_uploaded, files) if path is not None]
+    try:
+        if not paths or len(paths) < len(files):
+            raise InputError("There is no file, or it is no upload: choose one first.")
+        return [path.read_bytes() for path in paths]
+    except OSError:
+        raise InputError("The file is gone already: choose it again.") from None
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _uploaded(file: Any) -> Path | None:
+    """Where an upload is; None for everything that a caller made up."""
+    named = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+    if not isinstance(named, str) or "\0" in named:
+        return None
+    path = Path(named).resolve()
+    return path if path.is_relative_to(Path(get_upload_folder()).resolve()) and not path.is_dir() else None
+
+
+# ---------------------------------------------------------------- errors
+
+
+def polite(action: Callable, instead: Callable[[], tuple] | None = None) -> Callable:
+    """Show a visitor's mistake as the sentence it comes with; of any other failure, log where it was, and no values.
+
+    Args:
+        action: what a button or an endpoint does.
+        instead: what a generator's page shows after a failure, in place of work that never ends.
+    """
+    if inspect.isgeneratorfunction(action):
+
+        @functools.wraps(action)
+        def streaming(*args: Any, **kwargs: Any) -> Iterator:
+            try:
+                yield from action(*args, **kwargs)
+            except Exception as error:
+                message = _said(error)
+                if instead is not None:
+                    yield instead()
+                raise message from None
+
+        return streaming
+
+    @functools.wraps(action)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return action(*args, **kwargs)
+        except Exception as error:
+            raise _said(error) from None
+
+    return plain
+
+
+def _said(error: Exception) -> gr.Error:
+    if isinstance(error, InputError):
+        return gr.Error(escape(str(error), quote=False), title="That did not work", print_exception=False)
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(sys.exc_info()[2])[-4:]]
+    # A message may hold what a visitor sent; its kind and place do not.
+    _log.error("%s at %s", type(error).__name__, " < ".join(reversed(places)))
+    return gr.Error("This is our mistake, not yours: try again.", title="Something broke", print_exception=False)

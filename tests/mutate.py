@@ -1,0 +1,290 @@
+"""Things that nobody sends by mistake: damaged and disguised files, and values of every wrong kind. Seeded."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+Bytes = Callable[[random.Random], bytes]
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def damage(chance: random.Random, data: bytes) -> bytes:
+    """A file that somebody has been at."""
+    out = bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 5))):
+        at = chance.randrange(len(out) + 1)
+        length = min(chance.choice((1, 4, 64, 1000)), len(out) - at)
+        junk = chance.randbytes(chance.choice((1, 4, 64)))
+        what = chance.randrange(8)
+        if what <= 1:
+            for _ in range(chance.choice((1, 3, 20, 200))):
+                if out:
+                    out[chance.randrange(len(out))] ^= 1 << chance.randrange(8)
+        elif what == 2:
+            del out[at:]
+        elif what == 3:
+            del out[at : at + length]
+        elif what == 4:
+            out[at:at] = junk
+        elif what == 5:
+            out[at:at] = out[at : at + length] * chance.choice((1, 50))
+        elif what == 6:  # numbers that say how much follows
+            out[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x01"))
+        else:
+            out[at : at + length] = bytes(length)
+    return bytes(out)
+
+
+def other_files(chance: random.Random) -> bytes:
+    """A file of another kind, whatever its name says."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../x.png", bytes(1 << 20))
+    page = b"<!DOCTYPE html><html><script>alert(document.cookie)</script></html>"
+    drawing = (
+        b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+        b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://127.0.0.1:1/x"/><text>&a;</text></svg>'
+    )
+    return chance.choice(
+        (
+            b"",
+            packed.getvalue(),
+            page,
+            drawing,
+            gzip.compress(bytes(1000)),
+            b"%PDF-1.7\n" + chance.randbytes(100),
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            b"\x7fELF" + chance.randbytes(200),
+            b"\0\0\0\x18ftypheic" + chance.randbytes(100),
+            b"GIF89a" + page,
+            b"\x89PNG\r\n\x1a\n" + page,
+            b"\xff\xd8\xff\xe0" + packed.getvalue(),
+            chance.randbytes(chance.choice((1, 16, 5000))),
+        )
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def giant(chance: random.Random) -> bytes:
+    """A small file that says it is a huge picture, or becomes something huge when it is unpacked."""
+    wide, high = (chance.choice((0, 1, 7_000, 20_001, 65_535, 2**31 - 1, 2**32 - 1)) for _ in range(2))
+    start = b"\x89PNG\r\n\x1a\n"
+    bomb = zlib.compress(bytes(3 << 20))
+    header = _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", wide, high, chance.choice((8, 16)), chance.choice((0, 2, 6)), 0, 0, 0)
+    )
+    small = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    end = _chunk(b"IDAT", bomb) + _chunk(b"IEND", b"")
+    side = struct.pack("<H", wide & 0xFFFF)
+    return chance.choice(
+        (
+            start + header + end,
+            start + small + _chunk(b"zTXt", b"a\0\0" + bomb) + end,
+            start + small + _chunk(b"iCCP", b"a\0\0" + bomb) + end,
+            start + small + _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)) + end,
+            b"GIF89a"
+            + side
+            + struct.pack("<H", high & 0xFFFF)
+            + b"\0\0\0\x2c\0\0\0\0"
+            + side * 2
+            + b"\0\x02\x02\x44\x01\0;",
+            b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, wide >> 1, high >> 1, 1, 24, 0, 0, 0, 0, 0, 0),
+            b"\xff\xd8\xff\xc0"
+            + struct.pack(">HBHHB", 17, 8, high & 0xFFFF, wide & 0xFFFF, 3)
+            + b"\1\x22\0\2\x11\1\3\x11\1",
+            b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 2) + b"\xff\xff\xff\xff\xff\xff",
+        )
+    )
+
+
+def pictures(face: Image.Image) -> list[bytes]:
+    """The picture in every format and mode that people have."""
+    files = []
+
+    def add(image: Image.Image, kind: str, **options: Any) -> None:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        files.append(file.getvalue())
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "somebody at home"
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"):
+        add(face, kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
+    add(face, "JPEG", progressive=True)
+    add(face.convert("CMYK"), "JPEG")
+    add(face.convert("L"), "PNG")
+    add(face.convert("RGBA"), "PNG")
+    add(face.convert("P"), "PNG")
+    add(Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257), "PNG")
+    for kind in ("GIF", "WEBP", "PNG"):
+        add(face, kind, save_all=True, append_images=[face.rotate(90), face.rotate(180)])
+    return files
+
+
+def picture(chance: random.Random, files: list[bytes]) -> bytes:
+    """A mutated upload of a photo."""
+    what = chance.random()
+    if what < 0.65:
+        return damage(chance, chance.choice(files))
+    if what < 0.80:
+        return other_files(chance)
+    if what < 0.95:
+        return giant(chance)
+    return chance.choice(files)
+
+
+# ---------------------------------------------------------------- files of vectors
+
+
+class _Pickled:
+    """Leaves a trace if it is ever unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return (open, ("unpickled-by-the-app", "w"))
+
+
+def vectors(space: str, dim: int) -> list[bytes]:
+    """Files of face vectors: ours, bare, of objects, and what is wrong with the numbers in them."""
+    unit = np.eye(2, dim, dtype=np.float32)
+
+    def ours(values: Any, names: Any = ("a", "b"), **changed: str) -> bytes:
+        metadata = {
+            "format": "idgen.identities",
+            "version": "1",
+            "space": space,
+            "names": json.dumps(names),
+            "sources": json.dumps(["sampled, seed 1, number 0"] * len(names)),
+        }
+        return save({"vectors": torch.as_tensor(values)}, {**metadata, **changed})
+
+    def bare(values: Any) -> bytes:
+        file = io.BytesIO()
+        np.save(file, values, allow_pickle=True)
+        return file.getvalue()
+
+    huge = (
+        b"\x93NUMPY\x01\0v\0"
+        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117)
+        + b"\n"
+    )
+    return [
+        ours(unit),
+        ours(unit, ["../../x", "con\0"]),
+        ours(unit * np.nan),
+        ours(unit * 1e30),
+        ours(unit[:, :3].copy()),
+        ours(unit, sources="[" * 50_000),
+        ours(unit, names="{}"),
+        ours(unit, version="9"),
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 8) + b'{"a":[]}',
+        bare(unit),
+        bare(unit.astype(np.float64)),
+        bare(np.full(dim, np.inf)),
+        bare(np.zeros(dim)),
+        bare(unit.astype(np.complex64)),
+        bare(np.array([_Pickled()], dtype=object)),
+        bare(np.zeros((1, dim), [("a", "<f4")])),
+        huge,
+    ]
+
+
+def vector_file(chance: random.Random, files: list[bytes]) -> bytes:
+    """A mutated upload of a vector."""
+    what = chance.random()
+    if what < 0.6:
+        return damage(chance, chance.choice(files))
+    return chance.choice(files) if what < 0.9 else other_files(chance)
+
+
+# ---------------------------------------------------------------- values
+
+
+def value(chance: random.Random) -> Any:
+    """What may stand in JSON where something else belongs."""
+    deep: Any = 1
+    for _ in range(chance.choice((2, 40, 200))):
+        deep = [deep] if chance.random() < 0.5 else {"a": deep}
+    return chance.choice(
+        (
+            None,
+            True,
+            False,
+            0,
+            -1,
+            1,
+            1.5,
+            -0.0,
+            17,
+            10_000,
+            2**31,
+            2**53,
+            2**63,
+            -(2**64),
+            10**400,
+            1e308,
+            5e-324,
+            float("nan"),
+            float("inf"),
+            -float("inf"),
+            "",
+            "7",
+            "seven",
+            "nan",
+            "x" * chance.choice((100, 100_000)),
+            "\0\x1b[31m",
+            "\ud800",
+            "<script>alert(1)</script>",
+            "../../etc/passwd",
+            "file:///etc/passwd",
+            "https://example.com/x.png",
+            [],
+            [7],
+            [[7]],
+            [None] * 1000,
+            {},
+            {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+            {"path": "../../etc/passwd", "url": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}},
+            {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}},
+            {"path": chance.choice((None, 7, "", "\0", [], {})), "meta": {"_type": "gradio.FileData"}},
+            {"path": "x", "is_stream": True, "meta": {"_type": "gradio.FileData"}},
+            {"__type__": "update", "value": 3},
+            deep,
+        )
+    )
+
+
+def arguments(chance: random.Random, valid: list[Any]) -> Any:
+    """The arguments of a call with something wrong: mostly one of them, sometimes their number or all of them."""
+    data = list(valid)
+    what = chance.random()
+    if what < 0.7:
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            if data:
+                data[chance.randrange(len(data))] = value(chance)
+        return data
+    if what < 0.8:
+        return data[: chance.randrange(len(data) + 1)]
+    if what < 0.9:
+        return data + [value(chance) for _ in range(chance.choice((1, 5)))]
+    if what < 0.95:
+        return [value(chance) for _ in data]
+    return value(chance)

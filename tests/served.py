@@ -1,0 +1,110 @@
+"""The app in a process of its own, to be treated badly: what it prints, keeps on disk, holds open, and needs.
+
+`python tests/served.py MODEL` runs it and prints its address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_PATIENCE = 300  # seconds until it has to be up; a shared machine is slow
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running app.
+
+    Attributes:
+        address: where it listens.
+        pid: of its process.
+        cache: where Gradio keeps files.
+        console: what it prints, both streams.
+    """
+
+    address: str
+    pid: int
+    cache: Path
+    console: Path
+
+    def printed(self) -> str:
+        """Everything so far on its console."""
+        return self.console.read_text(encoding="utf-8", errors="replace")
+
+    def memory(self) -> int:
+        """Resident bytes, after what is free was given back."""
+        os.kill(self.pid, signal.SIGUSR1)
+        time.sleep(0.5)
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def open_files(self) -> list[str]:
+        """Paths that it holds open."""
+        links = Path(f"/proc/{self.pid}/fd").iterdir()
+        return [os.readlink(link) for link in links if link.is_symlink()]
+
+    def kept(self) -> list[Path]:
+        """Files in Gradio's folder."""
+        return [path for path in self.cache.rglob("*") if path.is_file()]
+
+
+@contextlib.contextmanager
+def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Run the app for a model; its files and its console are in `folder`."""
+    cache, console = folder / "gradio", folder / "console.txt"
+    command = [sys.executable, __file__, str(model)]
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "GRADIO_TEMP_DIR": str(cache)}
+    variables |= {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", **(environ or {})}
+    with (
+        console.open("wb") as printed,
+        subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=variables, cwd=ROOT) as process,
+    ):
+        try:
+            yield Served(_address(process, console), process.pid, cache, console)
+        finally:
+            process.terminate()
+
+
+def _address(process: subprocess.Popen, console: Path) -> str:
+    began = time.monotonic()
+    while process.poll() is None and time.monotonic() < began + _PATIENCE:
+        for line in console.read_text(errors="replace").splitlines():
+            if line.startswith("at http"):
+                return line.split()[1].rstrip("/")
+        time.sleep(0.1)
+    raise RuntimeError(f"The app did not start: {console.read_text(errors='replace')[-2000:]}")
+
+
+def _main(model: str) -> None:
+    import ctypes
+    import gc
+
+    from idgen.hub import load_model
+    from space.app import build, launch
+
+    def give_back(*_: object) -> None:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+    signal.signal(signal.SIGUSR1, give_back)
+    loaded = load_model(model)
+    loaded.sampler, loaded.pipeline, loaded.scorer, loaded.encoder  # noqa: B018 - loads them
+    _, address, _ = launch(build(loaded), prevent_thread_lock=True, quiet=True)
+    print(f"at {address}", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,249 @@
+"""The endpoints for programs, as programs call them: `gradio_client` and MCP."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny import noise_png
+
+from idgen import provenance
+from idgen.hub import Model
+from space import actions
+from space.actions import Recipe, last
+from space.models import Models
+from space.settings import Settings
+
+_PATIENT = {"timeout": 120}  # seconds; a shared machine is slow, and waiting costs nothing when it is not
+
+
+@pytest.fixture(scope="module")
+def served(serving, small: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of the running app, and the folder in which Gradio keeps files."""
+    cache = tmp_path_factory.mktemp("gradio")
+    with serving(small, cache) as address:
+        yield address, cache
+
+
+def connect(address: str, folder: Path):
+    from gradio_client import Client
+
+    return Client(address, verbose=False, download_files=str(folder), httpx_kwargs=_PATIENT)
+
+
+@pytest.fixture
+def client(served, tmp_path: Path):
+    return connect(served[0], tmp_path)
+
+
+def pixels(path: str) -> bytes:
+    return Image.open(path).tobytes()
+
+
+def test_the_endpoints_are_those_that_are_promised_and_typed(client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/sample", "/identify", "/generate", "/compare"}
+    types = {
+        name: {one["parameter_name"]: one["python_type"]["type"] for one in endpoint["parameters"]}
+        for name, endpoint in endpoints.items()
+    }
+    assert types["/sample"] == {"seed": "int", "model": "str"}
+    assert types["/identify"]["photo"] == types["/compare"]["first"] == "filepath"
+    assert types["/generate"]["images"] == "int" and types["/generate"]["variation"] == "float"
+    assert [one["python_type"]["type"] for one in endpoints["/generate"]["returns"]][1:] == [
+        "list[filepath]",
+        "filepath",
+        "filepath",
+    ]
+
+
+def test_sample_then_generate(client, small: Model) -> None:
+    person = client.predict(11, api_name="/sample")
+    assert torch.equal(torch.tensor(person["vector"]), actions.sample(small, 11)[0].vector)
+    report, pictures, archive, sheet = client.predict(2, 2, 0, 5, identity=person, api_name="/generate")
+    expected = list(small.pipeline.iterate(actions.sample(small, 11)[0], 2, num_inference_steps=2, seed=5))
+    assert [line["seed"] for line in report["pictures"]] == [image.seed for image in expected]
+    for path, image in zip(pictures, expected, strict=True):
+        assert pixels(path) == image.image.tobytes(), "the very pixels"
+    for path in (*pictures, sheet):
+        assert "trainedAlgorithmicMedia" in provenance.read(path)["digital_source_type"]
+    assert zipfile.is_zipfile(archive)
+    assert client.predict(1, 1, person=11, api_name="/generate")[0]["source"] == person["source"]
+
+
+def test_visitors_at_once_each_get_what_they_would_get_alone(served, small: Model, tmp_path: Path) -> None:
+    settings = [(seed, 1 + seed % 3, 1 + seed % 2, 0.2 * (seed % 2), seed % 5) for seed in range(12)]
+
+    def visit(asked: tuple) -> list[bytes]:
+        person, images, steps, variation, seed = asked
+        visitor = connect(served[0], tmp_path / f"{person}")
+        made = visitor.predict(images, steps, variation, seed, person=person, api_name="/generate")
+        return [pixels(path) for path in made[1]]
+
+    with ThreadPoolExecutor(len(settings)) as pool:
+        at_once = list(pool.map(visit, settings))
+    for (person, images, steps, variation, seed), pictures in zip(settings, at_once, strict=True):
+        recipe = Recipe.of(small, images, steps, variation, None, seed)
+        alone = last(actions.generate(small, actions.sample(small, person)[0], recipe))
+        assert pictures == [image.image.tobytes() for image in alone.images]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("/sample", 1.5), "whole number"),
+        (("/sample", "seven"), "whole number"),
+        (("/generate", 0), "number of pictures"),
+        (("/generate", 10_000), "10,000 pictures are more than"),
+        (("/generate", 1, 1, "x"), "variation"),
+        (("/generate", 1, 1, 0, 0, None, 7, {"vector": []}), "hand that on as it is"),
+        (("/sample", 7, "some/other"), "no model of that name"),
+    ],
+)
+def test_a_mistake_comes_back_as_its_sentence(client, arguments: tuple, said: str) -> None:
+    name, *values = arguments
+    with pytest.raises(Exception, match=said):
+        client.predict(*values, api_name=name)
+
+
+@pytest.mark.parametrize(("consent", "content"), [(False, noise_png()), (True, b"no picture"), (True, noise_png())])
+@pytest.mark.parametrize("endpoint", ["/identify", "/compare"])
+def test_an_upload_is_gone_when_the_answer_comes(
+    served, client, tmp_path: Path, endpoint: str, consent: bool, content: bytes
+) -> None:
+    from gradio_client import handle_file
+
+    upload = tmp_path / "visitor.png"
+    upload.write_bytes(content)
+    files = [handle_file(str(upload))] * (2 if endpoint == "/compare" else 1)
+    try:
+        client.predict(*files, consent, api_name=endpoint)
+    except Exception as error:
+        assert "Traceback" not in str(error) and str(error).rstrip().endswith((".", "!"))
+    left = [path for path in served[1].rglob("*") if path.is_file() and path.read_bytes() == content]
+    assert not left, f"the upload is still at {left}"
+    assert not list(served[1].rglob("*visitor*")), "nor is its name"
+
+
+def test_the_same_photo_from_two_visitors_is_two_uploads(served, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    (tmp_path / "photo.png").write_bytes(noise_png())
+    said = []
+
+    def visit(number: int) -> None:
+        try:
+            visitor = connect(served[0], tmp_path / f"{number}")
+            visitor.predict(handle_file(str(tmp_path / "photo.png")), True, api_name="/identify")
+        except Exception as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not [text for text in said if "gone already" in text]
+
+
+@pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}])
+def test_only_uploads_can_be_named(served, tmp_path: Path, meta: dict) -> None:
+    """A path made up by a caller is neither read nor deleted."""
+    import httpx
+
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(noise_png())
+    call = f"{served[0]}/gradio_api/call/identify"
+    event = httpx.post(call, json={"data": [{"path": str(mine), **meta}, True, None, ""]}).json()["event_id"]
+    answer = httpx.get(f"{call}/{event}", **_PATIENT).text
+    assert "event: error" in answer and str(mine) not in answer
+    assert mine.exists()
+
+
+def test_a_request_that_is_cancelled_makes_way_for_the_next(client) -> None:
+    job = client.submit(16, 100, api_name="/generate")
+    while not any("share" in output[0] for output in job.outputs()):
+        assert not job.done()
+        time.sleep(0.05)
+    assert job.cancel()
+    began = time.monotonic()
+    client.predict(1, 1, api_name="/generate")
+    assert not any(thread.name == "idgen-work" for thread in threading.enumerate())
+    assert time.monotonic() - began < 30
+
+
+def test_the_operators_limits_hold(serving, small: Model, tmp_path: Path) -> None:
+    settings = Settings(images_per_request=2, requests_per_minute=3, vector_uploads=False)
+    with serving(small, tmp_path, settings) as address:
+        client = connect(address, tmp_path)
+        with pytest.raises(Exception, match="more than the 2 of one request"):
+            client.predict(3, 1, api_name="/generate")
+        person = client.predict(3, api_name="/sample")
+        client.predict(1, 1, identity=person, api_name="/generate")
+        with pytest.raises(Exception, match="switched off"):
+            client.predict(1, 1, identity={**person, "source": "1 photo"}, api_name="/generate")
+        with pytest.raises(Exception, match="3 requests within a minute"):
+            client.predict(3, api_name="/sample")
+
+
+def test_a_model_is_chosen_by_its_name(serving, small: Model, unjudged: Model, tmp_path: Path) -> None:
+    with serving(Models([small, unjudged]), tmp_path) as address:
+        client = connect(address, tmp_path)
+        person = client.predict(3, small.name, api_name="/sample")
+        report = client.predict(1, 1, identity=person, model=unjudged.name, api_name="/generate")[0]
+        assert report["model"] == unjudged.name and report["pictures"][0]["match"] is None
+        with pytest.raises(Exception, match="cannot invent people"):
+            client.predict(3, unjudged.name, api_name="/sample")
+
+
+def test_a_failure_of_ours_is_logged_without_what_a_visitor_sent(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+) -> None:
+    import gradio as gr
+
+    from space.requests import polite
+
+    def broken(secret: str) -> None:
+        raise RuntimeError(f"the file {secret} with the vector 0.123")
+
+    with pytest.raises(gr.Error, match="our mistake"):
+        polite(broken)("holiday.jpg")
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert "RuntimeError at test_api.py" in logged and "holiday" not in logged and "0.123" not in logged
+
+
+def test_mcp_tools_have_names_docstrings_and_work(served) -> None:
+    pytest.importorskip("mcp")
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def heard(progress: float, total: float | None, message: str | None) -> None:
+        pass  # who listens gets pictures as pictures; who does not, everything as one text
+
+    async def talk() -> tuple[list, list]:
+        async with (
+            streamablehttp_client(f"{served[0]}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            arguments = {"images": 2, "steps": 1, "person": 5}
+            made = await session.call_tool("generate", arguments, progress_callback=heard)
+            assert not made.isError, made.content
+            return tools, made.content
+
+    tools, content = asyncio.run(talk())
+    assert [tool.name for tool in tools] == ["sample", "identify", "generate", "compare"]
+    for tool in tools:
+        assert len(tool.description) > 60
+        described = tool.inputSchema["properties"]
+        assert described and all(one["description"] for one in described.values())
+    assert "'sentence'" in content[0].text and any(one.type == "image" for one in content)

@@ -1,0 +1,227 @@
+"""Strangers who send anything: every answer is an answer or a sentence, nothing breaks, nothing leaks, nothing stays.
+
+2,000 mutated payloads; `IDGEN_FUZZ=10000 IDGEN_FUZZ_SEED=1 pytest tests/space/test_fuzz.py` sends more, and others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mutate
+import pytest
+from PIL import Image
+from served import ROOT, Served, serve
+
+COUNT, SEED = (int(os.environ.get(name, default)) for name, default in (("IDGEN_FUZZ", 2000), ("IDGEN_FUZZ_SEED", 0)))
+OVER_HTTP = COUNT * 3 // 10
+GROWTH = 1.05  # of memory
+PATIENCE = 60  # seconds for an answer
+PHOTO = object()
+ENDPOINTS: dict[str, list[Any]] = {  # valid arguments
+    "sample": [7, ""],
+    "identify": [PHOTO, True, None, ""],
+    "generate": [1, 1, 0.0, 0, None, 7, None, ""],
+    "compare": [PHOTO, PHOTO, True, ""],
+}
+
+
+def test_the_functions_behind_the_app(tiny_model: Path) -> None:
+    command = [sys.executable, str(ROOT / "tests" / "fuzz.py"), str(tiny_model), str(COUNT - OVER_HTTP), str(SEED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + COUNT)
+    assert done.returncode == 0, f"it crashed or hung:\n{done.stderr[-3000:]}"
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["wrong"] == [] and not said["unpickled"]
+    assert said["answered"] + said["refused"] == COUNT - OVER_HTTP
+    assert said["answered"] > 0.05 * said["refused"] > 0, "both happen, or nothing was tested"
+    assert said["after"] < GROWTH * said["before"], f"{said['before']:,} bytes became {said['after']:,}"
+
+
+@pytest.fixture(scope="module")
+def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    pytest.importorskip("gradio")
+    with serve(tiny_model, tmp_path_factory.mktemp("fuzz")) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """Another machine that the app has no reason to ask, and what it was asked."""
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", asked
+    server.shutdown()
+    server.server_close()
+
+
+class Stranger:
+    """Sends one mutated request after another; `wrong` is what should not have come back."""
+
+    def __init__(self, address: str) -> None:
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=PATIENCE)
+        config = httpx.get(f"{address}/config").json()["dependencies"]
+        self.events = [(event["id"], len(event["inputs"])) for event in config]
+        face = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 60).convert("RGB")
+        self.photos = mutate.pictures(face)
+        self.ends: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def send(self, number: int) -> None:
+        chance = random.Random(f"{SEED} http {number}")
+        kind = chance.choices(("call", "upload", "event", "body", "route"), (40, 25, 20, 10, 5))[0]
+        try:
+            end = getattr(self, f"_{kind}")(chance)
+        except httpx.TimeoutException:
+            end = "hung"
+        except httpx.HTTPError as error:
+            end = f"broke off: {type(error).__name__}"
+        self.ends[end] += 1
+        if end not in ("answered", "refused"):
+            self.wrong.append(f"{number} {kind}: {end}")
+
+    def call(self, name: str, data: Any) -> tuple[str, Any]:
+        """Make a call as a program would; its end, and the answer or the error."""
+        body = json.dumps({"data": data}).encode()
+        return self._follow(name, self._post(f"/call/{name}", body))
+
+    def _follow(self, name: str, response: httpx.Response) -> tuple[str, Any]:
+        end = self._judge(response)
+        if response.status_code != 200 or not isinstance(response.json(), dict) or "event_id" not in response.json():
+            return end, None
+        event, _, data = self._streamed(f"/call/{name}/{response.json()['event_id']}").partition("\n")
+        content = json.loads(data.removeprefix("data: "))
+        if event == "event: complete":
+            return "answered", content
+        sentence = content.get("error") if isinstance(content, dict) else None
+        return self._sentence(sentence), sentence
+
+    def _streamed(self, path: str) -> str:
+        """The last message of a stream, which has to end: a heartbeat alone keeps nobody waiting."""
+        began, messages = time.monotonic(), [""]
+        with self.http.stream("GET", path) as response:
+            for line in response.iter_lines():
+                if time.monotonic() > began + PATIENCE:
+                    raise httpx.ReadTimeout("it never ends")
+                messages[-1] += line + "\n" if line else ""
+                if not line:
+                    messages.append("")
+        return next((message.strip() for message in reversed(messages) if message), "")
+
+    def _sentence(self, text: Any) -> str:
+        if not isinstance(text, str) or not text.rstrip().endswith((".", "?", "!")) or len(text) > 1000:
+            return f"no sentence: {text!r}"[:300]
+        return f"a fault of ours: {text}" if "our mistake" in text or "not because of you" in text else "refused"
+
+    def _post(self, path: str, body: bytes, kind: str = "application/json") -> httpx.Response:
+        return self.http.post(path, content=body, headers={"content-type": kind})
+
+    def _judge(self, response: httpx.Response) -> str:
+        if response.status_code >= 500:
+            said = response.json() if response.headers.get("content-type", "").startswith("application/json") else {}
+            return self._sentence(said.get("error"))
+        return "refused" if response.status_code >= 400 else "answered"
+
+    def upload(self, data: bytes, name: str = "visitor.png") -> dict[str, Any]:
+        (path,) = self.http.post("/upload", files={"files": (name, data)}).json()
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+    def _filled(self, chance: random.Random, valid: list[Any]) -> list[Any]:
+        return [self.upload(mutate.picture(chance, self.photos)) if one is PHOTO else one for one in valid]
+
+    def _call(self, chance: random.Random) -> str:
+        name = chance.choice(list(ENDPOINTS))
+        return self.call(name, mutate.arguments(chance, self._filled(chance, ENDPOINTS[name])))[0]
+
+    def _upload(self, chance: random.Random) -> str:
+        name = chance.choice([name for name, valid in ENDPOINTS.items() if PHOTO in valid])
+        return self.call(name, self._filled(chance, ENDPOINTS[name]))[0]
+
+    def _event(self, chance: random.Random) -> str:
+        """What the page itself calls, with anything in it."""
+        number, inputs = chance.choice(self.events)
+        valid = [chance.choice((7, True, "", None, mutate.value(chance))) for _ in range(inputs)]
+        body = {"data": mutate.arguments(chance, valid), "fn_index": number, "session_hash": f"s{chance.randrange(99)}"}
+        if chance.random() < 0.3:
+            body[chance.choice(("fn_index", "session_hash", "event_data", "trigger_id"))] = mutate.value(chance)
+        response = self._post("/run/predict", json.dumps(body).encode())
+        return self._judge(response)
+
+    def _body(self, chance: random.Random) -> str:
+        name = chance.choice(list(ENDPOINTS))
+        valid = [None if one is PHOTO else one for one in ENDPOINTS[name]]
+        body = json.dumps({"data": valid, "session_hash": f"s{chance.randrange(99)}"}).encode()
+        deep = b'{"data": ' + b"[" * 100_000
+        body = chance.choice((mutate.damage(chance, body), mutate.damage(chance, body), deep, b"", b"[1]", b"null"))
+        kind = chance.choice(("application/json", "application/json", "text/plain", "multipart/form-data", ""))
+        return self._follow(name, self._post(f"/call/{name}", body, kind))[0]
+
+    def _route(self, chance: random.Random) -> str:
+        boundary = chance.choice(("x", "", "y" * 5000))
+        part = (
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a\0.png"\r\n\r\nhello\r\n--x--\r\n'
+        )
+        response = chance.choice(
+            (
+                lambda: self._post("/upload", mutate.damage(chance, part), f"multipart/form-data; boundary={boundary}"),
+                lambda: self.http.get("/file=" + chance.choice(("/etc/passwd", "../../etc/passwd", "%00", "x" * 5000))),
+                lambda: self.http.get(
+                    f"/call/{chance.choice(('sample', 'x'))}/{chance.choice(('x', '%00', 'y' * 999))}"
+                ),
+                lambda: self._post("/queue/join", json.dumps(mutate.value(chance)).encode()),
+                lambda: self._post("/cancel", json.dumps(mutate.value(chance)).encode()),
+                lambda: self._post("/component_server", json.dumps({"data": mutate.value(chance)}).encode()),
+                lambda: self._post(
+                    "/mcp/", json.dumps({"method": "tools/call", "params": mutate.value(chance)}).encode()
+                ),
+                lambda: self._post("/nowhere", b""),
+            )
+        )()
+        return self._judge(response) if isinstance(response, httpx.Response) else "refused"
+
+
+def test_the_app_over_http(served: Served, elsewhere: tuple[str, list[str]]) -> None:
+    stranger = Stranger(served.address)
+    address, asked = elsewhere
+    fetched = {"path": f"{address}x.png", "url": f"{address}x.png", "meta": {"_type": "gradio.FileData"}}
+    for name, valid in ENDPOINTS.items():
+        if PHOTO in valid:
+            end, said = stranger.call(name, [fetched if one is PHOTO else one for one in valid])
+            assert end == "refused" and "uploaded" in said, said
+    _, expected = stranger.call("sample", ENDPOINTS["sample"])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(stranger.send, range(OVER_HTTP // 3)))
+        before = served.memory()
+        list(pool.map(stranger.send, range(OVER_HTTP // 3, OVER_HTTP)))
+    after = served.memory()
+
+    assert not stranger.wrong, "\n".join([*stranger.wrong[:40], served.printed()[-3000:]])
+    assert stranger.ends["answered"] > 0.05 * stranger.ends["refused"] > 0, stranger.ends
+    assert "Traceback" not in served.printed(), served.printed()[-3000:]
+    assert "visitor" not in served.printed()
+    assert stranger.call("sample", ENDPOINTS["sample"]) == ("answered", expected), "it still works as before"
+    assert asked == []
+    assert not Path("unpickled-by-the-app").exists()
+    assert after < GROWTH * before, f"{before:,} bytes became {after:,}"
+    print(dict(stranger.ends), f"{before:,} -> {after:,}")

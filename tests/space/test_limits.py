@@ -1,0 +1,127 @@
+"""How much a visitor may ask for."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from idgen.errors import InputError
+from space import limits
+from space.limits import Limits, visitor_of
+from space.settings import Settings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pictures_of_one_request() -> None:
+    counted = Limits(Settings(images_per_request=4, requests_per_minute=1))
+    with pytest.raises(InputError, match=r"^5 pictures are more than the 4 of one request"):
+        counted.check("a", 5)
+    counted.check("a", 4)  # the refused one did not count
+
+
+def test_a_visitor_waits_and_the_others_do_not() -> None:
+    clock = Clock()
+    counted = Limits(Settings(requests_per_minute=2), clock)
+    counted.check("a")
+    clock.now += 45.5
+    counted.check("a")
+    for _ in range(3):  # asking again does not make the wait longer
+        with pytest.raises(InputError, match=r"^You made 2 requests within a minute.*again in 15 seconds\.$"):
+            counted.check("a")
+    counted.check("b")
+    clock.now += 14.5  # the first is a minute old
+    counted.check("a")
+    with pytest.raises(InputError, match=r"again in 46 seconds"):
+        counted.check("a")
+    clock.now += 44.9
+    with pytest.raises(InputError, match=r"again in 1 second\."):
+        counted.check("a")
+
+
+def test_everybody_together() -> None:
+    clock = Clock()
+    counted = Limits(Settings(requests_per_minute=2, requests_per_minute_in_all=3), clock)
+    for visitor in "abc":
+        counted.check(visitor)
+    with pytest.raises(InputError, match=r"^Visitors made 3 requests within a minute.*in 60 seconds\.$"):
+        counted.check("d")
+    clock.now += 60
+    for visitor in "dda":
+        counted.check(visitor)
+
+
+def test_no_limit() -> None:
+    counted = Limits(Settings())
+    for _ in range(1000):
+        counted.check("a", 16)
+    assert not counted._visitors and not counted._all
+
+
+def test_agrees_with_counting_everything() -> None:
+    clock, chance = Clock(), random.Random(0)
+    counted = Limits(Settings(requests_per_minute=3, requests_per_minute_in_all=8), clock)
+    admitted: list[tuple[float, str]] = []
+    refused = 0
+    for _ in range(3000):
+        clock.now += chance.expovariate(1 / 5)
+        visitor = chance.choice("abcde")
+        recent = [who for when, who in admitted if when > clock.now - 60]
+        if recent.count(visitor) >= 3 or len(recent) >= 8:
+            refused += 1
+            with pytest.raises(InputError):
+                counted.check(visitor)
+        else:
+            counted.check(visitor)
+            admitted.append((clock.now, visitor))
+    assert 300 < refused < 2700
+
+
+def test_old_visitors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    counted = Limits(Settings(requests_per_minute=2), clock)
+    for number in range(100):
+        counted.check(f"visitor {number}")
+    clock.now += 61
+    counted.check("new")
+    assert set(counted._visitors) == {"new"}
+    monkeypatch.setattr(limits, "_MAX_VISITORS", 10)
+    for number in range(100):
+        counted.check(f"visitor {number}")
+    assert len(counted._visitors) == 10
+
+
+def test_many_threads_get_no_more() -> None:
+    counted = Limits(Settings(requests_per_minute=50, requests_per_minute_in_all=120))
+
+    def ask(number: int) -> bool:
+        try:
+            counted.check("abc"[number % 3])
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(ask, range(600))) == 120
+
+
+def test_who_a_visitor_is() -> None:
+    assert visitor_of("10.0.0.1", None, 0) == "10.0.0.1"
+    assert visitor_of("10.0.0.1", "1.2.3.4", 0) == "10.0.0.1", "without a proxy the header is the visitor's invention"
+    assert visitor_of("10.0.0.1", "9.9.9.9, 1.2.3.4", 1) == "1.2.3.4", "only what the proxy appended is true"
+    assert visitor_of("10.0.0.1", "9.9.9.9, 1.2.3.4, 10.0.0.2", 2) == "1.2.3.4"
+    assert visitor_of("10.0.0.1", "1.2.3.4", 3) == "1.2.3.4"
+    assert visitor_of("10.0.0.1", " ", 1) == "10.0.0.1"
+    assert visitor_of("2001:db8:1:2:aaaa::1", None, 0) == visitor_of("2001:db8:1:2:bbbb::2", None, 0)
+    assert visitor_of("2001:db8:1:2::1", None, 0) != visitor_of("2001:db8:1:3::1", None, 0)
+    assert visitor_of("::ffff:1.2.3.4", None, 0) == "1.2.3.4"
+    for nonsense in (None, "", "testclient", "1.2.3.4:80, <script>"):
+        assert visitor_of(nonsense, None, 0) == "unknown"

@@ -1,0 +1,165 @@
+"""Vectors from outside: nothing is executed, nothing is believed."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from idgen.errors import InputError
+from idgen.hub import Model
+from idgen.identity import Identity
+from space import actions
+from space.models import Models, defaults
+from space.people import Seals, read_vector, verified
+
+
+@pytest.fixture(scope="module")
+def nobody(small: Model) -> Identity:
+    return actions.sample(small, 7)[0]
+
+
+@pytest.fixture(scope="module")
+def somebody(small: Model) -> Identity:
+    vector = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
+    return Identity(vector, small.encoder.space, "1 photo", "photo")
+
+
+def npy(array: np.ndarray, **how: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **how)
+    return file.getvalue()
+
+
+def test_what_was_handed_out_comes_back_as_it_was(small: Model, nobody: Identity, somebody: Identity) -> None:
+    seals = Seals()
+    for identity in (nobody, somebody):
+        back = seals.open(seals.describe(identity), small, vectors_allowed=False)
+        assert torch.equal(back.vector, identity.vector)
+        assert (back.source, back.name, back.space) == (identity.source, identity.name, identity.space)
+
+
+def test_a_changed_identity_is_not_known_again(small: Model, somebody: Identity) -> None:
+    seals, other = Seals(), Seals()
+    described = seals.describe(somebody)
+    vector = [-value for value in described["vector"]]
+    for changed in (
+        {**described, "vector": vector},
+        {**described, "source": "sampled, seed 7, number 0"},
+        {**described, "seal": other.seal(somebody)},
+        {**described, "seal": None},
+        {**described, "seal": "ü"},
+    ):
+        with pytest.raises(InputError, match="switched off"):
+            seals.open(changed, small, vectors_allowed=False)
+        assert seals.open(changed, small, vectors_allowed=True).from_photo, "a claim is not believed"
+
+
+def test_sampled_people_need_no_seal(small: Model, nobody: Identity) -> None:
+    described = {**Seals().describe(nobody), "seal": ""}
+    assert not Seals().open(described, small, vectors_allowed=False).from_photo
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        "identity",
+        {},
+        {"space": 1, "source": "x", "vector": [1]},
+        {"space": "s", "source": "x", "vector": "abc"},
+        {"space": "s", "source": "x", "vector": [[1, 2], [3]]},
+        {"space": "s", "source": "x", "vector": []},
+        {"space": "s", "source": "x", "vector": [0.0, 0.0]},
+        {"space": "s", "source": "x", "vector": [float("nan"), 1]},
+        {"space": "s", "source": "x", "vector": [1e39, 1]},
+        {"space": "s", "source": "x", "vector": {"a": 1}},
+    ],
+)
+def test_what_is_no_identity_is_said(small: Model, content: object) -> None:
+    with pytest.raises(InputError, match=r"\.$"):
+        Seals().open(content, small, vectors_allowed=True)
+
+
+def test_a_file_of_a_sampled_person_is_nobody_and_a_made_up_claim_is_not_believed(
+    small: Model, nobody: Identity, somebody: Identity
+) -> None:
+    back, count = read_vector(actions.identity_file([nobody]), small)
+    assert torch.equal(back.vector, nobody.vector) and count == 1 and not back.from_photo
+    liar = Identity(somebody.vector, somebody.space, nobody.source, "liar")
+    assert read_vector(actions.identity_file([liar]), small)[0].from_photo
+    assert verified(liar, small).source == "a vector from outside, said to be: sampled, seed 7, number 0"
+    first, count = read_vector(actions.identity_file([somebody, nobody]), small)
+    assert count == 2 and torch.equal(first.vector, somebody.vector)
+
+
+def test_a_bare_array_needs_its_space(small: Model, somebody: Identity) -> None:
+    content = npy(somebody.vector.numpy() * 3)
+    with pytest.raises(InputError, match="name its embedding space"):
+        read_vector(content, small)
+    with pytest.raises(InputError, match="lives in the embedding space 'other'"):
+        read_vector(content, small, "other")
+    back, _ = read_vector(content, small, small.encoder.space)
+    assert torch.allclose(back.vector, somebody.vector, atol=1e-6) and back.from_photo
+
+
+class _Trap:
+    def __reduce__(self):
+        return Path.touch, (Path("trapped"),)
+
+
+def test_nothing_in_a_file_is_executed(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for content in (npy(np.array([_Trap()], object), allow_pickle=True), pickle.dumps(_Trap())):
+        with pytest.raises(InputError):
+            read_vector(content, small, small.encoder.space)
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(np.zeros((2, 2, 2))),
+        npy(np.ones(64, int)),
+        npy(np.zeros(64)),
+        npy(np.ones(63)),
+        npy(np.full(64, np.nan)),
+        b"PK\x03\x04",
+        b"\xff" * 100,
+    ],
+)
+def test_what_is_no_vector_is_said_without_where_it_was(small: Model, content: bytes) -> None:
+    with pytest.raises(InputError) as refused:
+        read_vector(content, small, small.encoder.space)
+    assert "/tmp" not in str(refused.value) and str(refused.value).endswith((".", "?"))
+
+
+def test_the_operator_can_switch_vectors_off(small: Model, nobody: Identity) -> None:
+    with pytest.raises(InputError, match="switched off"):
+        read_vector(actions.identity_file([nobody]), small, allowed=False)
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_only_allowed_models_and_by_a_name_without_its_place(small: Model, tiny_model: Path) -> None:
+    models = Models([str(tiny_model), "nobody-128"])
+    assert models.names == [tiny_model.name, "nobody-128"]
+    assert models.get() is models.get(tiny_model.name) and models.get("").folder == tiny_model
+    for name in ("other/repo", str(tiny_model), "../nobody-128", 7, ["nobody-128"]):
+        with pytest.raises(InputError, match=f"choose one of {tiny_model.name}, nobody-128"):
+            models.get(name)
+
+
+def test_defaults_are_read_without_loading_anything(tiny_model: Path) -> None:
+    model = Model(tiny_model)
+    steps, guidance = defaults(model)
+    assert model._parts == {}
+    assert (steps, guidance) == (model.pipeline.config.num_inference_steps, model.pipeline.config.guidance_scale)

@@ -1,0 +1,128 @@
+"""What the README says of the app, done word for word."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from idgen.hub import load_model
+from space import actions
+from space.actions import Recipe, last
+from space.models import Models
+from space.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## The app\n")[1].split("\n## ")[0]
+
+
+def block(language: str) -> str:
+    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[0]
+
+
+def test_the_python_client(serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    model = load_model("nobody-128")
+    for name, seed in (("photo", 3), ("other", 21)):
+        who = actions.sample(model, seed)[0]
+        image = last(actions.generate(model, who, Recipe.of(model, 1, seed=2))).images[0].image
+        image.resize((256, 256)).save(tmp_path / f"{name}.jpg")
+    monkeypatch.chdir(tmp_path)
+    with serving(model, tmp_path / "gradio") as address:
+        code = block("py").replace("http://127.0.0.1:7860", address)
+        assert address in code
+        exec(compile(code, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "of 4" in said and "says the judge" in said and "Different people" in said
+
+
+def test_the_mcp_address(serving, small, tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    url = json.loads(block("json"))["mcpServers"]["idgen"]["url"]
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+    }
+    with serving(small, tmp_path) as address:
+        there = url.replace("http://127.0.0.1:7860", address)
+        answer = httpx.post(there, json=hello, headers={"Accept": "application/json, text/event-stream"}, timeout=60)
+    assert answer.status_code == 200 and "protocolVersion" in answer.text
+
+
+def test_the_uploaded_folder_runs_on_its_own(tmp_path: Path) -> None:
+    """The files that the documented command uploads are all that the app needs."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    words = shlex.split(block("console"))
+    assert words[:3] == ["hf", "upload", "YOU/idgen"] and words[words.index("--type") + 1] == "space"
+
+    def given(option: str) -> list[str]:
+        return [words[at + 1] for at, word in enumerate(words) if word == option]
+
+    names = [
+        path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file() and ".git/" not in str(path)
+    ]
+    chosen = list(filter_repo_objects(names, allow_patterns=given("--include"), ignore_patterns=given("--exclude")))
+    assert {"README.md", "app.py", "requirements.txt", "packages.txt", "space/style.css"} <= set(chosen)
+    assert not [name for name in chosen if fnmatch.fnmatch(name, "tests/*") or "__pycache__" in name or ".venv" in name]
+    for name in chosen:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(tmp_path / "gradio"),
+        "SPACE_ID": "you/idgen",
+        "PYTHONSAFEPATH": "",
+        "PYTHONPATH": os.pathsep.join(part for part in sys.path if part and Path(part).resolve() != ROOT),
+    }
+    with (tmp_path / "log").open("w") as log:
+        app = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 120
+        while True:
+            assert app.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+            try:
+                page = httpx.get(f"http://127.0.0.1:{port}/", timeout=20)
+                break
+            except httpx.TransportError:
+                time.sleep(0.3)
+        assert page.status_code == 200 and "One person, many pictures" in page.text
+        assert "Traceback" not in (tmp_path / "log").read_text()
+    finally:
+        app.terminate()
+        app.wait(20)
+
+
+def test_every_variable_and_its_default_is_said() -> None:
+    said = set(re.findall(r"IDGEN_[A-Z_]+", SECTION)) | {"IDGEN_REQUESTS_PER_MINUTE_IN_ALL"}
+    assert said == set(re.findall(r"IDGEN_[A-Z_]+", Settings.__doc__ or ""))
+    home, public = Settings.from_env({}), Settings.from_env({"SPACE_ID": "you/idgen"})
+    for settings, column in ((home, 2), (public, 3)):
+        cells = {
+            row.split("|")[1].strip(): row.split("|")[column + 1] for row in SECTION.splitlines() if "`IDGEN" in row
+        }
+        shown = {key: cell.strip() for key, cell in cells.items()}
+        assert shown["`IDGEN_VECTOR_UPLOADS`"] == str(int(settings.vector_uploads))
+        assert shown["`IDGEN_QUEUE_LENGTH`"] == str(settings.queue_length)
+        assert shown["`IDGEN_KEEP_SECONDS`"] == str(settings.keep_seconds)
+        assert shown["`IDGEN_REQUESTS_PER_MINUTE`, `…_IN_ALL`"] == (
+            f"{settings.requests_per_minute}, {settings.requests_per_minute_in_all}"
+        )
+    assert Models(home.models).names == ["nobody-128"]

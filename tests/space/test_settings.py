@@ -1,0 +1,72 @@
+"""What the operator sets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from idgen.errors import InputError
+from space.settings import Settings
+
+DOCUMENTED = re.findall(r"(\w+): `(IDGEN_\w+)`", Settings.__doc__ or "")
+WHOLE = {  # variable: lowest, highest
+    "IDGEN_IMAGES_PER_REQUEST": (1, 64),
+    "IDGEN_PHOTOS_PER_REQUEST": (1, 64),
+    "IDGEN_REQUESTS_PER_MINUTE": (0, 100_000),
+    "IDGEN_REQUESTS_PER_MINUTE_IN_ALL": (0, 100_000),
+    "IDGEN_QUEUE_LENGTH": (1, 10_000),
+    "IDGEN_UPLOAD_MEGABYTES": (1, 1_000),
+    "IDGEN_UPLOAD_MEGAPIXELS": (1, 50),
+    "IDGEN_KEEP_SECONDS": (60, 86_400),
+    "IDGEN_PROXIES": (0, 10),
+}
+
+
+def test_nothing_set_is_the_default() -> None:
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({variable: " " for _, variable in DOCUMENTED}) == Settings()
+    assert not Settings().public and Settings().vector_uploads
+
+
+def test_strangers_may_do_less() -> None:
+    public = Settings.from_env({"IDGEN_PUBLIC": "1"})
+    assert public.public and not public.vector_uploads and public.proxies == 0
+    assert 0 < public.requests_per_minute <= public.requests_per_minute_in_all
+    assert Settings.from_env({"SPACE_ID": "user/space"}) == replace(public, proxies=1)
+    assert Settings.from_env({"SPACE_ID": "user/space", "IDGEN_PUBLIC": "no"}) == Settings(proxies=1)
+    assert Settings.from_env({"IDGEN_PUBLIC": "1", "IDGEN_VECTOR_UPLOADS": "1"}).vector_uploads
+
+
+def test_every_setting_is_documented_and_read() -> None:
+    assert [name for name, _ in DOCUMENTED] == [one.name for one in fields(Settings)]
+    for name, variable in DOCUMENTED:
+        assert variable == f"IDGEN_{name.upper()}"
+        for value in WHOLE.get(variable, ()):
+            assert getattr(Settings.from_env({variable: f" {value} "}), name) == value
+    assert Settings.from_env({"IDGEN_MODELS": " nobody-128 , user/repo"}).models == ("nobody-128", "user/repo")
+    assert Settings.from_env({"IDGEN_VECTOR_UPLOADS": "Off"}).vector_uploads is False
+    assert Settings.from_env({"IDGEN_UPLOAD_MEGAPIXELS": "2"}).upload_pixels == 2 << 20
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDGEN_QUEUE_LENGTH", "3")
+    assert Settings.from_env().queue_length == 3
+
+
+@pytest.mark.parametrize("variable", WHOLE)
+def test_nonsense_is_named(variable: str) -> None:
+    low, high = WHOLE[variable]
+    for text in ("-1", "1.5", "1e3", "many", "١٢", "1_0", "9" * 30, str(high + 1), *([str(low - 1)] if low else [])):
+        with pytest.raises(InputError, match=rf"^{variable} is .* from {low:,} to {high:,}, or not at all\.$"):
+            Settings.from_env({variable: text})
+
+
+def test_other_nonsense_is_named() -> None:
+    for name in ("IDGEN_PUBLIC", "IDGEN_VECTOR_UPLOADS"):
+        with pytest.raises(InputError, match=f"^{name} is 'maybe': set it to 1 or 0"):
+            Settings.from_env({name: "maybe"})
+    for models in (",", "a,,b", "a,a"):
+        with pytest.raises(InputError, match=r"^IDGEN_MODELS is"):
+            Settings.from_env({"IDGEN_MODELS": models})

@@ -1,0 +1,107 @@
+"""What a visitor sends is gone when the answer comes: on disk, among the open files, and from the console."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from served import Served, serve
+
+from space.guard import sweep
+
+NAME, WORDS = "visitor-4711", b"at home with 4711"
+PATIENT = {"timeout": 120}
+
+
+def photo(size: int = 160) -> bytes:
+    """A picture with words in it that nothing else has."""
+    exif = Image.Exif()
+    exif[0x010E] = WORDS.decode()
+    pixels = np.random.default_rng(0).integers(0, 255, (size, size, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    pytest.importorskip("gradio")
+    with serve(tiny_model, tmp_path_factory.mktemp("sent"), {"IDGEN_UPLOAD_MEGAPIXELS": "1"}) as app:
+        yield app
+
+
+@pytest.fixture
+def client(served: Served, tmp_path: Path) -> Any:
+    from gradio_client import Client
+
+    return Client(served.address, verbose=False, download_files=str(tmp_path), httpx_kwargs=PATIENT)
+
+
+def assert_gone(served: Served) -> None:
+    for folder in (served.cache, served.console.parent):
+        for path in folder.rglob("*"):
+            assert "4711" not in path.name
+            assert not path.is_file() or WORDS not in path.read_bytes(), f"the upload is still at {path}"
+            assert not path.name.startswith("upload"), f"an upload is still at {path}"
+    assert not [path for path in served.open_files() if "4711" in path or "upload" in path]
+    assert "4711" not in served.printed()
+
+
+def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    def send(content: bytes, name: str, *arguments: Any, endpoint: str = "/identify", both: bool = False) -> str:
+        path = tmp_path / f"{NAME}{name}"
+        path.write_bytes(content)
+        try:
+            client.predict(*[handle_file(str(path))] * (1 + both), *arguments, api_name=endpoint)
+        except Exception as error:
+            assert "4711" not in str(error)
+            return str(error)
+        return "answered"
+
+    ends = [
+        send(photo(), ".png", True),
+        send(photo(), ".png", True, endpoint="/compare", both=True),
+        send(photo(), ".png", False),
+        send(photo()[:5000], ".png", True),
+        send(b"<svg>" + WORDS, ".svg", True),
+        send(photo(1100), ".png", True),
+        send(photo(), ".png", True, None, "no such model"),
+        send(photo(), ".png", True, endpoint="/compare"),  # the second is missing
+    ]
+    assert ends[0] == ends[1] == "answered" or "face" in ends[0]
+    for end, said in zip(ends[2:7], ("consent", "damaged", "not a picture", "too large", "no model"), strict=True):
+        assert said in end
+    assert_gone(served)
+
+
+def test_cancelled_and_never_used(served: Served, client: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    path = tmp_path / f"{NAME}.png"
+    path.write_bytes(photo())
+    jobs = [client.submit(handle_file(str(path)), True, api_name="/identify") for _ in range(6)]
+    for job in jobs:
+        job.cancel()
+    while not all(job.done() for job in jobs):
+        time.sleep(0.1)
+    with path.open("rb") as file:
+        import httpx
+
+        httpx.post(f"{served.address}/gradio_api/upload", files={"files": (path.name, file)}).raise_for_status()
+    left = list(served.cache.glob("*/upload*"))
+    assert left, "nothing asked for it yet"
+    sweep(served.cache, 3600)
+    assert list(served.cache.glob("*/upload*")) == left, "somebody may still use it"
+    for one in left:
+        os.utime(one, (0, 0))
+    sweep(served.cache, 600)  # what the app does every half minute
+    assert_gone(served)

@@ -1,0 +1,76 @@
+"""A vector that came from a photo says so, whatever becomes of it, and is never called a person who does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from idgen import provenance
+from idgen.hub import Model, load_model
+from idgen.identity import Identities, Identity, mean
+from idgen.sampling.draw import draw
+from idgen.sampling.interpolation import interpolate, mixup
+from idgen.sampling.packing import packed
+from idgen.sampling.variation import parse_variation, vary
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def anna(model: Model) -> Identity:
+    """Read from a photo."""
+    crop = Image.fromarray(np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8))
+    return model.encoder.identify([crop], aligned=True, name="Anna")
+
+
+Way = Callable[[Model, Identity, Identity, Path], Identities]
+WAYS: dict[str, Way] = {
+    "itself": lambda model, anna, other, folder: Identities.of([anna]),
+    "mean": lambda model, anna, other, folder: Identities.of([mean([other, anna])]),
+    "interpolate": lambda model, anna, other, folder: interpolate(other, anna, 3),
+    "mixup": lambda model, anna, other, folder: mixup(Identities.of([other, anna]), 3, 0).people,
+    "varied": lambda model, anna, other, folder: vary(
+        Identities.of([anna]), parse_variation("cone:0.8", None), 2, 0, 0
+    ),
+    "packed": lambda model, anna, other, folder: Identities.of(
+        [packed(Identities.of([other, anna]), model.sampler.sample(8, 1).vectors)[1]]
+    ),
+    "drawn from a file": lambda model, anna, other, folder: draw(
+        model.sampler, 1, 0, "file", Identities.of([anna]).save(folder / "anna.safetensors")
+    )[0],
+    "mixed from a file": lambda model, anna, other, folder: draw(
+        model.sampler, 2, 0, "mixup", Identities.of([anna, other]).save(folder / "both.safetensors")
+    )[0],
+    "a bare array": lambda model, anna, other, folder: draw(model.sampler, 1, 0, "file", _bare(anna, folder))[0],
+}
+
+
+def _bare(anna: Identity, folder: Path) -> Path:
+    np.save(folder / "anna.npy", anna.vector.numpy()[None])
+    return folder / "anna.npy"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_says_so(model: Model, anna: Identity, tmp_path: Path, way: str) -> None:
+    other = model.sampler.sample(1, 5)[0]
+    assert anna.from_photo and not other.from_photo
+    people = WAYS[way](model, anna, other, tmp_path)
+    for person in Identities.load(people.save(tmp_path / "people.safetensors")):
+        assert person.from_photo and not person.source.startswith("sampled")
+        info = provenance.made_by(model.name, person, 1, 0)
+        assert "identity" not in info
+
+
+def test_and_nobody_else_does(model: Model, tmp_path: Path) -> None:
+    people = model.sampler.sample(2, 5)
+    made = [mean(people), *interpolate(people[0], people[1], 3), *mixup(people, 2, 0).people]
+    assert not any(person.from_photo for person in made)
+    assert torch.equal(Identities.load(people.save(tmp_path / "x.safetensors")).vectors, people.vectors)
