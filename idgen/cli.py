@@ -72,7 +72,10 @@ def _whole(text: Any) -> int:
 
 _INTEGER: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
 _MODEL = typer.Option(
-    "nobody-128", "--model", metavar="NAME|DIR|user/repo", help="Named model, folder, or Hub repository."
+    "nobody-128",
+    "--model",
+    metavar="NAME|DIR|user/repo",
+    help="Named model, folder, or Hub repository; user/repo@revision pins it.",
 )
 _DEVICE = typer.Option(None, "--device", help="cpu, cuda or mps; by default the best there is.")
 _SEED = typer.Option(0, "--seed", help="The same seed gives the same result.", **_INTEGER)
@@ -610,6 +613,72 @@ def dataset_export(
     if now.missing:
         typer.echo(f"{len(now.missing):,} of {now.shards:,} shards are not made yet and so not in it.", err=True)
     typer.echo(f"{now.pictures:,} pictures: {out}" if layout is not Layout.bin else f"{pairs:,} pairs: {out}")
+
+
+@app.command()
+def push(
+    source: str = typer.Argument(..., metavar="DIR|NAME", help="The model: its folder or name."),
+    repo: str = typer.Argument(..., metavar="user/repo", help="Where to on the Hugging Face Hub; made if need be."),
+    private: bool = typer.Option(None, "--private/--public", help="When it is made; by default as the Hub does."),
+    revision: str = typer.Option("main", "--revision", help="Branch to commit to; made if need be."),
+    message: str = typer.Option(None, "--message", help="Of the commit."),
+    licence: str = typer.Option(
+        None, "--licence", "--license", help="Such as apache-2.0; not needed where README.md says it."
+    ),
+    data: str = typer.Option(None, "--data", help="What it was trained on, a sentence for a card that is made."),
+    evaluation: Path = typer.Option(
+        None, "--evaluation", help="Result of `idgen evaluate`, whose figures go into the card."
+    ),
+    measure: bool = typer.Option(
+        True,
+        "--measure/--no-measure",
+        help="For a card that is made, without --evaluation: picture and measure 12 people.",
+    ),
+    device: str = _DEVICE,
+) -> None:
+    """Upload a model to the Hugging Face Hub, with a card and with code for people without idgen."""
+    from idgen.sharing.push import push as upload
+
+    done = upload(
+        source,
+        repo,
+        private=private,
+        revision=revision,
+        message=message,
+        licence=licence,
+        data=data,
+        evaluation=evaluation,
+        measure=measure,
+        device=device,
+    )
+    typer.echo(f"{_count(len(done.files), 'file', 'files')}: {done.url}")
+    if done.left_out:
+        typer.echo(f"Not uploaded: {', '.join(done.left_out)}.")
+    for note in done.notes:
+        typer.echo(note)
+    typer.echo("Others load exactly this by one of:")
+    people = "--sample 4" if "people.safetensors" in done.files else "people.safetensors"
+    for line in (f"idgen generate {people} --images 8 --out pictures --model {done.name}", *done.lines()):
+        typer.echo(f"    {line}")
+
+
+export = typer.Typer(cls=_Commands, rich_markup_mode=None, help="Write a model's parts in other programs' formats.")
+app.add_typer(export, name="export")
+
+
+@export.command("onnx")
+def export_onnx(
+    model: str = typer.Argument(..., metavar="MODEL", help="Model or face encoder: name, folder or Hub repository."),
+    out: Path = typer.Argument(..., metavar="OUT", help="recognizer.onnx, or a folder for an insightface pack."),
+    judge: bool = typer.Option(False, "--judge", help="The judge's recogniser, not the encoder's."),
+) -> None:
+    """A recogniser as ONNX, for insightface's `model_zoo.get_model`."""
+    from idgen.sharing.onnx import export_recognizer
+
+    made = export_recognizer(model, out, judge=judge)
+    typer.echo(f"{made.file}: crops {made.size}×{made.size} to {made.dim} numbers in the space {made.space!r}.")
+    for note in made.notes:
+        typer.echo(note)
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
     from idgen.pipelines import IdentityPipeline
     from idgen.sampling.sampler import IdentitySampler
     from idgen.scoring import Judge, Scorer
+    from idgen.sharing.push import Pushed
 
 DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parent / "builtin"
+PARTS = ("encoder", "judge", "sampler")
+"""What a model's folder may hold beside its pipeline."""
 
 # Weights and their descriptions: nothing that could be executed is fetched.
 _PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
+_COMMIT = re.compile("[0-9a-f]{40}")
+_PATIENCE = 10  # seconds until the hub counts as away
 
 
 def builtin_models() -> list[str]:
@@ -34,8 +41,11 @@ def resolve(
 ) -> Path:
     """The folder of a model: one inside the package, a folder, or a repository `user/name`, which is fetched.
 
+    What is in the Hub's cache is found there when the Hub is away; what is not is refused at once.
+
     Args:
-        name: what to look for; a built-in name wins over a folder of that name in the working directory.
+        name: what to look for; a built-in name wins over a folder of that name in the working directory. A repository
+            may bring its revision: `user/name@revision`.
         revision: branch, tag or commit of a repository; by default that of `idgen.revisions`, else the newest.
         patterns: which files of a repository.
         hub: what else `snapshot_download` takes: token, cache_dir, local_files_only, …
@@ -48,33 +58,52 @@ def resolve(
         return BUILTIN / text
     if text and Path(text).is_dir():
         return Path(text)
-    revision = revision or REVISIONS.get(text)
     known = f"in the package there is {', '.join(builtin_models()) or 'none'}"
-    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+    repo, _, pinned = text.partition("@")
+    revision = revision or pinned or REVISIONS.get(repo)
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
         raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
+    def fetch(**where: Any) -> Path:
+        options = {**hub, **where}
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), **options))
+
     try:
-        return Path(snapshot_download(text, revision=revision, allow_patterns=list(patterns), **hub))
+        if revision is not None and _COMMIT.fullmatch(revision) and not hub.get("force_download"):
+            try:
+                return fetch(local_files_only=True)  # a commit never changes
+            except LocalEntryNotFoundError:
+                # Says at once that the hub is away; listing the files of a commit would try for half a minute.
+                if not hub.get("local_files_only"):
+                    HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=_PATIENCE)
+        return fetch()
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise InputError(f"There is no model {text!r}, neither as a folder nor on the hub; {known}.") from error
+        raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
         raise InputError(
-            f"The model {text!r} on the hub has no revision {revision!r}: name another one, such as main."
+            f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except hub_errors() as error:
         raise InputError(
-            f"The model {text!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
+            f"The model {repo!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
             f"check the name and the network; {known}."
         ) from error
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What goes wrong between here and the Hub: no network, offline by choice, refused, nothing in the cache."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.utils import get_session
+
+    http = importlib.import_module(type(get_session()).__module__.split(".")[0])  # httpx, or its successor
+    return HfHubHTTPError, OfflineModeIsEnabled, http.TransportError, OSError
 
 
 class Model:
@@ -131,8 +160,14 @@ class Model:
         return self._part("scorer")
 
     def has(self, part: str) -> bool:
-        """Whether the folder holds "encoder", "judge" or "sampler"."""
+        """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
         return (self.folder / part / "config.json").exists()
+
+    def push(self, repo: str, **options: Any) -> Pushed:
+        """Upload the folder to the Hugging Face Hub; see `idgen.sharing.push.push` for options and errors."""
+        from idgen.sharing.push import push
+
+        return push(self, repo, **options)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
@@ -195,12 +230,15 @@ class Model:
         return Scorer(self.encoder, self.judge)
 
 
-def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None = None) -> Model:
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None = None, revision: str | None = None
+) -> Model:
     """A model by the name of one in the package, a folder, or a hub repository; its parts are loaded on first use.
 
     Args:
-        name: see `resolve`.
+        name: see `resolve`; `user/name@revision` pins a repository.
         device: see `Model`.
+        revision: the same pin, apart.
 
     Raises:
         InputError: there is no such model.
@@ -210,6 +248,8 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None 
         raise InputError(
             f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
         )
-    folder = resolve(text)
+    folder = resolve(text, revision)
     hub = "/" in text and not Path(text).is_dir()
+    if hub and revision is not None:
+        text = f"{text.partition('@')[0]}@{revision}"
     return Model(folder, text if hub else None, device)

@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idgen.errors import InputError
+from idgen.provenance import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ class GuardedBlocks(gr.Blocks):
             while not self._over.wait(_SWEEP):
                 sweep(Path(get_upload_folder()), _UNUSED)
 
+        credentials = Credentials.from_env()
+        if credentials is not None:
+            credentials.algorithm()  # what cannot sign is said to the operator now, not to a visitor later
         self._over.clear()
         threading.Thread(target=sweeping, name="idgen-sweep", daemon=True).start()
         return super().launch(*args, **kwargs)

@@ -39,5 +39,4 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub() -> Iterator[HubServer]:
     """A Hugging Face Hub on this machine, empty at first."""
     yield _HUB
-    _HUB.repos.clear()
-    _HUB.fetched.clear()
+    _HUB.clear()

@@ -23,6 +23,7 @@ from typing import Any
 
 import mutate
 
+WARM = 300  # calls before memory counts: until everything was used
 HANG = 60  # seconds that nothing may take, not even beside busy neighbours
 
 
@@ -99,10 +100,10 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
         names = [name for name, _, _ in table]
         weights = [weight for _, weight, _ in table]
         calls = {name: call for name, _, call in table}
-        warm = min(count // 4, 300)  # memory counts from where everything was used once
-        for number in range(count):
-            if number == warm:
+        for number in range(-WARM, count):
+            if number == 0:
                 before = memory()
+                ends.clear()
             chance = random.Random(f"{seed} {number}")
             name = chance.choices(names, weights)[0]
             signal.alarm(HANG)

@@ -1,51 +1,92 @@
-"""The part of the Hugging Face Hub's HTTP interface that downloads need, for folders on this machine."""
+"""The part of the Hugging Face Hub's HTTP interface that downloads and uploads need, for folders on this machine."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
+import shutil
+import tempfile
 import threading
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+LARGE = (".safetensors", ".onnx", ".png")
+"""What goes to large-file storage, as the Hub's own .gitattributes has it."""
+
+
+@dataclass
+class Pushed:
+    """A repository that was created over HTTP: a folder for every commit, and what its branches point at."""
+
+    private: bool = False
+    commits: dict[str, Path] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
 
 
 class HubServer:
-    """Serves folders as model repositories on a free port of 127.0.0.1.
+    """Serves model repositories on a free port of 127.0.0.1; whoever sends a token, any token, may read and write all.
 
-    `repos` maps "user/name" to a folder; `fetched` collects (repository, file) of every download.
+    `repos` maps "user/name" to a folder; `pushed` holds what was created over HTTP; `fetched` collects (repository,
+    file) of every download, `large` the files that came through large-file storage.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.repos: dict[str, Path] = {}
+        self.pushed: dict[str, Pushed] = {}
         self.fetched: list[tuple[str, str]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.large: list[str] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-server-")
+        self.storage = Path(self._folder.name)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
+    def clear(self) -> None:
+        for collection in (self.repos, self.pushed, self.fetched, self.large):
+            collection.clear()
+
+    def at(self, repo: str, revision: str) -> tuple[Path, str] | None:
+        """The files of a repository at a branch or a commit, and that commit."""
+        if repo in self.repos:
+            commit = hashlib.sha1(repo.encode()).hexdigest()
+            return (self.repos[repo], commit) if revision in ("main", commit) else None
+        known = self.pushed[repo]
+        commit = known.branches.get(revision, revision)
+        return (known.commits[commit], commit) if commit in known.commits else None
+
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
+        self._folder.cleanup()
 
 
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
+    # ------------------------------------------------------------ reading
+
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        parts = [part for part in unquote(urlsplit(self.path).path).split("/") if part]
+        parts = self._parts()
         api = parts[:2] == ["api", "models"]
         repo, rest = "/".join(parts[2:4] if api else parts[:2]), parts[4:] if api else parts[2:]
-        folder = self.hub.repos.get(repo)
-        if folder is None:
+        known = self.hub.pushed.get(repo)
+        if repo not in self.hub.repos and (known is None or (known.private and not self._token())):
             return self._refuse("RepoNotFound")
-        commit = hashlib.sha1(repo.encode()).hexdigest()
-        if len(rest) > 1 and rest[1] not in ("main", commit):
+        found = self.hub.at(repo, rest[1] if len(rest) > 1 else "main")
+        if found is None:
             return self._refuse("RevisionNotFound")
+        folder, commit = found
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in files]
         if api and rest[:1] == ["tree"]:
@@ -65,12 +106,120 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.fetched.append((repo, name))
         self._answer(path.read_bytes(), {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": commit})
 
+    # ------------------------------------------------------------ writing
+
+    def do_PUT(self) -> None:
+        (self.hub.storage / self._parts()[-1]).write_bytes(self._body())
+        self._answer(b"", {})
+
+    def do_POST(self) -> None:
+        parts, body = self._parts(), self._body()
+        if parts == ["api", "validate-yaml"]:
+            return self._say({"errors": [], "warnings": []})
+        if not self._token():
+            return self._say({"error": "Invalid username or password."}, 401)
+        if parts == ["api", "repos", "create"]:
+            asked = json.loads(body)
+            repo = f"{asked['organization']}/{asked['name']}"
+            new = repo not in self.hub.pushed
+            if new:
+                # The second is how huggingface_hub asks from its version 2 on.
+                self.hub.pushed[repo] = Pushed(bool(asked.get("private")) or asked.get("visibility") == "private")
+                self._commit(repo, "main", "initial commit", {}, [])
+            return self._say({"url": f"{self.hub.url}/{repo}", "id": repo}, 200 if new else 409)
+        if parts[-4:] == ["info", "lfs", "objects", "batch"]:
+            return self._say(
+                {"transfer": "basic", "objects": [self._place(item) for item in json.loads(body)["objects"]]}
+            )
+        repo, (action, revision) = "/".join(parts[2:4]), parts[4:6]
+        known = self.hub.pushed.get(repo)
+        if known is None:
+            return self._refuse("RepoNotFound")
+        if action == "branch":
+            known.branches.setdefault(revision, known.branches["main"])
+            return self._say({})
+        if revision not in known.branches:
+            return self._refuse("RevisionNotFound")
+        if action == "preupload":
+            modes = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(body)["files"]
+            ]
+            return self._say({"files": modes})
+        assert action == "commit", self.path
+        message, added, deleted = "", {}, []
+        for line in body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "header":
+                message = value["summary"]
+            elif entry["key"] == "file":
+                added[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "lfsFile":
+                added[value["path"]] = (self.hub.storage / value["oid"]).read_bytes()
+                self.hub.large.append(value["path"])
+            elif entry["key"] == "deletedFile":
+                deleted.append(value["path"])
+        commit = self._commit(repo, revision, message, added, deleted)
+        self._say({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{repo}/commit/{commit}"})
+
+    def _place(self, item: dict[str, Any]) -> dict[str, Any]:
+        answer = {"oid": item["oid"], "size": item["size"]}
+        if not (self.hub.storage / item["oid"]).exists():
+            answer["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
+        return answer
+
+    def _commit(self, repo: str, branch: str, message: str, added: dict[str, bytes], deleted: list[str]) -> str:
+        """A new folder with the branch's files and what changed."""
+        known = self.hub.pushed[repo]
+        commit = hashlib.sha1(f"{repo} {branch} {len(known.messages)}".encode()).hexdigest()
+        folder = self.hub.storage / commit
+        parent = known.branches.get(branch)
+        if parent is None:
+            folder.mkdir()
+        else:
+            shutil.copytree(known.commits[parent], folder)
+        for name in deleted:
+            (folder / name).unlink()
+        for name, content in added.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        known.commits[commit] = folder
+        known.branches[branch] = commit
+        known.messages.append(message)
+        return commit
+
+    # ------------------------------------------------------------ HTTP
+
+    def _parts(self) -> list[str]:
+        return [part for part in unquote(urlsplit(self.path).path).split("/") if part]
+
+    def _token(self) -> bool:
+        return bool(re.fullmatch("Bearer .+", self.headers.get("Authorization", "")))
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _say(self, content: dict[str, Any], status: int = 200) -> None:
+        self._answer(json.dumps(content).encode(), {"Content-Type": "application/json"}, status)
+
     def _answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def _refuse(self, code: str, headers: dict[str, str] | None = None) -> None:

@@ -189,7 +189,7 @@ def folder(path: Path) -> None:
         (text, ["photo.png"]),
         (truncated, ["photo.png"]),
         (huge, ["30", "000"]),
-        (animated, ["3 frames"]),
+        (animated, ["several frames"]),
         (folder, ["photo.png", "folder"]),
         (lambda path: None, ["photo.png"]),
     ],

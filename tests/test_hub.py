@@ -22,6 +22,7 @@ def repository(tiny_model: Path, hub: HubServer, tmp_path: Path) -> str:
     folder = shutil.copytree(tiny_model, tmp_path / "repository")
     (folder / "denoiser" / "model.py").write_text("raise SystemExit('executed')")
     (folder / "pipeline.py").write_text("raise SystemExit('executed')")
+    (folder / "denoiser" / "idgen.py").write_text("raise SystemExit('executed')")
     (folder / "denoiser" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
     name = f"user/{tmp_path.name.replace('_', '-')}"
     hub.repos[name] = folder

@@ -41,6 +41,7 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/dataset/run": "ray",
     "idgen/options": "dataset",
     "idgen/sampling": "faiss",
+    "idgen/sharing/onnx": "onnx",
     "idgen/provenance": "c2pa",
     "space": "app",
 }

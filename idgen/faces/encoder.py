@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from idgen.faces.images import ImageSource, describe, open_image
 from idgen.hub import resolve
 from idgen.identity import ONE_PHOTO, Identity, mean, safe_name
 from idgen.models.finder import FaceFinderNet
+
+if TYPE_CHECKING:
+    from idgen.sharing.push import Pushed
 
 CALIBRATION_NAME = "calibration.json"
 
@@ -155,6 +158,12 @@ class FaceEncoder:
         config = {"space": self.space, "flip": self.flip, "alignment": self.alignment}
         _write_json(folder / CONFIG_NAME, config)
         return folder
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Upload it for `from_pretrained(repo_id)`; see `idgen.sharing.push.push_encoder` for options and errors."""
+        from idgen.sharing.push import push_encoder
+
+        return push_encoder(self, repo_id, **options)
 
     @torch.no_grad()
     def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:

@@ -94,6 +94,7 @@ class Arc2FacePipeline(IdentityPipeline):
 
     aligned = False
     half_on_accelerator = True
+    extra_files = (ADAPTER_NAME,)
     model_cpu_offload_seq = "text_encoder->denoiser->autoencoder"
     _optional_components: ClassVar[list[str]] = ["text_encoder", "controlnet"]
 
@@ -502,17 +503,6 @@ class Arc2FacePipeline(IdentityPipeline):
         if (library, name) == ("transformers", "CLIPTextModel"):
             return load_text_encoder(folder, dtype)
         return super()._load_network(library, name, folder, dtype)
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
-
-        folder = super().download(pretrained_model_name, **kwargs)
-        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        with contextlib.suppress(EntryNotFoundError):  # most have none
-            hf_hub_download(pretrained_model_name, ADAPTER_NAME, **hub)
-        return folder
 
 
 # ---------------------------------------------------------------- the text encoder

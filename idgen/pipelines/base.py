@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import math
 import operator
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, get_args
 
 import diffusers
 import numpy as np
@@ -19,18 +21,22 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, BaseOutput
-from huggingface_hub import hf_hub_download, snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
+import idgen
 from idgen.checkpoints import cut_short, first_sentence
 from idgen.errors import InputError
+from idgen.hub import resolve
 from idgen.identity import Identities, Identity, check_seed, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import by_image
 from idgen.sampling.variation import cone
+
+if TYPE_CHECKING:
+    from idgen.sharing.push import Pushed
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
@@ -90,6 +96,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Whether the pictures are face crops as the model's encoder aligns them, and can be scored as they are."""
     half_on_accelerator: ClassVar[bool] = False
     """Whether a GPU is to run it in float16."""
+    extra_files: ClassVar[tuple[str, ...]] = ()
+    """What its folder may hold beside the parts that model_index.json names."""
 
     def _configure(self, space: str, num_inference_steps: int, guidance_scale: float, **more: Any) -> None:
         """Refuse components that lack weights, and note what calls use unless they say otherwise."""
@@ -369,7 +377,25 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self._decoded_at_once())[:, 0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
 
-    # ------------------------------------------------------------ loading
+    # ------------------------------------------------------------ loading and sharing
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Upload it with a card, and with code for people without idgen; returns what others load it by.
+
+        Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole.
+
+        Args:
+            repo_id: "user/name".
+            options: of `idgen.sharing.push.push`, such as `licence`.
+
+        Raises:
+            InputError: as that.
+        """
+        from idgen.sharing.push import push
+
+        with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
+            self.save_pretrained(folder)
+            return push(folder, repo_id, **options)
 
     @classmethod
     def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -407,12 +433,18 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder."""
+        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder.
+
+        Raises:
+            InputError: there is no such pipeline, or the hub cannot be reached.
+        """
         hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        index = hf_hub_download(pretrained_model_name, cls.config_name, **hub)
+        index = resolve(pretrained_model_name, patterns=[cls.config_name], **hub) / cls.config_name
+        if not index.is_file():
+            raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
         parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
         patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        return str(snapshot_download(pretrained_model_name, allow_patterns=[cls.config_name, *patterns], **hub))
+        return str(resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **hub))
 
 
 # What `help`, an editor, and diffusers' look at a pipeline's arguments see.
@@ -450,4 +482,13 @@ def register(pipeline: type[IdentityPipeline]) -> None:
     """Let diffusers write and read `["idgen", "Class"]`, a name that outlives moving the class to another module."""
     how = ["save_pretrained", "from_pretrained"]
     pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": how, "SchedulerMixin": how}
+    # Where a repository brings code for people without idgen, diffusers would run that rather than import idgen, unless
+    # idgen looks like one of its own pipeline modules; it then also says that it cannot check what we pass, by its
+    # whole representation.
+    setattr(diffusers.pipelines, "idgen", idgen)  # noqa: B010
+    logging.getLogger(pipeline_loading_utils.__name__).addFilter(_is_needed)
     setattr(diffusers, pipeline.__name__, pipeline)
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("You have passed a non-standard module")

@@ -1,0 +1,1 @@
+"""Handing models on: to the Hugging Face Hub, to people without idgen, to insightface."""

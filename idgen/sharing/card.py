@@ -1,0 +1,330 @@
+"""The page of a shared model: what it is, how good it is as measured, on what data, and what it is not for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idgen.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from huggingface_hub import ModelCard
+
+CARD, SHEET = "README.md", "people.png"
+TAGS = ["face-generation", "synthetic-faces", "identity", "diffusion", "face-recognition"]
+ENCODER_TAGS = ["face-recognition", "face-embedding"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Args:
+        key: its name for machines.
+        name: in words.
+        value: as measured, shares from 0 to 1.
+        text: the value as it is shown.
+        of_model: whether it says how good the model is; else it is what a reader compares that with.
+    """
+
+    key: str
+    name: str
+    value: float
+    text: str
+    of_model: bool = True
+
+
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """The result of `idgen evaluate`: its folder or its evaluation.json.
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
+    path = Path(path)
+    path = path / "evaluation.json" if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"There is no result of `idgen evaluate` in {path} ({error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON file: evaluate again.") from error
+    if not isinstance(content, dict) or content.get("format") != "idgen.evaluation":
+        raise InputError(f"{path} is not what `idgen evaluate` writes.")
+    return content
+
+
+def figures(evaluation: dict[str, Any]) -> list[Figure]:
+    """What a card shows of an evaluation: nothing that names a file or a person."""
+    rows: list[Figure] = []
+
+    def add(key: str, name: str, value: Any, text: str = "{:.1%}", of_model: bool = True) -> None:
+        if value is not None:
+            rows.append(Figure(key, name, float(value), text.format(value).replace("%", " %"), of_model))
+
+    add("pictures", "pictures measured", evaluation["pictures"], "{:,}", False)
+    add("people", "… of so many people", evaluation["people"], "{:,}", False)
+    if fidelity := evaluation.get("fidelity"):
+        rate = f"{fidelity['false_match_rate']:g}"
+        add(f"fidelity@{rate}", f"pictures that match the wanted person, judge at FMR {rate}", fidelity["fidelity"])
+        add(
+            f"real@{rate}",
+            "… real pictures of their own person",
+            fidelity["same_rate_of_real_pictures"],
+            of_model=False,
+        )
+    if pairs := evaluation.get("verification"):
+        add("eer", f"pairs of pictures, {pairs['by']}: equal error rate", pairs["eer"])
+        for rate, tar in pairs["tar"].items():
+            if pairs["certain"][rate]:  # else there were too few comparisons for it
+                add(f"tar@{rate}", f"… true-accept rate at FMR {rate}", tar)
+    if apart := evaluation.get("separability"):
+        add("unique", "people who are told apart from everybody before them", apart["unique_share"])
+    if varied := evaluation.get("diversity"):
+        add("diversity", "diversity: 1 − mean cosine of one person's pictures", varied["distance"], "{:.3f}")
+        add("yaw", "diversity: standard deviation of yaw, degrees", varied["yaw"], "{:.1f}")
+    for name, value in evaluation.get("distances", {}).items():
+        kind, _, space = name.partition("_")
+        add(name, f"{kind.upper()} in the features of {space}", value, "{:.3g}")
+    for search in evaluation.get("leakage", {}).get("searches", []):
+        what = f"leaks, {search['kind']}: alarms"
+        add("leaks", what, search["alarms"], "{:,.0f}", False)
+        add("chance", "… expected by chance", search["expected_by_chance"], "{:.2g}", False)
+    return rows
+
+
+def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
+    """What a recogniser's calibration says, see `idgen.scoring.Calibration`."""
+    if calibration is None:
+        return []
+    rates = calibration["kinds"]["image-image"]
+    rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
+    for rate, tar in rates["tar"].items():
+        if tar is None:  # too few comparisons for it
+            continue
+        text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
+        rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
+    return rows
+
+
+def table(rows: Sequence[Figure]) -> str:
+    """Figures in Markdown."""
+    return "\n".join(["| figure | measured |", "|---|---|", *(f"| {row.name} | {row.text} |" for row in rows)])
+
+
+@dataclass(frozen=True)
+class About:
+    """What a card says of a model beside its figures.
+
+    Args:
+        repo: "user/name".
+        licence: the Hub's name of one, such as "apache-2.0".
+        space: the embedding space of its identities.
+        data: what it was trained on, in its author's words.
+        calibrated_on: what its scores were calibrated on.
+        pipeline: name of its pipeline's class.
+        parts: what is there beside the pipeline: "encoder", "judge", "sampler".
+        alone: whether its code is in the repository, for people without idgen.
+        notice: what the face encoder's user should be told.
+    """
+
+    repo: str
+    licence: str | None
+    space: str
+    data: str | None = None
+    calibrated_on: str | None = None
+    pipeline: str = ""
+    parts: Sequence[str] = ()
+    alone: bool = False
+    notice: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.repo.split("/")[-1]
+
+
+def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool) -> str:
+    """The page of a model that has none.
+
+    Args:
+        about: the model.
+        rows: figures; may be empty.
+        measured: on what, in a sentence.
+        sheet: whether there is `SHEET`.
+
+    Raises:
+        InputError: there is no licence.
+    """
+    sampled = "sampler" in about.parts
+    people = "model.sampler.sample(4, seed=0)" if sampled else 'Identities.load("people.safetensors")'
+    use = _python(
+        f"from idgen import {'' if sampled else 'Identities, '}load_model",
+        "",
+        f'model = load_model("{about.repo}")',
+        f"people = {people}",
+        "pictures = model.pipeline(people, images_per_identity=8).images",
+    )
+    alone = _python(
+        "from diffusers import DiffusionPipeline",
+        "",
+        "pipeline = DiffusionPipeline.from_pretrained(",
+        f'    "{about.repo}", custom_pipeline="pipeline", trust_remote_code=True',
+        ")",
+        "pictures = pipeline(vectors, images_per_identity=8).images",
+    )
+    without = "Without idgen it does not load."
+    if about.alone:
+        without = (
+            "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) "
+            f"of unit vectors in the space `{about.space}`"
+            + (", such as those in `people.safetensors`" if sampled else "")
+            + f":\n\n{alone}"
+        )
+    judged = (
+        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
+        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
+        if "judge" in about.parts
+        else "There is no judge in it: nothing independent says whether a picture is of the wanted person."
+    )
+    sections = [
+        f"# {about.name}",
+        "Pictures of a person from a face-recognition vector, by latent diffusion.",
+        f"![One person a row, none of whom exists; frame and number: the judge's verdict and cosine]({SHEET})" * sheet,
+        f"## Use\n\nWith idgen:\n\n{use}",
+        f'`{about.pipeline}.from_pretrained("{about.repo}")` loads it too, and so does `DiffusionPipeline` after '
+        "`import idgen`.",
+        without,
+        "## Figures",
+        table(rows) if rows else "None were measured.",
+        measured,
+        judged,
+        *_data(about),
+        "## Intended use and limits",
+        "For research on face recognition with people who do not exist, for teaching, and for demonstrations. Not for "
+        "identifying people, and not for pictures of real people without their consent: from the vector of a real "
+        "person it draws that person, so it is a template-inversion tool too. Generated pictures have to say that they "
+        "are; idgen writes that into their metadata.",
+        f"## Licence\n\n`{about.licence}`. {about.notice}".rstrip(),
+    ]
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    return completed(text, about.licence, name=about.name, rows=rows)
+
+
+def encoder_card(about: About, rows: Sequence[Figure]) -> str:
+    """The page of a face encoder; arguments and errors as `model_card`."""
+    use = _python(
+        "from idgen import FaceEncoder",
+        "",
+        f'encoder = FaceEncoder.from_pretrained("{about.repo}")',
+        'vectors = encoder.encode(["face.png"])',
+    )
+    sections = [
+        f"# {about.name}",
+        f"A face encoder: aligned faces, or photos, to unit vectors of the space `{about.space}`.",
+        f"## Use\n\n{use}",
+        f"`idgen export onnx {about.repo} recognizer.onnx` makes a file of it that insightface reads.",
+        "## Figures",
+        table(rows) if rows else "None were measured: a cosine of its vectors has no meaning yet.",
+        *_data(about),
+        "## Intended use and limits",
+        "For research on people who do not exist. On faces unlike those that it was trained and measured on, its "
+        "scores mean something else. A vector is biometric data: it can be used to recognise a person.",
+        f"## Licence\n\n`{about.licence}`.",
+    ]
+    text = "\n\n".join(sections) + "\n"
+    return completed(
+        text, about.licence, name=about.name, rows=rows, tags=ENCODER_TAGS, task="image-feature-extraction"
+    )
+
+
+def _data(about: About) -> list[str]:
+    calibrated = f"Its scores were calibrated on {about.calibrated_on}: on other faces they mean something else."
+    data = about.data or "Its author did not say what it was trained on."
+    return ["## Data", data, *([calibrated] if about.calibrated_on else [])]
+
+
+def _python(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])
+
+
+def completed(
+    text: str,
+    licence: str | None,
+    *,
+    name: str,
+    rows: Sequence[Figure] = (),
+    tags: Sequence[str] = TAGS,
+    task: str = "image-to-image",
+) -> str:
+    """A card with what its front matter lacks; what it says already stays, and one that lacks nothing stays as it is.
+
+    Args:
+        text: a README.md, with or without front matter.
+        licence: None where the card says it.
+        name: of the model, for its figures.
+        rows: figures to add where it has none.
+        tags, task: the Hub's.
+
+    Raises:
+        InputError: the front matter cannot be read, nobody says the licence, or two differ.
+    """
+    from huggingface_hub import EvalResult
+
+    card = read_card(text)
+    about: Any = card.data
+    before = about.to_dict()
+    said = before.get("license")
+    if said is None and licence is None:
+        raise InputError("Nobody says under which licence the model is: add --licence, such as --licence apache-2.0.")
+    if said is not None and licence is not None and said != licence:
+        raise InputError(f"The card says the licence is {said}, you say {licence}: correct one of them.")
+    wanted = {"license": licence, "library_name": "idgen", "pipeline_tag": task, "tags": list(tags)}
+    missing = {key: value for key, value in wanted.items() if before.get(key) is None}
+    for key, value in missing.items():
+        setattr(about, key, value)
+    measured = bool(rows) and not about.eval_results
+    if measured:
+        kind = "generated" if task == "image-to-image" else "faces"
+        about.model_name = about.model_name or name
+        about.eval_results = [
+            EvalResult(task, kind, "idgen evaluate", row.key, row.value, metric_name=row.name.removeprefix("… "))
+            for row in rows
+            if row.of_model
+        ]
+    if not (missing or measured):
+        return text
+    content = str(card)
+    read_card(content)
+    return content
+
+
+def read_card(text: str) -> ModelCard:
+    """A card as the Hub reads it.
+
+    Raises:
+        InputError: its front matter is no YAML, or not what the Hub expects.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        with _quiet("huggingface_hub.repocard"):  # that there is no front matter yet
+            return ModelCard(text)
+    except Exception as error:  # of YAML's parser, which is not ours to import, or of the Hub's checks
+        raise InputError(f"The front matter of {CARD} cannot be read: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    log = logging.getLogger(logger)
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before

@@ -1,0 +1,184 @@
+"""A recogniser as one ONNX file that insightface loads and that answers what idgen's encoder answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from idgen.errors import InputError
+from idgen.hub import Model, load_model, resolve
+
+if TYPE_CHECKING:
+    from idgen.faces.encoder import FaceEncoder
+
+MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"
+TASK_SIDE = 112
+"""Side of the crops that insightface's `norm_crop` makes."""
+_NO_FINDER = (
+    "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between "
+    "them, which that format cannot hold: use a detector of insightface, or aligned crops."
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        file: the ONNX file.
+        size: side of the crops that it takes.
+        dim: length of the vectors.
+        space: their embedding space.
+        notes: what its user should know.
+    """
+
+    file: Path
+    size: int
+    dim: int
+    space: str
+    notes: tuple[str, ...]
+
+
+class Recognizer(nn.Module):
+    """What is exported: the encoder's embedding before it is normalised, of crops of a size that insightface takes.
+
+    Args:
+        encoder: whose.
+        size: side of the crops; where the network sees another, they are resized in here as the encoder would.
+    """
+
+    def __init__(self, encoder: FaceEncoder, size: int):
+        super().__init__()
+        from idgen.faces.encoder import ALIGNMENTS
+
+        self.network: nn.Module = encoder.recognizer
+        self.flip, self.size, self.side = encoder.flip, size, encoder.image_size
+        self.antialias = ALIGNMENTS[encoder.alignment].antialias
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, 3, size, size) RGB in [-1, 1] to (N, D), not normalised."""
+        if self.side != self.size:
+            pixels = F.interpolate(
+                pixels, (self.side, self.side), mode="bilinear", antialias=self.antialias, align_corners=False
+            )
+        vectors = self.network(pixels)
+        return vectors + self.network(pixels.flip(3)) if self.flip else vectors
+
+
+def takes(size: int) -> bool:
+    """Whether insightface takes a square input of this side as a recogniser's, by what its router asks."""
+    return size >= TASK_SIDE and size % 16 == 0 and size != 192  # 192 would be a landmark network, 96 one for age
+
+
+def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, *, judge: bool = False) -> Exported:
+    """Write a recogniser for `insightface.model_zoo.get_model`.
+
+    Any number of crops at once; weights inside the file; pixels as insightface makes them, (RGB − 127.5) / 127.5, with
+    no normalisation in the graph, which would be done twice; the mirrored crop is added in the graph where the encoder
+    adds it, so that the answer is the encoder's vector before it is normalised.
+
+    Args:
+        model: name, folder or hub id of a model or of a face encoder, or a loaded one.
+        out: a file `….onnx`; else a folder, which becomes a pack of insightface with manifest (its version 2).
+        judge: the judge's recogniser, not the encoder's.
+
+    Raises:
+        InputError: there is no such recogniser, it is in ONNX already, the package onnxscript is missing, or the place
+            cannot be written.
+    """
+    from idgen.faces.encoder import FaceEncoder
+    from idgen.generate import check_writable
+
+    out = Path(out)
+    pack = out.suffix != ".onnx"
+    check_writable(out if pack else out.absolute().parent)
+    encoder = model if isinstance(model, FaceEncoder) else _encoder(model, judge)
+    if encoder.notice:
+        raise InputError(f"This encoder is in ONNX already: {encoder.notice}")
+    size = encoder.image_size if takes(encoder.image_size) else TASK_SIDE
+    notes = [_NO_FINDER]
+    if size != encoder.image_size:
+        notes.append(f"The network sees {encoder.image_size}×{encoder.image_size}: the file resizes crops by itself.")
+    if encoder.alignment != "arcface":
+        notes.append(f"It was trained on crops aligned as {encoder.alignment!r}, not as insightface's norm_crop does.")
+    file = out / RECOGNIZER if pack else out
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write(Recognizer(encoder, size).eval(), size, file)
+    if pack:
+        _write_manifest(file, encoder, size)
+    return Exported(file, size, encoder.dim, encoder.space, tuple(notes))
+
+
+def _encoder(model: str | Path | Model, judge: bool) -> FaceEncoder:
+    from idgen.faces.encoder import FaceEncoder
+
+    if not isinstance(model, Model):
+        folder = resolve(model)
+        if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
+            return FaceEncoder.from_pretrained(folder)
+        model = load_model(model, "cpu")
+    return model.judge.recognizer if judge else model.encoder
+
+
+def _write(network: nn.Module, size: int, file: Path) -> None:
+    """The file, in one piece, aside and then renamed."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError("ONNX files need the packages onnx and onnxscript: pip install 'idgen[onnx]'.") from error
+    weight = next(network.parameters())
+    crops = torch.zeros(2, 3, size, size, dtype=weight.dtype, device=weight.device)
+    aside = file.with_name(f".{secrets.token_hex(8)}.onnx")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about its own parts
+            torch.onnx.export(
+                network,
+                (crops,),
+                str(aside),
+                dynamo=True,
+                input_names=["crops"],
+                output_names=["vectors"],
+                dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1)}},
+                external_data=False,
+                verbose=False,
+            )
+        made = onnx.load(aside)
+        graph = made.graph
+        # Where each node comes from in the source: paths of this machine, which are nobody's business.
+        for item in (made, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            del item.metadata_props[:]
+            if isinstance(item, onnx.NodeProto):
+                item.doc_string = ""
+        onnx.save(made, aside)
+        os.replace(aside, file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_manifest(file: Path, encoder: FaceEncoder, size: int) -> None:
+    recognition = {
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "embedding_dimension": encoder.dim,
+        "input_size": [size, size],
+    }
+    content: dict[str, Any] = {
+        "manifest_version": 2,
+        "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
+        "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
+        "tasks": {"recognition": recognition},
+    }
+    (file.parent / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

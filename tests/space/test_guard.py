@@ -1,0 +1,79 @@
+"""What stands between strangers' requests and the app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio")
+
+import gradio as gr
+
+from idgen.errors import InputError
+from space.guard import OURS, GuardedBlocks, sweep
+
+
+@pytest.fixture
+def page() -> GuardedBlocks:
+    def answer(text: str, memory: Any) -> tuple[str, str]:
+        if text == "mistake":
+            raise InputError("That is <no> good: try <b>another</b>.")
+        return f"{text} {1 / (text != 'fault')}", text
+
+    with GuardedBlocks() as blocks:
+        text, memory = gr.Textbox(), gr.State("nothing")
+        text.submit(answer, [text, memory], [text, memory], api_name="answer")
+    return blocks
+
+
+def ask(page: GuardedBlocks, data: list[Any], **options: Any) -> dict[str, Any]:
+    (function,) = page.fns.values()
+    return asyncio.run(page.process_api(function, data, **options))
+
+
+def refusal(page: GuardedBlocks, data: list[Any]) -> str:
+    with pytest.raises(gr.Error) as caught:
+        ask(page, data)
+    assert not caught.value.print_exception, "nothing on the console"
+    return str(caught.value.message)
+
+
+def test_every_failure_is_a_sentence(page: GuardedBlocks, caplog: pytest.LogCaptureFixture) -> None:
+    assert ask(page, ["hello", None])["data"][0] == "hello 1.0"
+    assert refusal(page, ["mistake", None]) == "That is &lt;no&gt; good: try &lt;b&gt;another&lt;/b&gt;."
+    assert refusal(page, []).startswith("The request does not fit this app")
+    assert "none is fetched" in refusal(page, [{"a": [{"path": "https://example.com/x.png"}]}, None])
+    assert not caplog.records
+    with caplog.at_level(logging.ERROR):
+        assert refusal(page, ["fault", None]) == OURS
+    (record,) = caplog.records
+    assert record.getMessage().startswith("ZeroDivisionError at ") and "fault" not in record.getMessage()
+
+
+def test_a_session_keeps_its_state_and_nothing_that_was_sent(page: GuardedBlocks) -> None:
+    from gradio import state_holder
+
+    state = state_holder.SessionState(page)  # as Gradio makes one for every visit
+    ask(page, ["a secret", None], state=state)
+    assert list(state.state_data.values()) == ["a secret"], "gr.State is what the app asked to be kept"
+    assert not state.config_values and not list(state.components)
+
+
+def test_credentials_that_are_half_there_stop_the_launch(page: GuardedBlocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDGEN_C2PA_CERT", "chain.pem")
+    with pytest.raises(InputError, match="Signing needs both"):
+        page.launch(prevent_thread_lock=True, quiet=True)
+
+
+def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
+    for name in ("a/upload.png", "b/person-7-0000-00.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    sweep(tmp_path, 60)
+    assert len(list(tmp_path.glob("*/*"))) == 2
+    sweep(tmp_path, -1)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
