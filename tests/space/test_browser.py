@@ -39,7 +39,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = int(
-    os.environ.get("PATIENCE", 300_000)
+    os.environ.get("PATIENCE", 120_000)
 )  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
@@ -107,6 +107,7 @@ def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) 
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.goto(address)
     page.wait_for_selector("#sampled .person", state="attached")
+    page.wait_for_selector("html[data-opened]")  # what is filled in before would be overwritten
     yield page
     assert outside == [], "the page asked another machine for something"
     assert errors == []
