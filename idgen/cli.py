@@ -20,6 +20,9 @@ from idgen.errors import InputError
 if TYPE_CHECKING:
     from idgen.identity import Identity
 
+# Before torch is imported: waiting threads that spin starve those that work, here and in other programs.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _Refused: Any = typer.BadParameter.__mro__[2]  # ClickException; newer typer has its own copy of click
 INTERRUPTED = 130
 
