@@ -134,6 +134,12 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
         if result.pictures < now.pictures:
             lines += [f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:", ""]
         lines += [f"- {text}" for _, text in result.summary]
+        if plan.match is not None or plan.other:
+            lines += [
+                "",
+                "The judge also chose which pictures are in the dataset, so its own figures flatter them: judge them "
+                "with another recogniser, too.",
+            ]
         lines += [
             "",
             f"`idgen dataset report` measured this; the whole report: [{REPORT}/report.html]({REPORT}/report.html).",

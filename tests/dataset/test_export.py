@@ -126,6 +126,7 @@ def test_report_and_card(finished: Path, tmp_path: Path) -> None:
     assert card.data.license == "apache-2.0" and card.data.configs[0]["data_files"][0]["path"] == "data/train-*.parquet"
     assert all(text in card.text for _, text in result.summary) and "people: 5" in card.text
     assert (folder / SHEET).is_file()
+    assert "The judge also chose" not in card.text  # this plan has no filter of the judge's
     from datasets import load_dataset
 
     assert len(load_dataset(str(folder), split="train")) == 20  # by the card's own configuration
