@@ -16,7 +16,7 @@ from served import Served, serve
 
 from space.guard import sweep
 
-NAME, WORDS = "visitor-4711", b"at home with 4711"
+NAME, WORDS = "visitor-zaphod", b"at home with zaphod"
 PATIENT = {"timeout": 120}
 
 
@@ -47,11 +47,11 @@ def client(served: Served, tmp_path: Path) -> Any:
 def assert_gone(served: Served) -> None:
     for folder in (served.cache, served.console.parent):
         for path in folder.rglob("*"):
-            assert "4711" not in path.name
+            assert "zaphod" not in path.name
             assert not path.is_file() or WORDS not in path.read_bytes(), f"the upload is still at {path}"
             assert not path.name.startswith("upload"), f"an upload is still at {path}"
-    assert not [path for path in served.open_files() if "4711" in path or "upload" in path]
-    assert "4711" not in served.printed()
+    assert not [path for path in served.open_files() if "zaphod" in path or "upload" in path]
+    assert "zaphod" not in served.printed()
 
 
 def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> No
         try:
             client.predict(*[handle_file(str(path))] * (1 + both), *arguments, api_name=endpoint)
         except Exception as error:
-            assert "4711" not in str(error)
+            assert "zaphod" not in str(error)
             return str(error)
         return "answered"
 
