@@ -28,7 +28,7 @@ from idgen.errors import InputError
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is
 
-_makers: dict[tuple[str, int, str | None], Any] = {}
+_makers: dict[tuple[Any, ...], Any] = {}  # the last one, as a worker process makes many shards with one model
 
 
 @dataclass
@@ -61,12 +61,14 @@ class MakeShards:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
         with one_thread():
             device = _pinned(self.device, worker or 0)
-            key = (self.folder, self.batch_size, device)
+            planned = Planned.load(self.folder)
+            # By what is planned, not by the folder alone: another plan may have taken its place since.
+            who = planned.people.fingerprint()
+            key = (self.folder, planned.plan, who, planned.weights, planned.variation, self.batch_size, device)
             if key not in _makers:
                 _makers.clear()
-                _makers[key] = ShardMaker(Planned.load(self.folder), self.batch_size, device)
+                _makers[key] = ShardMaker(planned, self.batch_size, device)
             for number in self.shards[rank::world_size]:
-                planned = _makers[key].planned
                 if made(planned.folder, planned.plan.shards, number) is None:  # a task may be started a second time
                     _makers[key].make(number)
 

@@ -117,18 +117,20 @@ def test_more_people_than_can_be_kept_apart(
     assert not (tmp_path / "a" / PLAN).exists()
 
 
-def test_a_similarity_is_measured_once_when_it_is_planned(
-    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from idgen import choosing
+def test_a_similarity_becomes_a_cone_when_it_is_planned(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from idgen.choosing import CURVE
+    from idgen.generate import weights_fingerprint
     from idgen.sampling import SimilarityCurve
 
-    measured = SimilarityCurve([0.2, 1.0], [0.1, 0.9], [0.1, 0.1], "tiny", "", "tiny-encoder", 8)
-    monkeypatch.setattr(choosing, "similarity_curve", lambda model: measured)
-    planned = make_plan(Plan(**{**plan, "variation": "similarity:0.5"}), tmp_path / "s")
-    assert planned.variation == "cone:0.600000-0.600000"
+    model = shutil.copytree(tiny_model, tmp_path / "measured")
+    weights = weights_fingerprint(model)
+    SimilarityCurve([0.2, 1.0], [0.1, 0.9], [0.1, 0.1], "tiny", weights, "tiny-encoder", 8).save(model / CURVE)
+    similar = {**plan, "model": str(model), "variation": "similarity:0.5"}
+    assert make_plan(Plan(**similar), tmp_path / "s").variation == "cone:0.600000-0.600000"
     with pytest.raises(InputError, match=r"reach mean similarities from 0.10 to 0.90, not 0.95"):
-        make_plan(Plan(**{**plan, "variation": "similarity:0.95"}), tmp_path / "t")
+        make_plan(Plan(**{**similar, "variation": "similarity:0.95"}), tmp_path / "t")
 
 
 def test_mixed_people_bring_their_soft_labels(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:

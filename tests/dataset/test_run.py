@@ -109,6 +109,15 @@ def test_only_what_is_missing_or_broken_is_made(reference: Path, tmp_path: Path)
     assert content(folder) == whole and first.stat().st_mtime_ns == untouched
 
 
+def test_another_plan_in_the_same_folder(reference: Path, picky: Plan, plan: dict[str, Any], tmp_path: Path) -> None:
+    make_plan(Plan(**{**plan, "seed": 9}), tmp_path / "a")
+    run(tmp_path / "a", 1, progress=False)
+    shutil.rmtree(tmp_path / "a")
+    make_plan(picky, tmp_path / "a")
+    run(tmp_path / "a", 1, progress=False)
+    assert content(tmp_path / "a") == content(reference)
+
+
 def test_identical_pictures_are_rejected(planned: Planned, plan: dict[str, Any], tmp_path: Path) -> None:
     everything = make_plan(Plan(**{**plan, "people": 1, "duplicate": 1e-6, "tries": 2}), tmp_path / "d")
     run(everything.folder, 1, progress=False)
