@@ -7,7 +7,7 @@ Results do not depend on who else is asking: the same arguments give the same pi
 # No `from __future__ import annotations` here: Gradio reads the endpoints' return types as they stand.
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +22,25 @@ from space.limits import Limits
 from space.models import Models
 from space.people import Seals
 from space.requests import admit, polite, take
+from space.settings import Settings
 
 QUEUE = "networks"  # one queue for everything that computes
+
+
+def on_photos(
+    models: Models, settings: Settings
+) -> tuple[Callable[[str, list[bytes], bool], actions.Found], Callable[[str, bytes, bytes, bool], actions.Compared]]:
+    """What page and endpoints compute on uploads: photos to a person, and two photos compared."""
+
+    @on_gpu(lambda *_: seconds(8, 1))
+    def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
+        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
+
+    @on_gpu(lambda *_: seconds(8, 1))
+    def compared(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
+        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+
+    return read, compared
 
 
 def add(models: Models, limits: Limits, seals: Seals) -> None:
@@ -34,13 +51,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
     def painted(name: str, identity: Any, recipe: actions.Recipe) -> Generator[Any, None, None]:
         yield from actions.generate(models.get(name), identity, recipe)
 
-    @on_gpu(lambda *_: seconds(8, 1))
-    def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
-
-    @on_gpu(lambda *_: seconds(8, 1))
-    def compared(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
-        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+    read, compared = on_photos(models, settings)
 
     def sample(seed: int = 7, model: str = "", request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
         """Sample a person who does not exist, as a face vector. The same seed is always the same person.

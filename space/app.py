@@ -104,13 +104,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     def look_around(name: str, who: Identity | None, recipe: Recipe) -> Generator[list[Neighbour], None, None]:
         yield from actions.nearest(models.get(name), who, recipe)
 
-    @on_gpu(lambda *_: seconds(8, 1))
-    def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
-
-    @on_gpu(lambda *_: seconds(8, 1))
-    def judge(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
-        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+    read, judge = api.on_photos(models, settings)
 
     # ------------------------------------------------------------ what the buttons do
 
