@@ -2,7 +2,9 @@
 
     python benchmarks/app.py [--repeats 5]
 
-Runs the app as `python app.py` does, and a real Chromium beside it on the same cores. The first click is warm-up.
+Runs the app as `python app.py` does, and a real Chromium beside it on the same cores, which a visitor's browser would
+not share. So the same eight are also asked for by `gradio_client`, and made by pipeline and scorer alone. The first of
+each is warm-up.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -38,7 +41,7 @@ def main() -> None:
         app = subprocess.Popen(
             [sys.executable, "app.py"], cwd=Path(__file__).parents[1], env=environment, stdout=quiet, stderr=quiet
         )
-        first, everything = [], []
+        first, everything, by_client = [], [], []
         try:
             until = time.monotonic() + 120
             while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
@@ -68,14 +71,47 @@ def main() -> None:
                     )
                     everything.append(time.perf_counter() - began)
                 browser.close()
+            by_client = list(called(f"http://127.0.0.1:{port}", repeats + 1))
         finally:
             app.terminate()
             app.wait(30)
     figures = {
         name: {"median_s": round(statistics.median(values[1:]), 2), "worst_s": round(max(values[1:]), 2)}
-        for name, values in (("first_picture", first), ("eight_pictures_with_scores", everything))
+        for name, values in (
+            ("first_picture", first),
+            ("eight_pictures_with_scores", everything),
+            ("eight_by_gradio_client", by_client),
+            ("eight_by_pipeline_and_scorer", list(alone(repeats + 1))),
+        )
     }
     print(json.dumps({"cores": os.cpu_count(), "repeats": repeats, **figures}))
+
+
+def called(address: str, times: int) -> Iterator[float]:
+    """Seconds until a program without a browser has the scores and the addresses of the pictures."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False, download_files=False)
+    for number in range(times):
+        began = time.perf_counter()
+        client.predict(person=200 + number, api_name="/generate")
+        yield time.perf_counter() - began
+
+
+def alone(times: int) -> Iterator[float]:
+    """Seconds for the same work without an app."""
+    from idgen.generate import scoring
+    from idgen.hub import load_model
+    from space.actions import Recipe
+
+    model = load_model("nobody-128")
+    options, score = Recipe.of(model).options(), scoring(model)
+    people = model.sampler.sample(times, 300)
+    for number in range(times):
+        began = time.perf_counter()
+        pictures = model.pipeline(people[number : number + 1], 8, **options).images
+        score(pictures, people.vectors[number].expand(8, -1))
+        yield time.perf_counter() - began
 
 
 if __name__ == "__main__":
