@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import logging
 import threading
 import time
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
@@ -26,12 +28,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idgen.errors import InputError
 from idgen.provenance import Credentials
+from space.requests import discard
 
 log = logging.getLogger(__name__)
 
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _TITLE = "That did not work"
 UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
+FILE = "/gradio_api/file="  # in the address of a file that was uploaded here, before its path
 OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
 
 
@@ -79,6 +83,12 @@ class GuardedBlocks(gr.Blocks):
         credentials = Credentials.from_env()
         if credentials is not None:
             credentials.algorithm()  # what cannot sign is said to the operator now, not to a visitor later
+        if importlib.util.find_spec("mcp") is not None:
+            import gradio.mcp
+
+            from space.tools import Tools
+
+            gradio.mcp.GradioMCPServer = Tools  # type: ignore[misc]
         self._over.clear()
         threading.Thread(target=sweeping, name="idgen-sweep", daemon=True).start()
         return super().launch(*args, **kwargs)
@@ -91,13 +101,13 @@ class GuardedBlocks(gr.Blocks):
         try:
             if block_fn.fn is None:  # it happens in the browser
                 raise gr.Error("nothing is computed for it")
-            if _names_an_address(inputs):
-                raise gr.Error("files are uploaded, none is fetched from elsewhere")
+            inputs = _files_here(inputs)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error as error:
-            raise _said(UNFIT.format(f" ({str(error.message)[:200]})")) from None
-        except Exception:
-            raise _said(UNFIT.format("")) from None
+        except Exception as error:
+            with contextlib.suppress(Exception):  # nested too deeply, or named what no file can be called
+                discard(inputs)
+            why = f" ({str(error.message)[:200]})" if isinstance(error, gr.Error) else ""
+            raise _said(UNFIT.format(why)) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
@@ -182,15 +192,20 @@ def _note(error: BaseException) -> None:
     log.error("%s at %s", type(error).__name__, place)
 
 
-def _names_an_address(value: Any) -> bool:
-    """Whether a payload names a file by an address: `{"path": "https://…"}`."""
-    todo = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            if "://" in str(one.get("path", ""))[:100]:
-                return True
-            todo += one.values()
-        elif isinstance(one, list):
-            todo += one
-    return False
+def _files_here(value: Any) -> Any:
+    """A payload in which the address of an upload, `{"path": "https://…/gradio_api/file=…"}`, is its path.
+
+    Raises:
+        gr.Error: a file is somewhere else.
+    """
+    if isinstance(value, list):
+        return [_files_here(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    value = {name: _files_here(one) for name, one in value.items()}
+    path = value.get("path")
+    if isinstance(path, str) and "://" in path[:100]:
+        if FILE not in path:
+            raise gr.Error("files are uploaded, none is fetched from elsewhere")
+        return {"path": unquote(path.partition(FILE)[2]), **{name: value[name] for name in ("meta",) if name in value}}
+    return value

@@ -73,6 +73,19 @@ def take(payload: Any) -> list[bytes]:
             path.unlink(missing_ok=True)
 
 
+def discard(payload: Any) -> None:
+    """Delete the uploads that are named anywhere in a request that is refused."""
+    if isinstance(payload, list):
+        for one in payload:
+            discard(one)
+    elif isinstance(payload, dict):
+        path = _uploaded(payload)
+        if path is not None and path.name.startswith("upload"):
+            path.unlink(missing_ok=True)
+        for one in payload.values():
+            discard(one)
+
+
 def _uploaded(file: Any) -> Path | None:
     """Where an upload is; None for everything that a caller made up."""
     named = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)

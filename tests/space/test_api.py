@@ -1,8 +1,7 @@
-"""The endpoints for programs, as programs call them: `gradio_client` and MCP."""
+"""The endpoints for programs, as `gradio_client` calls them."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import zipfile
@@ -218,32 +217,3 @@ def test_a_failure_of_ours_is_logged_without_what_a_visitor_sent(
         polite(broken)("holiday.jpg")
     logged = caplog.text + "".join(capfd.readouterr())
     assert "RuntimeError at test_api.py" in logged and "holiday" not in logged and "0.123" not in logged
-
-
-def test_mcp_tools_have_names_docstrings_and_work(served) -> None:
-    pytest.importorskip("mcp")
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
-
-    async def heard(progress: float, total: float | None, message: str | None) -> None:
-        pass  # who listens gets pictures as pictures; who does not, everything as one text
-
-    async def talk() -> tuple[list, list]:
-        async with (
-            streamablehttp_client(f"{served[0]}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            tools = (await session.list_tools()).tools
-            arguments = {"images": 2, "steps": 1, "person": 5}
-            made = await session.call_tool("generate", arguments, progress_callback=heard)
-            assert not made.isError, made.content
-            return tools, made.content
-
-    tools, content = asyncio.run(talk())
-    assert [tool.name for tool in tools] == ["sample", "identify", "generate", "compare"]
-    for tool in tools:
-        assert len(tool.description) > 60
-        described = tool.inputSchema["properties"]
-        assert described and all(one["description"] for one in described.values())
-    assert "'sentence'" in content[0].text and any(one.type == "image" for one in content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import json
 import os
@@ -46,19 +47,39 @@ def test_the_python_client(serving, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "of 4" in said and "says the judge" in said and "Different people" in said
 
 
-def test_the_mcp_address(serving, small, tmp_path: Path) -> None:
+def test_the_mcp_client(serving, tmp_path: Path) -> None:
+    """Both servers of the configuration: the second uploads a photo, of which the first makes a person."""
     pytest.importorskip("mcp")
-    url = json.loads(block("json"))["mcpServers"]["idgen"]["url"]
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
-    }
-    with serving(small, tmp_path) as address:
-        there = url.replace("http://127.0.0.1:7860", address)
-        answer = httpx.post(there, json=hello, headers={"Accept": "application/json, text/event-stream"}, timeout=60)
-    assert answer.status_code == 200 and "protocolVersion" in answer.text
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+    from mcp.client.streamable_http import streamablehttp_client
+
+    model = load_model("nobody-128")
+    (tmp_path / "photos").mkdir()
+    image = last(actions.generate(model, actions.sample(model, 3)[0], Recipe.of(model, 1))).images[0].image
+    image.resize((256, 256)).save(tmp_path / "photos" / "me.png")
+
+    async def talk(servers: dict) -> str:
+        command = StdioServerParameters(**{**servers["upload"], "command": str(Path(sys.executable).parent / "gradio")})
+        async with (
+            streamablehttp_client(servers["idgen"]["url"]) as (read, write, _),
+            ClientSession(read, write) as app,
+            stdio_client(command) as (read_files, write_files),
+            ClientSession(read_files, write_files) as files,
+        ):
+            await app.initialize()
+            await files.initialize()
+            file = {"file": str(tmp_path / "photos" / "me.png")}
+            photo = (await files.call_tool("upload_file_to_gradio", file)).content[0].text
+            answer = await app.call_tool("identify", {"photo": photo, "consent": True})
+            assert not answer.isError, answer.content
+            return answer.content[0].text
+
+    with serving(model, tmp_path / "gradio") as address:
+        text = block("json").replace("http://127.0.0.1:7860", address).replace("FOLDER", str(tmp_path / "photos"))
+        person = json.loads(asyncio.run(talk(json.loads(text)["mcpServers"])))
+    assert person["source"] == "1 photo" and len(person["vector"]) == 512
+    assert not list((tmp_path / "gradio").glob("*/upload*"))
 
 
 def test_the_uploaded_folder_runs_on_its_own(tmp_path: Path) -> None:

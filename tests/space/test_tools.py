@@ -1,0 +1,114 @@
+"""The MCP tools, as a client of that protocol calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tiny import noise_png
+
+from idgen import provenance
+from idgen.hub import Model
+from space import actions
+from space.actions import Recipe, last
+from space.settings import Settings
+
+pytest.importorskip("mcp")
+
+
+@pytest.fixture(scope="module")
+def served(serving, small: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    cache = tmp_path_factory.mktemp("gradio")
+    with serving(small, cache, Settings(upload_megabytes=1)) as address:
+        yield address, cache
+
+
+def ask(address: str, question: Callable[[Any], Any]) -> Any:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def talk() -> Any:
+        async with (
+            streamablehttp_client(f"{address}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await question(session)
+
+    return asyncio.run(talk())
+
+
+def call(address: str, name: str, arguments: dict, **options: Any) -> Any:
+    return ask(address, lambda session: session.call_tool(name, arguments, **options))
+
+
+def test_names_and_docstrings(served) -> None:
+    tools = ask(served[0], lambda session: session.list_tools()).tools
+    assert [tool.name for tool in tools] == ["sample", "identify", "generate", "compare"]
+    for tool in tools:
+        assert len(tool.description) > 60
+        described = tool.inputSchema["properties"]
+        assert described and all(one["description"] for one in described.values())
+
+
+async def heard(progress: float, total: float | None, message: str | None) -> None:
+    pass
+
+
+@pytest.mark.parametrize("listening", [{}, {"progress_callback": heard}])
+def test_pictures_are_pictures_and_say_what_they_are(served, small: Model, tmp_path: Path, listening: dict) -> None:
+    made = call(served[0], "generate", {"images": 2, "steps": 1, "person": 5}, **listening)
+    assert not made.isError, made.content
+    report = json.loads(made.content[0].text)
+    recipe = Recipe.of(small, 2, 1)
+    alone = last(actions.generate(small, actions.sample(small, 5)[0], recipe))
+    assert report["sentence"] == alone.sentence
+    pictures = [one for one in made.content if one.type == "image"]
+    assert len(pictures) == 3, "two and the contact sheet"
+    for number, picture in enumerate(pictures):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(base64.b64decode(picture.data))
+        assert "trainedAlgorithmicMedia" in provenance.read(path)["digital_source_type"]
+        if number < 2:
+            assert Image.open(path).tobytes() == alone.images[number].image.tobytes()
+
+
+def test_a_sampled_person_is_handed_on(served) -> None:
+    person = json.loads(call(served[0], "sample", {"seed": 11}).content[0].text)
+    made = call(served[0], "generate", {"images": 1, "steps": 1, "identity": person})
+    assert json.loads(made.content[0].text)["source"] == person["source"]
+
+
+def data(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("photo", "said"),
+    [
+        (data(noise_png()), "face"),
+        (data(b"no picture"), "picture|image"),
+        ("data:image/png;base64,???", "base64"),
+        (data(b"0" * 1_100_000), "at most 1 MB"),
+        ("https://elsewhere.example/photo.png", "not fetched"),
+        ("http://here/gradio_api/file=/etc/passwd", "does not fit|no upload"),
+        ("/etc/passwd", "not fetched"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["identify", "compare"])
+def test_a_photo_is_gone_and_a_mistake_is_a_sentence(served, tool: str, photo: str, said: str) -> None:
+    before = set(served[1].rglob("*"))
+    photos = (
+        {"first": photo, "second": photo} if tool == "compare" else {"photo": photo, "more": [data(noise_png()), photo]}
+    )
+    answer = call(served[0], tool, {**photos, "consent": True})
+    assert answer.isError and re.search(said, answer.content[0].text), answer.content
+    assert "Traceback" not in answer.content[0].text and "root:" not in answer.content[0].text
+    assert not [path for path in set(served[1].rglob("*")) - before if path.is_file()]
