@@ -30,7 +30,7 @@ class Pushed:
 
 
 class HubServer:
-    """Serves model repositories on a free port of 127.0.0.1; whoever sends a token, any token, may read and write all.
+    """Serves repositories on a free port of 127.0.0.1; whoever sends a token, any token, may read and write all.
 
     `repos` maps "user/name" to a folder; `pushed` holds what was created over HTTP; `fetched` collects (repository,
     file) of every download, `large` the files that came through large-file storage.
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = self._parts()
-        api = parts[:2] == ["api", "models"]
+        api = parts[:1] == ["api"]
         repo, rest = "/".join(parts[2:4] if api else parts[:2]), parts[4:] if api else parts[2:]
         known = self.hub.pushed.get(repo)
         if repo not in self.hub.repos and (known is None or (known.private and not self._token())):
