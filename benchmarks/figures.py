@@ -557,10 +557,10 @@ def table(report: Figures, current: dict[str, str] | None = None) -> str:
         cells = (row.what, row.show(value) + mark, row.bound(row.must), row.bound(row.aim), reached)
         lines.append("| " + " | ".join(cells) + " |")
     stages = report["stages"].values()
-    notes = [
-        f"Measured by `python benchmarks/figures.py --faces FACES` between {min(s['date'] for s in stages)} and "
-        f"{max(s['date'] for s in stages)} on {', '.join(sorted({s['machine'] for s in stages}))}."
-    ]
+    first, last = min(s["date"] for s in stages), max(s["date"] for s in stages)
+    when = f"on {first}" if first == last else f"between {first} and {last}"
+    machines = sorted({s["machine"].removesuffix(", cpu") for s in stages})
+    notes = [f"Measured by `python benchmarks/figures.py --faces FACES` {when} on {'; '.join(machines)}."]
     if old:
         notes.append("† measured with earlier weights.")
     if any(stage["options"]["limit"] for stage in stages):

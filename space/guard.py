@@ -28,14 +28,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idgen.errors import InputError
 from idgen.provenance import Credentials
-from space.requests import discard
+from space.requests import FILE, discard
 
 log = logging.getLogger(__name__)
 
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _TITLE = "That did not work"
 UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
-FILE = "/gradio_api/file="  # in the address of a file that was uploaded here, before its path
 OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
 
 

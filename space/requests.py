@@ -32,6 +32,9 @@ def admit(limits: Limits, request: gr.Request | None, images: Any = 0) -> None:
 
 # ---------------------------------------------------------------- uploads
 
+FILE = "/gradio_api/file="
+"""What comes before its path in the address of a file that was uploaded here."""
+
 
 def separate_uploads() -> None:
     """Give every upload a place and a name of its own.

@@ -21,7 +21,7 @@ from gradio_client.utils import is_file_obj_with_meta
 from starlette.concurrency import run_in_threadpool
 
 from idgen.errors import InputError
-from space.guard import FILE
+from space.requests import FILE
 from space.settings import Settings
 
 _META = {"_type": "gradio.FileData"}
