@@ -6,8 +6,9 @@ function makes a number of pictures that is known before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,12 +102,20 @@ def apart(
 
 
 def picture_means(
-    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, batch_size: int = 8
+    people: Identities,
+    model: Model,
+    images: int,
+    seed: int,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    batch_size: int = 8,
 ) -> Tensor:
     """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
     `apart`."""
     vectors, labels = [], []
-    for batch in _batches(model, people, images, seed, steps, batch_size):
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    for batch in _batches(model.pipeline.iterate(people, images, seed=seed, **options)):
         vectors.append(_embed(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
     seen, who = torch.cat(vectors), np.array(labels)
@@ -136,15 +145,9 @@ def _embed(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Tensor:
     return embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0]
 
 
-def _batches(model: Model, people: Identities, images: int, seed: int, steps: int | None, batch_size: int) -> Any:
-    batch: list[Any] = []
-    made = model.pipeline.iterate(people, images, seed=seed, num_inference_steps=steps, batch_size=batch_size)
-    for item in made:
-        batch.append(item)
-        if len(batch) >= max(batch_size, 32):
-            yield batch
-            batch = []
-    if batch:
+def _batches(made: Iterable[Any]) -> Iterator[list[Any]]:
+    items = iter(made)
+    while batch := list(islice(items, 32)):
         yield batch
 
 
@@ -205,7 +208,9 @@ def similarities(
     varied = vary(people, variation, images, seed)
     wanted = people.vectors.repeat_interleave(images, 0)
     out: list[Tensor] = []
-    for batch in _batches(model, varied, 1, seed, steps, 8):
+    numbers = list(range(images)) * len(people)
+    made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, num_inference_steps=steps, batch_size=8)
+    for batch in _batches(made):
         seen = _embed(model, model.encoder, [item.image for item in batch])
         out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
     return torch.cat(out).double().numpy()
@@ -267,7 +272,7 @@ def identity_boundary(
     else:
         around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
         drawn = around.vectors
-        made = model.pipeline.iterate(around, 1, seed=seed, num_inference_steps=steps)
+        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps)
     seen = _embed(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
@@ -350,7 +355,8 @@ def best_of(
             around = Identities(
                 torch.stack(vectors), person.space, [person.source] * tries, [f"try-{k}" for k in range(tries)]
             )
-            made = model.pipeline.iterate(around, 1, seed=image_seed(seed, 0, number), num_inference_steps=steps)
+            noise = image_seed(seed, 0, number)
+            made = model.pipeline.iterate(around, 1, seed=noise, first=list(range(tries)), num_inference_steps=steps)
         for item in made:
             miss = float(target(item.image))
             misses.append(miss)

@@ -120,10 +120,11 @@ def sample(
     """Draw people who do not exist."""
     _check_file(out)
     from idgen.hub import load_model
-    from idgen.sampling.draw import draw, write_soft_labels
+    from idgen.sampling.draw import draw, sampler_of, write_soft_labels
 
     loaded = load_model(model, device)
-    people, labels = draw(loaded.sampler, n, seed, None if method is None else method.value, origin)
+    sampler = sampler_of(loaded)
+    people, labels = draw(sampler, n, seed, None if method is None else method.value, origin)
     if apart:
         from idgen.choosing import apart as keep_apart
 
@@ -137,15 +138,17 @@ def sample(
     people.save(out)
     if labels:
         typer.echo(f"What each is made of: {write_soft_labels(out, people, labels)}")
-    cosine, _ = loaded.sampler.nearest(people.vectors)
-    nearest = float(cosine.max())
     n = len(people)
     if any(person.from_photo for person in people):
         typer.echo(f"{_count(n, 'person', 'people')}: {out}")
     else:
         typer.echo(f"{_count(n, 'person', 'people')} who {_does(n)} not exist: {out}")
+    if not len(sampler.people):
+        return
+    cosine, _ = sampler.nearest(people.vectors)
+    nearest = float(cosine.max())
     typer.echo(
-        f"The nearest of the {len(loaded.sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
+        f"The nearest of the {len(sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}."
     )
 
 
@@ -545,6 +548,8 @@ def dataset_run(
                 raise InputError(f"{folder} is a plan file: say where its dataset goes with --out DIR.")
             make_plan(Plan.read(folder), out, device)
             folder = out
+        elif out is not None:
+            raise InputError(f"--out goes with a plan file, and {folder} is none: leave it out, or name the plan file.")
         options = mapping(slurm, "--slurm")
         try:
             now = run(folder, workers, engine.value, batch_size=batch_size, device=device, slurm=options, gpus=gpus)

@@ -181,10 +181,11 @@ def paint(
         return
     from idgen.sampling.variation import vary
 
-    # A vector for every picture, each pictured once: no pipeline has to know of it.
-    made = pipeline.iterate(vary(people, variation, images, seed, first), 1, seed=seed, **options)
-    for i, item in enumerate(made):
-        yield replace(item, identity=i // images, k=first + i % images)
+    # A vector for every picture, each pictured once, with its own number: equal vectors give different pictures, too.
+    varied = vary(people, variation, images, seed, first)
+    numbers = [first + i % images for i in range(len(varied))]
+    for i, item in enumerate(pipeline.iterate(varied, 1, seed=seed, first=numbers, **options)):
+        yield replace(item, identity=i // images)
 
 
 def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
@@ -254,18 +255,22 @@ def check_writable(out: Path) -> None:
 
 
 def weights_fingerprint(folder: str | Path) -> str:
-    """Short name of a model's weights: path, size, first and last mebibyte of each safetensors file and the configs."""
+    """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
+
+    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
+    """
     folder, digest = Path(folder), hashlib.sha256()
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         index = {}
-    for part in sorted(name for name, value in index.items() if isinstance(value, list) and value[0] is not None):
-        for path in sorted((folder / part).glob("*")):
-            if path.suffix not in (".safetensors", ".json"):
+    parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
+    for part in sorted(parts | {"encoder", "judge"}):
+        for path in sorted((folder / part).rglob("*")):
+            if path.suffix not in (".safetensors", ".onnx", ".json"):
                 continue
             size = path.stat().st_size
-            digest.update(f"{part}/{path.name}:{size}\n".encode())
+            digest.update(f"{path.relative_to(folder).as_posix()}:{size}\n".encode())
             with path.open("rb") as file:
                 digest.update(file.read(1 << 20))
                 file.seek(max(0, size - (1 << 20)))

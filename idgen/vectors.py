@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,6 +73,9 @@ def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: st
         vectors: (N, D).
         labels: (N,) who each belongs to; kept as texts.
         space: name of the embedding space.
+
+    Raises:
+        InputError: another number of labels than vectors, or the file cannot be written.
     """
     path, names = Path(path), [str(label) for label in np.asarray(labels)]
     if len(names) != len(vectors):
@@ -80,13 +83,16 @@ def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: st
     people, numbers = np.unique(names, return_inverse=True)
     metadata = {"format": FORMAT, "people": json.dumps(people.tolist()), **({"space": space} if space else {})}
     tensors = {"vectors": vectors.detach().cpu().contiguous(), "labels": torch.from_numpy(numbers.astype(np.int64))}
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        save_file(tensors, aside, metadata)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, aside, metadata)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"Cannot write {path}: {error}; make room or choose another place.") from error
     return path
 
 

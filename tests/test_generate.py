@@ -236,3 +236,27 @@ def test_the_fingerprint_sees_other_weights(tmp_path: Path) -> None:
     before = weights_fingerprint(tmp_path)
     weights.write_bytes(bytes((3 << 20) - 1) + b"x")
     assert weights_fingerprint(tmp_path) != before
+
+
+@pytest.mark.parametrize("variation", ["cone:1", "gaussian:0", 0.0])
+def test_no_variation_still_means_other_pictures(
+    tmp_path: Path, model: Model, people: Identities, variation: float | str
+) -> None:
+    out = make(people, tmp_path / "a", model, images=4, variation=variation)
+    assert len(set(pictures(out).values())) == 12
+    fewer = make(people[1:2], tmp_path / "b", model, images=2, variation=variation)
+    assert set(pictures(fewer).items()) <= set(pictures(out).items())
+
+
+@pytest.mark.parametrize("part", ["judge", "encoder", "denoiser"])
+def test_another_judge_or_encoder_is_another_model(tmp_path: Path, tiny_model: Path, part: str) -> None:
+    """Their scores stand beside the pictures."""
+    import shutil
+
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    before = weights_fingerprint(folder)
+    path = next(path for path in sorted((folder / part).rglob("*.safetensors")))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert weights_fingerprint(folder) != before

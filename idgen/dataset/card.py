@@ -50,7 +50,7 @@ def report(
     Args:
         folder: of the dataset.
         training: what the generator was trained on, to look for leaks; see `evaluate`.
-        most: pictures to look at; of more, whole shards are taken, evenly spread, and the card says so.
+        most: pictures to look at, at least 1; of more, whole shards are taken, evenly spread, and the card says so.
         device: for the networks.
         progress: show bars.
 
@@ -62,6 +62,8 @@ def report(
     """
     from idgen.evaluation.evaluate import evaluate
 
+    if most < 1:
+        raise InputError(f"The most pictures that a report looks at is a number of at least 1, got {most}.")
     planned = Planned.load(folder)
     now = status(planned, whole=True)
     if not now.done:

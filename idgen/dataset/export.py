@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from idgen import provenance
-from idgen.dataset.folder import DATA, data_name
+from idgen.dataset.folder import DATA, data_name, read_json
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
 from idgen.errors import InputError
 
 Format = Literal["imagefolder", "webdataset", "bin"]
 FOLDS = 10
+EXPORT = "export.json"
 
 
 def export(
@@ -29,7 +30,7 @@ def export(
 ) -> Status:
     """Write the finished shards of a dataset in another layout.
 
-    Called again, it goes on; every file is written aside and renamed.
+    Called again, it goes on, and puts right what was changed; every file is written aside and renamed.
 
     Args:
         folder: of the dataset.
@@ -46,7 +47,7 @@ def export(
 
     Raises:
         InputError: there is no plan, nothing is finished, `out` cannot be written, there is no such layout, or there
-            are too few pictures for so many pairs.
+            are too few pictures for so many pairs, or `out` holds another dataset.
     """
     from tqdm.auto import tqdm
 
@@ -61,19 +62,38 @@ def export(
         return now
     if kind not in ("imagefolder", "webdataset"):
         raise InputError(f"There is no layout {kind!r}: choose imagefolder, webdataset or bin.")
+    _settle(planned, out, kind)
     lines = []
-    for number, file in enumerate(tqdm(files, desc=kind, unit="shard", disable=not progress)):
+    for file in tqdm(files, desc=kind, unit="shard", disable=not progress):
         if kind == "webdataset":
-            _tar(file, out / f"train-{number:05d}.tar")
+            _tar(file, out / f"{file.stem}.tar")  # the shard's own number: others may be finished later
             continue
         for row in read_rows(file):
             image = row.pop("image")
-            if not (out / image["path"]).is_file():
+            if not _holds(out / image["path"], image["bytes"]):
                 provenance.write(out / image["path"], image["bytes"])
             lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
     if lines:
         provenance.write(out / "metadata.jsonl", "".join(lines).encode())
     return now
+
+
+def _settle(planned: Planned, out: Path, kind: str) -> None:
+    """Note of what an export is: names of people repeat between datasets, so two in one place would mix."""
+    about = {"layout": kind, "plan": planned.digest(), "people": planned.people.fingerprint()}
+    before = read_json(out / EXPORT)
+    if before is None and out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} holds other files already: choose another folder.")
+    if before is not None and before != about:
+        raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
+    provenance.write(out / EXPORT, (json.dumps(about, indent=1) + "\n").encode())
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def read_rows(file: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -86,9 +106,6 @@ def read_rows(file: Path, columns: list[str] | None = None) -> Iterator[dict[str
 
 def _tar(file: Path, out: Path) -> None:
     """A WebDataset shard; equal rows give equal bytes."""
-    if out.is_file():
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:

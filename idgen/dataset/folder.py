@@ -17,6 +17,7 @@ PLAN, PLANNED = "plan.yaml", "planned.json"
 PEOPLE, LABELS = "identities.safetensors", "soft-labels.json"
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
+SUBMITTED = "slurm-job"
 MADE, MAKING, LOGS = "made", "making", "logs"
 
 

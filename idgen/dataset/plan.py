@@ -8,7 +8,7 @@ import math
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from idgen import provenance
 from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED, read_json
@@ -164,8 +164,12 @@ class Planned:
             raise InputError(
                 f"{folder} holds no finished plan: make one by `idgen dataset plan plan.yaml --out {folder}`."
             )
+        if not {"plan", "people", "weights", "variation"} <= settled.keys():
+            raise InputError(f"{folder / PLANNED} is not by this version of idgen: plan again, in a new folder.")
         plan, people = Plan.read(folder / PLAN), Identities.load(folder / PEOPLE)
-        if settled.get("plan") != _digest(plan.text()) or settled.get("people") != people.fingerprint():
+        # The file's own bytes: an option that a later version adds changes nothing.
+        text = (folder / PLAN).read_text(encoding="utf-8")
+        if settled["plan"] != _digest(text) or settled["people"] != people.fingerprint():
             raise InputError(
                 f"The plan or the people in {folder} were changed after it was planned: plan again, in a new folder."
             )
@@ -173,6 +177,10 @@ class Planned:
         if (folder / LABELS).is_file():
             labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
         return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
+
+    def digest(self) -> str:
+        """Short name of the plan."""
+        return _digest(self.plan.text())
 
     def model(self, device: str | None = None) -> Model:
         """The model, as it was when this was planned.
@@ -256,20 +264,10 @@ def check_model(plan: Plan, model: Model) -> None:
         calibration.threshold("image-bridge", plan.match)  # says which rates there are
 
 
-class _Space(NamedTuple):
-    """What drawing from a file needs to know, for a model without a sampler."""
-
-    space: str
-    dim: int
-
-
 def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Identities, list[SoftLabel]]:
-    from idgen.sampling.draw import draw
+    from idgen.sampling.draw import draw, sampler_of
 
-    if model.has("sampler") or plan.file is None:
-        sampler: Any = model.sampler
-    else:
-        sampler = _Space(model.pipeline.config.space, model.pipeline.identity_dim)
+    sampler = sampler_of(model)
     if not plan.apart:
         return draw(sampler, plan.people, plan.seed, plan.method, plan.file)
     if plan.method not in _ENDLESS:
@@ -278,16 +276,19 @@ def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Ide
         if len(kept) < plan.people:
             raise _too_many(plan, len(people), len(kept))
         return people, labels
-    candidates = plan.people
+    most, candidates = MOST_CANDIDATES * plan.people, plan.people
+    before = (0, 0)  # candidates and kept, the time before
     while True:
-        people = sampler.sample(candidates, plan.seed, plan.method)
+        people, _ = draw(sampler, candidates, plan.seed, plan.method)
         kept = _told_apart(plan, model, people, folder, progress)
         if len(kept) >= plan.people:
             return people.take(kept[: plan.people].tolist()), []
-        if candidates >= MOST_CANDIDATES * plan.people:
+        # The fuller it is, the fewer of the next are apart from everybody: as many as of the last ones at most.
+        rate = (len(kept) - before[1]) / (candidates - before[0])
+        if len(kept) + rate * (most - candidates) < plan.people:
             raise _too_many(plan, candidates, len(kept))
-        rate = len(kept) / candidates
-        candidates = min(MOST_CANDIDATES * plan.people, math.ceil(1.1 * plan.people / rate), 2 * candidates)
+        before = candidates, len(kept)
+        candidates = min(most, candidates + math.ceil(1.1 * (plan.people - len(kept)) / rate), 2 * candidates)
 
 
 def _too_many(plan: Plan, candidates: int, kept: int) -> InputError:
@@ -304,19 +305,20 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
     from tqdm.auto import tqdm
 
     from idgen.choosing import picture_means, told_apart
+    from idgen.generate import weights_fingerprint
 
     calibration = model.judge.calibration
     if calibration is None:
         raise InputError(f"The judge of {model.name!r} has no calibration: set apart: 0.")
     threshold = calibration.threshold("mean-mean", plan.apart_fmr)
-    means = []
+    means, weights = [], weights_fingerprint(model.folder)
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
     for start in tqdm(starts, desc="kept apart", unit="block", disable=not progress):
         block = people[start : start + _PEOPLE_A_BLOCK]
-        name = hashlib.sha256(f"{block.fingerprint()} {plan.text()}".encode()).hexdigest()[:16]
+        name = _digest(f"{block.fingerprint()} {plan.text()} {weights}")
         path = folder / "apart" / f"{name}.safetensors"
         if not path.is_file():
-            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps)
+            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
             provenance.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
     return told_apart(torch.cat(means), threshold)

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from idgen.dataset.folder import LOGS, MADE, MAKING, made
+from idgen import provenance
+from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
 from idgen.errors import InputError
 
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is
+_ABANDONED = 3600  # seconds after which nobody goes on writing a file
 
 _makers: dict[tuple[Any, ...], Any] = {}  # the last one, as a worker process makes many shards with one model
 
@@ -75,9 +80,7 @@ class MakeShards:
 
 def _worker_number() -> int | None:
     """Which of a pool's processes this is, from 0; None where it is none."""
-    import multiprocess
-
-    identity = multiprocess.current_process()._identity
+    identity = multiprocessing.current_process()._identity
     return identity[-1] - 1 if identity else None
 
 
@@ -144,12 +147,22 @@ def run(
         for number in missing:  # what is left of one that was changed or cut short
             (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
         shutil.rmtree(folder / MAKING, ignore_errors=True)
+        _sweep(folder)
+        if engine == "slurm":
+            _not_submitted(folder)
         workers = min(len(missing), workers or _cores(device))
         step = MakeShards(str(folder.absolute()), missing, batch_size, device)
         executor = _executor(engine, step, workers, folder / LOGS / engine, slurm or {}, gpus)
         try:
             with _shown(planned, progress and engine != "slurm"):
-                executor.run()
+                _run_local(executor) if engine == "local" else executor.run()
+            if engine == "slurm":
+                provenance.write(folder / SUBMITTED, str(executor.job_id).encode())
+        except BrokenExecutor:
+            raise InputError(
+                f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "
+                "is kept, and the same command goes on, with --workers 1 in the least memory."
+            ) from None
         except subprocess.CalledProcessError as error:
             raise InputError(
                 f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode})."
@@ -213,6 +226,70 @@ def _executor(engine: Engine, step: MakeShards, workers: int, logs: Path, slurm:
             tasks=workers, workers=workers, cpus_per_task=1, mem_per_cpu_gb=0.5, gpus_per_task=gpus, **common
         )
     raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
+
+
+def _run_local(executor: Any) -> None:
+    """datatrove's local engine in processes whose death is noticed: its own pool waits for a dead one's task for ever.
+
+    Raises:
+        BrokenExecutor: a worker died.
+    """
+    import dill
+
+    if executor.workers == 1:
+        executor.run()
+        return
+    frozen = dill.dumps(executor)
+    context = multiprocessing.get_context("forkserver")
+    with context.Manager() as manager, ProcessPoolExecutor(executor.workers, context) as pool:
+        places = manager.Queue()
+        for number in range(executor.workers):
+            places.put(number)
+        tasks = [pool.submit(_task, frozen, rank, places) for rank in range(executor.tasks)]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+        except BaseException:
+            for worker in list((pool._processes or {}).values()):
+                worker.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _task(frozen: bytes, rank: int, places: Any) -> None:
+    import dill
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    dill.loads(frozen)._launch_run_for_rank(rank, places)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what a killed worker was writing; what another machine writes just now is younger."""
+    for path in (path for part in (DATA, REJECTED, MADE) for path in (folder / part).glob(".*.tmp")):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - _ABANDONED:
+                path.unlink()
+
+
+def _not_submitted(folder: Path) -> None:
+    """Raise InputError while jobs that were submitted for the folder are waiting or running."""
+    try:
+        job = (folder / SUBMITTED).read_text().strip()
+    except OSError:
+        return
+    queued = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True)
+    if queued.returncode == 0 and queued.stdout.strip():
+        raise InputError(
+            f"Slurm job {job} makes shards of {folder} already: `idgen dataset status {folder}` says how far it is, "
+            f"`scancel {job}` ends it."
+        )
 
 
 def _cores(device: str | None) -> int:

@@ -132,10 +132,12 @@ def breakdown(
 
 
 def some_people(labels: NDArray[Any], rows: NDArray[np.intp], most: int, seed: int) -> NDArray[np.intp]:
-    """The rows of as many people, drawn at random, as have at most `most` rows together (of one at least)."""
+    """The rows of as many people, drawn at random, as have at most `most` rows together; or so many of two people."""
     if len(rows) <= most:
         return rows
     people, index, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(people))
-    taken = order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), most, side="right")))]
-    return rows[np.isin(index, taken)]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(people))
+    taken = order[: max(2, int(np.searchsorted(np.cumsum(counts[order]), most, side="right")))]
+    few = rows[np.isin(index, taken)]
+    return few if len(few) <= most else np.sort(rng.choice(few, most, replace=False))

@@ -253,6 +253,8 @@ def evaluate(
         model = load_model(str(model), device)
     reader = _Reader(model, aligned, progress)
     if Path(source).suffix == ".bin":
+        if given := [name for name, value in (("training", training), ("real", real), ("pairs", pairs)) if value]:
+            raise InputError(f"{source} is a list of pairs, for which --{given[0]} has no meaning: leave it out.")
         result, set_ = _evaluate_bin(Path(source), reader), None
     else:
         set_ = reader.read(source)
@@ -768,25 +770,26 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
             out.append(
                 (
                     "bad",
-                    f"Training people show up: {len(worst.alarms):,} {_probes(worst)} come closer to one than "
+                    f"Training people show up: {_alarms(worst)} come closer to one than "
                     f"1 in {round(1 / worst.rate):,} strangers do, where chance makes {worst.expected:.1f} and "
                     f"hardly ever "
-                    f"more than {worst.plausible:,}.{copied} Look at the nearest neighbours below.",
+                    f"more than {worst.plausible:,}.{copied}",
                 )
             )
         else:
-            counts = ", ".join(
-                f"{len(s.alarms):,} {_probes(s)} where chance makes {s.expected:.1f}" for s in result.searches
-            )
+            counts = ", ".join(f"{_alarms(s)} where chance makes {s.expected:.1f}" for s in result.searches)
             out.append(
                 ("good", f"No leak was found: nothing comes closer to training people than strangers do ({counts}).")
             )
     return out
 
 
-def _probes(search: Search) -> str:
-    many = len(search.alarms) != 1
-    return ("people" if many else "person") if search.kind == "person-to-person" else "pictures" if many else "picture"
+def _alarms(search: Search) -> str:
+    people = f"{search.people:,} {'person' if search.people == 1 else 'people'}"
+    if search.kind == "person-to-person":
+        return people
+    pictures = f"{len(search.alarms):,} {'picture' if len(search.alarms) == 1 else 'pictures'}"
+    return f"{pictures} of {people}" if search.people < len(search.alarms) else pictures
 
 
 def _percent(share: float) -> str:

@@ -3,7 +3,8 @@
 What counts as an alarm must be measured, not guessed: even total strangers find *some* look-alike among many training
 pictures. So each training picture first goes through the same search against all *other* training people. Those are
 strangers for certain, and the cosine that one in 1,000 of them reaches is the threshold. Of N samples that leak nobody,
-about N/1,000 then raise an alarm by chance; the verdict compares the alarms with what chance makes plausible.
+about N/1,000 then raise an alarm by chance; the verdict compares the alarms with what chance makes plausible. Pictures
+of one person are alike and raise alarms together, so chance is wider than among strangers: how alike is measured, too.
 
 Three searches, because each finds what the others miss:
 
@@ -47,6 +48,7 @@ class Search:
         rate: share of strangers who reach it.
         strangers: how many the threshold was measured on.
         alarms: rows of the probes at or above it, most similar first.
+        people: how many of the set's people these belong to.
         expected: alarms by chance.
         plausible: most alarms that chance makes, but for one case in 1,000.
         copies: probes at a cosine of 0.98 or more: the same picture again.
@@ -62,6 +64,7 @@ class Search:
     rate: float
     strangers: int
     alarms: NDArray[np.intp]
+    people: int
     expected: float
     plausible: int
     copies: int
@@ -79,6 +82,7 @@ class Search:
             "strangers": self.strangers,
             "threshold": self.threshold,
             "alarms": len(self.alarms),
+            "people_with_alarms": self.people,
             "expected_by_chance": self.expected,
             "plausible_by_chance": self.plausible,
             "copies": self.copies,
@@ -138,9 +142,9 @@ def leakage(
     if len(names) < len(known):
         for kind, gallery, owners in (("sample-to-sample", known, people), ("sample-to-centre", middles, numbers)):
             strangers, _ = nearest(known[few], gallery, people[few], owners)
-            out.append(_search(kind, nearest(probes, gallery), strangers, rate))
+            out.append(_search(kind, nearest(probes, gallery), np.asarray(labels), strangers, rate))
     strangers, _ = nearest(middles, middles, numbers, numbers)
-    return [*out, _search("person-to-person", nearest(own, middles), strangers, rate)]
+    return [*out, _search("person-to-person", nearest(own, middles), np.arange(len(own)), strangers, rate)]
 
 
 def nearest(
@@ -171,7 +175,11 @@ def nearest(
 
 
 def _search(
-    kind: str, found: tuple[NDArray[np.float32], NDArray[np.intp]], strangers: NDArray[np.float32], rate: float
+    kind: str,
+    found: tuple[NDArray[np.float32], NDArray[np.intp]],
+    labels: NDArray[Any],
+    strangers: NDArray[np.float32],
+    rate: float,
 ) -> Search:
     cosine, row = found
     # The lowest cosine that at most a share `rate` of the strangers reach; with too few of them, one that none reaches.
@@ -182,7 +190,9 @@ def _search(
     behind = (allowed + 1) / (len(strangers) + 1)
     alarms = np.flatnonzero(cosine >= threshold)
     alarms = alarms[np.argsort(-cosine[alarms], kind="stable")]
-    plausible = chance_limit(len(cosine), len(strangers), allowed)
+    plausible = max(
+        chance_limit(len(cosine), len(strangers), allowed), together_limit(cosine, labels, len(strangers), allowed)
+    )
     copies = int((cosine >= max(COPY, threshold)).sum())
     return Search(
         kind,
@@ -191,6 +201,7 @@ def _search(
         behind,
         len(strangers),
         alarms,
+        len(np.unique(labels[alarms])),
         len(cosine) * behind,
         plausible,
         copies,
@@ -221,3 +232,42 @@ def chance_limit(probes: int, strangers: int, allowed: int, chance: float = _CHA
         if below >= 1 - chance:
             return a
     return probes
+
+
+def together_limit(
+    cosines: ArrayLike, labels: ArrayLike, strangers: int, allowed: int, chance: float = _CHANCE, draws: int = 4000
+) -> int:
+    """`chance_limit` where one person's pictures raise alarms together: simulated, with a fixed seed.
+
+    How much they do is the intraclass correlation ρ of the normal scores of the probes' cosines (one-way ANOVA). A
+    picture's score is then √ρ · u + √(1 − ρ) · e, with u of the person and e of the picture, and an alarm is one beyond
+    the threshold, whose share of strangers is Beta(allowed + 1, strangers − allowed).
+
+    Args:
+        cosines, labels: (N,) of the probes to the nearest, and who each is meant to be.
+        strangers, allowed, chance: see `chance_limit`.
+        draws: simulated sets.
+    """
+    from torch.special import ndtr, ndtri
+
+    values = np.asarray(cosines)
+    _, who, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    total, groups = len(values), len(counts)
+    if groups == total or groups < 2:
+        return 0
+    ranks = np.empty(total)
+    ranks[np.argsort(values, kind="stable")] = np.arange(total)
+    scores = ndtri(torch.from_numpy((ranks + 0.5) / total)).numpy()
+    means = np.bincount(who, scores) / counts
+    within = ((scores - means[who]) ** 2).sum() / (total - groups)
+    between = (counts * (means - scores.mean()) ** 2).sum() / (groups - 1)
+    typical = (total - (counts**2).sum() / total) / (groups - 1)
+    correlation = min(0.99, max(0.0, (between - within) / (between + (typical - 1) * within)))
+    rng = np.random.default_rng(0)
+    alarms = np.empty(draws, np.int64)
+    for draw in range(draws):
+        beyond = ndtri(torch.tensor(1 - rng.beta(allowed + 1, max(strangers - allowed, 1)), dtype=torch.float64))
+        own = correlation**0.5 * torch.from_numpy(rng.standard_normal(groups))
+        shares = ndtr((own - beyond) / (1 - correlation) ** 0.5).numpy()
+        alarms[draw] = rng.binomial(counts, shares).sum()
+    return int(np.quantile(alarms, 1 - chance, method="higher"))

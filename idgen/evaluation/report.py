@@ -149,7 +149,7 @@ def _recognition(result: Evaluation) -> str:
             [f"10-fold accuracy, {escape(name)}", f"{100 * folds.accuracy:.2f} ± {100 * folds.deviation:.2f} %"]
         )
     return (
-        "<section><h2>Recognition</h2><p>Every pair of pictures is compared. The further apart the two hills, the "
+        "<section><h2>Recognition</h2><p>The further apart the two hills, the "
         "better a recogniser can tell these people apart.</p>"
         '<div class="two">'
         f"<figure>{drawn}{_legend([('impostor', 'different people'), ('genuine', 'one person')])}</figure>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.faces.images import open_image
 from idgen.vectors import SUFFIXES, load_vectors
@@ -115,32 +117,69 @@ def _folder(path: Path) -> Source:
     return Source(path.name, labels, names, lambda row: open_image(files[row]))
 
 
-def _parquet(path: Path, files: list[Path]) -> Source:
-    import datasets
+def _scalar(kind: Any) -> bool:
+    import pyarrow.types as types
 
+    checks = (
+        types.is_boolean,
+        types.is_integer,
+        types.is_floating,
+        types.is_string,
+        types.is_large_string,
+        types.is_dictionary,
+    )
+    return any(check(kind) for check in checks)
+
+
+def _parquet(path: Path, files: list[Path]) -> Source:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables, groups = [], []
+    for file in files:
+        try:
+            with pq.ParquetFile(file) as parquet:
+                names = parquet.schema_arrow.names
+                label = next((name for name in ("identity", "label") if name in names), None)
+                if label is None or "image" not in names:
+                    raise InputError(
+                        f"{file} has the columns {', '.join(names)}, but `image` and `identity` (or `label`) are "
+                        "needed."
+                    )
+                plain = [field.name for field in parquet.schema_arrow if _scalar(field.type)]
+                tables.append(parquet.read(columns=[*plain, *({label} - set(plain))]))
+                sizes = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
+                groups += [(file, number) for number, size in enumerate(sizes) for _ in range(size)]
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{file} cannot be read as Parquet ({first_sentence(error)}): was it cut short?"
+            ) from error
     try:
-        rows = datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
-    except Exception as error:  # each library under it has its own
-        raise InputError(f"{path} cannot be read as Parquet ({type(error).__name__}): was a file cut short?") from error
-    label = next((name for name in ("identity", "label") if name in rows.column_names), None)
-    if label is None or "image" not in rows.column_names:
-        raise InputError(
-            f"{path} has the columns {', '.join(rows.column_names)}, but `image` and `identity` (or `label`) are "
-            f"needed."
-        )
-    rows = rows.cast_column("image", datasets.Image(decode=False))
-    plain = rows.remove_columns(["image"])
+        rows = pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise InputError(f"The Parquet files in {path} have other columns: give one dataset at a time.") from error
+    label = next(name for name in ("identity", "label") if name in rows.column_names)
     columns = {}
-    for name in plain.column_names:
-        values = np.asarray(plain[name][:])
-        if name != label and values.ndim == 1 and values.dtype.kind in "biufUS":
+    for name in rows.column_names:
+        values = np.asarray(rows[name].to_pylist())
+        if name != label and values.dtype.kind in "biufUS":
             columns[name] = values
-    labels = np.asarray(plain[label][:]).astype(str)
+    labels = np.asarray(rows[label].to_pylist()).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
+    starts = {group: row for row, group in reversed(list(enumerate(groups)))}
+
+    @functools.lru_cache(2)
+    def pictures(file: Path, group: int) -> list[Any]:
+        with pq.ParquetFile(file) as parquet:
+            return parquet.read_row_group(group, ["image"])["image"].to_pylist()
 
     def picture(row: int) -> Image.Image:
-        image = rows[row]["image"]
-        return open_image(image["bytes"] if image["bytes"] is not None else image["path"])
+        image = pictures(*groups[row])[row - starts[groups[row]]]
+        if isinstance(image, dict):
+            image = image["bytes"] if image.get("bytes") is not None else image.get("path")
+        if image is None:
+            raise InputError(f"Row {row} of {path} has no picture: leave it out.")
+        return open_image(image)
 
     wanted: dict[str, Tensor] = {}
     space = None

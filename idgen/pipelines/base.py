@@ -195,7 +195,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         num_inference_steps: int | None = None,
         guidance_scale: Guidance | None = None,
         seed: int = 0,
-        first: int = 0,
+        first: int | Sequence[int] = 0,
         variation_cosine: float = 1.0,
         latents: Tensor | None = None,
         batch_size: int = 8,
@@ -213,7 +213,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 function of the share of the steps done, see `idgen.pipelines.guidance`. Only 1 where the denoiser has
                 no empty identity.
             seed: of the run, from 0 to 2^63 − 1.
-            first: number k of an identity's first picture; the others count on from it.
+            first: number k of an identity's first picture, or of each identity's; the others count on from it.
             variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
                 along an `idgen.sampling.Boundary`.
@@ -231,7 +231,11 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed = check_seed(seed)
-        self.check_inputs(images_per_identity, steps, guidance, first, variation_cosine, batch_size, output_type)
+        firsts = [first] * len(people) if not isinstance(first, Sequence) else list(first)
+        for number in set(firsts):
+            self.check_inputs(images_per_identity, steps, guidance, number, variation_cosine, batch_size, output_type)
+        if len(firsts) != len(people):
+            raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         if latents is not None:
             wanted_shape = (len(people) * images_per_identity, *self.latent_shape)
             if tuple(latents.shape) != wanted_shape or not bool(latents.isfinite().all()):
@@ -245,7 +249,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             names = [key(vector) for vector in people.vectors]
             for start in range(0, len(jobs), batch_size):
                 part = jobs[start : start + batch_size]
-                seeds = [image_seed(seed, names[person], first + k) for person, k in part]
+                seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in part]
                 generators = [Generator().manual_seed(number) for number in seeds]
                 wanted = [people.vectors[person] for person, _ in part]
                 noise, vectors = self._noise(wanted, variation_cosine, generators)
@@ -261,7 +265,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                         f"at a time ({first_sentence(error)}): use a smaller batch size, or the CPU."
                     ) from error
                 for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
-                    yield GeneratedImage(image, person, first + k, number, vector)
+                    yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
         return batches()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,9 +14,21 @@ from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
 from idgen.sampling.packing import packed
 from idgen.sampling.sampler import IdentitySampler
 
+if TYPE_CHECKING:
+    from idgen.hub import Model
+
 GALLERY = 2000
 """Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
 _FROM_FILE = ("file", "interpolate", "mean", "mixup")
+
+
+def sampler_of(model: Model) -> IdentitySampler:
+    """The model's sampler; for a model without one, one that knows nobody and only draws anywhere on the sphere."""
+    if model.has("sampler"):
+        return model.sampler
+    dim = model.pipeline.identity_dim
+    nobody = torch.zeros(0, dim)
+    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
 
 
 def draw(
@@ -56,6 +69,8 @@ def draw(
         mixed = mixup(people, n, seed)
         return mixed.people, mixed.labels
     if method == "mean":
+        if n != 1:
+            raise InputError(f"A mean is one person, not {n:,}: ask for one.")
         return Identities.of([mean(people, "mean")]), []
     if len(people) < (2 if method == "interpolate" else n):
         wanted = "two people to go between" if method == "interpolate" else f"{n:,} people"

@@ -66,7 +66,7 @@ class IdentitySampler:
         flow: IdentityFlow | None = None,
     ):
         self.space, self.people = space, people
-        if people.is_floating_point():
+        if people.is_floating_point() and len(people):
             self.people = (people * (127 / people.abs().amax(1, keepdim=True))).round().to(torch.int8)
         # What is saved is what is used: the same bits come back from a folder.
         self.mean, self.axes, self.deviations = mean.float(), axes.float(), deviations.float()
@@ -142,6 +142,11 @@ class IdentitySampler:
         method = self.method if method is None else method
         if method not in get_args(Method):
             raise InputError(f"There is no sampling method {method!r}: choose one of {', '.join(get_args(Method))}.")
+        if not len(self.people) and method != "sphere":
+            raise InputError(
+                "This model has no sampler, so nothing is known of where its people live: draw from the whole sphere "
+                "(method sphere, as IDiff-Face does), or take people from a file."
+            )
         if method == "flow" and self.flow is None:
             raise InputError("This sampler was saved without a flow: sample with the method `gaussian` or `sphere`.")
         # Blocks of fixed extent in double precision: neither n nor the number of threads can change a bit of the

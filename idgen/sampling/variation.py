@@ -284,11 +284,12 @@ def vary(people: Identities, variation: Variation, images: int, seed: int, first
     if images < 1 or first < 0:
         raise InputError(f"At least one picture a person, numbered from 0, is needed; got {images} from {first}.")
     vectors, sources, names = [], [], []
-    for person in people:
+    for row, person in enumerate(people):
         identity = key(person.vector)
+        name = person.name if len(person.name) <= 88 else f"{person.name[:78]} {row}"
         for k in range(first, first + images):
             generator = Generator().manual_seed(vector_seed(seed, identity, k))
             vectors.append(variation(person.vector, generator))
             sources.append(f"{person.source}, varied")
-            names.append(f"{person.name[:88]} k{k:02d}")
+            names.append(f"{name} k{k:02d}")
     return Identities(torch.stack(vectors), people.space, sources, names)

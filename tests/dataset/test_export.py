@@ -56,6 +56,25 @@ def test_datasets_opens_the_folder_with_pictures(finished: Path, rows: list[dict
     assert sorted(set(loaded["label"])) == list(range(5))
 
 
+def test_parquet_that_cannot_be_used(finished: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = shutil.copytree(finished, tmp_path / "part")
+    broken = folder / DATA / data_name(3, 1)
+    broken.write_bytes(broken.read_bytes()[:-50])
+    with pytest.raises(InputError, match=f"{broken.name} cannot be read as Parquet"):
+        read_source(folder)
+    table = pq.read_table(finished / DATA / data_name(3, 0))
+    ragged = table.append_column("boxes", pa.array([[1] * row for row in range(len(table))]))
+    pq.write_table(ragged, tmp_path / "ragged.parquet")
+    source = read_source(tmp_path / "ragged.parquet")
+    assert "boxes" not in source.columns and "quality" in source.columns
+    assert source.open is not None and source.open(3).size == source.open(0).size
+    with pytest.raises(InputError, match="at least 1, got 0"):
+        report(finished, most=0)
+
+
 def test_evaluation_reads_it_with_the_wanted_people(finished: Path) -> None:
     source = read_source(finished)
     assert len(source) == 20 and set(source.wanted) == set(source.labels) and source.wanted_space == "tiny-encoder"
@@ -76,7 +95,9 @@ def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) 
     for out in ("a", "b"):
         export(finished, tmp_path / out, "webdataset", progress=False)
     tars = sorted((tmp_path / "a").glob("*.tar"))
-    assert [path.read_bytes() for path in tars] == [path.read_bytes() for path in sorted((tmp_path / "b").glob("*"))]
+    assert [path.read_bytes() for path in tars] == [
+        path.read_bytes() for path in sorted((tmp_path / "b").glob("*.tar"))
+    ]
     seen = []
     for path in tars:
         with tarfile.open(path) as tar:
@@ -88,6 +109,34 @@ def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) 
             assert int(members[f"{key}.cls"]) == about["label"]
             seen.append((about["identity"], about["k"], members[f"{key}.png"]))
     assert sorted(seen) == sorted((row["identity"], row["k"], row["image"]["bytes"]) for row in rows)
+
+
+@pytest.mark.parametrize("layout", ["imagefolder", "webdataset"])
+def test_exporting_again_adds_what_is_new_and_puts_right_what_was_changed(
+    finished: Path, tiny_model: Path, tmp_path: Path, layout: Any
+) -> None:
+    export(finished, tmp_path / "whole", layout, progress=False)
+    whole = {path.relative_to(tmp_path / "whole"): path.read_bytes() for path in files_in(tmp_path / "whole")}
+    part = shutil.copytree(finished, tmp_path / "part")
+    hidden = part / DATA / data_name(3, 1)
+    hidden.rename(tmp_path / "hidden")
+    export(part, tmp_path / "out", layout, progress=False)
+    (tmp_path / "hidden").rename(hidden)
+    damaged = next(path for path in files_in(tmp_path / "out") if path.suffix in (".png", ".tar"))
+    damaged.write_bytes(b"0" * damaged.stat().st_size)
+    export(part, tmp_path / "out", layout, progress=False)
+    assert {path.relative_to(tmp_path / "out"): path.read_bytes() for path in files_in(tmp_path / "out")} == whole
+
+    other = make_plan(
+        Plan(people=2, images=1, model=str(tiny_model), steps=1, face=False, match=None, other=False), tmp_path / "b"
+    )
+    run(other.folder, 1, progress=False)
+    with pytest.raises(InputError, match="another dataset or in another layout"):
+        export(other.folder, tmp_path / "out", layout, progress=False)
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def test_pairs(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from idgen.dataset.folder import LABELS, PEOPLE, PLAN
-from idgen.dataset.plan import Plan, Planned, make_plan
+from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED
+from idgen.dataset.plan import Plan, Planned, _digest, make_plan
 from idgen.errors import InputError
 from idgen.hub import load_model
 from idgen.identity import Identities
@@ -64,6 +66,26 @@ def test_people_or_plan_changed_by_hand_are_noticed(planned: Planned) -> None:
         Planned.load(planned.folder)
 
 
+def test_a_mean_is_one_person(plan: dict[str, Any], planned: Planned, tmp_path: Path) -> None:
+    options = {**plan, "method": "mean", "file": planned.folder / PEOPLE}
+    with pytest.raises(InputError, match="A mean is one person, not 6"):
+        make_plan(Plan(**options), tmp_path / "b")
+    assert len(make_plan(Plan(**{**options, "people": 1}), tmp_path / "b").people) == 1
+
+
+def test_a_folder_of_another_version(planned: Planned) -> None:
+    # An option that this version does not write is as good as one that a later version would add.
+    text = (planned.folder / PLAN).read_text().replace("apart: 0\n", "")
+    (planned.folder / PLAN).write_text(text)
+    settled = json.loads((planned.folder / PLANNED).read_text())
+    (planned.folder / PLANNED).write_text(json.dumps({**settled, "plan": _digest(text)}))
+    assert Planned.load(planned.folder).plan == planned.plan
+    del settled["variation"]
+    (planned.folder / PLANNED).write_text(json.dumps(settled))
+    with pytest.raises(InputError, match="not by this version"):
+        Planned.load(planned.folder)
+
+
 def test_a_model_that_is_not_there_or_has_changed(planned: Planned, plan: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no model"):
         make_plan(Plan(**{**plan, "model": "nowhere-1"}), tmp_path / "b")
@@ -90,6 +112,8 @@ def test_filters_that_the_model_cannot_serve(plan: dict[str, Any], tiny_model: P
     load_model(tiny_model).sampler.sample(6, 1).save(tmp_path / "six.safetensors")
     of_file = {"model": str(bare), "method": "file", "file": tmp_path / "six.safetensors"}
     assert len(make_plan(Plan(**{**plan, **of_file}), tmp_path / "d").people) == 6
+    anywhere = make_plan(Plan(**{**plan, "model": str(bare), "method": "sphere"}), tmp_path / "e").people
+    assert torch.equal(anywhere.vectors, load_model(tiny_model).sampler.sample(6, 5, "sphere").vectors)
 
 
 def test_people_are_kept_apart_on_their_pictures(plan: dict[str, Any], tmp_path: Path) -> None:

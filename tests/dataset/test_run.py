@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,15 @@ def _work(folder: str) -> None:
     run(folder, 1, progress=False)
 
 
-def killed_run(folder: Path, kills: int, seed: int) -> int:
-    """Run in a process that is killed with everything it started, at random moments, then to the end."""
+def killed_run(folder: Path, kills: int, seed: int) -> tuple[int, int]:
+    """Run in a process that is killed with everything it started, at random moments, then to the end.
+
+    Returns:
+        How often it was faster than its killer, and how often some shards were finished and others were not.
+    """
     dice = random.Random(seed)
     context = multiprocessing.get_context("fork")
-    survived = 0
+    survived = partly = 0
     for _ in range(kills):
         process = context.Process(target=_work, args=(str(folder),))
         process.start()
@@ -158,19 +163,50 @@ def killed_run(folder: Path, kills: int, seed: int) -> int:
         listed = {path.name for path in (folder / DATA).glob("*")} if (folder / DATA).exists() else set()
         for number in set(range(now.shards)) - set(now.missing):
             assert data_name(now.shards, number) in listed
+        partly += bool(now.done and now.missing)
         if not now.missing:
             shutil.rmtree(folder / MADE)  # begin again: there are kills left
     run(folder, 1, progress=False)
-    return survived
+    return survived, partly
 
 
 def test_kill_9_loses_doubles_and_changes_nothing(reference: Path, picky: Plan, tmp_path: Path) -> None:
     make_plan(picky, tmp_path / "a")
     kills = int(os.environ.get("IDGEN_KILLS", "5"))
-    survived = killed_run(tmp_path / "a", kills, seed=1)
+    survived, partly = killed_run(tmp_path / "a", kills, seed=1)
     assert survived < kills  # else nothing was killed
+    assert partly  # and one in the middle of it
     assert content(tmp_path / "a") == content(reference)
     assert not list((tmp_path / "a" / MAKING).glob("*.json"))
+
+
+def test_a_worker_that_is_killed_is_noticed(plan: dict[str, Any], tmp_path: Path) -> None:
+    """As the kernel does when memory runs out: one of two, not those who wait for it."""
+    make_plan(Plan(**{**plan, "images": 40, "steps": 20}), tmp_path / "a")
+    killed = threading.Event()
+
+    def kill() -> None:
+        while not (found := _workers_of(os.getpid())):
+            time.sleep(0.02)
+        while not list((tmp_path / "a" / "logs").rglob("task_*")):
+            time.sleep(0.02)
+        os.kill(found[-1], signal.SIGKILL)
+        killed.set()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(InputError, match="A worker died"):
+        run(tmp_path / "a", 2, progress=False)
+    assert killed.is_set()
+    assert not run(tmp_path / "a", 2, progress=False).missing
+
+
+def _workers_of(pid: int) -> list[int]:
+    """Processes that the fork server started for a process's pool: they make shards."""
+    import psutil
+
+    servers = [child for child in psutil.Process(pid).children() if "forkserver" in " ".join(child.cmdline())]
+    found = [worker.pid for server in servers for worker in server.children()]
+    return found if len(found) >= 3 else []  # one manager and two workers
 
 
 def test_two_runs_in_one_folder(reference: Path, tmp_path: Path) -> None:
@@ -262,6 +298,8 @@ def test_slurm_gives_the_same_bytes(reference: Path, picky: Plan, tmp_path: Path
     options = {"partition": "main", "mem_per_cpu_gb": 1, "time": "0:10:00"}
     began = run(tmp_path / "a", 2, "slurm", slurm=options, progress=False)
     assert began.missing
+    with pytest.raises(InputError, match=r"Slurm job \d+ makes shards of"):
+        run(tmp_path / "a", 2, "slurm", slurm=options, progress=False)
     until = time.monotonic() + 300
     while status(tmp_path / "a").missing and time.monotonic() < until:
         time.sleep(0.5)

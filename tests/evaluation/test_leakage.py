@@ -52,6 +52,21 @@ def test_strangers_raise_as_many_alarms_as_chance(seed):
         assert search.expected == pytest.approx(search.probes * search.rate)
 
 
+@pytest.mark.parametrize("each", [1, 50])
+def test_many_pictures_that_are_alike_are_no_leak(each):
+    """They raise alarms together: once in a while many, which is chance all the same."""
+    verdicts = []
+    for seed in range(12):
+        vectors, labels = pictures(crowd(100, 20 + seed), each, 200 + seed, noise=0.3)  # at a cosine of 0.92
+        verdicts += [search.leaks for search in leakage(vectors, labels, *TRAINING)]
+    assert not any(verdicts)
+    if each > 1:
+        people = torch.cat([crowd(99, 50), crowd(400, 1)[:1]])
+        vectors, labels = pictures(people, each, 60, noise=0.3)
+        found = leakage(vectors, labels, *TRAINING)
+        assert all(99 in (labels[s.alarms] if s.probes > 100 else s.alarms) for s in found)
+
+
 def test_copies_are_found_even_when_there_is_one():
     vectors, labels = pictures(crowd(50, 3), 4, 4)
     vectors[77] = TRAINING[0][1234]
