@@ -59,14 +59,16 @@ _OFFLINE = {
 }
 
 
-def made_by(model: str, identity: Identity, seed: int, k: int) -> dict[str, Any]:
-    """What a picture's file says of how it was made: the `info` of the functions here.
+def made_by(model: str, identity: Identity, seed: int, k: int | None = None) -> dict[str, Any]:
+    """What the file of a picture, or of a sheet of them, says of how it was made: the `info` of the functions here.
+
+    The seed is the run's: a picture's own follows from the vector, and would tell two faces apart.
 
     The identity's name is in it only for people who do not exist: another one may be of a photo's file, or the
     person's own.
     """
     named = {} if identity.from_photo else {"identity": identity.name}
-    return {"model": model, **named, "seed": seed, "k": k}
+    return {"model": model, **named, "seed": seed, **({} if k is None else {"k": k})}
 
 
 def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: Any) -> bytes:

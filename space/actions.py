@@ -36,6 +36,7 @@ MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
 MORPH = 7  # pictures in a morph strip
 VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve
 POINT_IMAGES = 4  # pictures behind each of its points
+NEIGHBOURS = 5  # of a sampled crowd, each pictured once
 CROWD = 512  # sampled people among whom the nearest are looked for
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _PATIENCE = 0.5  # seconds between previews
@@ -581,7 +582,7 @@ _crowds: weakref.WeakKeyDictionary[Any, Identities] = weakref.WeakKeyDictionary(
 
 
 def nearest(
-    model: Model, identity: Identity | None, recipe: Recipe, count: int = 5
+    model: Model, identity: Identity | None, recipe: Recipe, count: int = NEIGHBOURS
 ) -> Generator[list[Neighbour], None, None]:
     """Who of the `CROWD` people that seed 0 samples is nearest to a person, each pictured once."""
     if identity is None:
@@ -628,7 +629,7 @@ def report(result: Result) -> dict[str, Any]:
                 "file": _file(result, number),
                 "identity": result.identity.name,
                 "k": image.k,
-                "seed": image.seed,
+                "seed": result.recipe.seed,
                 **line,
                 "model": result.model,
             }
@@ -649,14 +650,14 @@ def identity_file(identities: Sequence[Identity]) -> bytes:
         return path.read_bytes()
 
 
-def png(image: GeneratedImage, model: str, name: str, side: int | None = None) -> bytes:
+def png(image: GeneratedImage, model: str, identity: Identity, recipe: Recipe, side: int | None = None) -> bytes:
     """A picture as a PNG that says it is generated, at most `side` pixels wide; nothing of a photo is in it."""
-    from idgen.provenance import marked
+    from idgen.provenance import made_by, marked
 
     picture = cast(Image.Image, image.image)
     if side is not None and picture.width > side:
         picture = picture.resize((side, round(side * picture.height / picture.width)), Image.Resampling.LANCZOS)
-    return marked(picture, {"model": model, "seed": image.seed, "identity": name, "k": image.k})
+    return marked(picture, made_by(model, identity, recipe.seed, image.k))
 
 
 def sheet(result: Result) -> Image.Image:
@@ -679,7 +680,7 @@ def _first(*values: Any) -> Any:
 
 def write(result: Result, folder: Path) -> tuple[list[Path], Path, Path]:
     """The pictures as PNGs that say they are generated, a zip of them with its manifest, and the contact sheet."""
-    from idgen.provenance import save_image
+    from idgen.provenance import made_by, save_image
 
     lines = report(result)["pictures"]
     files = []
@@ -687,11 +688,11 @@ def write(result: Result, folder: Path) -> tuple[list[Path], Path, Path]:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:  # PNGs do not shrink further
         for number in range(len(result.images)):
             path = folder / _file(result, number)
-            path.write_bytes(png(result.images[number], result.model, result.identity.name))
+            path.write_bytes(png(result.images[number], result.model, result.identity, result.recipe))
             zipped.write(path, path.name)
             files.append(path)
         zipped.writestr("manifest.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    info = {"model": result.model, "seed": result.recipe.seed, "identity": result.identity.name}
+    info = made_by(result.model, result.identity, result.recipe.seed)
     overview = save_image(sheet(result), folder / f"idgen-{result.identity.name}.png", info)
     return files, archive, overview
 

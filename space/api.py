@@ -87,7 +87,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
-        photos = take([photo, *others])
+        photos = take([photo, *others], settings.photos_per_request)
         admit(limits, request)
         return seals.describe(read(model, photos, consent).identity)
 
@@ -120,9 +120,9 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             A zip of the pictures with their manifest.
             All pictures on one sheet.
         """
-        admit(limits, request, images)
         chosen = models.get(model)
         recipe = actions.Recipe.of(chosen, images, steps, variation, guidance, seed)
+        admit(limits, request, recipe.images)
         if identity is None:
             who = actions.sample(chosen, person)[0]
         else:
@@ -160,7 +160,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             cosine and threshold of the encoder, judge_cosine and judge_threshold of the independent judge, match, fmr,
             verdict, and a sentence.
         """
-        pictures = take([first, second])
+        pictures = take([first, second], 2)
         admit(limits, request)
         result = compared(model, pictures[0], pictures[1], consent)
         if result.comparison is None:

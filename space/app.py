@@ -22,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from idgen.hub import Model
 
 FIRST_SEED, SECOND_SEED = 7, 21
+_POINTS = 50  # of the trade-off that a session remembers
 _LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
 _TABS = {
     "one": "#generate",
@@ -118,13 +120,13 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         return identity, view.sampled(identity, nearest, len(models.get(name).sampler.people))
 
     def identify(name: str, photos: Any, consent: bool, request: gr.Request) -> tuple[Identity, str]:
-        contents = take(photos)
+        contents = take(photos, settings.photos_per_request)
         admit(limits, request)
         found = read(name, contents, consent)
         return found.identity, view.found(found, models.get(name).encoder.notice)
 
     def bring(name: str, file: Any, space: str, request: gr.Request) -> tuple[Identity, str]:
-        content = take(file)[0]
+        content = take(file, 1)[0]
         admit(limits, request)
         identity, count = people.read_vector(content, models.get(name), space, settings.vector_uploads)
         return identity, view.outside(identity, count)
@@ -141,18 +143,20 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), images, steps, variation, guidance, seed)
         admit(limits, request, recipe.images)
-        gallery, result = _Tiles(models.get(name).name, who.name if who else ""), None
+        gallery, result = None, None
         show, hide = gr.update(visible=True), gr.update(visible=False)
         rest = (hide, *[gr.skip()] * 6)
         yield view.working(Progress(recipe.images, [], [], [], 0.0)), view.grid([], recipe.images), hide, show, *rest
         with closing(paint(name, who, recipe)) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):
+                    assert who is not None
+                    gallery = gallery or _Tiles(models.get(name).name, who, recipe)
                     tiles = gallery.add(result.images, result.scores)
                     grid = view.grid(tiles, result.wanted, result.previews)
                     yield view.working(result), grid, hide, show, *rest
         assert isinstance(result, Result)
-        final = _Tiles(result.model, result.identity.name, None).add(result.images, result.scores)
+        final = _Tiles(result.model, result.identity, recipe, None).add(result.images, result.scores)
         once = again.pictures(result.identity, result.recipe, result.model)
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
             _, archive, sheet = actions.write(result, Path(folder))
@@ -181,7 +185,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         request: gr.Request,
     ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(limits, request)
+        admit(limits, request, actions.MORPH)
         result = None
         with closing(blend(name, first, second, recipe)) as snapshots:
             for result in snapshots:
@@ -194,14 +198,14 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             for pair in zip(*result.scores, strict=True)
         ]
         tiles = [
-            view.tile(k + 1, view.png_source(actions.png(image, result.model, who)), line, "the strip")
-            for k, (image, line, who) in enumerate(zip(result.images, which, result.people.names, strict=True))
+            view.tile(k + 1, view.png_source(actions.png(image, result.model, who, result.recipe)), line, "the strip")
+            for k, (image, line, who) in enumerate(zip(result.images, which, result.people, strict=True))
         ]
         once = again.strip(result.ends[0], result.ends[1], result.recipe, result.model)
         yield view.morph(result, tiles), _code(once), once.query
 
     def compare(name: str, two: Any, consent: bool, request: gr.Request) -> str:
-        contents = take(two)
+        contents = take(two, 2)
         admit(limits, request)
         if len(contents) != 2:
             raise InputError("Two pictures are compared: choose both at once.")
@@ -220,14 +224,16 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), actions.POINT_IMAGES, steps, variation, guidance, seed)
         asked = [recipe.variation] if variations is None else variations
-        admit(limits, request)
+        for _ in asked:  # each point is a request of its own
+            admit(limits, request, recipe.images)
         galleries: list[_Tiles] = []
         result = None
         with closing(measure(name, who, recipe, asked)) as snapshots:
             for result in snapshots:
                 done = len(result.points)
                 while len(galleries) <= done:
-                    galleries.append(_Tiles(result.model, who.name if who else ""))
+                    assert who is not None
+                    galleries.append(_Tiles(result.model, who, recipe))
                 for gallery, point in zip(galleries, result.points, strict=False):
                     gallery.add(point.images, point.scores)
                 if result.progress is not None:
@@ -236,7 +242,8 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                 yield view.curve(result, known, tiles), gr.skip(), gr.skip(), gr.skip()
         assert isinstance(result, Curve) and who is not None
         once = again.points(who, result.points, result.model)
-        yield gr.skip(), [*known, *result.points], _code(once), once.query
+        points = [replace(point, images=[], scores=[]) for point in result.points]  # their pictures are on the page
+        yield gr.skip(), [*known, *points][-_POINTS:], _code(once), once.query
 
     def whole_curve(
         name: str,
@@ -254,13 +261,13 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         name: str, who: Identity | None, steps: float, guidance: float, seed: float, request: gr.Request
     ) -> Iterator[str]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(limits, request)
+        admit(limits, request, actions.NEIGHBOURS)
         with closing(look_around(name, who, recipe)) as snapshots:
             for found in snapshots:
                 tiles = [
                     view.tile(
                         k + 1,
-                        view.png_source(actions.png(one.image, models.get(name).name, one.identity.name, _LARGE)),
+                        view.png_source(actions.png(one.image, models.get(name).name, one.identity, recipe, _LARGE)),
                         {"similarity": one.cosine, "judge_similarity": None, "match": None},
                         one.identity.name,
                     )
@@ -271,6 +278,9 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     def opened(request: gr.Request) -> tuple:
         asked = _asked(dict(request.query_params), models, settings.images_per_request)
         chosen = models.get(asked["model"])
+        usual_steps, usual = defaults(chosen)
+        asked["steps"] = gr.update(value=asked["steps"], maximum=max(actions.MOST_STEPS, usual_steps))
+        asked["guidance"] = gr.update(value=asked["guidance"], visible=usual != 1)
         person, card = sample(chosen.name, asked["person"])
         try:
             other: Identity | None = actions.sample(chosen, asked["other"])[0]
@@ -587,7 +597,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
 
         for query, shared in zip(queries, (share, share_morph, share_curve), strict=True):
             query.change(None, query, shared, js=_SHOW_LINK, **private)
-    demo.queue(max_size=settings.queue_length)
+    demo.queue(max_size=settings.queue_length, api_open=False)  # nobody passes the queue by
     demo.idgen_settings = settings
     return demo
 
@@ -603,7 +613,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         run_history=False,
         max_file_size=f"{settings.upload_megabytes}mb",
         mcp_server=importlib.util.find_spec("mcp") is not None,
-        app_kwargs=guards(),
+        app_kwargs=guards(settings),
         **options,
     )
 
@@ -644,15 +654,15 @@ def warm(models: Models) -> None:
 class _Tiles:
     """A gallery's pictures as HTML; each is encoded once, however often the page is told."""
 
-    def __init__(self, model: str, name: str, side: int | None = _LARGE):
+    def __init__(self, model: str, who: Identity, recipe: Recipe, side: int | None = _LARGE):
         self.tiles: list[str] = []
-        self._model, self._name, self._side = model, name, side
+        self._model, self._who, self._recipe, self._side = model, who, recipe, side
 
     def add(self, images: Sequence[Any], scores: Sequence[actions.Line]) -> list[str]:
         """All of them so far."""
         for number in range(len(self.tiles), len(images)):
-            source = view.png_source(actions.png(images[number], self._model, self._name, self._side))
-            self.tiles.append(view.tile(number + 1, source, scores[number], self._name))
+            source = view.png_source(actions.png(images[number], self._model, self._who, self._recipe, self._side))
+            self.tiles.append(view.tile(number + 1, source, scores[number], self._who.name))
         return self.tiles
 
 

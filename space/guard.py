@@ -29,10 +29,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from idgen.errors import InputError
 from idgen.provenance import Credentials
 from space.requests import FILE, discard
+from space.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
+_UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
 _TITLE = "That did not work"
 UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
 OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
@@ -76,8 +78,12 @@ class GuardedBlocks(gr.Blocks):
 
     def launch(self, *args: Any, **kwargs: Any) -> Any:
         def sweeping() -> None:
+            unread: dict[str, int] = {}
             while not self._over.wait(_SWEEP):
                 sweep(Path(get_upload_folder()), _UNUSED)
+                unread = forget_unread(self._queue, unread)
+
+        quiet_tools()
 
         credentials = Credentials.from_env()
         if credentials is not None:
@@ -133,13 +139,26 @@ class Guard:
     that is none, an event that never was.
     """
 
-    def __init__(self, app: ASGIApp):
-        self.app = app
+    def __init__(self, app: ASGIApp, most: int):
+        self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began = False
+        if _unused(scope["path"]):
+            return await JSONResponse({"error": UNFIT.format("")}, 404)(scope, receive, send)
+        said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if said.isdigit() and int(said) > self.most:
+            return await _unfit(413)(scope, receive, send)
+        began, left = False, self.most
+
+        async def receiving() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _TooLarge
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal began
@@ -147,7 +166,10 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await self.app(scope, receiving, sending)
+        except _TooLarge:
+            if not began:
+                await _unfit(413)(scope, receive, send)
         except Exception as error:
             _note(error)
             if began:
@@ -156,17 +178,62 @@ class Guard:
                 await _unfit()(scope, receive, send)
 
 
-def guards() -> dict[str, Any]:
+class _TooLarge(Exception):
+    """A request with more bytes than anything on the page sends."""
+
+
+def _unused(path: str) -> bool:
+    """Whether it is one of Gradio's routes that the page has no use for, or would fetch from another machine."""
+    return any(part in path for part in _UNUSED_ROUTES) or ("/file=" in path and ":/" in path.partition("/file=")[2])
+
+
+def guards(settings: Settings) -> dict[str, Any]:
     """What `launch` needs as `app_kwargs` for all this."""
 
     async def unfit(request: Request, error: Exception) -> Response:
         return _unfit(422)  # FastAPI's own repeats the values, and cannot write all of them
 
-    return {"middleware": [Middleware(Guard)], "exception_handlers": {RequestValidationError: unfit}}
+    # All photos of a request as base64, and room for what is around them.
+    most = round(settings.upload_megabytes * 1_000_000 * settings.photos_per_request * 4 / 3) + 1_000_000
+    return {"middleware": [Middleware(Guard, most=most)], "exception_handlers": {RequestValidationError: unfit}}
 
 
 def _unfit(status: int = 400) -> Response:
     return JSONResponse({"error": UNFIT.format("")}, status)
+
+
+def quiet_tools() -> None:
+    """The package mcp logs messages that it cannot use, whole, photos in them included: keep it quiet."""
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+    root = logging.getLogger()
+    if not any(isinstance(one, _NotOfTools) for one in root.filters):
+        root.addFilter(_NotOfTools())
+
+
+class _NotOfTools(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "/mcp/" not in Path(record.pathname).as_posix()
+
+
+def forget_unread(queue: Any, seen: dict[str, int]) -> dict[str, int]:
+    """Delete answers that are finished and that nobody has fetched since the last look.
+
+    Args:
+        queue: Gradio's.
+        seen: what the last look returned: session → its oldest unread message.
+    """
+    unread: dict[str, int] = {}
+    for session, messages in list(queue.pending_messages_per_session.items()):
+        pending = list(messages._queue)
+        if not pending or pending[-1].msg != "process_completed":
+            continue
+        if seen.get(session) != id(pending[0]):
+            unread[session] = id(pending[0])
+            continue
+        queue.pending_messages_per_session.pop(session, None)
+        for event in queue.pending_event_ids_session.pop(session, set()):
+            queue.event_ids_to_events.pop(event, None)
+    return unread
 
 
 def sweep(folder: Path, seconds: float) -> None:

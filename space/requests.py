@@ -23,11 +23,11 @@ from space.limits import Limits, visitor_of
 _log = logging.getLogger("idgen.space")
 
 
-def admit(limits: Limits, request: gr.Request | None, images: Any = 0) -> None:
+def admit(limits: Limits, request: gr.Request | None, images: int = 0) -> None:
     """Count a visitor's request; InputError where it is one too many."""
     address = getattr(getattr(request, "client", None), "host", None)
     forwarded = getattr(request, "headers", {}).get("x-forwarded-for") if request is not None else None
-    limits.check(visitor_of(address, forwarded, limits.settings.proxies), images if isinstance(images, int) else 0)
+    limits.check(visitor_of(address, forwarded, limits.settings.proxies), images)
 
 
 # ---------------------------------------------------------------- uploads
@@ -53,27 +53,50 @@ def separate_uploads() -> None:
         self.sha.update(secrets.token_bytes(16))
         self.filename = "upload" + Path(self.filename or "").suffix[:12]
 
+    parser = route_utils.GradioMultiPartParser
+    whole = parser.parse
+
+    @functools.wraps(whole)
+    async def parse(self: Any) -> Any:
+        """What is not handed on, because the visitor left or named it otherwise, is deleted."""
+        claimed: set[str] = set()
+        try:
+            form = await whole(self)
+            claimed = {file.file.name for file in form.getlist("files") if hasattr(file, "file")}
+            return form
+        finally:
+            for file in self._files_to_close_on_error:
+                if file.name not in claimed:
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
+
     upload.__init__ = init
     upload.separated = True
+    parser.parse = parse
 
 
-def take(payload: Any) -> list[bytes]:
+def take(payload: Any, most: int) -> list[bytes]:
     """The bytes of uploaded files; the files are deleted, whatever happens.
 
+    Args:
+        payload: what Gradio hands on.
+        most: files that are read.
+
     Raises:
-        InputError: there is none, one is no upload, or is gone already.
+        InputError: there is none, there are too many, one is no upload, or is gone already.
     """
     files = payload if isinstance(payload, Sequence) and not isinstance(payload, str) else [payload]
     paths = [path for path in map(_uploaded, files) if path is not None]
     try:
+        if len(files) > most:
+            raise InputError(f"{len(files):,} files are more than {most}: choose the best ones.")
         if not paths or len(paths) < len(files):
             raise InputError("There is no file, or it is no upload: choose one first.")
         return [path.read_bytes() for path in paths]
     except OSError:
         raise InputError("The file is gone already: choose it again.") from None
     finally:
-        for path in paths:
-            path.unlink(missing_ok=True)
+        _delete(paths)
 
 
 def discard(payload: Any) -> None:
@@ -83,10 +106,16 @@ def discard(payload: Any) -> None:
             discard(one)
     elif isinstance(payload, dict):
         path = _uploaded(payload)
-        if path is not None and path.name.startswith("upload"):
-            path.unlink(missing_ok=True)
+        _delete([] if path is None else [path])
         for one in payload.values():
             discard(one)
+
+
+def _delete(paths: Sequence[Path]) -> None:
+    """Uploads only: a picture that was made here, and is compared, may be in somebody else's gallery, too."""
+    for path in paths:
+        if path.name.startswith("upload"):
+            path.unlink(missing_ok=True)
 
 
 def _uploaded(file: Any) -> Path | None:

@@ -6,25 +6,31 @@ client that does not listen for progress everything as one text.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 import secrets
+import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from gradio.mcp import GradioMCPServer
 from gradio.utils import get_upload_folder
+from gradio_client import Client
 from gradio_client.utils import is_file_obj_with_meta
-from starlette.concurrency import run_in_threadpool
 
 from idgen.errors import InputError
 from space.requests import FILE
 from space.settings import Settings
 
 _META = {"_type": "gradio.FileData"}
+_PATIENCE = 120  # seconds for an answer of the app behind the tools
+_POLL = 0.05  # seconds between two looks at whether the work is done
+_written: ContextVar[list[Path]] = ContextVar("written")  # photos that came with the call that is answered
 
 
 class Tools(GradioMCPServer):
@@ -34,21 +40,53 @@ class Tools(GradioMCPServer):
         """Photos, by their address in this app or as `data:…;base64,…`, as uploads that are read once and deleted.
 
         Raises:
-            InputError: a photo is neither, or too large.
+            InputError: a photo is neither, or too large; or something else says that it is a file.
         """
         names = {position[0] for position in filedata_positions}
         settings: Settings = self.blocks.idgen_settings
-        written: list[Path] = []
+        written = _written.get()
+        for name, item in value.items():
+            # The client between this tool and the app would read it from this machine.
+            if name not in names and _says_file(item):
+                raise InputError(f"`{name}` is no file: give it as it was answered.")
+        return {name: _files(item, settings, written) if name in names else item for name, item in value.items()}
+
+    def _get_or_create_client(self) -> Client:
+        if getattr(self, "_client_instance", None) is None:
+            # Patient: Gradio's own gives up after five seconds, in which a model may still be loading.
+            self._client_instance: Any = Client(
+                self.local_url,
+                download_files=False,
+                verbose=False,
+                analytics_enabled=False,
+                ssl_verify=False,
+                headers={"x-gradio-user": "mcp"},
+                httpx_kwargs={"timeout": _PATIENCE},
+            )
+        return self._client_instance
+
+    def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        _written.set([])
         try:
-            return {name: _files(item, settings, written) if name in names else item for name, item in value.items()}
-        except InputError:
-            for path in written:
-                path.unlink(missing_ok=True)
+            return super()._prepare_tool_call_args(name, arguments)
+        except Exception:
+            _forget()
             raise
 
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
-        result = await run_in_threadpool(job.result)
+        try:
+            while not job.done():  # a thread that waited would be one less for everybody else's requests
+                await asyncio.sleep(_POLL)
+            result = job.result()
+        finally:
+            _end(job)
         return list(result) if isinstance(result, tuple) else [result]
+
+    async def _execute_tool_with_progress(self, job: Any, progress_token: str | int) -> Any:
+        try:
+            return await super()._execute_tool_with_progress(job, progress_token)
+        finally:
+            _end(job)
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
         """Each picture as a picture, the rest as JSON."""
@@ -58,6 +96,24 @@ class Tools(GradioMCPServer):
     def get_base64_data(image: Any, format: str) -> str:
         """The file as it is, with its mark."""
         return base64.b64encode(Path(image.filename).read_bytes()).decode()
+
+
+def _end(job: Any) -> None:
+    """Stop work that nobody waits for any longer, and delete what came with the call."""
+    if not job.done():
+        threading.Thread(target=job.cancel, daemon=True).start()  # it asks the app, which must not wait for itself
+    _forget()
+
+
+def _forget() -> None:
+    for path in _written.get():
+        path.unlink(missing_ok=True)
+
+
+def _says_file(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool({"path", "meta"} & value.keys()) or any(map(_says_file, value.values()))
+    return isinstance(value, list) and any(map(_says_file, value))
 
 
 def _flat(outputs: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from html import escape
 
 from PIL import Image
 
+from idgen import provenance
 from idgen.identity import Identity
 from idgen.scoring import UNCALIBRATED
 from space import plots
@@ -139,6 +140,12 @@ def _jpeg(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def _preview(image: Image.Image) -> str:
+    """A picture that is not finished, and says in its file what it will be."""
+    content = provenance.encode(image, {}, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
 def png_source(content: bytes) -> str:
     """A PNG inside the page."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
@@ -168,7 +175,7 @@ def tile(number: int, source: str, line: Line, name: str) -> str:
     score = _shown(line)
     alt = f"Picture {number} of {name}, AI-generated: {said}" + ("" if score is None else f", {score:.2f}")
     return (
-        f'<li class="tile"><button type="button" class="open" aria-label="Enlarge picture {number}">'
+        f'<li class="tile"><button type="button" class="open" aria-label="{escape(alt)}. Enlarge">'
         f'<img alt="{escape(alt)}" src="{source}"></button>{chip(line["match"], score)}</li>'
     )
 
@@ -177,7 +184,8 @@ def grid(tiles: Sequence[str], wanted: int, previews: Sequence[Image.Image] = ()
     """All pictures in their places: finished, on their way, and not begun, so that nothing jumps when one comes."""
     cells = list(tiles)
     cells += [
-        f'<li class="tile coming"><img alt="A picture on its way" src="{_jpeg(preview)}"></li>' for preview in previews
+        f'<li class="tile coming"><img alt="A picture on its way" src="{_preview(preview)}"></li>'
+        for preview in previews
     ]
     cells += ['<li class="tile waiting" aria-hidden="true"></li>'] * (wanted - len(cells))
     return f'<ul class="grid {kind}" style="--count:{wanted}" aria-label="Pictures">{"".join(cells[:wanted])}</ul>'
@@ -310,7 +318,8 @@ def _status(done: str, wanted: int, text: str, share: float) -> str:
     return (
         f'<section class="summary running"><div class="tally going">{done}<small>of {wanted}</small></div>'
         f'<div class="now"><h2>{escape(text)}</h2>'
-        f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuenow="{share:.0%}">'
+        f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuenow="{100 * share:.0f}" '
+        f'aria-valuemin="0" aria-valuemax="100">'
         f'<span style="width:{share:.1%}"></span></div></div></section>'
     )
 

@@ -325,7 +325,7 @@ def test_every_picture_and_the_zip_say_how_they_were_made(result: actions.Result
             (tmp_path / "out.png").write_bytes(zipped.read(name))
             said = provenance.read(tmp_path / "out.png")
             assert "trainedAlgorithmicMedia" in said["digital_source_type"]
-            assert said["seed"] in {image.seed for image in result.images}
+            assert said["seed"] == result.recipe.seed
         lines = [json.loads(line) for line in zipped.read("manifest.jsonl").decode().splitlines()]
     wanted = {"file", "identity", "k", "seed", "similarity", "judge_similarity", "match"}
     assert all(wanted <= set(line) for line in lines) and [line["file"] for line in lines] == names[:-1]
@@ -335,9 +335,24 @@ def test_every_picture_and_the_zip_say_how_they_were_made(result: actions.Result
 
 def test_a_picture_in_the_page_says_so_too_at_any_size(result: actions.Result, tmp_path: Path) -> None:
     for side in (None, 16):
-        (tmp_path / "page.png").write_bytes(actions.png(result.images[0], "tiny", "somebody", side))
+        content = actions.png(result.images[0], "tiny", result.identity, result.recipe, side)
+        (tmp_path / "page.png").write_bytes(content)
         assert "trainedAlgorithmicMedia" in provenance.read(tmp_path / "page.png")["digital_source_type"]
     assert Image.open(tmp_path / "page.png").width == 16
+
+
+def test_a_picture_of_somebody_from_a_photo_says_nothing_of_them(
+    result: actions.Result, person: Identity, tmp_path: Path
+) -> None:
+    """Neither a name nor the picture's own seed, which is made of the vector and so the same for the same face."""
+    import dataclasses
+
+    somebody = Identity(person.vector, person.space, "1 photo", "zaphod")
+    files, archive, sheet = actions.write(dataclasses.replace(result, identity=somebody), tmp_path)
+    own = [str(image.seed).encode() for image in result.images]
+    for path in (*files, sheet):
+        assert b"zaphod" not in path.read_bytes() and not any(seed in path.read_bytes() for seed in own)
+    assert not any(seed in archive.read_bytes() for seed in own)
 
 
 def test_the_identity_leaves_as_a_file_that_idgen_reads(person: Identity, tmp_path: Path) -> None:

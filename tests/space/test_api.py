@@ -69,7 +69,7 @@ def test_sample_then_generate(client, small: Model) -> None:
     assert torch.equal(torch.tensor(person["vector"]), actions.sample(small, 11)[0].vector)
     report, pictures, archive, sheet = client.predict(2, 2, 0, 5, identity=person, api_name="/generate")
     expected = list(small.pipeline.iterate(actions.sample(small, 11)[0], 2, num_inference_steps=2, seed=5))
-    assert [line["seed"] for line in report["pictures"]] == [image.seed for image in expected]
+    assert [(line["seed"], line["k"]) for line in report["pictures"]] == [(5, 0), (5, 1)], "what makes them again"
     for path, image in zip(pictures, expected, strict=True):
         assert pixels(path) == image.image.tobytes(), "the very pixels"
     for path in (*pictures, sheet):
@@ -101,7 +101,8 @@ def test_visitors_at_once_each_get_what_they_would_get_alone(served, small: Mode
         (("/sample", 1.5), "whole number"),
         (("/sample", "seven"), "whole number"),
         (("/generate", 0), "number of pictures"),
-        (("/generate", 10_000), "10,000 pictures are more than"),
+        (("/generate", 10_000), "whole number from 1 to 64"),
+        (("/generate", 64.0), "64 pictures are more than"),
         (("/generate", 1, 1, "x"), "variation"),
         (("/generate", 1, 1, 0, 0, None, 7, {"vector": []}), "hand that on as it is"),
         (("/sample", 7, "some/other"), "no model of that name"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -35,6 +36,12 @@ ENDPOINTS: dict[str, list[Any]] = {  # valid arguments
     "identify": [PHOTO, True, None, ""],
     "generate": [1, 1, 0.0, 0, None, 7, None, ""],
     "compare": [PHOTO, PHOTO, True, ""],
+}
+TOOLS: dict[str, dict[str, Any]] = {
+    "sample": {"seed": 7},
+    "identify": {"photo": PHOTO, "consent": True},
+    "generate": {"images": 1, "steps": 1, "person": 7},
+    "compare": {"first": PHOTO, "second": PHOTO, "consent": True},
 }
 
 
@@ -90,7 +97,7 @@ class Stranger:
 
     def send(self, number: int) -> None:
         chance = random.Random(f"{SEED} http {number}")
-        kind = chance.choices(("call", "upload", "event", "body", "route"), (40, 25, 20, 10, 5))[0]
+        kind = chance.choices(("call", "upload", "event", "tool", "body", "route"), (40, 20, 15, 10, 10, 5))[0]
         try:
             end = getattr(self, f"_{kind}")(chance)
         except httpx.TimeoutException:
@@ -162,11 +169,47 @@ class Stranger:
         """What the page itself calls, with anything in it."""
         number, inputs = chance.choice(self.events)
         valid = [chance.choice((7, True, "", None, mutate.value(chance))) for _ in range(inputs)]
-        body = {"data": mutate.arguments(chance, valid), "fn_index": number, "session_hash": f"s{chance.randrange(99)}"}
+        session = f"s{chance.random()}"
+        body = {"data": mutate.arguments(chance, valid), "fn_index": number, "session_hash": session}
         if chance.random() < 0.3:
             body[chance.choice(("fn_index", "session_hash", "event_data", "trigger_id"))] = mutate.value(chance)
-        response = self._post("/run/predict", json.dumps(body).encode())
-        return self._judge(response)
+        response = self._post("/queue/join", json.dumps(body).encode())
+        if response.status_code != 200 or body["session_hash"] != session:
+            return self._judge(response)
+        while True:
+            with self.http.stream("GET", "/queue/data", params={"session_hash": session}) as messages:
+                for line in messages.iter_lines():
+                    said = json.loads(line.removeprefix("data: ")) if line else {}
+                    if said.get("msg") == "process_completed":
+                        sentence = (said.get("output") or {}).get("error")
+                        return "answered" if said["success"] else self._sentence(sentence)
+
+    def _address_of(self, photo: bytes, chance: random.Random) -> str:
+        if chance.random() < 0.5:
+            return f"data:image/png;base64,{base64.b64encode(photo).decode()}"
+        return f"{self.http.base_url}file={self.upload(photo)['path']}"
+
+    def _tool(self, chance: random.Random) -> str:
+        """As a language model calls it, which makes up arguments."""
+        name = chance.choice(list(TOOLS))
+        arguments = {
+            key: self._address_of(mutate.picture(chance, self.photos), chance) if one is PHOTO else one
+            for key, one in TOOLS[name].items()
+        }
+        for _ in range(chance.randrange(3)):
+            arguments[chance.choice([*arguments, "other"])] = mutate.value(chance)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+        if chance.random() < 0.1:
+            del call[chance.choice(list(call))]
+        headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+        response = self.http.post("/mcp/", content=json.dumps(call).encode(), headers=headers)
+        if response.status_code != 200:
+            return self._judge(response)
+        answer = json.loads(next(line for line in response.text.splitlines() if line.startswith("data: "))[6:])
+        if "error" in answer:
+            return "refused"
+        text = answer["result"]["content"][0]["text"]
+        return f"a fault of ours: {text}" if "Traceback" in text or "our mistake" in text else "answered"
 
     def _body(self, chance: random.Random) -> str:
         name = chance.choice(list(ENDPOINTS))

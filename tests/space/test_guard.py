@@ -14,7 +14,7 @@ pytest.importorskip("gradio")
 import gradio as gr
 
 from idgen.errors import InputError
-from space.guard import OURS, GuardedBlocks, sweep
+from space.guard import OURS, GuardedBlocks, forget_unread, sweep
 
 
 @pytest.fixture
@@ -77,3 +77,22 @@ def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*/*"))) == 2
     sweep(tmp_path, -1)
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_answers_that_nobody_fetches_are_forgotten() -> None:
+    from types import SimpleNamespace
+
+    from gradio.queueing import Queue
+    from gradio.utils import LRUCache  # noqa: F401 - what the queue keeps them in
+
+    queue = Queue(True, 1, 1.0, 10, blocks=GuardedBlocks())
+    for session, last in (("left", "process_completed"), ("working", "process_generating")):
+        queue.pending_messages_per_session[session] = asyncio.Queue()
+        queue.pending_messages_per_session[session].put_nowait(SimpleNamespace(msg=last))
+        queue.pending_event_ids_session[session] = {f"event of {session}"}
+        queue.event_ids_to_events[f"event of {session}"] = SimpleNamespace()
+    seen = forget_unread(queue, {})
+    assert set(queue.pending_messages_per_session) == {"left", "working"}, "somebody may still come for it"
+    forget_unread(queue, seen)
+    assert set(queue.pending_messages_per_session) == set(queue.pending_event_ids_session) == {"working"}
+    assert list(queue.event_ids_to_events) == ["event of working"]

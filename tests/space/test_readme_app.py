@@ -60,11 +60,12 @@ def test_the_mcp_client(serving, tmp_path: Path) -> None:
     image.resize((256, 256)).save(tmp_path / "photos" / "me.png")
 
     async def talk(servers: dict) -> str:
+        errors = (tmp_path / "errors").open("w")
         command = StdioServerParameters(**{**servers["upload"], "command": str(Path(sys.executable).parent / "gradio")})
         async with (
             streamablehttp_client(servers["idgen"]["url"]) as (read, write, _),
             ClientSession(read, write) as app,
-            stdio_client(command) as (read_files, write_files),
+            stdio_client(command, errlog=errors) as (read_files, write_files),
             ClientSession(read_files, write_files) as files,
         ):
             await app.initialize()

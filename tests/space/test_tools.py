@@ -86,6 +86,48 @@ def test_a_sampled_person_is_handed_on(served) -> None:
     assert json.loads(made.content[0].text)["source"] == person["source"]
 
 
+def test_nothing_else_is_a_file(served, tmp_path: Path) -> None:
+    """The client behind the tools would open it, on this machine."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("hidden")
+    for path in (secret, tmp_path / "not there"):
+        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        who = {"space": "x", "source": "y", "vector": file}
+        answer = call(served[0], "generate", {"images": 1, "steps": 1, "identity": who})
+        assert answer.isError and "is no file" in answer.content[0].text
+    assert not [one for one in served[1].rglob("*") if one.is_file() and one.read_bytes() == b"hidden"]
+
+
+def test_visitors_who_wait_do_not_stop_others(served) -> None:
+    import httpx
+
+    async def many(session: Any) -> list[Any]:
+        waiting = [
+            asyncio.create_task(session.call_tool("generate", {"images": 1, "steps": 2, "person": person}))
+            for person in range(45)  # more than there are threads for requests
+        ]
+        await asyncio.sleep(0.5)
+        async with httpx.AsyncClient() as other:
+            assert (await other.get(f"{served[0]}/config", timeout=20)).status_code == 200
+        assert not all(one.done() for one in waiting)
+        return await asyncio.gather(*waiting)
+
+    assert not any(answer.isError for answer in ask(served[0], many))
+
+
+def test_a_picture_that_was_made_here_can_be_compared_and_stays(served) -> None:
+    made = call(served[0], "generate", {"images": 1, "steps": 1, "person": 6})
+    address = next(one.text for one in made.content if one.type == "text" and "Image URL" in one.text).split()[-1]
+    call(served[0], "compare", {"first": address, "second": address, "consent": True})
+    assert httpx_get(address) == 200
+
+
+def httpx_get(address: str) -> int:
+    import httpx
+
+    return httpx.get(address).status_code
+
+
 def data(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -33,7 +34,9 @@ def photo(size: int = 160) -> bytes:
 @pytest.fixture(scope="module")
 def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     pytest.importorskip("gradio")
-    with serve(tiny_model, tmp_path_factory.mktemp("sent"), {"IDGEN_UPLOAD_MEGAPIXELS": "1"}) as app:
+    with serve(
+        tiny_model, tmp_path_factory.mktemp("sent"), {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4"}
+    ) as app:
         yield app
 
 
@@ -104,4 +107,68 @@ def test_cancelled_and_never_used(served: Served, client: Any, tmp_path: Path) -
     for one in left:
         os.utime(one, (0, 0))
     sweep(served.cache, 600)  # what the app does every half minute
+    assert_gone(served)
+
+
+def test_uploads_that_break_off_or_are_not_asked_for(served: Served) -> None:
+    import httpx
+
+    upload = f"{served.address}/gradio_api/upload"
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="zaphod.png"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+
+    def broken() -> Iterator[bytes]:
+        yield head + photo()
+        raise ConnectionError("the visitor closes the tab")
+
+    with pytest.raises(ConnectionError):
+        httpx.post(upload, content=broken(), headers=kind)
+    httpx.post(upload, content=head + photo(), headers=kind)  # no last boundary
+    httpx.post(upload, files={"others": ("zaphod.png", photo())})
+    httpx.post(f"{served.address}/gradio_api/process_recording", files={"file": ("zaphod.webm", photo())})
+    until = time.monotonic() + 30
+    while list(served.cache.glob("tmp*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert_gone(served)
+
+
+def test_more_than_is_ever_sent_is_not_read(served: Served) -> None:
+    import httpx
+
+    before = served.memory()
+    for path in ("call/identify", "mcp/", "queue/join"):
+        there = f"{served.address}/gradio_api/{path}"
+        answer = httpx.post(there, content=b"[" * 60_000_000, **PATIENT)
+        assert answer.status_code == 413 and answer.json()["error"].endswith(".")
+        with contextlib.suppress(httpx.TransportError):  # it hangs up
+            answer = httpx.post(there, content=(b"[" * 1_000_000 for _ in range(300)), **PATIENT)  # no length is said
+            assert answer.status_code >= 400
+    assert served.memory() < before + 200_000_000
+    address = f"{served.address}/gradio_api/file=https://example.com/x.png"
+    assert httpx.get(address).status_code == 404
+
+
+def test_the_same_upload_named_often(served: Served, client: Any) -> None:
+    import httpx
+
+    (path,) = httpx.post(f"{served.address}/gradio_api/upload", files={"files": ("a.png", photo())}).json()
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    call = f"{served.address}/gradio_api/call/identify"
+    event = httpx.post(call, json={"data": [file, True, [file] * 300, ""]}).json()["event_id"]
+    assert "301 files are more than 8" in httpx.get(f"{call}/{event}", **PATIENT).text
+    assert_gone(served)
+
+
+def test_what_a_tool_is_sent_is_not_logged(served: Served) -> None:
+    import base64
+
+    import httpx
+
+    headers = {"accept": "application/json, text/event-stream"}
+    data = base64.b64encode(photo()).decode()
+    arguments = {"photo": f"data:image/png;base64,{data}", "consent": "zaphod"}
+    call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "identify", "arguments": arguments}}
+    for extra in ({}, {"id": 1}):  # a message without a number gets no answer
+        httpx.post(f"{served.address}/gradio_api/mcp/", json={**call, **extra}, headers=headers, **PATIENT)
+    assert data[:60] not in served.printed()
     assert_gone(served)
