@@ -246,7 +246,8 @@ def sweep(folder: Path, seconds: float) -> None:
 
 
 def _said(sentence: str) -> gr.Error:
-    return gr.Error(escape(str(sentence), quote=False), title=_TITLE, print_exception=False)
+    sentence = str(sentence).encode(errors="replace").decode()  # it may repeat what no answer can be written with
+    return gr.Error(escape(sentence, quote=False), title=_TITLE, print_exception=False)
 
 
 def _note(error: BaseException) -> None:

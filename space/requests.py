@@ -163,7 +163,8 @@ def polite(action: Callable, instead: Callable[[], tuple] | None = None) -> Call
 
 def _said(error: Exception) -> gr.Error:
     if isinstance(error, InputError):
-        return gr.Error(escape(str(error), quote=False), title="That did not work", print_exception=False)
+        sentence = str(error).encode(errors="replace").decode()  # it may repeat what no answer can be written with
+        return gr.Error(escape(sentence, quote=False), title="That did not work", print_exception=False)
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(sys.exc_info()[2])[-4:]]
     # A message may hold what a visitor sent; its kind and place do not.
     _log.error("%s at %s", type(error).__name__, " < ".join(reversed(places)))

@@ -176,13 +176,16 @@ class Stranger:
         response = self._post("/queue/join", json.dumps(body).encode())
         if response.status_code != 200 or body["session_hash"] != session:
             return self._judge(response)
-        while True:
-            with self.http.stream("GET", "/queue/data", params={"session_hash": session}) as messages:
-                for line in messages.iter_lines():
-                    said = json.loads(line.removeprefix("data: ")) if line else {}
-                    if said.get("msg") == "process_completed":
-                        sentence = (said.get("output") or {}).get("error")
-                        return "answered" if said["success"] else self._sentence(sentence)
+        began = time.monotonic()
+        with self.http.stream("GET", "/queue/data", params={"session_hash": session}) as messages:
+            for line in messages.iter_lines():
+                said = json.loads(line.removeprefix("data: ")) if line else {}
+                if said.get("msg") == "process_completed":
+                    sentence = (said.get("output") or {}).get("error")
+                    return "answered" if said["success"] else self._sentence(sentence)
+                if time.monotonic() > began + PATIENCE:
+                    raise httpx.ReadTimeout(f"event {body['fn_index']} never ends")
+        return f"event {body['fn_index']} has no end"
 
     def _address_of(self, photo: bytes, chance: random.Random) -> str:
         if chance.random() < 0.5:
