@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ PARTS = ("encoder", "judge", "sampler")
 # Weights and their descriptions: nothing that could be executed is fetched.
 _PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
 _COMMIT = re.compile("[0-9a-f]{40}")
-_PATIENCE = 10  # seconds until the hub counts as away
+PATIENCE = 10
+"""Seconds until the hub counts as away."""
 
 
 def builtin_models() -> list[str]:
@@ -76,13 +78,22 @@ def resolve(
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), **options))
 
     try:
+        here_only = bool(hub.get("local_files_only"))
         if revision is not None and _COMMIT.fullmatch(revision) and not hub.get("force_download"):
             try:
                 return fetch(local_files_only=True)  # a commit never changes
             except LocalEntryNotFoundError:
-                # Says at once that the hub is away; listing the files of a commit would try for half a minute.
-                if not hub.get("local_files_only"):
-                    HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=_PATIENCE)
+                pass
+        if not here_only:
+            try:
+                # Says soon that the hub is away, or is silent; fetching would try again for minutes.
+                HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=PATIENCE)
+            except (RepositoryNotFoundError, RevisionNotFoundError):
+                raise
+            except hub_errors():
+                with suppress(LocalEntryNotFoundError):
+                    return fetch(local_files_only=True)  # what was fetched before
+                raise
         return fetch()
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error

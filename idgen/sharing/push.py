@@ -6,12 +6,12 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idgen import provenance
+from idgen import hub, provenance
 from idgen.contact_sheet import Cell, contact_sheet
 from idgen.errors import InputError
 from idgen.generate import generate, read_manifest
@@ -217,9 +217,12 @@ def check_repo(repo: str) -> None:
 def _make_repository(repo: str, private: bool | None, revision: str, token: str | bool | None) -> None:
     """Make sure that there is something to write to, before anything that takes long."""
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     api = HfApi(token=token)
     with _sentences(repo, api.endpoint):
+        with suppress(RepositoryNotFoundError):
+            api.model_info(repo, timeout=hub.PATIENCE)  # a silent Hub would let all else wait for minutes
         api.create_repo(repo, private=private, exist_ok=True)
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)

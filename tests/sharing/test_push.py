@@ -166,6 +166,27 @@ def test_pushing_with_the_hub_away(tiny_model: Path, monkeypatch: pytest.MonkeyP
     assert time.time() - began < 5
 
 
+def test_a_hub_that_takes_calls_and_says_nothing(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from huggingface_hub import constants
+
+    from idgen import hub
+
+    monkeypatch.setattr(hub, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for ask in (
+            lambda: load_model("user/x"),
+            lambda: load_model("user/x@main"),
+            lambda: push(tiny_model, "user/x"),
+        ):
+            began = time.time()
+            with pytest.raises(InputError, match="cannot be reached"):
+                ask()
+            assert time.time() - began < 20
+
+
 def test_a_revision_is_a_branch_or_a_commit(model: Model, name: str, hub: HubServer) -> None:
     first = push(model, name)
     second = push(model, name, revision="v2", message="Second")
