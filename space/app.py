@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from idgen.hub import Model
 
 FIRST_SEED, SECOND_SEED = 7, 21
+_SESSIONS = 1000  # visits that are remembered at a time
 _POINTS = 50  # of the trade-off that a session remembers
 _LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
 _TABS = {
@@ -611,6 +612,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         css_paths=CSS,
         footer_links=["api"],
         run_history=False,
+        state_session_capacity=_SESSIONS,
         max_file_size=f"{settings.upload_megabytes}mb",
         mcp_server=importlib.util.find_spec("mcp") is not None,
         app_kwargs=guards(settings),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import importlib.util
 import logging
 import threading
@@ -33,6 +34,7 @@ from space.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
 _TITLE = "That did not work"
@@ -84,6 +86,7 @@ class GuardedBlocks(gr.Blocks):
                 unread = forget_unread(self._queue, unread)
 
         quiet_tools()
+        give_back_memory()
 
         credentials = Credentials.from_env()
         if credentials is not None:
@@ -200,6 +203,15 @@ def guards(settings: Settings) -> dict[str, Any]:
 
 def _unfit(status: int = 400) -> Response:
     return JSONResponse({"error": UNFIT.format("")}, status)
+
+
+def give_back_memory() -> None:
+    """Let blocks of 4 MB and more go back to the system as soon as they are free (glibc).
+
+    Otherwise it learns to keep blocks of up to 32 MB, a photo's pixels for instance, and they fall to pieces.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 4 << 20)
 
 
 def quiet_tools() -> None:

@@ -169,7 +169,7 @@ class Stranger:
         """What the page itself calls, with anything in it."""
         number, inputs = chance.choice(self.events)
         valid = [chance.choice((7, True, "", None, mutate.value(chance))) for _ in range(inputs)]
-        session = f"s{chance.random()}"
+        session = f"s{threading.get_ident()} {chance.randrange(25)}"  # nobody else's at the time
         body = {"data": mutate.arguments(chance, valid), "fn_index": number, "session_hash": session}
         if chance.random() < 0.3:
             body[chance.choice(("fn_index", "session_hash", "event_data", "trigger_id"))] = mutate.value(chance)
