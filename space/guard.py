@@ -6,6 +6,7 @@ addresses that a caller writes in place of an upload; and keeps what 10,000 sess
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import ctypes
@@ -21,7 +22,8 @@ from urllib.parse import unquote
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from gradio import state_holder
-from gradio.utils import get_upload_folder
+from gradio.server_messages import ProcessCompletedMessage, ServerMessage
+from gradio.utils import LRUCache, get_upload_folder
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -34,11 +36,13 @@ from space.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_WAITING = 2000  # visitors whose messages are kept
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
 _TITLE = "That did not work"
 UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
+LATE = "Nobody came for this answer, so it is gone: ask again."
 OURS = "Something went wrong here, and not because of you: try again, and tell whoever runs this app if it stays."
 
 
@@ -65,6 +69,13 @@ class Session(state_holder.SessionState):
         pass
 
 
+class _Messages(LRUCache):
+    """What waits for whom. Gradio's own forgets a visitor who left, still writes to them, and ends its queue on that."""
+
+    def __missing__(self, session: str) -> Any:
+        return asyncio.Queue()  # nobody reads it
+
+
 class GuardedBlocks(gr.Blocks):
     """`gr.Blocks` whose every failure is a `gr.Error` with a sentence, and nothing on the console.
 
@@ -87,6 +98,7 @@ class GuardedBlocks(gr.Blocks):
 
         quiet_tools()
         give_back_memory()
+        self._queue.pending_messages_per_session = _Messages(_WAITING)
 
         credentials = Credentials.from_env()
         if credentials is not None:
@@ -228,7 +240,9 @@ class _NotOfTools(logging.Filter):
 
 
 def forget_unread(queue: Any, seen: dict[str, int]) -> dict[str, int]:
-    """Delete answers that are finished and that nobody has fetched since the last look.
+    """Empty answers that are finished and that nobody has fetched since the last look: a sentence stays of each.
+
+    Gradio's own books of who waits for what are left alone, as its queue ends when an entry is gone.
 
     Args:
         queue: Gradio's.
@@ -236,15 +250,20 @@ def forget_unread(queue: Any, seen: dict[str, int]) -> dict[str, int]:
     """
     unread: dict[str, int] = {}
     for session, messages in list(queue.pending_messages_per_session.items()):
-        pending = list(messages._queue)
-        if not pending or pending[-1].msg != "process_completed":
+        pending = messages._queue
+        finished = [message.event_id for message in list(pending) if message.msg == ServerMessage.process_completed]
+        if not finished or pending[-1].msg != ServerMessage.process_completed:
             continue
-        if seen.get(session) != id(pending[0]):
-            unread[session] = id(pending[0])
+        unread[session] = id(pending[0])
+        if seen.get(session) != unread[session]:
             continue
-        queue.pending_messages_per_session.pop(session, None)
-        for event in queue.pending_event_ids_session.pop(session, set()):
-            queue.event_ids_to_events.pop(event, None)
+        late = [ProcessCompletedMessage(event_id=event, output={"error": LATE}, success=False) for event in finished]
+        pending.clear()
+        pending.extend(late)
+        for event in finished:
+            if event in queue.event_ids_to_events:
+                queue.event_ids_to_events[event].data = None
+        unread.pop(session)
     return unread
 
 

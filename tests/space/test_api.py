@@ -218,3 +218,29 @@ def test_a_failure_of_ours_is_logged_without_what_a_visitor_sent(
         polite(broken)("holiday.jpg")
     logged = caplog.text + "".join(capfd.readouterr())
     assert "RuntimeError at test_api.py" in logged and "holiday" not in logged and "0.123" not in logged
+
+
+def test_a_visitor_who_leaves_the_line_does_not_stop_it(served, client) -> None:
+    """Gradio forgets who left, and its queue ended when it next told everybody their place."""
+    import httpx
+
+    busy = client.submit(16, 60, api_name="/generate")
+    leavers = []
+    for _ in range(6):
+        event = httpx.post(f"{served[0]}/gradio_api/call/sample", json={"data": [7, ""]}).json()["event_id"]
+        leavers.append(event)
+        with (
+            pytest.raises(httpx.ReadTimeout),
+            httpx.stream("GET", f"{served[0]}/gradio_api/call/sample/{event}", timeout=0.2) as messages,
+        ):
+            list(messages.iter_lines())
+    busy.cancel()
+    assert client.predict(7, api_name="/sample")["name"] == "person-7-0000"
+
+
+def test_messages_for_somebody_unknown_go_nowhere(served) -> None:
+    from space.guard import _Messages
+
+    messages = _Messages(2)
+    messages["nobody"].put_nowait("hello")
+    assert "nobody" not in messages and len(messages) == 0

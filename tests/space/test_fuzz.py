@@ -29,7 +29,7 @@ from served import ROOT, Served, serve
 COUNT, SEED = (int(os.environ.get(name, default)) for name, default in (("IDGEN_FUZZ", 2000), ("IDGEN_FUZZ_SEED", 0)))
 OVER_HTTP = COUNT * 3 // 10
 GROWTH = 1.05  # of memory
-PATIENCE = 60  # seconds for an answer
+PATIENCE = 240  # seconds for an answer: a stranger may ask for much, and all others wait in line
 PHOTO = object()
 ENDPOINTS: dict[str, list[Any]] = {  # valid arguments
     "sample": [7, ""],

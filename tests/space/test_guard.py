@@ -83,16 +83,20 @@ def test_answers_that_nobody_fetches_are_forgotten() -> None:
     from types import SimpleNamespace
 
     from gradio.queueing import Queue
-    from gradio.utils import LRUCache  # noqa: F401 - what the queue keeps them in
+    from gradio.server_messages import ProcessCompletedMessage, ProcessStartsMessage
 
     queue = Queue(True, 1, 1.0, 10, blocks=GuardedBlocks())
-    for session, last in (("left", "process_completed"), ("working", "process_generating")):
+    done = ProcessCompletedMessage(event_id="e", output={"data": ["a secret"]}, success=True)
+    for session, message in (("left", done), ("working", ProcessStartsMessage(event_id="f", eta=None))):
         queue.pending_messages_per_session[session] = asyncio.Queue()
-        queue.pending_messages_per_session[session].put_nowait(SimpleNamespace(msg=last))
-        queue.pending_event_ids_session[session] = {f"event of {session}"}
-        queue.event_ids_to_events[f"event of {session}"] = SimpleNamespace()
+        queue.pending_messages_per_session[session].put_nowait(message)
+        queue.event_ids_to_events[message.event_id] = SimpleNamespace(data="a secret")
+    left, working = (queue.pending_messages_per_session[session] for session in ("left", "working"))
     seen = forget_unread(queue, {})
-    assert set(queue.pending_messages_per_session) == {"left", "working"}, "somebody may still come for it"
-    forget_unread(queue, seen)
-    assert set(queue.pending_messages_per_session) == set(queue.pending_event_ids_session) == {"working"}
-    assert list(queue.event_ids_to_events) == ["event of working"]
+    assert left._queue[0] is done, "somebody may still come for it"
+    seen = forget_unread(queue, seen)
+    (message,) = left._queue
+    assert message.event_id == "e" and "ask again" in message.output["error"] and not message.success
+    assert queue.event_ids_to_events["e"].data is None and queue.event_ids_to_events["f"].data == "a secret"
+    assert len(working._queue) == 1 and set(queue.pending_messages_per_session) == {"left", "working"}
+    assert forget_unread(queue, forget_unread(queue, seen)) == {} or len(left._queue) == 1
