@@ -70,7 +70,7 @@ class Session(state_holder.SessionState):
 
 
 class _Messages(LRUCache):
-    """What waits for whom. Gradio's own forgets a visitor who left, still writes to them, and ends its queue on that."""
+    """What waits for whom. Gradio's own forgets a visitor who left, writes to them still, and its queue ends."""
 
     def __missing__(self, session: str) -> Any:
         return asyncio.Queue()  # nobody reads it

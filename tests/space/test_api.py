@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import zipfile
@@ -225,15 +226,11 @@ def test_a_visitor_who_leaves_the_line_does_not_stop_it(served, client) -> None:
     import httpx
 
     busy = client.submit(16, 60, api_name="/generate")
-    leavers = []
     for _ in range(6):
         event = httpx.post(f"{served[0]}/gradio_api/call/sample", json={"data": [7, ""]}).json()["event_id"]
-        leavers.append(event)
-        with (
-            pytest.raises(httpx.ReadTimeout),
-            httpx.stream("GET", f"{served[0]}/gradio_api/call/sample/{event}", timeout=0.2) as messages,
-        ):
-            list(messages.iter_lines())
+        address = f"{served[0]}/gradio_api/call/sample/{event}"
+        with contextlib.suppress(httpx.ReadTimeout), httpx.stream("GET", address, timeout=0.1) as messages:
+            next(messages.iter_lines())
     busy.cancel()
     assert client.predict(7, api_name="/sample")["name"] == "person-7-0000"
 
