@@ -348,7 +348,14 @@ def test_control_c_leaves_a_folder_to_go_on_from(tmp_path: Path, tiny_model: Pat
     command = [sys.executable, "-m", "idgen.cli", "generate", "--sample", "2", "--images", "60", "--steps", "20"]
     command += ["--batch-size", "2", "--out", str(out), "--model", str(tiny_model)]
     root = Path(__file__).parents[1]
-    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     manifest, deadline = out / "manifest.jsonl", time.monotonic() + 60
     while not (manifest.exists() and manifest.read_text().count("\n") >= 2) and time.monotonic() < deadline:
         time.sleep(0.02)

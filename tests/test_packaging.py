@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
     "fastapi": "gradio",  # which is built on them and brings them
     "starlette": "gradio",
     "loguru": "datatrove",  # which is built on them and brings them
-    "multiprocess": "datatrove",
+    "gradio_client": "gradio",
     "pyarrow": "datasets",
 }
 ROOMS = {  # what a folder may need beyond the base

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -234,12 +235,10 @@ def _run_local(executor: Any) -> None:
     Raises:
         BrokenExecutor: a worker died.
     """
-    import dill
-
     if executor.workers == 1:
         executor.run()
         return
-    frozen = dill.dumps(executor)
+    frozen = pickle.dumps(executor)
     context = multiprocessing.get_context("forkserver")
     with context.Manager() as manager, ProcessPoolExecutor(executor.workers, context) as pool:
         places = manager.Queue()
@@ -257,10 +256,8 @@ def _run_local(executor: Any) -> None:
 
 
 def _task(frozen: bytes, rank: int, places: Any) -> None:
-    import dill
-
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    dill.loads(frozen)._launch_run_for_rank(rank, places)
+    pickle.loads(frozen)._launch_run_for_rank(rank, places)
 
 
 def _end_with_parent() -> None:

@@ -331,6 +331,7 @@ def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
         page.wait_for_selector("#couple input[type=file]", state="attached")
         page.set_input_files("#couple input[type=file]", files=portraits)
         page.wait_for_selector("#compared .chip.fail")
+        page.wait_for_function("!document.querySelector('#couple .file-preview')")  # else these two are taken away
         page.wait_for_selector("#couple input[type=file]", state="attached")
         page.set_input_files("#couple input[type=file]", files=[portraits[0], portraits[0]])
         page.wait_for_selector("#compared .chip.pass")
