@@ -78,13 +78,12 @@ def resolve(
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), **options))
 
     try:
-        here_only = bool(hub.get("local_files_only"))
         if revision is not None and _COMMIT.fullmatch(revision) and not hub.get("force_download"):
             try:
                 return fetch(local_files_only=True)  # a commit never changes
             except LocalEntryNotFoundError:
                 pass
-        if not here_only:
+        if not hub.get("local_files_only"):
             try:
                 # Says soon that the hub is away, or is silent; fetching would try again for minutes.
                 HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=PATIENCE)

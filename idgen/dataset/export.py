@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from idgen import provenance
-from idgen.dataset.folder import DATA, data_name, read_json
+from idgen.dataset.folder import DATA, PLANNED, data_name, read_json
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
 from idgen.errors import InputError
@@ -80,7 +80,8 @@ def export(
 
 def _settle(planned: Planned, out: Path, kind: str) -> None:
     """Note of what an export is: names of people repeat between datasets, so two in one place would mix."""
-    about = {"layout": kind, "plan": planned.digest(), "people": planned.people.fingerprint()}
+    settled = read_json(planned.folder / PLANNED) or {}
+    about = {"layout": kind, "plan": settled.get("plan"), "people": settled.get("people")}
     before = read_json(out / EXPORT)
     if before is None and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} holds other files already: choose another folder.")

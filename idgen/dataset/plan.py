@@ -178,10 +178,6 @@ class Planned:
             labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
         return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
 
-    def digest(self) -> str:
-        """Short name of the plan."""
-        return _digest(self.plan.text())
-
     def model(self, device: str | None = None) -> Model:
         """The model, as it was when this was planned.
 

@@ -10,7 +10,6 @@ import fcntl
 import logging
 import multiprocessing
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -238,13 +237,12 @@ def _run_local(executor: Any) -> None:
     if executor.workers == 1:
         executor.run()
         return
-    frozen = pickle.dumps(executor)
     context = multiprocessing.get_context("forkserver")
     with context.Manager() as manager, ProcessPoolExecutor(executor.workers, context) as pool:
         places = manager.Queue()
         for number in range(executor.workers):
             places.put(number)
-        tasks = [pool.submit(_task, frozen, rank, places) for rank in range(executor.tasks)]
+        tasks = [pool.submit(_task, executor, rank, places) for rank in range(executor.tasks)]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -255,9 +253,9 @@ def _run_local(executor: Any) -> None:
             raise
 
 
-def _task(frozen: bytes, rank: int, places: Any) -> None:
+def _task(executor: Any, rank: int, places: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pickle.loads(frozen)._launch_run_for_rank(rank, places)
+    executor._launch_run_for_rank(rank, places)
 
 
 def _end_with_parent() -> None:
