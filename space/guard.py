@@ -1,7 +1,8 @@
 """Between strangers' requests and the app: what does not fit is answered in a sentence, and the console stays clean.
 
 Gradio prints a traceback for a request nobody could make by clicking, with its values in it; fetches files from
-addresses that a caller writes in place of an upload; and keeps what 10,000 sessions have last sent and were shown.
+addresses that a caller writes in place of an upload; keeps what 10,000 sessions have last sent and were shown; and
+tabulates its last 10,000 events again after each, for a dashboard this app does not have.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import ctypes
 import importlib.util
 import logging
+import os
 import threading
 import time
 from html import escape
@@ -37,6 +39,7 @@ from space.settings import Settings
 log = logging.getLogger(__name__)
 
 _WAITING = 2000  # visitors whose messages are kept
+_ANALYTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}  # as good as never
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
@@ -70,10 +73,24 @@ class Session(state_holder.SessionState):
 
 
 class _Messages(LRUCache):
-    """What waits for whom. Gradio's own forgets a visitor who left, writes to them still, and its queue ends."""
+    """What waits for whom. Gradio's own forgets a visitor who left, writes to them still, and its queue ends.
+
+    Args:
+        unfinished: the ids of each visitor's events that are not delivered, which Gradio keeps for ever.
+    """
+
+    def __init__(self, unfinished: dict[str, set[str]]):
+        super().__init__(_WAITING)
+        self._unfinished = unfinished
 
     def __missing__(self, session: str) -> Any:
         return asyncio.Queue()  # nobody reads it
+
+    def popitem(self, last: bool = True) -> tuple[str, Any]:
+        session, messages = super().popitem(last)
+        if not self._unfinished.get(session):
+            self._unfinished.pop(session, None)
+        return session, messages
 
 
 class GuardedBlocks(gr.Blocks):
@@ -86,6 +103,8 @@ class GuardedBlocks(gr.Blocks):
 
     def __init__(self, *args: Any, **kwargs: Any):
         state_holder.SessionState = Session  # type: ignore[misc]
+        for name, value in _ANALYTICS.items():
+            os.environ.setdefault(name, value)
         self._over = threading.Event()
         super().__init__(*args, **kwargs)
 
@@ -98,7 +117,7 @@ class GuardedBlocks(gr.Blocks):
 
         quiet_tools()
         give_back_memory()
-        self._queue.pending_messages_per_session = _Messages(_WAITING)
+        self._queue.pending_messages_per_session = _Messages(self._queue.pending_event_ids_session)
 
         credentials = Credentials.from_env()
         if credentials is not None:

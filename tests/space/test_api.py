@@ -238,6 +238,6 @@ def test_a_visitor_who_leaves_the_line_does_not_stop_it(served, client) -> None:
 def test_messages_for_somebody_unknown_go_nowhere(served) -> None:
     from space.guard import _Messages
 
-    messages = _Messages(2)
+    messages = _Messages({})
     messages["nobody"].put_nowait("hello")
     assert "nobody" not in messages and len(messages) == 0

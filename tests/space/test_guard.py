@@ -14,7 +14,7 @@ pytest.importorskip("gradio")
 import gradio as gr
 
 from idgen.errors import InputError
-from space.guard import OURS, GuardedBlocks, forget_unread, sweep
+from space.guard import OURS, GuardedBlocks, _Messages, forget_unread, sweep
 
 
 @pytest.fixture
@@ -77,6 +77,31 @@ def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*/*"))) == 2
     sweep(tmp_path, -1)
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_who_came_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("space.guard._WAITING", 2)
+    unfinished = {"a": set(), "b": {"an event"}, "c": set(), "d": set()}
+    messages = _Messages(unfinished)
+    for session in unfinished.copy():
+        messages[session] = asyncio.Queue()
+    assert list(messages) == ["c", "d"]
+    assert unfinished == {"b": {"an event"}, "c": set(), "d": set()}, "what is not delivered is still expected"
+
+
+def test_events_are_not_tabulated(page: GuardedBlocks) -> None:
+    """It took the time of a small picture, and memory that did not come back."""
+    from gradio_client import Client
+
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(address, verbose=False)
+        for text in "abc":
+            client.predict(text, api_name="/answer")
+    finally:
+        page.close()
+    assert page._queue.events_recorded == 3 and len(page._queue.event_analytics) == 1
+    assert page._queue.cached_event_analytics_summary == {"functions": {}}
 
 
 def test_answers_that_nobody_fetches_are_forgotten() -> None:
