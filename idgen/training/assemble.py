@@ -6,6 +6,7 @@ has to be measured on people that no network has seen (the calibrations).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder, load_network
 from idgen.faces.finder import FaceFinder
+from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import centres
 from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
@@ -35,19 +38,22 @@ class AssembleArgs:
     """Make a model folder of the networks in `runs/<network>/model`."""
 
     out: Path
-    """The model's folder; its README.md is kept."""
+    """The model's folder; in one that is there, a README.md and its pictures are kept."""
     data: Path
     """The faces that the networks were trained on."""
     measure: Path
     """Faces of people that none of them has seen, for the calibrations."""
-    measured_on: str
-    """What those are, in words: it goes into the calibrations."""
+    measured_on: str | None = None
+    """What those are, in words: it goes into the calibrations; by default how many people and pictures."""
     runs: Path = Path("runs")
-    """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler."""
-    name: str = "nobody-128"
-    """Name of the model; its embedding spaces are called `<name>-encoder` and `<name>-judge`."""
-    components: int = 48
-    """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is."""
+    """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler. Without a finder, that of the
+    built-in model is taken."""
+    name: str | None = None
+    """The embedding spaces are called `<name>-encoder` and `<name>-judge`. By default the folder's name and six digits
+    of the recognisers' content: vectors from before another training are refused rather than mistaken."""
+    components: int | None = None
+    """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is. By
+    default 48, or as many as fewer people support."""
     num_inference_steps: int = 15
     guidance_scale: float = 2.0
 
@@ -56,57 +62,74 @@ def assemble(args: AssembleArgs) -> Path:
     """Write the model's folder, beside and then in one move; returns it.
 
     Raises:
-        InputError: a network is missing or does not fit.
+        InputError: a network or faces are missing or do not fit, or the folder is there and no model.
     """
-    out = Path(args.out)
-    aside = out.with_name(f"{out.name}.{os.getpid()}")
-    spaces = f"{args.name}-encoder", f"{args.name}-judge"
+    out = Path(args.out).absolute()
+    if out.exists() and not (out / "model_index.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there and no model: give another --out, it would be replaced.")
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        _write(args, out.name, aside)
+        for file in out.glob("*"):  # a card and its pictures, but no vectors from before
+            if file.is_file() and file.suffix != ".safetensors" and not (aside / file.name).exists():
+                shutil.copy2(file, aside)
+        replace_folder(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return out
 
+
+def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     def network(run: str) -> Path:
-        folder = Path(args.runs) / run / "model"
-        if not folder.is_dir():
-            raise InputError(f"There is no trained {run} in {folder}: run `idgen train {run}` first.")
-        return folder
+        trained = args.runs / run / "model"
+        if run == "finder" and not trained.is_dir():
+            return BUILTIN / DEFAULT_MODEL / "encoder" / "finder"
+        if not trained.is_dir():
+            raise InputError(f"There is no trained {run} in {trained}: run `idgen train {run}` first.")
+        return trained
 
     denoiser = load_network(network("generator"), IdentityDiT)
     autoencoder = load_network(network("autoencoder"), FaceAutoencoder)
-    scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=1.0)
-    pipeline = IDiffFacePipeline(
-        # Half precision in the files only: everything is computed in float32 after loading.
+    finder = load_network(network("finder"), FaceFinderNet)
+    recognizer = load_network(network("recognizer"), ResNetRecognizer)
+    judge = load_network(network("judge"), ModelMixin)
+    flow = load_network(network("sampler"), IdentityFlow)
+    faces, unseen = load_faces(args.data), load_faces(args.measure)
+
+    name = args.name or f"{called}-{_digest(network('recognizer'), network('judge'))}"
+    spaces = f"{name}-encoder", f"{name}-judge"
+    # Half precision in the files only: everything is computed in float32 after loading.
+    IDiffFacePipeline(
         denoiser.half(),
         autoencoder.half(),
-        scheduler,
+        DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=1.0),
         space=spaces[0],
         num_inference_steps=args.num_inference_steps,
         guidance_scale=args.guidance_scale,
-    )
-    pipeline.save_pretrained(aside)
-    finder = FaceFinder(load_network(network("finder"), FaceFinderNet).half())
-    recognizer, judge = (
-        load_network(network("recognizer"), ResNetRecognizer).half(),
-        load_network(network("judge"), ModelMixin).half(),
-    )
-    FaceEncoder(recognizer, finder, space=spaces[0]).save_pretrained(aside / "encoder")
-    FaceEncoder(judge, space=spaces[1]).save_pretrained(aside / "judge")
-    both = FaceEncoder.from_pretrained(aside / "encoder"), FaceEncoder.from_pretrained(aside / "judge")
+    ).save_pretrained(folder)
+    FaceEncoder(recognizer.half(), FaceFinder(finder.half()), space=spaces[0]).save_pretrained(folder / "encoder")
+    FaceEncoder(judge.half(), space=spaces[1]).save_pretrained(folder / "judge")
+    both = FaceEncoder.from_pretrained(folder / "encoder"), FaceEncoder.from_pretrained(folder / "judge")
 
-    faces = load_faces(args.data)
     by_encoder, by_judge = (
         centres(cached_embeddings(network(run), faces), faces.labels) for run in ("recognizer", "judge")
     )
-    flow = load_network(network("sampler"), IdentityFlow).half()
-    IdentitySampler.fit(by_encoder, spaces[0], args.components, flow=flow).save_pretrained(aside / "sampler")
-    Judge(both[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(aside / "judge")
-    shutil.rmtree(aside / "judge" / "recognizer")
-    judge.save_pretrained(aside / "judge" / "recognizer")  # the half-precision file again
+    components = min(48, len(by_encoder) - 1, by_encoder.shape[1]) if args.components is None else args.components
+    sampler = IdentitySampler.fit(by_encoder, spaces[0], components, flow=flow.half())
+    sampler.save_pretrained(folder / "sampler")
+    Judge(both[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(folder / "judge")
+    shutil.rmtree(folder / "judge" / "recognizer")
+    judge.save_pretrained(folder / "judge" / "recognizer")  # the half-precision file again
 
-    unseen = load_faces(args.measure)
     vectors = [embed_faces(recogniser, unseen) for recogniser in both]
-    write_calibrations(aside, vectors[0], vectors[1], unseen.labels, args.measured_on)
-    if (out / "README.md").exists():
-        shutil.copy(out / "README.md", aside)
-    replace_folder(aside, out)
-    return out
+    said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
+    write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
+
+
+def _digest(*networks: Path) -> str:
+    """Six digits of what networks in folders are."""
+    weights = b"".join((folder / SAFETENSORS_WEIGHTS_NAME).read_bytes() for folder in networks)
+    return hashlib.sha256(weights).hexdigest()[:6]
 
 
 def embed_faces(encoder: FaceEncoder, faces: Faces) -> Tensor:

@@ -15,7 +15,7 @@ from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import Faces, load_faces
-from idgen.training.loop import RunArgs, train
+from idgen.training.loop import RunArgs, frozen, train
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,8 @@ class AutoencoderArgs(RunArgs):
     """Parquet file or folder, or a folder with one sub-folder a person."""
     recognizer: Path
     """Folder of a trained `ResNetRecognizer`, whose features the perceptual term compares."""
-    held_out_people: int = 300
+    held_out_people: int | None = None
+    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
     model: dict[str, Any] = field(default_factory=dict)
     """Arguments of `FaceAutoencoder`."""
     perceptual: float = 1.0
@@ -45,7 +46,7 @@ class AutoencoderTask(nn.Module):
         torch.manual_seed(args.seed)
         self.args, self.faces, self.held_out = args, faces, held_out
         self.network = FaceAutoencoder(**args.model).to(memory_format=torch.channels_last)
-        recognizer = recognizer.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
 
     def optimizers(self) -> list[Optimizer]:
@@ -106,5 +107,5 @@ def _fit(pixels: Tensor, size: int) -> Tensor:
 def train_autoencoder(args: AutoencoderArgs) -> dict[str, float]:
     """Train the autoencoder; the network is written to `args.out/model`."""
     faces, held_out = load_faces(args.data).split_people(args.held_out_people)
-    recognizer = ResNetRecognizer.from_pretrained(args.recognizer)
+    recognizer = frozen(args.recognizer, ResNetRecognizer)
     return train(AutoencoderTask(args, faces, held_out, recognizer), args)

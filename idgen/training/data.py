@@ -45,17 +45,30 @@ class Faces:
         labels = np.unique(self.labels[rows], return_inverse=True)[1].astype(np.int64)
         return Faces(self.images[rows], labels, {k: v[rows] for k, v in self.columns.items()})
 
-    def split_people(self, held_out: int) -> tuple[Faces, Faces]:
-        """(the first people, the last `held_out` people): nobody is on both sides."""
-        if not 0 < held_out < self.people:
-            raise InputError(f"Cannot hold out {held_out} of {self.people} people: leave at least one on each side.")
-        first = self.labels < self.people - held_out
+    def split_people(self, held_out: int | None = None) -> tuple[Faces, Faces]:
+        """(the first people, the last `held_out` people, see `hold_out`): nobody is on both sides."""
+        first = self.labels < self.people - hold_out(self.people, held_out)
         return self.subset(np.flatnonzero(first)), self.subset(np.flatnonzero(~first))
 
     def pixels(self, rows: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
         """(len(rows), 3, H, W) float in [0, 1]."""
         chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
         return chosen.permute(0, 3, 1, 2).float().div_(255)
+
+
+def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people") -> int:
+    """How many of those `there` are for validation only: as many as `asked`; else a tenth, from 2 to `most`.
+
+    Raises:
+        InputError: none would be left on one side.
+    """
+    number = max(2, min(most, there // 10)) if asked is None else asked
+    if not 0 < number < there:
+        raise InputError(
+            f"Cannot hold out {number} of {there} {what}: leave at least one on each side, by --held-out-{what} or "
+            f"by more {what}."
+        )
+    return number
 
 
 def load_faces(source: str | Path, size: int | None = None, label: str | None = None) -> Faces:

@@ -19,12 +19,13 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from idgen.errors import InputError
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import MIRRORED, template
 from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
-from idgen.training.data import Faces, load_faces
+from idgen.training.data import Faces, hold_out, load_faces
 from idgen.training.loop import RunArgs, train
 
 
@@ -38,12 +39,13 @@ class FinderArgs(RunArgs):
     """Parquet or folder of aligned faces, to paste."""
     crops: int = 64
     """Roughly aligned crops a step, for the second network: 3/8 of photos, 1/4 of aligned faces, 3/8 of no face."""
-    held_out_photos: int = 500
-    """The last pictures of `photos`, kept for measuring."""
-    validation_photos: int = 250
-    """The pictures before those, which validate; so many procedural ones check for false finds."""
-    held_out_people: int = 300
-    """The last people of `data`, never pasted."""
+    held_out_photos: int | None = None
+    """The last pictures of `photos`, kept for measuring; by default a tenth of them, at most 500."""
+    validation_photos: int | None = None
+    """The pictures before those, which validate; by default a tenth of the rest, at most 250. So many procedural ones
+    check for false finds."""
+    held_out_people: int | None = None
+    """The last people of `data`, never pasted; by default a tenth of them, at most 300."""
     backgrounds: int = 3000
     """Procedural pictures without a face, drawn before training."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -121,14 +123,16 @@ class FinderTask(nn.Module):
         torch.manual_seed(args.seed)
         self.args, self.faces = args, faces
         self.network = FaceFinderNet(**args.model).to(memory_format=torch.channels_last)
+        if "landmarks" not in photos.columns:
+            raise InputError(f"{args.photos} has no column `landmarks`: five points (x, y) in pixels for each picture.")
         points = np.asarray(photos.columns["landmarks"], np.float32)
-        last = len(photos) - args.held_out_photos
-        first = last - args.validation_photos
+        last = len(photos) - hold_out(len(photos), args.held_out_photos, 500, "photos")
+        first = last - hold_out(last, args.validation_photos, 250, "photos")
         self.photos, self.points = photos.images[:first], torch.from_numpy(points[:first])
         self.held_out, self.held_out_points = photos.images[first:last], points[first:last]
         size = self.network.config.image_size
         self.backgrounds = procedural(args.backgrounds, size, seed=args.seed + 1000)
-        self.background_check = procedural(args.validation_photos, size, seed=args.seed + 2000)
+        self.background_check = procedural(last - first, size, seed=args.seed + 2000)
         self.template = torch.from_numpy(template(faces.images.shape[1])).float()
 
     def optimizers(self) -> list[Optimizer]:

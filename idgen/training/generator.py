@@ -25,8 +25,8 @@ from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training.augment import Random
-from idgen.training.data import CACHE, Faces, load_faces
-from idgen.training.loop import RunArgs, train
+from idgen.training.data import CACHE, Faces, hold_out, load_faces
+from idgen.training.loop import RunArgs, frozen, train
 from idgen.training.recognition import cached_embeddings, content_key, save_aside
 
 
@@ -40,7 +40,8 @@ class GeneratorArgs(RunArgs):
     """Folder of the recogniser whose vectors condition."""
     autoencoder: Path
     """Folder of the autoencoder in whose latents the denoiser works."""
-    held_out_people: int = 100
+    held_out_people: int | None = None
+    """The last people of `data`, kept for validation; by default a tenth of them, at most 100."""
     model: dict[str, Any] = field(default_factory=dict)
     """Arguments of `IdentityDiT`."""
     most_references: int = 8
@@ -64,7 +65,7 @@ def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
 
 
 def _latents(args: GeneratorArgs, faces: Faces, device: str) -> NDArray[np.float16]:
-    network = FaceAutoencoder.from_pretrained(args.autoencoder).eval().to(device, memory_format=torch.channels_last)
+    network = frozen(args.autoencoder, FaceAutoencoder).to(device, memory_format=torch.channels_last)
     halves: list[list[NDArray[np.float16]]] = [[], []]
     for start in tqdm(range(0, len(faces), 64), desc="encoding", mininterval=5):
         pixels = faces.pixels(np.arange(start, min(start + 64, len(faces))), device) * 2 - 1
@@ -86,7 +87,7 @@ class GeneratorTask(nn.Module):
         self.order = torch.argsort(labels, stable=True)  # pictures person by person
         counts = torch.bincount(labels)
         self.counts, self.starts = counts[labels], (counts.cumsum(0) - counts)[labels]
-        shown = labels < faces.people - args.held_out_people
+        shown = labels < faces.people - hold_out(faces.people, args.held_out_people, 100)
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
         self.labels = labels
         torch.manual_seed(args.seed)  # after the caches, whose making may draw
@@ -97,8 +98,8 @@ class GeneratorTask(nn.Module):
             **args.model,
         )
         self.frozen = (
-            FaceAutoencoder.from_pretrained(args.autoencoder).eval().requires_grad_(False),
-            ResNetRecognizer.from_pretrained(args.recognizer).eval().requires_grad_(False),
+            frozen(args.autoencoder, FaceAutoencoder),
+            frozen(args.recognizer, ResNetRecognizer),
         )
 
     def optimizers(self) -> list[Optimizer]:

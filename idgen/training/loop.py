@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -28,6 +28,9 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from idgen.errors import InputError
+from idgen.faces.encoder import load_network
+
+Network = TypeVar("Network", bound=ModelMixin)
 
 
 @dataclass(kw_only=True)
@@ -49,8 +52,8 @@ class RunArgs:
     """Largest norm of the gradient."""
     ema: float = 0.999
     """Decay of the exponential moving average; it starts lower, min(ema, (1 + n) / (10 + n))."""
-    precision: str = "bf16"
-    """`bf16` or `no` (float32)."""
+    precision: str | None = None
+    """`bf16` or `no` (float32); by default bf16 where the hardware computes in it."""
     seed: int = 0
     validate_every: int = 500
     """Steps between validations on held-out people."""
@@ -75,6 +78,8 @@ class RunArgs:
                 setattr(self, item.name, Path(value))
         if self.steps < 1 or self.batch_size < 1:
             raise InputError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}.")
+        if self.precision is None:
+            self.precision = "bf16" if has_bf16(self.device) else "no"
         if self.precision not in ("bf16", "no"):
             raise InputError(f"precision is `bf16` or `no`, got {self.precision!r}.")
 
@@ -92,6 +97,31 @@ class Task(Protocol):
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """Figures on held-out people of the averaged network; pictures may be left in `out`."""
+
+
+def trained_weights(folder: Path) -> Path:
+    """The file of a network that was trained before; InputError where there is none."""
+    file = Path(folder) / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        raise InputError(f"There is no trained network in {folder}: train it first, or name another folder.")
+    return file
+
+
+def frozen(folder: Path, kind: type[Network]) -> Network:
+    """A network that was trained before and does not learn any more; see `load_network` and `trained_weights`."""
+    return load_network(trained_weights(folder).parent, kind).requires_grad_(False)
+
+
+def has_bf16(device: str | None = None) -> bool:
+    """Whether a device computes in bfloat16; others imitate it, several times slower than float32.
+
+    Args:
+        device: `cpu` or `cuda`; by default the GPU where there is one.
+    """
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
 
 
 def schedule(step: int, args: RunArgs) -> float:

@@ -18,11 +18,10 @@ from torch.optim import AdamW, Optimizer
 
 from idgen.errors import InputError
 from idgen.evaluation import verification
-from idgen.faces.encoder import load_network
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import CACHE, Faces, load_faces
-from idgen.training.loop import RunArgs, train
+from idgen.training.loop import RunArgs, frozen, has_bf16, train, trained_weights
 
 ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
 
@@ -33,8 +32,8 @@ class RecognizerArgs(RunArgs):
 
     data: Path
     """Parquet file or folder, or a folder with one sub-folder a person."""
-    held_out_people: int = 300
-    """The last people of `data`, kept for validation."""
+    held_out_people: int | None = None
+    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
     architecture: str = "resnet"
     """`resnet` or `plain`."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -136,8 +135,12 @@ def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = F
 
 
 def content_key(network: Path, faces: Faces) -> str:
-    """A name for what a network in a folder makes of some faces: of the weights' and a part of the images' bytes."""
-    weights = hashlib.sha256(min(Path(network).glob("*.safetensors")).read_bytes()).hexdigest()[:16]
+    """A name for what a network in a folder makes of some faces: of the weights' and a part of the images' bytes.
+
+    Raises:
+        InputError: there is no network.
+    """
+    weights = hashlib.sha256(trained_weights(network).read_bytes()).hexdigest()[:16]
     source = hashlib.sha256(faces.images[:: max(1, len(faces) // 64)].tobytes() + str(faces.images.shape).encode())
     return f"{weights}-{source.hexdigest()[:16]}"
 
@@ -156,8 +159,8 @@ def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     file = CACHE / "embeddings" / f"{content_key(recognizer, faces)}.npy"
     if not file.exists():
-        network = load_network(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+        network = frozen(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):
             save_aside(file, embed(network, faces, flip=True).numpy())
     return torch.from_numpy(np.load(file))
 

@@ -11,11 +11,12 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import AdamW, Optimizer
 
+from idgen.errors import InputError
 from idgen.identity import centres
 from idgen.models.identity_flow import IdentityFlow
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
-from idgen.training.data import load_faces
+from idgen.training.data import hold_out, load_faces
 from idgen.training.loop import RunArgs, train
 from idgen.training.recognition import cached_embeddings
 
@@ -28,8 +29,8 @@ class SamplerArgs(RunArgs):
     """Parquet file or folder, or a folder with one sub-folder a person."""
     recognizer: Path
     """Folder of the recogniser whose vectors are to be sampled."""
-    held_out_people: int = 300
-    """The last people of `data`, for validation."""
+    held_out_people: int | None = None
+    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
     references: int = 8
     """A training vector is the mean of this many random pictures of a person."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -47,8 +48,12 @@ class SamplerTask(nn.Module):
         self.counts = torch.bincount(labels)
         self.starts = self.counts.cumsum(0) - self.counts
         people = centres(embeddings, labels.numpy())
-        self.people, self.held_out = people[: -args.held_out_people], people[-args.held_out_people :]
-        self.network = IdentityFlow(identity_dim=embeddings.shape[1], **args.model)
+        shown = len(people) - hold_out(len(people), args.held_out_people)
+        self.people, self.held_out = people[:shown], people[shown:]
+        if shown < 3:
+            raise InputError(f"A flow of {shown} people cannot be learned: give at least 3 that are not held out.")
+        components = min(64, shown - 1, embeddings.shape[1])  # as many as people and vectors have
+        self.network = IdentityFlow(embeddings.shape[1], **{"components": components, **args.model})
         mean, axes, deviations = principal_axes(self.people, len(self.network.axes))
         self.network.mean.copy_(mean)
         self.network.axes.copy_(axes)

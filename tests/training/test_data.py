@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from idgen.training.data import load_faces
+from idgen.training.data import hold_out, load_faces
 
 
 def as_parquet(folder, path, label="identity"):
@@ -48,6 +48,14 @@ def test_nobody_is_on_both_sides(folder):
     assert len(shown) + len(held_out) == 24
     with pytest.raises(ValueError, match="at least one"):
         load_faces(folder).split_people(6)
+    assert load_faces(folder).split_people()[1].people == 2
+
+
+def test_a_tenth_is_held_out_unless_asked():
+    assert [hold_out(there, None) for there in (3, 40, 150, 4500)] == [2, 4, 15, 300]
+    assert hold_out(4500, None, 100) == 100 and hold_out(4500, 1) == 1
+    with pytest.raises(ValueError, match="2 of 2 people"):
+        hold_out(2, None)
 
 
 def test_what_cannot_be_read_is_said(folder, tmp_path):

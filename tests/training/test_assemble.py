@@ -1,0 +1,92 @@
+"""From labelled faces to a model, by the commands of the README, with tiny networks and nothing else decided."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from idgen.cli import app
+from idgen.hub import load_model
+from idgen.training import generator as generator_module
+from idgen.training import recognition as recognition_module
+
+TINY = {
+    "recognizer": {"channels": [16, 16, 16], "blocks": [1, 1, 2], "embedding_dim": 16},
+    "judge": {"channels": [16, 16, 16], "depths": [1, 1, 1], "embedding_dim": 24},
+    "autoencoder": {"latent_channels": 4, "encoder_channels": [16, 16], "decoder_channels": [16, 16]},
+    "generator": {"width": 32, "depth": 1, "heads": 2, "context_dim": 16, "identity_tokens": 2},
+    "sampler": {"width": 16, "depth": 1, "steps": 2},
+}
+NEEDS = {"autoencoder": ["recognizer"], "generator": ["recognizer", "autoencoder"], "sampler": ["recognizer"]}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    for module in (generator_module, recognition_module):
+        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+
+    def run(*args):
+        return runner.invoke(app, ["train", *map(str, args)])
+
+    return run
+
+
+def test_a_model_of_ones_own(folder, tmp_path, run):
+    for network, model in TINY.items():
+        command = [network, "--data", folder, "--model", yaml.safe_dump(model, default_flow_style=True)]
+        command += ["--steps", 1, "--batch-size", 4, "--device", "cpu", "--no-compile"]
+        if network in ("recognizer", "judge"):
+            command += ["--margin", 0.1]
+        for needed in NEEDS.get(network, ()):
+            command += [f"--{needed}", f"runs/{needed}/model"]
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    unseen = tmp_path / "unseen"
+    shutil.copytree(folder, unseen)
+
+    result = run("model", "--data", folder, "--measure", unseen, "--out", "my-model")
+    assert result.exit_code == 0, result.output
+    model = load_model(tmp_path / "my-model")
+    assert model.encoder.space.startswith("my-model-") and model.encoder.space.endswith("-encoder")
+    calibration = tmp_path / "my-model" / "judge" / "calibration.json"
+    said = json.loads(calibration.read_text())["data"]
+    assert said == "24 pictures of 6 people who are not in the training data"
+    (picture,) = model.pipeline(model.sampler.sample(1, seed=0), num_inference_steps=1).images
+    assert picture.size == (128, 128)
+
+    (tmp_path / "my-model" / "README.md").write_text("My card.")
+    result = run("judge", "--data", folder, "--model", TINY["judge"], "--steps", 2, "--batch-size", 4)
+    assert result.exit_code == 0, result.output
+    result = run("model", "--data", folder, "--measure", unseen, "--out", "my-model", "--measured-on", "the same")
+    assert result.exit_code == 0, result.output
+    again = load_model(tmp_path / "my-model")
+    assert again.encoder.space != model.encoder.space, "vectors of before would be scored by another judge"
+    assert json.loads(calibration.read_text())["data"] == "the same"
+    assert (tmp_path / "my-model" / "README.md").read_text() == "My card."
+
+    result = run("model", "--data", folder, "--measure", tmp_path / "nowhere", "--out", "other")
+    assert result.exit_code == 2 and "No files" in result.output
+    result = run("model", "--data", folder, "--measure", unseen, "--out", "unseen")
+    assert result.exit_code == 2 and "would be replaced" in result.output and len(list(unseen.iterdir())) == 6
+    assert sorted(path.name for path in tmp_path.iterdir() if "other" in path.name or path.name[0] == ".") == []
+
+
+@pytest.mark.parametrize("network", ["autoencoder", "generator", "sampler"])
+def test_what_has_to_be_trained_first_is_said(folder, run, network):
+    needed = [part for name in NEEDS[network] for part in (f"--{name}", f"runs/{name}/model")]
+    result = run(network, "--data", folder, *needed, "--device", "cpu")
+    assert result.exit_code == 2, result.output
+    assert "runs/" in result.output and "Traceback" not in result.output
+
+
+def test_bfloat16_only_where_it_is_fast(monkeypatch):
+    from idgen.training.loop import RunArgs
+
+    for able in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able}, raising=False)
+        assert RunArgs(out=".", device="cpu").precision == ("bf16" if able else "no")
