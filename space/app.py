@@ -18,6 +18,7 @@ os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
 import importlib.util
 import logging
 import secrets
+import socket
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -630,10 +631,19 @@ def main(
         host: address to listen on; None is this machine only (or GRADIO_SERVER_NAME).
         port: None takes the first free one from 7860 (or GRADIO_SERVER_PORT).
         open_browser: open a tab.
+
+    Raises:
+        InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
     others = settings.models if model == DEFAULT_MODEL else (model, *settings.models)
     models = Models(list(dict.fromkeys(others)))
+    try:  # Gradio itself ends in a traceback, or never
+        socket.create_server((host or "127.0.0.1", port or 0)).close()
+    except OSError as error:
+        where = f"{host or '127.0.0.1'}{f', port {port}' if port else ''}"
+        why = str(error.strerror).partition(" (")[0]
+        raise InputError(f"The app cannot listen on {where} ({why}): choose another --host or --port.") from error
     warm(models)
     launch(build(models, settings), server_name=host, server_port=port, inbrowser=open_browser)
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -392,3 +393,12 @@ def test_train_refuses_what_it_cannot_use(tmp_path: Path) -> None:
     refused(train("recognizer", *given, "--wings", "2"), "--wings")
     refused(train("recognizer", *given, "--recipe", tmp_path / "none.yaml"), "none.yaml")
     assert contents(tmp_path) == []
+
+
+def test_the_app_says_where_it_cannot_listen(run: Run) -> None:
+    pytest.importorskip("gradio")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("demo", "--port", taken.getsockname()[1])
+    assert result.exit_code == 2 and "choose another --host or --port" in result.output
+    result = run("demo", "--host", "no such host")
+    assert result.exit_code == 2 and "no such host" in result.output

@@ -167,7 +167,7 @@ def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool)
         f"from idgen import {'' if sampled else 'Identities, '}load_model",
         "",
         f'model = load_model("{about.repo}")',
-        f"people = {people}",
+        f"people = {people}" + ("" if sampled else f"  # your vectors in the space {about.space}"),
         "pictures = model.pipeline(people, images_per_identity=8).images",
     )
     alone = _python(

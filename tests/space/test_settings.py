@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,14 @@ def test_other_nonsense_is_named() -> None:
     for models in (",", "a,,b", "a,a"):
         with pytest.raises(InputError, match=r"^IDGEN_MODELS is"):
             Settings.from_env({"IDGEN_MODELS": models})
+
+
+def test_a_variable_that_says_nothing_stops_the_app_in_a_sentence() -> None:
+    pytest.importorskip("gradio")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "app.py")]
+    done = subprocess.run(
+        command, env={**os.environ, "IDGEN_PROXIES": "many"}, capture_output=True, text=True, cwd=root
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip() == "IDGEN_PROXIES is 'many': set it to a whole number from 0 to 10, or not at all."
