@@ -159,7 +159,7 @@ def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str
                 f'style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>'
             )
             if font >= 9.5 and row != column:
-                tone = "on-strong" if strength > 0.55 else "on-pale"
+                tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
                 parts.append(
                     f'<text class="value {tone}" x="{left + cell / 2:.1f}" y="{top + cell / 2 + font * 0.36:.1f}" '
                     f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
