@@ -187,7 +187,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         request: gr.Request,
     ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(limits, request, actions.MORPH)
+        admit(limits, request)
         result = None
         with closing(blend(name, first, second, recipe)) as snapshots:
             for result in snapshots:
@@ -226,8 +226,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), actions.POINT_IMAGES, steps, variation, guidance, seed)
         asked = [recipe.variation] if variations is None else variations
-        for _ in asked:  # each point is a request of its own
-            admit(limits, request, recipe.images)
+        admit(limits, request, requests=len(asked))  # each point is one of its own
         galleries: list[_Tiles] = []
         result = None
         with closing(measure(name, who, recipe, asked)) as snapshots:
@@ -263,7 +262,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         name: str, who: Identity | None, steps: float, guidance: float, seed: float, request: gr.Request
     ) -> Iterator[str]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(limits, request, actions.NEIGHBOURS)
+        admit(limits, request)
         with closing(look_around(name, who, recipe)) as snapshots:
             for found in snapshots:
                 tiles = [

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from gradio import state_holder
+from gradio.route_utils import API_PREFIX
 from gradio.server_messages import ProcessCompletedMessage, ServerMessage
 from gradio.utils import LRUCache, get_upload_folder
 from starlette.middleware import Middleware
@@ -33,7 +34,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idgen.errors import InputError
 from idgen.provenance import Credentials
-from space.requests import FILE, discard
+from space.limits import UNUSED, Uploads
+from space.requests import FILE, caller, discard
 from space.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,11 @@ log = logging.getLogger(__name__)
 _WAITING = 2000  # visitors whose messages are kept
 _ANALYTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}  # as good as never
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
-_SWEEP, _UNUSED = 30, 600  # seconds: between two looks, and until an upload is old
+_SWEEP = 30  # seconds between two looks
+_MOST = (
+    1_000_000  # bytes of a request without photos; the page's own have a few thousand, a person's vector about 10,000
+)
+_LEAST = 100_000  # bytes as which the smallest upload counts, so that small ones have an end, too
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
 _TITLE = "That did not work"
 UNFIT = "The request does not fit this app{}: the page's API view says what each endpoint takes."
@@ -112,9 +118,13 @@ class GuardedBlocks(gr.Blocks):
         def sweeping() -> None:
             unread: dict[str, int] = {}
             while not self._over.wait(_SWEEP):
-                sweep(Path(get_upload_folder()), _UNUSED)
+                sweep(Path(get_upload_folder()), UNUSED)
                 unread = forget_unread(self._queue, unread)
 
+        # Whose request it is follows from IDGEN_PROXIES alone: uvicorn would believe a header of whoever is on this
+        # machine, and a server for pages in front of this one would make everybody come from here.
+        os.environ["FORWARDED_ALLOW_IPS"] = ""
+        kwargs.setdefault("ssr_mode", False)
         quiet_tools()
         give_back_memory()
         self._queue.pending_messages_per_session = _Messages(self._queue.pending_event_ids_session)
@@ -170,28 +180,47 @@ class Guard:
     """ASGI middleware: a request that breaks one of Gradio's own routes gets a sentence too.
 
     What the app does itself happens inside `GuardedBlocks.process_api`, so what breaks elsewhere does not fit: a form
-    that is none, an event that never was.
+    that is none, an event that never was. Only uploads and tools may send more than 1 MB: what is sent is read, and
+    kept in the queue, before the app is asked. Their bytes are counted for each visitor.
+
+    Args:
+        app: what is guarded.
+        settings: its limits.
     """
 
-    def __init__(self, app: ASGIApp, most: int):
-        self.app, self.most = app, most
+    def __init__(self, app: ASGIApp, settings: Settings):
+        self.app, self.proxies, self.uploads = app, settings.proxies, Uploads(settings)
+        # All photos of a request as base64, and room for what is around them.
+        self.most = round(settings.upload_megabytes * 1_000_000 * settings.photos_per_request * 4 / 3) + _MOST
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if _unused(scope["path"]):
             return await JSONResponse({"error": UNFIT.format("")}, 404)(scope, receive, send)
-        said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if said.isdigit() and int(said) > self.most:
+        said = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        size = int(said) if said.isdigit() else 0
+        upload = scope["path"] == f"{API_PREFIX}/upload"
+        large = upload or scope["path"].startswith(f"{API_PREFIX}/mcp")
+        most = self.most if large else _MOST
+        if size > most:
             return await _unfit(413)(scope, receive, send)
-        began, left = False, self.most
+        visitor = caller(Request(scope), self.proxies)
+        counted, came, began = max(size, _LEAST if upload else 0), 0, False
+        try:
+            self._count(visitor, counted if large else 0)
+        except InputError as error:
+            return await _refused(error)(scope, receive, send)
 
         async def receiving() -> Message:
-            nonlocal left
+            nonlocal came
             message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
+            body = len(message.get("body", b""))
+            came += body
+            if came > most:
                 raise _TooLarge
+            if came > counted and large:  # its size was not said
+                self._count(visitor, body)
             return message
 
         async def sending(message: Message) -> None:
@@ -201,15 +230,19 @@ class Guard:
 
         try:
             await self.app(scope, receiving, sending)
-        except _TooLarge:
+        except (_TooLarge, InputError) as error:
             if not began:
-                await _unfit(413)(scope, receive, send)
+                await (_refused(error) if isinstance(error, InputError) else _unfit(413))(scope, receive, send)
         except Exception as error:
             _note(error)
             if began:
                 await send({"type": "http.response.body"})  # the end of a stream
             else:
                 await _unfit()(scope, receive, send)
+
+    def _count(self, visitor: str, size: int) -> None:
+        if size:
+            self.uploads.check(visitor, size)
 
 
 class _TooLarge(Exception):
@@ -227,13 +260,15 @@ def guards(settings: Settings) -> dict[str, Any]:
     async def unfit(request: Request, error: Exception) -> Response:
         return _unfit(422)  # FastAPI's own repeats the values, and cannot write all of them
 
-    # All photos of a request as base64, and room for what is around them.
-    most = round(settings.upload_megabytes * 1_000_000 * settings.photos_per_request * 4 / 3) + 1_000_000
-    return {"middleware": [Middleware(Guard, most=most)], "exception_handlers": {RequestValidationError: unfit}}
+    return {"middleware": [Middleware(Guard, settings=settings)], "exception_handlers": {RequestValidationError: unfit}}
 
 
 def _unfit(status: int = 400) -> Response:
     return JSONResponse({"error": UNFIT.format("")}, status)
+
+
+def _refused(error: InputError) -> Response:
+    return JSONResponse({"error": str(error)}, 429)
 
 
 def give_back_memory() -> None:

@@ -23,11 +23,37 @@ from space.limits import Limits, visitor_of
 _log = logging.getLogger("idgen.space")
 
 
-def admit(limits: Limits, request: gr.Request | None, images: int = 0) -> None:
-    """Count a visitor's request; InputError where it is one too many."""
+VISITOR = "x-idgen-visitor"
+"""The header in which a tool's call says for whom it asks this app: `for_visitor`."""
+_OURS = secrets.token_hex(32)  # nobody else can say so
+
+
+def admit(limits: Limits, request: gr.Request | None, images: int = 0, requests: int = 1) -> None:
+    """Count a visitor's request, see `Limits.check`; InputError where it is one too many."""
+    request = getattr(request, "request", None) or request  # Gradio's own has only one line of each header
+    limits.check(caller(request, limits.settings.proxies), images, requests)
+
+
+def caller(request: Any, proxies: int) -> str:
+    """Whose request it is: of a tool's call, the visitor who called the tool.
+
+    Args:
+        request: Starlette's, or one with `client` and `headers` as it has; None: nobody's.
+        proxies: see `visitor_of`.
+    """
     address = getattr(getattr(request, "client", None), "host", None)
-    forwarded = getattr(request, "headers", {}).get("x-forwarded-for") if request is not None else None
-    limits.check(visitor_of(address, forwarded, limits.settings.proxies), images)
+    headers = getattr(request, "headers", {})
+    ours, _, visitor = headers.get(VISITOR, "").partition(" ")
+    if secrets.compare_digest(ours.encode(), _OURS.encode()):
+        return visitor
+    # A proxy may append a line of its own instead of an entry.
+    lines = headers.getlist("x-forwarded-for") if hasattr(headers, "getlist") else [headers.get("x-forwarded-for", "")]
+    return visitor_of(address, ", ".join(lines), proxies)
+
+
+def for_visitor(visitor: str) -> dict[str, str]:
+    """Headers of a request that this process makes to itself, for a visitor."""
+    return {VISITOR: f"{_OURS} {visitor}"}
 
 
 # ---------------------------------------------------------------- uploads

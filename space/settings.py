@@ -27,10 +27,15 @@ class Settings:
         public: `IDGEN_PUBLIC`, whether strangers can reach the app; by default on a Hugging Face Space (`SPACE_ID`).
         vector_uploads: `IDGEN_VECTOR_UPLOADS`, whether visitors may bring face vectors; by default not in public. It
             covers every kind of file: where a vector came from is written beside it and can be made up.
-        images_per_request: `IDGEN_IMAGES_PER_REQUEST`.
+        images_per_request: `IDGEN_IMAGES_PER_REQUEST`, pictures that a visitor may ask for; it does not bind what
+            always makes the same few: a strip, a point of the curve, the nearest people.
         photos_per_request: `IDGEN_PHOTOS_PER_REQUEST`, photos of one person whose mean is taken.
         requests_per_minute: `IDGEN_REQUESTS_PER_MINUTE` of one visitor; 0: no limit; 20 in public.
         requests_per_minute_in_all: `IDGEN_REQUESTS_PER_MINUTE_IN_ALL` of everybody; 0: no limit; 120 in public.
+        megabytes_per_ten_minutes: `IDGEN_MEGABYTES_PER_TEN_MINUTES` of one visitor's uploads; 0: no limit; 500 in
+            public.
+        megabytes_per_ten_minutes_in_all: `IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL` of everybody; 0: no limit; 2,000 in
+            public. What no request uses is deleted after that time, so it bounds what lies on the disk.
         queue_length: `IDGEN_QUEUE_LENGTH`, requests that may wait; the next one is refused.
         upload_megabytes: `IDGEN_UPLOAD_MEGABYTES`, of one file.
         upload_megapixels: `IDGEN_UPLOAD_MEGAPIXELS`, of one photo, read from its header before anything is decoded.
@@ -46,6 +51,8 @@ class Settings:
     photos_per_request: int = 8
     requests_per_minute: int = 0
     requests_per_minute_in_all: int = 0
+    megabytes_per_ten_minutes: int = 0
+    megabytes_per_ten_minutes_in_all: int = 0
     queue_length: int = 64
     upload_megabytes: int = 20
     upload_megapixels: int = 50
@@ -73,6 +80,10 @@ class Settings:
             photos_per_request=whole("PHOTOS_PER_REQUEST", cls.photos_per_request, 1, 64),
             requests_per_minute=whole("REQUESTS_PER_MINUTE", 20 if public else 0, 0, 100_000),
             requests_per_minute_in_all=whole("REQUESTS_PER_MINUTE_IN_ALL", 120 if public else 0, 0, 100_000),
+            megabytes_per_ten_minutes=whole("MEGABYTES_PER_TEN_MINUTES", 500 if public else 0, 0, 1_000_000),
+            megabytes_per_ten_minutes_in_all=whole(
+                "MEGABYTES_PER_TEN_MINUTES_IN_ALL", 2000 if public else 0, 0, 1_000_000
+            ),
             queue_length=whole("QUEUE_LENGTH", cls.queue_length, 1, 10_000),
             upload_megabytes=whole("UPLOAD_MEGABYTES", cls.upload_megabytes, 1, 1_000),
             upload_megapixels=whole("UPLOAD_MEGAPIXELS", cls.upload_megapixels, 1, 50),

@@ -24,7 +24,7 @@ from gradio_client import Client
 from gradio_client.utils import is_file_obj_with_meta
 
 from idgen.errors import InputError
-from space.requests import FILE
+from space.requests import FILE, caller, for_visitor
 from space.settings import Settings
 
 _META = {"_type": "gradio.FileData"}
@@ -66,12 +66,15 @@ class Tools(GradioMCPServer):
         return self._client_instance
 
     def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        """As Gradio's, but the call behind the tool is the visitor's who called it, whatever its headers say."""
         _written.set([])
         try:
-            return super()._prepare_tool_call_args(name, arguments)
+            endpoint, arguments_of_it, headers, function = super()._prepare_tool_call_args(name, arguments)
         except Exception:
             _forget()
             raise
+        visitor = caller(self.mcp_server.request_context.request, self.blocks.idgen_settings.proxies)
+        return endpoint, arguments_of_it, {**headers, **for_visitor(visitor)}, function
 
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from idgen.errors import InputError
 from space import limits
-from space.limits import Limits, visitor_of
+from space.limits import Limits, Uploads, visitor_of
 from space.settings import Settings
 
 
@@ -59,11 +59,49 @@ def test_everybody_together() -> None:
         counted.check(visitor)
 
 
+def test_several_at_once_count_all_or_none() -> None:
+    clock = Clock()
+    counted = Limits(Settings(requests_per_minute=6, requests_per_minute_in_all=8), clock)
+    counted.check("a", requests=2)
+    clock.now += 20
+    with pytest.raises(
+        InputError, match=r"^You made 2 .*counts as 5 more, and one visitor may 6 in all.*in 40 seconds"
+    ):
+        counted.check("a", requests=5)
+    counted.check("a", requests=4)  # what was refused did not count
+    with pytest.raises(InputError, match=r"^Visitors made 6 .*counts as 5 more, and this app takes 8.*in 60 seconds"):
+        counted.check("b", requests=5)
+    counted.check("b", requests=2)
+    few = Limits(Settings(requests_per_minute=3), clock)
+    few.check("a", requests=5)  # more than a minute ever has: all of it
+    with pytest.raises(InputError, match="3 requests within a minute"):
+        few.check("a")
+
+
+def test_uploads_are_counted_by_their_bytes() -> None:
+    clock = Clock()
+    counted = Uploads(Settings(megabytes_per_ten_minutes=5, megabytes_per_ten_minutes_in_all=8), clock)
+    counted.check("a", 3_000_000)
+    clock.now += 100
+    counted.check("a", 1_500_000)
+    with pytest.raises(InputError, match=r"^You may upload 5 MB within ten minutes.*again in 500 seconds, or"):
+        counted.check("a", 1_000_000)
+    counted.check("a", 500_000)
+    with pytest.raises(InputError, match=r"^Visitors may upload 8 MB"):
+        counted.check("b", 4_000_000)
+    counted.check("b", 3_000_000)
+    clock.now += 500
+    counted.check("a", 3_000_000)
+    with pytest.raises(InputError, match=r"^You may upload 5 MB"):
+        counted.check("c", 6_000_000)
+    Uploads(Settings()).check("a", 10**12)
+
+
 def test_no_limit() -> None:
     counted = Limits(Settings())
     for _ in range(1000):
         counted.check("a", 16)
-    assert not counted._visitors and not counted._all
+    assert not counted._rate.visitors and not counted._rate.all.came
 
 
 def test_agrees_with_counting_everything() -> None:
@@ -92,11 +130,11 @@ def test_old_visitors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         counted.check(f"visitor {number}")
     clock.now += 61
     counted.check("new")
-    assert set(counted._visitors) == {"new"}
+    assert set(counted._rate.visitors) == {"new"}
     monkeypatch.setattr(limits, "_MAX_VISITORS", 10)
     for number in range(100):
         counted.check(f"visitor {number}")
-    assert len(counted._visitors) == 10
+    assert len(counted._rate.visitors) == 10
 
 
 def test_many_threads_get_no_more() -> None:

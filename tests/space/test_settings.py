@@ -20,6 +20,8 @@ WHOLE = {  # variable: lowest, highest
     "IDGEN_PHOTOS_PER_REQUEST": (1, 64),
     "IDGEN_REQUESTS_PER_MINUTE": (0, 100_000),
     "IDGEN_REQUESTS_PER_MINUTE_IN_ALL": (0, 100_000),
+    "IDGEN_MEGABYTES_PER_TEN_MINUTES": (0, 1_000_000),
+    "IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL": (0, 1_000_000),
     "IDGEN_QUEUE_LENGTH": (1, 10_000),
     "IDGEN_UPLOAD_MEGABYTES": (1, 1_000),
     "IDGEN_UPLOAD_MEGAPIXELS": (1, 50),
@@ -38,6 +40,7 @@ def test_strangers_may_do_less() -> None:
     public = Settings.from_env({"IDGEN_PUBLIC": "1"})
     assert public.public and not public.vector_uploads and public.proxies == 0
     assert 0 < public.requests_per_minute <= public.requests_per_minute_in_all
+    assert 0 < public.megabytes_per_ten_minutes <= public.megabytes_per_ten_minutes_in_all
     assert Settings.from_env({"SPACE_ID": "user/space"}) == replace(public, proxies=1)
     assert Settings.from_env({"SPACE_ID": "user/space", "IDGEN_PUBLIC": "no"}) == Settings(proxies=1)
     assert Settings.from_env({"IDGEN_PUBLIC": "1", "IDGEN_VECTOR_UPLOADS": "1"}).vector_uploads

@@ -30,13 +30,24 @@ def served(serving, small: Model, tmp_path_factory: pytest.TempPathFactory) -> I
         yield address, cache
 
 
-def ask(address: str, question: Callable[[Any], Any]) -> Any:
+def ask(
+    address: str, question: Callable[[Any], Any], headers: dict[str, str] | None = None, where: str = "127.0.0.1"
+) -> Any:
+    """What a client of the protocol gets that sends `headers` from the address `where`."""
+    import httpx
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
 
+    def client(**options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=where), **options)
+
     async def talk() -> Any:
         async with (
-            streamablehttp_client(f"{address}/gradio_api/mcp/") as (read, write, _),
+            streamablehttp_client(f"{address}/gradio_api/mcp/", headers, httpx_client_factory=client) as (
+                read,
+                write,
+                _,
+            ),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
@@ -126,6 +137,45 @@ def httpx_get(address: str) -> int:
     import httpx
 
     return httpx.get(address).status_code
+
+
+def sampled(address: str, headers: dict[str, str], where: str = "127.0.0.1") -> str:
+    """What the tool /sample says."""
+    said = ask(address, lambda session: session.call_tool("sample", {"seed": 7}), headers, where)
+    return said.content[0].text
+
+
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_a_caller_cannot_choose_who_it_is(serving, small: Model, tmp_path: Path, proxies: int) -> None:
+    """Behind a proxy by the last entry of X-Forwarded-For, which the proxy writes; without one by its address."""
+    from gradio_client import Client
+
+    def headers(number: int, visitor: str) -> dict[str, str]:
+        forged = f"9.9.9.{number}"
+        return {
+            "X-Forwarded-For": f"{forged}, {visitor}" if proxies else forged,
+            "X-Real-IP": forged,
+            "X-Idgen-Visitor": forged,
+        }
+
+    with serving(small, tmp_path, Settings(requests_per_minute=3, proxies=proxies)) as address:
+        assert "vector" in sampled(address, headers(1, "1.1.1.1"))
+        assert "vector" in sampled(address, headers(2, "1.1.1.1"))
+        client = Client(address, verbose=False, headers=headers(3, "1.1.1.1"))
+        assert "vector" in client.predict(7, api_name="/sample"), "the same visitor, without a tool"
+        assert "3 requests within a minute" in sampled(address, headers(4, "1.1.1.1"))
+        with pytest.raises(Exception, match="3 requests within a minute"):
+            Client(address, verbose=False, headers=headers(5, "1.1.1.1")).predict(7, api_name="/sample")
+        assert "vector" in sampled(address, headers(6, "2.2.2.2"), "127.0.0.1" if proxies else "127.0.0.2")
+
+
+def test_a_proxy_that_writes_a_line_of_its_own() -> None:
+    from starlette.requests import Request
+
+    from space.requests import caller
+
+    lines = [(b"x-forwarded-for", b"9.9.9.9"), (b"x-forwarded-for", b"1.2.3.4")]
+    assert caller(Request({"type": "http", "client": ("10.0.0.1", 1), "headers": lines}), 1) == "1.2.3.4"
 
 
 def data(content: bytes) -> str:
