@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from gradio import state_holder
+from gradio.blocks import Block
 from gradio.route_utils import API_PREFIX
 from gradio.server_messages import ProcessCompletedMessage, ServerMessage
 from gradio.utils import LRUCache, get_upload_folder
@@ -68,6 +69,13 @@ class Session(state_holder.SessionState):
         self._state_ttl: dict[int, Any] = {}
         self.is_closed = False
         self.STATE_TTL_WHEN_CLOSED = 60  # seconds in which a page that lost its connection may come back
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        """Also what an update made anew notes its files where the first one does: only there Gradio deletes them."""
+        first = self.blocks_config.blocks.get(key)
+        if isinstance(first, Block) and isinstance(value, Block):
+            value.temp_files = first.temp_files
+        super().__setitem__(key, value)
 
     @property
     def config_values(self) -> dict[int, Any]:  # type: ignore[override]

@@ -76,7 +76,7 @@ class Settings:
             models=_models(environ),
             public=public,
             vector_uploads=_switch(environ, "IDGEN_VECTOR_UPLOADS", not public),
-            images_per_request=whole("IMAGES_PER_REQUEST", cls.images_per_request, 1, 64),
+            images_per_request=whole("IMAGES_PER_REQUEST", cls.images_per_request, 2, 64),
             photos_per_request=whole("PHOTOS_PER_REQUEST", cls.photos_per_request, 1, 64),
             requests_per_minute=whole("REQUESTS_PER_MINUTE", 20 if public else 0, 0, 100_000),
             requests_per_minute_in_all=whole("REQUESTS_PER_MINUTE_IN_ALL", 120 if public else 0, 0, 100_000),

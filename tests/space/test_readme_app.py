@@ -130,7 +130,10 @@ def test_the_uploaded_folder_runs_on_its_own(hub: HubServer, tmp_path: Path) -> 
 
 
 def test_every_variable_and_its_default_is_said() -> None:
-    said = set(re.findall(r"IDGEN_[A-Z_]+", SECTION)) | {"IDGEN_REQUESTS_PER_MINUTE_IN_ALL"}
+    said = set(re.findall(r"IDGEN_[A-Z_]+", SECTION)) | {
+        "IDGEN_REQUESTS_PER_MINUTE_IN_ALL",
+        "IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL",
+    }
     assert said == set(re.findall(r"IDGEN_[A-Z_]+", Settings.__doc__ or ""))
     home, public = Settings.from_env({}), Settings.from_env({"SPACE_ID": "you/idgen"})
     for settings, column in ((home, 2), (public, 3)):
@@ -143,5 +146,8 @@ def test_every_variable_and_its_default_is_said() -> None:
         assert shown["`IDGEN_KEEP_SECONDS`"] == str(settings.keep_seconds)
         assert shown["`IDGEN_REQUESTS_PER_MINUTE`, `…_IN_ALL`"] == (
             f"{settings.requests_per_minute}, {settings.requests_per_minute_in_all}"
+        )
+        assert shown["`IDGEN_MEGABYTES_PER_TEN_MINUTES`, `…_IN_ALL`"] == (
+            f"{settings.megabytes_per_ten_minutes}, {settings.megabytes_per_ten_minutes_in_all}"
         )
     assert Models(home.models).names == ["nobody-128"]

@@ -16,7 +16,7 @@ from space.settings import Settings
 
 DOCUMENTED = re.findall(r"(\w+): `(IDGEN_\w+)`", Settings.__doc__ or "")
 WHOLE = {  # variable: lowest, highest
-    "IDGEN_IMAGES_PER_REQUEST": (1, 64),
+    "IDGEN_IMAGES_PER_REQUEST": (2, 64),
     "IDGEN_PHOTOS_PER_REQUEST": (1, 64),
     "IDGEN_REQUESTS_PER_MINUTE": (0, 100_000),
     "IDGEN_REQUESTS_PER_MINUTE_IN_ALL": (0, 100_000),

@@ -136,6 +136,9 @@ def test_more_than_is_ever_sent_is_not_read(served: Served) -> None:
     import httpx
 
     before = served.memory()
+    for path in ("call/identify", "queue/join"):  # it would be kept until its turn comes
+        answer = httpx.post(f"{served.address}/gradio_api/{path}", json={"data": ["[" * 1_100_000]}, **PATIENT)
+        assert answer.status_code == 413 and answer.json()["error"].endswith(".")
     for path in ("call/identify", "mcp/", "queue/join"):
         there = f"{served.address}/gradio_api/{path}"
         answer = httpx.post(there, content=b"[" * 60_000_000, **PATIENT)
@@ -172,3 +175,35 @@ def test_what_a_tool_is_sent_is_not_logged(served: Served) -> None:
         httpx.post(f"{served.address}/gradio_api/mcp/", json={**call, **extra}, headers=headers, **PATIENT)
     assert data[:60] not in served.printed()
     assert_gone(served)
+
+
+def test_a_visitor_cannot_fill_the_disk(serving, small: Any, tmp_path: Path) -> None:
+    import httpx
+
+    from space.settings import Settings
+
+    limits = Settings(megabytes_per_ten_minutes=2, megabytes_per_ten_minutes_in_all=4, upload_megabytes=4)
+    with serving(small, tmp_path, limits) as address:
+
+        def send(size: int, where: str = "127.0.0.1", said: bool = True, forged: str = "") -> httpx.Response:
+            body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n%b\r\n--x--\r\n' % (
+                b"0" * size
+            )
+            content = body if said else (body[k : k + 50_000] for k in range(0, len(body), 50_000))
+            headers = {"content-type": "multipart/form-data; boundary=x", "x-forwarded-for": forged}
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=where), **PATIENT) as client:
+                return client.post(f"{address}/gradio_api/upload", content=content, headers=headers)
+
+        assert send(1_200_000).status_code == 200
+        for said in (True, False):
+            refused = send(1_200_000, said=said, forged="9.9.9.9")
+            assert refused.status_code == 429, refused.text
+            assert refused.json()["error"].startswith("You may upload 2 MB within ten minutes")
+        # What came of the one without a length counts.
+        assert send(1_200_000, "127.0.0.2").status_code == 200
+        assert send(1_200_000, "127.0.0.3").json()["error"].startswith("Visitors may upload 4 MB")
+        kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(kept) == 2 and sum(path.stat().st_size for path in kept) == 2_400_000
+        while (answer := send(1, "127.0.0.3")).status_code == 200:
+            assert len(kept) < 20, "small ones have an end, too"
+            kept.append(Path(answer.json()[0]))
