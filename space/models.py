@@ -25,7 +25,7 @@ class Models:
     def __init__(self, allowed: Sequence[str | Model]):
         self._allowed = {_label(model): model for model in allowed}
         self._loaded: dict[str, Model] = {}
-        self._lock = threading.Lock()
+        self._locks = {name: threading.Lock() for name in self._allowed}  # one may be fetched from the Hub for minutes
 
     @property
     def names(self) -> list[str]:
@@ -44,7 +44,7 @@ class Models:
             name = self.names[0]
         if not isinstance(name, str) or name not in self._allowed:
             raise InputError(f"There is no model of that name here: choose one of {', '.join(self.names)}.")
-        with self._lock:
+        with self._locks[name]:
             if name not in self._loaded:
                 given = self._allowed[name]
                 self._loaded[name] = load_model(given) if isinstance(given, str) else given
