@@ -173,7 +173,10 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
             continue
         if name != label and values.dtype.kind in "biufUS":
             columns[name] = values
-    labels = np.asarray(rows[label].to_pylist() if label else range(len(rows))).astype(str)
+    people = rows[label].to_pylist() if label else list(range(len(rows)))
+    if None in people:
+        raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
+    labels = np.asarray(people).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
     starts = {group: row for row, group in reversed(list(enumerate(groups)))}
 

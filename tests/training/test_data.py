@@ -98,6 +98,13 @@ def test_what_cannot_be_read_is_said(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="No files"):
         load_faces(tmp_path / "empty")
+    nobody = pa.table({"image": [{"bytes": b"", "path": None}] * 2, "identity": [1, None], "odd": [[1], [1, 2]]})
+    pq.write_table(nobody, tmp_path / "nobody.parquet")
+    with pytest.raises(ValueError, match=r"Row 1 of .* does not say who"):
+        load_faces(tmp_path / "nobody.parquet")
+    (tmp_path / "junk.parquet").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
+        load_faces(tmp_path / "junk.parquet")
     with pytest.raises(ValueError, match="are needed"):
         load_faces(as_parquet(folder, tmp_path / "x.parquet", label="who"))
     Image.new("RGB", (64, 64)).save(folder / "p0" / "9.png")
