@@ -363,7 +363,7 @@ def train(
         metrics = function(args)
     except FloatingPointError as error:
         raise InputError(str(error)) from error
-    if isinstance(metrics, dict):
+    if isinstance(metrics, dict) and metrics:
         typer.echo(json.dumps(metrics))
 
 

@@ -240,11 +240,13 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
             optimizer.zero_grad(set_to_none=True)
         average.update_parameters(task.network)
         step += 1
-        for name, value in {"loss": loss, "norm": norm, **values}.items():
-            logs[name] = 0.98 * logs.get(name, float(value)) + 0.02 * float(value)
-        if not math.isfinite(float(loss)) or not math.isfinite(float(norm)):  # the norm is the same everywhere
+        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
+        for name, number in seen.items():
+            logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
+        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
             raise FloatingPointError(
-                f"The loss became {float(loss)} at step {step}; lower --lr. The checkpoint is older."
+                f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {step}: lower --lr. The "
+                "checkpoint is older."
             )
         bar.update()
         bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
@@ -265,6 +267,8 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
         if due:
             break
     bar.close()
+    if main and step < args.steps:
+        print(f"{args.out} stopped at step {step} of {args.steps}: the same command goes on.", file=sys.stderr)
     return metrics
 
 
