@@ -72,7 +72,8 @@ def test_what_is_in_the_folder(tmp_path: Path, model: Model, people: Identities)
         said = provenance.read(out / line["file"])
         assert said["digital_source_type"] == provenance.SOURCE_TYPE
         assert (said["identity"], said["k"], said["seed"]) == (line["identity"], line["k"], 7)
-    assert provenance.read(out / SHEET)["digital_source_type"] == provenance.SOURCE_TYPE
+    sheet = provenance.read(out / SHEET)
+    assert (sheet["digital_source_type"], sheet["model"], sheet["seed"]) == (provenance.SOURCE_TYPE, model.name, 7)
     colours = {colour for _, colour in Image.open(out / SHEET).convert("RGB").getcolors(1 << 24)}
     assert (MATCH in colours) == any(line["match"] for line in lines)
     assert (NO_MATCH in colours) == (not all(line["match"] for line in lines))

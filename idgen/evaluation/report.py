@@ -6,7 +6,7 @@ import base64
 import io
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +14,12 @@ from idgen import __version__, provenance
 from idgen.evaluation import charts, verification
 from idgen.evaluation.evaluate import FMR, Comparisons, Evaluation, Pair, Set, today
 from idgen.evaluation.leakage import Search
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from idgen.evaluation.source import Source
 
 _SIDE = 104  # of a picture, in pixels
 _SHEET_PEOPLE, _SHEET_PICTURES = 8, 8
 _SHOWN_ALARMS = 12
+_MADE = ("model", "seed", "k")  # what our manifests say of every picture
 
 
 def write_report(path: str | Path, result: Evaluation, set_: Set | None, training: Set | None = None) -> None:
@@ -162,12 +161,11 @@ def _recognition(result: Evaluation) -> str:
 def _worst(main: Comparisons, set_: Set) -> str:
     if set_.source.open is None:
         return ""
-    open_ = set_.source.open
 
     def cell(pair: Pair) -> str:
         names = [escape(str(set_.source.labels[row])) for row in (pair.first, pair.second)]
         under = names[0] if names[0] == names[1] else f"{names[0]} / {names[1]}"
-        pictures = "".join(_picture(open_(row), str(set_.source.names[row])) for row in (pair.first, pair.second))
+        pictures = "".join(_picture(set_.source, row) for row in (pair.first, pair.second))
         return f'<figure class="pair">{pictures}<figcaption><b>{pair.cosine:.2f}</b> {under}</figcaption></figure>'
 
     rows = ""
@@ -199,7 +197,7 @@ def _sheet(result: Evaluation, set_: Set) -> str:
                 mark = (
                     f'<span class="{"yes" if good else "no"}">{"✓" if good else "✗"} {fidelity.cosines[row]:.2f}</span>'
                 )
-            cells += f'<div class="shot">{_picture(source.open(int(row)), str(source.names[row]))}{mark}</div>'
+            cells += f'<div class="shot">{_picture(source, int(row))}{mark}</div>'
         rows += f'<div class="person"><h4>{escape(str(person))}</h4><div class="shots">{cells}</div></div>'
     says = (
         " Under each: whether the judge takes it for the wanted person (✓ or ✗), and its cosine."
@@ -283,9 +281,7 @@ def _neighbours(searches: list[Search], set_: Set, training: Set) -> str:
     for row in rows:
         match = int(search.matched[row])
         alarm = search.nearest[row] >= search.threshold
-        pictures = _picture(ours.open(int(row)), str(ours.names[row])) + _picture(
-            theirs.open(match), str(theirs.names[match])
-        )
+        pictures = _picture(ours, int(row)) + _picture(theirs, match)
         word = '<span class="no">alarm</span>' if alarm else ""
         cells += (
             f'<figure class="pair">{pictures}<figcaption><b>{search.nearest[row]:.2f}</b> {word} '
@@ -388,15 +384,29 @@ def _method(result: Evaluation) -> str:
 # ------------------------------------------------------------------------------------------------------------ pieces
 
 
-def _picture(image: Image, name: str) -> str:
+def _picture(source: Source, row: int) -> str:
     from PIL import ImageOps
 
-    file = io.BytesIO()
-    ImageOps.fit(image.convert("RGB"), (_SIDE, _SIDE)).save(file, "WEBP", quality=82)
-    data = base64.b64encode(file.getvalue()).decode()
-    title = escape(name)
+    assert source.open is not None
+    image, made = ImageOps.fit(source.open(row).convert("RGB"), (_SIDE, _SIDE)), _made(source, row)
+    if made is None:
+        file = io.BytesIO()
+        image.save(file, "WEBP", quality=82)
+        content = file.getvalue()
+    else:
+        content = provenance.encode(image, made, "WEBP", quality=82)
+    data = base64.b64encode(content).decode()
+    title = escape(str(source.names[row]))
     source = f"data:image/webp;base64,{data}"
     return f'<img src="{source}" width="{_SIDE}" height="{_SIDE}" alt="{title}" title="{title}">'
+
+
+def _made(source: Source, row: int) -> dict[str, Any] | None:
+    """How a picture was made, if its source says that a model did, as our datasets and manifests do; else None."""
+    said = {name: source.columns[name][row].item() for name in _MADE if name in source.columns}
+    kind = source.columns.get("digital_source_type")
+    generated = len(said) == len(_MADE) if kind is None else kind[row] == provenance.SOURCE_TYPE
+    return said if generated else None
 
 
 def _table(head: str, rows: list[list[Any]]) -> str:

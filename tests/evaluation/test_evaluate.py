@@ -1,9 +1,11 @@
 """`idgen evaluate` on vectors, folders, Parquet and pairs; what it writes, and every wrong input in one sentence."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tiny import patterns
 from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
+from idgen import provenance
 from idgen.cli import app
 from idgen.errors import InputError
 from idgen.evaluation import verification
@@ -100,6 +103,16 @@ def test_two_files_of_vectors(files, tmp_path, model):
     assert page.tags.count("svg") == 2 and "img" not in page.tags
 
 
+def marks(out: Path) -> list[dict[str, Any]]:
+    """What each picture on a report says of how it was made."""
+    found = []
+    for data in re.findall(r"data:image/webp;base64,([\w+/=]+)", (out / "report.html").read_text()):
+        (out / "picture.webp").write_bytes(base64.b64decode(data))
+        found.append(provenance.read(out / "picture.webp"))
+    assert found
+    return found
+
+
 def test_a_folder_of_pictures(pictures, tmp_path, model):
     result = evaluate(pictures, tmp_path, model=model, progress=False)
     assert (result.pictures, result.people) == (18, 6)
@@ -111,10 +124,32 @@ def test_a_folder_of_pictures(pictures, tmp_path, model):
     assert page.tags.count("img") == 18 + 2 * (
         6 + 8
     )  # contact sheet, worst pairs: one a person, eight of different ones
+    assert not any("digital_source_type" in said for said in marks(tmp_path)), "nobody said that a model made them"
     # The vectors it leaves behind give the same figures without any network.
     again = evaluate(tmp_path / "vectors-judge.safetensors", tmp_path / "again", model=model, progress=False)
     assert again.main.result.fnmr == result.main.result.fnmr and again.main.result.eer == result.main.result.eer
     assert again.main.result.d_prime == pytest.approx(result.main.result.d_prime, abs=1e-5)
+
+
+def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pictures, tmp_path, model):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(pictures.glob("*/*.png"))
+    rows = [
+        {
+            "image": {"bytes": file.read_bytes()},
+            "identity": file.parent.name,
+            "model": "a camera",
+            "digital_source_type": provenance.SOURCE_TYPE if file.stem == "0" else "digitalCapture",
+        }
+        for file in files
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mixed.parquet")
+    evaluate(tmp_path / "mixed.parquet", tmp_path / "out", model=model, progress=False)
+    said = marks(tmp_path / "out")
+    assert {"digital_source_type" in one for one in said} == {True, False}
+    assert sum("digital_source_type" in one for one in said[-18:]) == 6, "on the contact sheet"
 
 
 def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
@@ -124,6 +159,11 @@ def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
     done = run("evaluate", tmp_path / "made", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "match the person who was asked for" in done.output and "report.html" in done.output
+    said = marks(tmp_path / "out")
+    assert {(one["digital_source_type"], one["model"], one["seed"]) for one in said} == {
+        (provenance.SOURCE_TYPE, "tiny", 1)
+    }
+    assert {one["k"] for one in said} == {0, 1} and not any("identity" in one for one in said)
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "made" / "manifest.jsonl").read_text().splitlines()]
     share = np.mean([line["match"] for line in lines])

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from typer.testing import CliRunner
 
+from idgen import provenance
 from idgen.cli import app
 from idgen.errors import InputError
 from idgen.hub import Model
@@ -72,6 +73,7 @@ def test_a_card_is_made_with_a_sheet_and_figures(bare: Path, hub: HubServer) -> 
     assert 'load_model("user/made")' in card.text and "trust_remote_code=True" in card.text
     with Image.open(folder / "people.png") as sheet:
         assert sheet.width > 6 * 128 and "trainedAlgorithmicMedia" in str(sheet.info)
+    assert provenance.read(folder / "people.png")["seed"] == 0
     from idgen.identity import Identities
 
     assert not any(person.from_photo for person in Identities.load(folder / "people.safetensors"))
