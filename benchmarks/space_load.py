@@ -3,8 +3,9 @@
     python benchmarks/space_load.py [--visitors 32] [--requests 2] [--model nobody-128] [--images 4] [--steps 15]
 
 Every visitor is a `gradio_client` in a thread of its own with settings of its own: people, seeds, numbers of pictures,
-steps, variations, and photos among them. First each request is made alone, one after another, then all visitors make
-theirs at once; pixels, vectors and scores must be the same. Latency is what a visitor waits, in the queue included.
+steps, variations, guidance, and photos among them, read and compared. First each request is made alone, one after
+another, then all visitors make theirs at once; pixels, vectors and scores must be the same. Latency is what a visitor
+waits, in the queue included.
 """
 
 from __future__ import annotations
@@ -38,11 +39,19 @@ def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
         return {"api_name": "/sample", "seed": chance.randrange(1000)}
     if chance.random() < 0.2:
         return {"api_name": "/identify", "photo": chance.randrange(1000), "consent": True}
+    if chance.random() < 0.1:
+        return {
+            "api_name": "/compare",
+            "first": chance.randrange(1000),
+            "second": chance.randrange(1000),
+            "consent": True,
+        }
     return {
         "api_name": "/generate",
         "images": chance.randint(1, images),
         "steps": chance.randint(1, steps),
         "variation": chance.choice((0.0, 0.0, 0.3)),
+        "guidance": chance.choice((None, 1.0, 2.0)),
         "seed": chance.randrange(1000),
         "person": chance.randrange(1000),
     }
@@ -60,11 +69,11 @@ def ask(client: Any, wanted: dict[str, Any], face: Image.Image) -> tuple[float, 
 
     arguments = dict(wanted)
     with tempfile.TemporaryDirectory(prefix="idgen-load-") as folder:
-        if "photo" in arguments:
+        for name in {"photo", "first", "second"} & arguments.keys():
             photo = Image.new("RGB", (480, 360), (176, 182, 190))
-            photo.paste(face.resize((224, 224), Image.Resampling.BICUBIC), (arguments["photo"] % 250, 60))
-            photo.save(Path(folder) / "photo.png")
-            arguments["photo"] = handle_file(str(Path(folder) / "photo.png"))
+            photo.paste(face.resize((224, 224), Image.Resampling.BICUBIC), (arguments[name] % 250, 60))
+            photo.save(Path(folder) / f"{name}.png")
+            arguments[name] = handle_file(str(Path(folder) / f"{name}.png"))
         began = time.monotonic()
         try:
             answer = _text(client.predict(**arguments))

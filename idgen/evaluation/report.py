@@ -397,8 +397,8 @@ def _picture(source: Source, row: int) -> str:
         content = provenance.encode(image, made, "WEBP", quality=82)
     data = base64.b64encode(content).decode()
     title = escape(str(source.names[row]))
-    source = f"data:image/webp;base64,{data}"
-    return f'<img src="{source}" width="{_SIDE}" height="{_SIDE}" alt="{title}" title="{title}">'
+    address = f"data:image/webp;base64,{data}"
+    return f'<img src="{address}" width="{_SIDE}" height="{_SIDE}" alt="{title}" title="{title}">'
 
 
 def _made(source: Source, row: int) -> dict[str, Any] | None:

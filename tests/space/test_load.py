@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from served import serve
 
-from benchmarks.space_load import measure
+from benchmarks.space_load import measure, plan
 
 
 def test_everybody_gets_what_it_would_get_alone(tiny_model: Path, tmp_path: Path) -> None:
@@ -17,3 +17,9 @@ def test_everybody_gets_what_it_would_get_alone(tiny_model: Path, tmp_path: Path
     assert said["requests"] == 12 and said["different"] == []
     assert said["refused"] < 6
     assert said["memory"]["after_together"] < 1.05 * said["memory"]["after_alone"]
+
+
+def test_the_mix_has_everything_in_it() -> None:
+    mix = [plan(visitor, number, 4, 15) for visitor in range(32) for number in range(2)]
+    assert {one["api_name"] for one in mix} == {"/sample", "/identify", "/compare", "/generate"}
+    assert {one.get("guidance", 0) for one in mix} >= {None, 1.0, 2.0}
