@@ -69,6 +69,14 @@ def test_credentials_that_are_half_there_stop_the_launch(page: GuardedBlocks, mo
         page.launch(prevent_thread_lock=True, quiet=True)
 
 
+def test_no_other_server_is_put_in_front(page: GuardedBlocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody would come from this machine, and as many proxies as are set would be one too few."""
+    monkeypatch.setenv("GRADIO_SSR_MODE", "True")
+    page.launch(prevent_thread_lock=True, quiet=True)
+    page.close()
+    assert page.ssr_mode is False
+
+
 def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
     for name in ("a/upload.png", "b/person-7-0000-00.png"):
         (tmp_path / name).parent.mkdir()
