@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from idgen.hub import Model
+from idgen.identity import Identity
 from space.settings import Settings
 
 pytest.importorskip("gradio")
@@ -30,7 +31,7 @@ class Visitor:
         self._ids = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
         self._events = config["dependencies"]
         (opened,) = [one for one in self._events if any(event == "load" for _, event in one["targets"])]
-        assert self._send(opened["id"], [])["success"]
+        assert self._send(opened["id"], [None] * len(opened["inputs"]))["success"]
 
     def press(self, button: str, *values: Any, event: str = "click") -> dict[str, Any]:
         """The last message after it; `values`: those of the event's inputs, None where the server keeps them."""
@@ -84,10 +85,16 @@ def test_pictures_and_people_go_when_their_time_is_over(
     demo = build(small, Settings(keep_seconds=10))
     demo.delete_cache = (1, demo.delete_cache[1])  # seconds: looked at more often than every minute
     _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+
+    def people() -> list[Identity]:
+        states = [value for session in demo.state_holder.session_data.values() for value in session.state_data.values()]
+        return [value for value in states if isinstance(value, Identity)]
+
     asked = ("generate", small.name, None, 1, 1, 0, 1, 0)
     try:
         visitor = Visitor(address)
         assert visitor.press(*asked)["success"]
+        assert len(people()) == 2, "A and B"
         left = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert {path.suffix for path in left} == {".zip", ".png"}, "what can be downloaded"
         from gradio_client import Client
@@ -98,9 +105,7 @@ def test_pictures_and_people_go_when_their_time_is_over(
         while [path for path in tmp_path.rglob("*") if path.is_file()] and time.monotonic() < until:
             time.sleep(0.5)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-        assert not any(
-            value for session in demo.state_holder.session_data.values() for value in session.state_data.values()
-        )
+        assert not people()
         again = visitor.press(*asked)
         assert not again["success"] and "person" in again["output"]["error"]
     finally:
