@@ -446,7 +446,7 @@ def _texts(svg: str) -> str:
 
 def test_the_histogram_shows_every_picture_on_its_side_of_the_threshold() -> None:
     scores = [0.1, 0.35, 0.4, 0.4, 0.4, 0.9]
-    svg = plots.score_histogram(scores, _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-3)
+    svg = plots.score_histogram(list(enumerate(scores, 1)), _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-3)
     assert svg.count('class="dot fail"') == 2 and svg.count('class="dot pass"') == 4 + 1  # and the legend's
     line = float(re.search(r'class="threshold" x1="([\d.]+)"', svg)[1])
     dots = re.findall(r'"dot (pass|fail)" cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+"><title>Picture \d: ([\d.]+)', svg)
@@ -459,7 +459,7 @@ def test_the_histogram_shows_every_picture_on_its_side_of_the_threshold() -> Non
 
 @pytest.mark.parametrize("scores", [[-1.0], [1.0], [0.0] * 16, [-1.0, 1.0]])
 def test_the_histogram_keeps_everything_inside(scores: list[float]) -> None:
-    svg = plots.score_histogram(scores, _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-2)
+    svg = plots.score_histogram(list(enumerate(scores, 1)), _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-2)
     inside(svg)
 
 
