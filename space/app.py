@@ -125,12 +125,19 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         found = sample(name, seed)
         return found if origin.still("nobody", name) else (gr.skip(), gr.skip())
 
-    def back_to_nobody(origin: _Origin, name: str, seed: float) -> tuple:
-        origin.tab = "nobody"
+    def anybody(name: str, seed: float) -> tuple[Identity | None, str]:
+        """The same in place of somebody else, who may not stay when the seed is of no use."""
         try:
-            return draw(origin, name, seed)
+            return sample(name, seed)
         except InputError as error:
             return None, view.refused(str(error))
+
+    def back_to_nobody(origin: _Origin, name: str, seed: float) -> tuple:
+        if origin.tab == "nobody":  # as a page opens, which may be of somebody else's seed
+            return gr.skip(), gr.skip()
+        origin.tab = "nobody"
+        found = anybody(name, seed)
+        return found if origin.still("nobody", name) else (gr.skip(), gr.skip())
 
     def somebody(tab: str) -> Callable[[_Origin], tuple]:
         def chosen(origin: _Origin) -> tuple:
@@ -338,7 +345,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         """Another model: other people, other defaults, and faces to be read anew."""
         steps, guidance = defaults(models.get(name))
         origin.model = name
-        person, card = back_to_nobody(replace(origin), name, seed)
+        person, card = anybody(name, seed)
         second: Identity | None = None
         with suppress(InputError):
             second = actions.sample(models.get(name), other)[0]
@@ -750,9 +757,9 @@ def _early(
 ) -> None:
     """Let work end early, by the button or by a mistake: a note beside the results, which keep what is finished."""
     private: dict[str, Any] = {"api_visibility": "private"}
-    stop.click(None, results, [note, *results], js=view.ended_js(view.STOPPED), cancels=runs, **private)
+    stop.click(None, [note, *results], [note, *results], js=view.left_off_js(stopped=True), cancels=runs, **private)
     for run in runs:
-        run.failure(None, results, [note, *results], js=view.ended_js(view.FAILED), **private)
+        run.failure(None, [note, *results], [note, *results], js=view.left_off_js(stopped=False), **private)
     gr.on([button.click for button in buttons], None, None, note, js="() => ''", **private)
 
 

@@ -349,21 +349,32 @@ def _ended(sign: str, head: str, text: str) -> str:
 
 
 STOPPED = _ended("■", "Stopped.", "What was finished stays. Press the button again for all of it.")
-FAILED = _ended("!", "This was not finished.", "The message says why. What was finished stays.")
+FAILED = _ended("!", "This was not finished.", "What was finished stays.")
+
+_LEFT_OFF_JS = """(note, ...results) => {
+  let going = STOP;
+  const left = results.map((html) => {
+    const page = document.createElement("template");
+    page.innerHTML = html ?? "";
+    const running = page.content.querySelectorAll(".running");
+    if (!running.length) return html;
+    going = true;
+    running.forEach((one) => one.classList.remove("running"));
+    page.content.querySelectorAll(".passing, .tile.waiting, .tile.coming").forEach((one) => one.remove());
+    return page.innerHTML;
+  });
+  return [note || (going ? NOTE : ""), ...left];
+}"""
 
 
-def ended_js(note: str) -> str:
-    """In the browser, after work that ended early: a note, and the results without what was on its way.
+def left_off_js(stopped: bool) -> str:
+    """In the browser, after work that did not come to its end: a note, and the results without what was on its way.
 
-    It takes any number of results as HTML and gives the note and these results.
+    It takes the note that is there, and any number of results as HTML, and gives the same. A mistake that a message
+    explains needs no note unless something was on its way; what is stopped may fail, too, and the first note stays.
     """
-    return """(...results) => [NOTE, ...results.map((html) => {
-  const page = document.createElement("template");
-  page.innerHTML = html ?? "";
-  page.content.querySelectorAll(".passing, .tile.waiting, .tile.coming").forEach((one) => one.remove());
-  page.content.querySelectorAll(".running").forEach((one) => one.classList.remove("running"));
-  return page.innerHTML;
-})]""".replace("NOTE", json.dumps(note))
+    note = STOPPED if stopped else FAILED
+    return _LEFT_OFF_JS.replace("STOP", json.dumps(stopped)).replace("NOTE", json.dumps(note))
 
 
 def summary(result: Result) -> str:
@@ -460,7 +471,7 @@ def _number(value: float | None) -> str:
 
 def morph_status(progress: Progress) -> str:
     """How far the strip is."""
-    tally = f'<div class="tally going">{progress.share:.0%}</div>'
+    tally = f'<div class="tally going passing">{progress.share:.0%}</div>'
     return _status(tally, f"Painting {MORPH} people between A and B.", "", progress.share)
 
 
