@@ -687,7 +687,7 @@ def main(
         InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
-    models = Models(list(dict.fromkeys([*([] if model is None else [model]), *settings.models])))
+    models = Models(allowed(model, settings))
     try:  # Gradio itself ends in a traceback, or never
         socket.create_server((host or "127.0.0.1", port or 0)).close()
     except OSError as error:
@@ -696,6 +696,11 @@ def main(
         raise InputError(f"The app cannot listen on {where} ({why}): choose another --host or --port.") from error
     warm(models)
     launch(build(models, settings), server_name=host, server_port=port, inbrowser=open_browser)
+
+
+def allowed(model: str | None, settings: Settings) -> list[str]:
+    """The operator's models, each once; one that was named comes first."""
+    return list(dict.fromkeys([*([] if model is None else [model]), *settings.models]))
 
 
 def warm(models: Models) -> None:

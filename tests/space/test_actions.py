@@ -509,6 +509,66 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: action
     assert [("pass" in tile, "fail" in tile) for tile in tiles] == [(True, False), (False, True), (False, True)]
 
 
+def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: actions.Result) -> None:
+    def shown(*similarities: float | None) -> str:
+        scores = [{"similarity": one, "judge_similarity": one, "match": False} for one in similarities]
+        return view.evidence(actions.Result(**{**vars(result), "scores": scores, "matrix": None}))
+
+    dots = re.findall(r"<title>(Picture \d: [\d.]+)</title></circle>", shown(None, 0.7, 0.2))
+    assert dots == ["Picture 2: 0.70", "Picture 3: 0.20"]
+    nothing = shown(None, None, None)
+    assert "<circle" not in nothing and "No face was found in any of these pictures" in nothing
+
+
+def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: actions.Result, person: Identity) -> None:
+    somebody = Identity(person.vector, person.space, "1 photo", "photo")
+    progress = actions.Progress(3, [], [], [], 0.0)
+    for page in (view.summary(result), view.working(progress, person)):
+        assert "Person 7" in page and "does not exist" in page
+    for page in (
+        view.summary(actions.Result(**{**vars(result), "identity": somebody})),
+        view.working(progress, somebody),
+    ):
+        assert "From a photo" in page and "may exist" in page and "does not exist" not in page
+
+
+def test_nothing_is_said_of_who_is_not_chosen_yet() -> None:
+    for page in (view.EMPTY, view.EMPTY_MORPH, view.EMPTY_COMPARE, view.EMPTY_EXPLORE):
+        assert "not exist" not in page and "invented" not in page
+
+
+def test_who_a_model_learned_from_is_not_said_to_be_invented(person: Identity) -> None:
+    assert "the 12 people the model learned from" in view.sampled(person, 0.3, 12)
+
+
+def test_scores_say_on_whom_they_were_measured(built_in: Model, portrait: bytes) -> None:
+    known = actions.reference(built_in)
+    assert known is not None and "500 people" in known.scope and "rendered people who do not exist" in known.scope
+    assert known.explanation.endswith(known.scope)
+    same = actions.compare(built_in, portrait, portrait, True)
+    assert same.sentence.endswith(known.scope) and known.scope in view.compared(same)
+    assert known.scope in view.found(actions.identify(built_in, [portrait], True))
+
+
+def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:
+    recipe = Recipe.of(small, 2, 1, 0.5, seed=3)
+    point = last(actions.explore(small, person, recipe, (0.5,))).points[0]
+    other = actions.sample(small, 8)[0]
+    assert point.joins(person, small.name, Recipe.of(small, 2, 1, 0.1, 4.0, seed=3))
+    assert not point.joins(other, small.name, recipe) and not point.joins(person, "another", recipe)
+    for changed in (Recipe.of(small, 2, 1, 0.5, seed=4), Recipe.of(small, 2, 2, 0.5, seed=3)):
+        assert not point.joins(person, small.name, changed)
+
+
+def test_a_model_that_only_this_app_has_is_not_said_to_be_found_by_its_name(small: Model, person: Identity) -> None:
+    recipe = Recipe.of(small, 1, 1)
+    ours = again.pictures(person, recipe, small.name)
+    assert "give the path of its folder" in ours.python and ours.commands.startswith(f"# {small.name} is a model of")
+    for name in ("nobody-128", "user/repo", str(small.folder)):
+        once = again.pictures(person, recipe, name)
+        assert "#" not in once.commands and "folder" not in once.python
+
+
 def test_nothing_jumps_every_picture_has_its_place_from_the_start() -> None:
     preview = Image.new("RGB", (8, 8))
     for tiles, previews in (([], []), (["<li></li>"], [preview] * 2), (["<li></li>"] * 5, [preview] * 4)):
