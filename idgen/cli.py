@@ -359,8 +359,11 @@ def train(
         raise typer.Exit(0 if network else 2)
     args_class, function = recipe.trainer(network)
     args: Any = parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
-    metrics = function(args)
-    if isinstance(metrics, dict):
+    try:
+        metrics = function(args)
+    except FloatingPointError as error:
+        raise InputError(str(error)) from error
+    if isinstance(metrics, dict) and metrics:
         typer.echo(json.dumps(metrics))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import inspect
 import itertools
@@ -31,25 +32,29 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     Raises:
         InputError: an option or a recipe that cannot be used.
     """
+    recipe = recipe if recipe is not None and recipe.is_file() else None
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--recipe", type=Path, default=recipe)
+    with contextlib.suppress(argparse.ArgumentError):  # said below
+        recipe = first.parse_known_args(list(argv))[0].recipe
     parser = _Parser(prog=prog, description=inspect.getdoc(args_class), allow_abbrev=False)
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below.")
     hints, docs = typing.get_type_hints(args_class), _field_docs(args_class)
     fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
+    values = {} if recipe is None else _read(recipe, set(fields))
     for name, item in fields.items():
         option, kind = "--" + name.replace("_", "-"), _plain(hints[name])
         text = docs.get(name, "").replace("%", "%%")
-        if item.default not in (dataclasses.MISSING, None):
-            text = f"{text} [{item.default}]"
+        default = values.get(name, item.default)
+        if default not in (dataclasses.MISSING, None):
+            text = f"{text} [{default}]"
         common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
         if kind is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
         else:
             parser.add_argument(option, metavar=_metavar(kind), **common)
     given = vars(parser.parse_args(list(argv)))
-    chosen = given.pop("recipe")
-    if chosen is None and recipe is not None and recipe.is_file():
-        chosen = recipe
-    values = {} if chosen is None else _read(chosen, set(fields))
+    del given["recipe"]
     values.update(given)
     absent = [
         "--" + name.replace("_", "-")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,13 @@ class Source:
         return len(self.labels)
 
 
-def read_source(path: str | Path) -> Source:
+def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = True) -> Source:
     """Find out what a path is and read it; pictures are opened later, one by one.
+
+    Args:
+        path: the file or folder.
+        columns: of Parquet, that are read although they hold lists.
+        labelled: whether Parquet must say who is on each picture; without, everybody is somebody else.
 
     Raises:
         InputError: nothing of the kinds above is there.
@@ -67,7 +72,7 @@ def read_source(path: str | Path) -> Source:
         names = np.array([f"{label} #{row}" for row, label in enumerate(found.labels)])
         return Source(path.name, found.labels, names, vectors=found.vectors, space=found.space)
     if path.is_file() and path.suffix == ".parquet":
-        return _parquet(path, [path])
+        return _parquet(path, [path], columns, labelled)
     if path.is_file():
         raise InputError(
             f"{path} is neither Parquet nor a file of vectors ({', '.join(SUFFIXES)}): give one, or a folder."
@@ -75,7 +80,7 @@ def read_source(path: str | Path) -> Source:
     if (path / "manifest.jsonl").is_file():
         return _manifest(path)
     parquet = sorted(path.rglob("*.parquet"))
-    return _parquet(path, parquet) if parquet else _folder(path)
+    return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
 
 
 def _manifest(path: Path) -> Source:
@@ -131,7 +136,7 @@ def _scalar(kind: Any) -> bool:
     return any(check(kind) for check in checks)
 
 
-def _parquet(path: Path, files: list[Path]) -> Source:
+def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,13 +146,14 @@ def _parquet(path: Path, files: list[Path]) -> Source:
             with pq.ParquetFile(file) as parquet:
                 names = parquet.schema_arrow.names
                 label = next((name for name in ("identity", "label") if name in names), None)
-                if label is None or "image" not in names:
+                if (label is None and labelled) or "image" not in names:
                     raise InputError(
                         f"{file} has the columns {', '.join(names)}, but `image` and `identity` (or `label`) are "
                         "needed."
                     )
-                plain = [field.name for field in parquet.schema_arrow if _scalar(field.type)]
-                tables.append(parquet.read(columns=[*plain, *({label} - set(plain))]))
+                plain = {field.name for field in parquet.schema_arrow if _scalar(field.type)} | {label}
+                plain |= set(wanted_columns)
+                tables.append(parquet.read(columns=[name for name in names if name in plain]))
                 sizes = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
                 groups += [(file, number) for number, size in enumerate(sizes) for _ in range(size)]
         except (OSError, pa.ArrowException) as error:
@@ -158,13 +164,19 @@ def _parquet(path: Path, files: list[Path]) -> Source:
         rows = pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
         raise InputError(f"The Parquet files in {path} have other columns: give one dataset at a time.") from error
-    label = next(name for name in ("identity", "label") if name in rows.column_names)
+    label = next((name for name in ("identity", "label") if name in rows.column_names), None)
     columns = {}
     for name in rows.column_names:
-        values = np.asarray(rows[name].to_pylist())
+        try:
+            values = np.asarray(rows[name].to_pylist())
+        except ValueError:  # lists of several lengths
+            continue
         if name != label and values.dtype.kind in "biufUS":
             columns[name] = values
-    labels = np.asarray(rows[label].to_pylist()).astype(str)
+    people = rows[label].to_pylist() if label else list(range(len(rows)))
+    if None in people:
+        raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
+    labels = np.asarray(people).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
     starts = {group: row for row, group in reversed(list(enumerate(groups)))}
 

@@ -15,7 +15,7 @@ from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import Faces, load_faces
-from idgen.training.loop import RunArgs, frozen, train
+from idgen.training.loop import RunArgs, build, digest, frozen, train
 
 
 @dataclass(kw_only=True)
@@ -45,7 +45,8 @@ class AutoencoderTask(nn.Module):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args, self.faces, self.held_out = args, faces, held_out
-        self.network = FaceAutoencoder(**args.model).to(memory_format=torch.channels_last)
+        network: Any = build(FaceAutoencoder, args.model)
+        self.network = network.to(memory_format=torch.channels_last)
         recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
 
@@ -106,6 +107,9 @@ def _fit(pixels: Tensor, size: int) -> Tensor:
 
 def train_autoencoder(args: AutoencoderArgs) -> dict[str, float]:
     """Train the autoencoder; the network is written to `args.out/model`."""
-    faces, held_out = load_faces(args.data).split_people(args.held_out_people)
+    everybody = load_faces(args.data, args.size)
+    faces, held_out = everybody.split_people(args.held_out_people)
     recognizer = frozen(args.recognizer, ResNetRecognizer)
-    return train(AutoencoderTask(args, faces, held_out, recognizer), args)
+    origin = {"data": everybody.content, "recognizer": digest(args.recognizer)}
+    origin["number of held-out people"] = str(held_out.people)
+    return train(AutoencoderTask(args, faces, held_out, recognizer), args, origin)

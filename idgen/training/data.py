@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idgen.errors import InputError
+from idgen.evaluation.source import Source, read_source
 
 CACHE = Path(os.environ.get("IDGEN_CACHE", Path.home() / ".cache" / "idgen"))
 
@@ -27,11 +29,13 @@ class Faces:
         images: (N, H, W, 3) uint8, a read-only memory map.
         labels: (N,) int64 from 0 to people − 1.
         columns: every other column of the source, one value an image.
+        content: names the images, their order and their labels; empty where nobody asks for it.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,9 +45,11 @@ class Faces:
         return int(self.labels.max()) + 1 if len(self.labels) else 0
 
     def subset(self, rows: NDArray[Any]) -> Faces:
-        """The given rows, labels counted anew from 0. The images are copied into memory."""
+        """The given rows, labels counted anew from 0. The images are copied into memory, unless they lie together."""
         labels = np.unique(self.labels[rows], return_inverse=True)[1].astype(np.int64)
-        return Faces(self.images[rows], labels, {k: v[rows] for k, v in self.columns.items()})
+        together = len(rows) and (np.diff(rows) == 1).all()
+        images = self.images[rows[0] : rows[-1] + 1] if together else self.images[rows]
+        return Faces(images, labels, {k: v[rows] for k, v in self.columns.items()})
 
     def split_people(self, held_out: int | None = None) -> tuple[Faces, Faces]:
         """(the first people, the last `held_out` people, see `hold_out`): nobody is on both sides."""
@@ -54,6 +60,15 @@ class Faces:
         """(len(rows), 3, H, W) float in [0, 1]."""
         chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
         return chosen.permute(0, 3, 1, 2).float().div_(255)
+
+
+def occurrence(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each label (N,), how many of the same come before it."""
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    number = np.empty_like(labels)
+    number[order] = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
+    return number
 
 
 def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people") -> int:
@@ -71,65 +86,87 @@ def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people
     return number
 
 
-def load_faces(source: str | Path, size: int | None = None, label: str | None = None) -> Faces:
+def load_faces(source: str | Path, size: int | None = None, labelled: bool = True) -> Faces:
     """Read a labelled set of faces.
 
     Args:
-        source: a Parquet file, a folder of Parquet files, or a folder with one sub-folder a person.
+        source: a Parquet file, a folder of Parquet files, a folder with one sub-folder a person, or one that
+            `idgen generate` wrote.
         size: side in pixels to which images are resized; None keeps the size, which must then be the same for all.
-        label: the column that names the person; by default `identity`, else `label`.
+        labelled: whether Parquet must say who is on each image; without, everybody is somebody else.
 
     Raises:
-        InputError: nothing readable is there, a label is missing, or sizes differ.
+        InputError: nothing readable is there, labels are missing, an image is damaged or not square, sizes differ, or
+            the cache has no room.
     """
     path = Path(source)
     files = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
-    parquet = [str(p) for p in files if p.suffix == ".parquet"]
     if not files:
         raise InputError(
             f"No files in {path}: give a Parquet file, a folder of them, or a folder with one folder a person."
         )
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
-    key = hashlib.sha256("\n".join([*stamp, str(size), str(label)]).encode()).hexdigest()[:20]
+    key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "2"]).encode()).hexdigest()[:20]
     folder = CACHE / "decoded" / key
     if not (folder / "labels.npy").exists():
-        _decode(path, parquet, size, label, folder)
+        _decode(read_source(path, ("landmarks",), labelled), size, folder)
     with np.load(folder / "columns.npz") as archive:
         columns = {name: archive[name] for name in archive.files}
-    return Faces(np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy"), columns)
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    return Faces(images, np.load(folder / "labels.npy"), columns, (folder / "content.txt").read_text())
 
 
-def _decode(path: Path, parquet: list[str], size: int | None, label: str | None, folder: Path) -> None:
-    import datasets
+def _decode(source: Source, size: int | None, folder: Path) -> None:
     from tqdm.auto import tqdm
 
-    if parquet:
-        rows = datasets.load_dataset("parquet", data_files=parquet, split="train")
-        rows = rows.cast_column("image", datasets.Image())
-    else:
-        rows = datasets.load_dataset("imagefolder", data_dir=str(path), split="train")
-    label = label or next((name for name in ("identity", "label") if name in rows.column_names), None)
-    if label is None or label not in rows.column_names:
-        raise InputError(f"{path} has no column that names the person; its columns are {rows.column_names}.")
-    first = rows[0]["image"]
-    width, height = (size, size) if size else first.size
+    if source.open is None:
+        raise InputError(f"{source.name} holds vectors: training needs the pictures.")
+    side = size or max(source.open(0).size)
+    need = len(source) * side * side * 3
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(folder.parent).free) < need:
+        raise InputError(
+            f"Decoded, {source.name} takes {need / 1e9:,.1f} GB, and {CACHE} has {free / 1e9:,.1f}: make room there, "
+            "or set IDGEN_CACHE to a folder elsewhere."
+        )
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    aside.mkdir(parents=True, exist_ok=True)
-    shape = (len(rows), height, width, 3)
-    images = np.lib.format.open_memmap(aside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for index, row in enumerate(tqdm(rows, desc=f"decoding {path.name}", unit="image")):
-        image = row["image"].convert("RGB")
-        if image.size != (width, height):
-            if not size:
-                raise InputError(
-                    f"Image {index} of {path} is {image.size}, the first {first.size}: pass a size to resize to."
-                )
-            image = image.resize((width, height), resample=3)
-        images[index] = np.asarray(image)
-    images.flush()
-    columns = {c: np.asarray(rows[c]) for c in rows.column_names if c not in ("image", label)}
-    plain: Any = {k: v.astype(str) if v.dtype == object else v for k, v in columns.items()}
-    np.savez(aside / "columns.npz", **plain)
-    np.save(aside / "labels.npy", np.unique(np.asarray(rows[label]), return_inverse=True)[1].astype(np.int64))
-    with contextlib.suppress(OSError):  # another process was faster: its copy is the same
-        aside.rename(folder)  # a reader sees all of it or nothing
+    aside.mkdir(exist_ok=True)
+    try:
+        shape = (len(source), side, side, 3)
+        images = np.lib.format.open_memmap(aside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        content, wrong = hashlib.sha256(str(shape).encode()), []
+        for index in tqdm(range(len(source)), desc=f"decoding {source.name}", unit="image"):
+            try:
+                images[index] = _square(source, index, side, resize=size is not None)
+            except InputError as error:
+                wrong.append((str(source.names[index]), str(error)))
+            content.update(images[index].tobytes())
+        if wrong:
+            name, why = wrong[0]
+            more = f" So it is with {len(wrong):,} of {len(source):,} pictures of {source.name}." if wrong[1:] else ""
+            raise InputError(f"{name} cannot be used. {why}{more}")
+        images.flush()
+        # Numbers stay in their order: the last people are held out.
+        people = source.labels.astype(np.int64) if np.char.isdigit(source.labels).all() else source.labels
+        labels = np.unique(people, return_inverse=True)[1].astype(np.int64)
+        content.update(labels.tobytes())
+        plain: Any = source.columns
+        np.savez(aside / "columns.npz", **plain)
+        np.save(aside / "labels.npy", labels)
+        (aside / "content.txt").write_text(content.hexdigest())
+        with contextlib.suppress(OSError):  # another process was faster: its copy is the same
+            aside.rename(folder)  # a reader sees all of it or nothing
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _square(source: Source, index: int, side: int, resize: bool) -> NDArray[np.uint8]:
+    assert source.open is not None
+    image = source.open(index)
+    if image.width != image.height:
+        raise InputError(f"It is {image.width}×{image.height} pixels: cut faces square, aligned as ArcFace has them.")
+    if image.width != side:
+        if not resize:
+            raise InputError(f"It is {image.width}×{image.width} pixels, the first one {side}×{side}: make all alike.")
+        image = image.resize((side, side), resample=3)
+    return np.asarray(image)

@@ -26,7 +26,7 @@ from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, hold_out, load_faces
-from idgen.training.loop import RunArgs, train
+from idgen.training.loop import RunArgs, build, train
 
 
 @dataclass(kw_only=True)
@@ -122,8 +122,9 @@ class FinderTask(nn.Module):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args, self.faces = args, faces
-        self.network = FaceFinderNet(**args.model).to(memory_format=torch.channels_last)
-        if "landmarks" not in photos.columns:
+        network: Any = build(FaceFinderNet, args.model)
+        self.network = network.to(memory_format=torch.channels_last)
+        if photos.columns.get("landmarks", np.empty(0)).shape[1:] != (5, 2):
             raise InputError(f"{args.photos} has no column `landmarks`: five points (x, y) in pixels for each picture.")
         points = np.asarray(photos.columns["landmarks"], np.float32)
         last = len(photos) - hold_out(len(photos), args.held_out_photos, 500, "photos")
@@ -410,5 +411,6 @@ class FinderTask(nn.Module):
 
 def train_finder(args: FinderArgs) -> dict[str, float]:
     """Train the face finder; the network is written to `args.out/model`."""
-    photos = load_faces(args.photos)
-    return train(FinderTask(args, photos, load_faces(args.data).split_people(args.held_out_people)[0]), args)
+    photos, everybody = load_faces(args.photos, labelled=False), load_faces(args.data, args.size)
+    origin = {"data": everybody.content, "photos": photos.content}
+    return train(FinderTask(args, photos, everybody.split_people(args.held_out_people)[0]), args, origin)

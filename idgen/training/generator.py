@@ -26,7 +26,7 @@ from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training.augment import Random
 from idgen.training.data import CACHE, Faces, hold_out, load_faces
-from idgen.training.loop import RunArgs, frozen, train
+from idgen.training.loop import RunArgs, build, digest, frozen, train
 from idgen.training.recognition import cached_embeddings, content_key, save_aside
 
 
@@ -52,6 +52,11 @@ class GeneratorArgs(RunArgs):
     """Weight of 1 − cosine between the condition and the embedding of the decoded estimate of the image."""
     identity_images: int = 16
     """How many images of a batch that loss is computed on."""
+
+
+def held_out_people(args: GeneratorArgs, faces: Faces) -> int:
+    """How many people the denoiser never sees."""
+    return hold_out(faces.people, args.held_out_people, 100)
 
 
 def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
@@ -87,15 +92,16 @@ class GeneratorTask(nn.Module):
         self.order = torch.argsort(labels, stable=True)  # pictures person by person
         counts = torch.bincount(labels)
         self.counts, self.starts = counts[labels], (counts.cumsum(0) - counts)[labels]
-        shown = labels < faces.people - hold_out(faces.people, args.held_out_people, 100)
+        shown = labels < faces.people - held_out_people(args, faces)
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
         self.labels = labels
         torch.manual_seed(args.seed)  # after the caches, whose making may draw
-        self.network = IdentityDiT(
+        self.network = build(
+            IdentityDiT,
+            args.model,
             in_channels=self.latents.shape[2],
             sample_size=self.latents.shape[3],
             identity_dim=self.embeddings.shape[1],
-            **args.model,
         )
         self.frozen = (
             frozen(args.autoencoder, FaceAutoencoder),
@@ -203,4 +209,7 @@ class GeneratorTask(nn.Module):
 
 def train_generator(args: GeneratorArgs) -> dict[str, float]:
     """Train the denoiser; the network is written to `args.out/model`."""
-    return train(GeneratorTask(args, load_faces(args.data)), args)
+    faces = load_faces(args.data, args.size)
+    origin = {"data": faces.content, "recognizer": digest(args.recognizer), "autoencoder": digest(args.autoencoder)}
+    origin["number of held-out people"] = str(held_out_people(args, faces))
+    return train(GeneratorTask(args, faces), args, origin)

@@ -7,10 +7,12 @@ no data-loader state: a run that was killed and resumed equals one that was not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,6 +29,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.faces.encoder import load_network
 
@@ -69,15 +72,24 @@ class RunArgs:
     """Continue from `out/checkpoint` when there is one."""
     max_minutes: float | None = None
     """Stop (resumably) after this long."""
+    size: int = 128
+    """Side in pixels to which faces are resized before anything else; a multiple of 16."""
     device: str | None = None
-    """`cpu`, `cuda`; by default what accelerate finds."""
+    """`cpu` or `cuda`; by default the GPU where there is one."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.type in ("Path", "Path | None") and (value := getattr(self, item.name)) is not None:
                 setattr(self, item.name, Path(value))
-        if self.steps < 1 or self.batch_size < 1:
-            raise InputError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}.")
+        for name in ("steps", "batch_size", "validate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.size < 16 or self.size % 16:
+            raise InputError(f"size is a multiple of 16, got {self.size}.")
+        if self.seed < 0 or not 0 < self.lr < math.inf:
+            raise InputError(f"seed must not be negative and lr be above 0, got {self.seed} and {self.lr}.")
+        if self.device not in (None, "cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):
+            raise InputError(f"There is no device {self.device!r} here: give cpu, or cuda where there is a GPU.")
         if self.precision is None:
             self.precision = "bf16" if has_bf16(self.device) else "no"
         if self.precision not in ("bf16", "no"):
@@ -97,6 +109,14 @@ class Task(Protocol):
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """Figures on held-out people of the averaged network; pictures may be left in `out`."""
+
+
+ORIGIN = "origin.json"
+
+
+def digest(folder: Path) -> str:
+    """Names the weights of a network that was trained before by their content."""
+    return hashlib.sha256(trained_weights(folder).read_bytes()).hexdigest()[:16]
 
 
 def trained_weights(folder: Path) -> Path:
@@ -154,11 +174,28 @@ def _average(decay: float) -> Any:
     return update
 
 
-def train(task: Any, args: RunArgs) -> dict[str, float]:
-    """Train `task`, write checkpoints and at the end the averaged network. Returns the last validation.
+def build(kind: type[Network], options: dict[str, Any], **given: Any) -> Network:
+    """A network to train, with the user's `options`; InputError where they do not fit."""
+    try:
+        return kind(**{**given, **options})
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise InputError(f"--model does not fit {kind.__name__}: {first_sentence(error)}.") from error
+
+
+def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dict[str, float]:
+    """Train `task`, write checkpoints and at the end the averaged network.
+
+    Args:
+        task: see `Task`.
+        args: how.
+        origin: what the network is made from, by content: its data, frozen networks, and whatever else one that
+            resumes must share. It lies beside the network as `origin.json`.
+
+    Returns:
+        The last validation; empty if there was nothing left to do.
 
     Raises:
-        InputError: the checkpoint in `args.out` belongs to other arguments.
+        InputError: the checkpoint in `args.out` is damaged, or of another network or origin.
         FloatingPointError: the loss became NaN; the last checkpoint is from before.
     """
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.device == "cpu")
@@ -178,8 +215,10 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
     checkpoint = args.out / "checkpoint"
     step = 0
     if args.resume and checkpoint.exists():
-        step = _resume(checkpoint, task, average, optimizers, accelerator.device)
+        step = _resume(checkpoint, task, average, optimizers, accelerator.device, origin)
     main = accelerator.is_main_process
+    if main and step >= args.steps:
+        print(f"{args.out} is at step {step} already: more --steps go on, --no-resume starts anew.", file=sys.stderr)
     if main:
         described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(args).items()}
         (args.out / "args.json").write_text(json.dumps(described, indent=1))
@@ -201,15 +240,19 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
             optimizer.zero_grad(set_to_none=True)
         average.update_parameters(task.network)
         step += 1
-        for name, value in {"loss": loss, "norm": norm, **values}.items():
-            logs[name] = 0.98 * logs.get(name, float(value)) + 0.02 * float(value)
-        if not math.isfinite(float(loss)):
+        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
+        for name, number in seen.items():
+            logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
+        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
             raise FloatingPointError(
-                f"The loss became {float(loss)} at step {step}; lower --lr. The checkpoint is older."
+                f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {step}: lower --lr. The "
+                "checkpoint is older."
             )
         bar.update()
         bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
         due = args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60
+        if args.max_minutes is not None and accelerator.num_processes > 1:  # all stop at once, or some wait for ever
+            due = bool(accelerator.gather(torch.tensor([due], device=accelerator.device)).any())
         if main and (step % args.validate_every == 0 or step == args.steps):
             with torch.no_grad(), accelerator.autocast():
                 metrics = task.validate(average.module, args.out)
@@ -218,12 +261,14 @@ def train(task: Any, args: RunArgs) -> dict[str, float]:
                 file.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
             bar.write(json.dumps({k: round(v, 4) for k, v in line.items()}))
         if main and (due or step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60):
-            _save(checkpoint, step, task, average, optimizers)
-            export_atomically(average.module, args.out / "model")
+            _save(checkpoint, step, task, average, optimizers, origin)
+            export_atomically(average.module, args.out / "model", origin)
             saved = time.monotonic()
         if due:
             break
     bar.close()
+    if main and step < args.steps:
+        print(f"{args.out} stopped at step {step} of {args.steps}: the same command goes on.", file=sys.stderr)
     return metrics
 
 
@@ -234,7 +279,14 @@ def _start(network: ModelMixin, folder: Path) -> None:
         raise InputError(f"The network in {folder} cannot be started from: {' '.join(str(error).split())}") from error
 
 
-def _save(folder: Path, step: int, task: nn.Module, average: nn.Module, optimizers: list[Optimizer]) -> None:
+def _save(
+    folder: Path,
+    step: int,
+    task: nn.Module,
+    average: nn.Module,
+    optimizers: list[Optimizer],
+    origin: dict[str, str] | None,
+) -> None:
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
     aside.mkdir(parents=True, exist_ok=True)
     state = {
@@ -242,30 +294,49 @@ def _save(folder: Path, step: int, task: nn.Module, average: nn.Module, optimize
         "task": task.state_dict(),
         "average": average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "origin": origin or {},
     }
     torch.save(state, aside / "state.pt")
     replace_folder(aside, folder)
 
 
-def _resume(folder: Path, task: nn.Module, average: nn.Module, optimizers: list[Optimizer], device: Any) -> int:
-    state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
+def _resume(
+    folder: Path,
+    task: nn.Module,
+    average: nn.Module,
+    optimizers: list[Optimizer],
+    device: Any,
+    origin: dict[str, str] | None,
+) -> int:
+    try:
+        state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
+        raise InputError(f"{folder} cannot be read ({first_sentence(error)}): begin anew with --no-resume.") from error
+    before = state.get("origin", {})
+    if other := [name for name, value in (origin or {}).items() if before.get(name, value) != value]:
+        raise InputError(
+            f"{folder} was begun with another {' and another '.join(other)}: use another --out (--start "
+            f"{folder.parent}/model goes on from its network), or --no-resume."
+        )
     try:
         task.load_state_dict(state["task"])
         average.load_state_dict(state["average"])
     except RuntimeError as error:
         raise InputError(f"{folder} is of another network: use another --out, or --no-resume. ({error})") from error
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        initial = [group["initial_lr"] for group in optimizer.param_groups]
+        initial = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
         optimizer.load_state_dict(saved)
-        for group, lr in zip(optimizer.param_groups, initial, strict=True):
+        for group, (lr, decay) in zip(optimizer.param_groups, initial, strict=True):
             group["initial_lr"] = lr  # a resumed run may be given another peak
+            group["weight_decay"] = decay
     return int(state["step"])
 
 
-def export_atomically(network: ModelMixin, folder: Path) -> None:
+def export_atomically(network: ModelMixin, folder: Path, origin: dict[str, str] | None = None) -> None:
     """`save_pretrained` into a folder beside, then swap: a reader never sees half a network."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
     network.save_pretrained(aside)
+    (aside / ORIGIN).write_text(json.dumps(origin or {}, indent=1) + "\n")
     replace_folder(aside, folder)
 
 

@@ -20,10 +20,11 @@ from idgen.errors import InputError
 from idgen.evaluation import verification
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.training import augment
-from idgen.training.data import CACHE, Faces, load_faces
-from idgen.training.loop import RunArgs, frozen, has_bf16, train, trained_weights
+from idgen.training.data import CACHE, Faces, load_faces, occurrence
+from idgen.training.loop import RunArgs, build, digest, frozen, has_bf16, train
 
-ARCHITECTURES = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
+ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
+_VALIDATED = 5000  # pictures
 
 
 @dataclass(kw_only=True)
@@ -59,7 +60,10 @@ class RecognizerTask(nn.Module):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args, self.faces, self.held_out = args, faces, held_out
-        self.network = ARCHITECTURES[args.architecture](**args.model).to(memory_format=torch.channels_last)
+        if args.architecture not in ARCHITECTURES:
+            raise InputError(f"No architecture {args.architecture!r}: choose {' or '.join(ARCHITECTURES)}.")
+        network: Any = build(ARCHITECTURES[args.architecture], args.model)
+        self.network = network.to(memory_format=torch.channels_last)
         size, people = self.network.config.embedding_dim, faces.people
         self.loss: Any
         if args.loss == "cosface":
@@ -135,14 +139,13 @@ def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = F
 
 
 def content_key(network: Path, faces: Faces) -> str:
-    """A name for what a network in a folder makes of some faces: of the weights' and a part of the images' bytes.
+    """A name for what a network in a folder makes of some faces: of the weights' and the images' bytes.
 
     Raises:
         InputError: there is no network.
     """
-    weights = hashlib.sha256(trained_weights(network).read_bytes()).hexdigest()[:16]
-    source = hashlib.sha256(faces.images[:: max(1, len(faces) // 64)].tobytes() + str(faces.images.shape).encode())
-    return f"{weights}-{source.hexdigest()[:16]}"
+    content = faces.content or hashlib.sha256(faces.images.tobytes() + str(faces.images.shape).encode()).hexdigest()
+    return f"{digest(network)}-{content[:16]}"
 
 
 def save_aside(file: Path, array: NDArray[Any]) -> None:
@@ -167,5 +170,16 @@ def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None)
 
 def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     """Train a recogniser; the network is written to `args.out/model`."""
-    faces, held_out = load_faces(args.data).split_people(args.held_out_people)
-    return train(RecognizerTask(args, faces, held_out), args)
+    everybody = load_faces(args.data, args.size)
+    faces, held_out = everybody.split_people(args.held_out_people)
+    # All pairs are compared, so the pictures of a person are few where the people are many.
+    most = max(2, _VALIDATED // held_out.people)
+    held_out = held_out.subset(np.flatnonzero(occurrence(held_out.labels) < most))
+    if held_out.people < 2 or len(held_out) == held_out.people:
+        raise InputError(
+            f"The {held_out.people} people held out have {len(held_out)} pictures: at least 2 people and somebody with "
+            "2 pictures are needed, or nothing can be validated."
+        )
+    origin = {"data": everybody.content, "number of held-out people": str(held_out.people)}
+    origin |= {"architecture": args.architecture, "loss": args.loss}
+    return train(RecognizerTask(args, faces, held_out), args, origin)

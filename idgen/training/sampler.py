@@ -17,7 +17,7 @@ from idgen.models.identity_flow import IdentityFlow
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
 from idgen.training.data import hold_out, load_faces
-from idgen.training.loop import RunArgs, train
+from idgen.training.loop import RunArgs, build, digest, train
 from idgen.training.recognition import cached_embeddings
 
 
@@ -53,7 +53,7 @@ class SamplerTask(nn.Module):
         if shown < 3:
             raise InputError(f"A flow of {shown} people cannot be learned: give at least 3 that are not held out.")
         components = min(64, shown - 1, embeddings.shape[1])  # as many as people and vectors have
-        self.network = IdentityFlow(embeddings.shape[1], **{"components": components, **args.model})
+        self.network = build(IdentityFlow, args.model, identity_dim=embeddings.shape[1], components=components)
         mean, axes, deviations = principal_axes(self.people, len(self.network.axes))
         self.network.mean.copy_(mean)
         self.network.axes.copy_(axes)
@@ -113,6 +113,9 @@ def neighbourhood(vectors: Tensor, people: Tensor, near: int = 24, flat: int = 1
 
 def train_sampler(args: SamplerArgs) -> dict[str, float]:
     """Train the flow; the network is written to `args.out/model`."""
-    faces = load_faces(args.data)
+    faces = load_faces(args.data, args.size)
     embeddings = cached_embeddings(args.recognizer, faces, args.device)
-    return train(SamplerTask(args, embeddings, torch.from_numpy(faces.labels)), args)
+    task = SamplerTask(args, embeddings, torch.from_numpy(faces.labels))
+    origin = {"data": faces.content, "recognizer": digest(args.recognizer)}
+    origin["number of held-out people"] = str(len(task.held_out))
+    return train(task, args, origin)

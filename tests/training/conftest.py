@@ -14,13 +14,23 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Six people with four 128×128 pictures each, in one folder a person."""
-    rng = np.random.default_rng(0)
-    for person in range(6):
-        face = rng.integers(0, 255, (8, 8, 3))
-        (tmp_path / "faces" / f"p{person}").mkdir(parents=True)
-        for k in range(4):
-            pixels = np.clip(face + rng.integers(-20, 20, face.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).resize((128, 128)).save(tmp_path / "faces" / f"p{person}" / f"{k}.png")
-    return tmp_path / "faces"
+def people(tmp_path):
+    """Makes a folder with 128×128 pictures of people, one folder a person."""
+
+    def make(name, count, pictures, seed):
+        rng = np.random.default_rng(seed)
+        for person in range(count):
+            face = rng.integers(0, 255, (8, 8, 3))
+            (tmp_path / name / f"p{person}").mkdir(parents=True)
+            for k in range(pictures):
+                pixels = np.clip(face + rng.integers(-20, 20, face.shape), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).resize((128, 128)).save(tmp_path / name / f"p{person}" / f"{k}.png")
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def folder(people):
+    """Six people with four pictures each."""
+    return people("faces", 6, 4, seed=0)

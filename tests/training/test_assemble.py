@@ -1,7 +1,6 @@
 """From labelled faces to a model, by the commands of the README, with tiny networks and nothing else decided."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -36,7 +35,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_a_model_of_ones_own(folder, tmp_path, run):
+def test_a_model_of_ones_own(people, folder, tmp_path, run):
     for network, model in TINY.items():
         command = [network, "--data", folder, "--model", yaml.safe_dump(model, default_flow_style=True)]
         command += ["--steps", 1, "--batch-size", 4, "--device", "cpu", "--no-compile"]
@@ -46,8 +45,7 @@ def test_a_model_of_ones_own(folder, tmp_path, run):
             command += [f"--{needed}", f"runs/{needed}/model"]
         result = run(*command)
         assert result.exit_code == 0, result.output
-    unseen = tmp_path / "unseen"
-    shutil.copytree(folder, unseen)
+    unseen = people("unseen", 60, 3, seed=1)
 
     result = run("model", "--data", folder, "--measure", unseen, "--out", "my-model")
     assert result.exit_code == 0, result.output
@@ -55,9 +53,10 @@ def test_a_model_of_ones_own(folder, tmp_path, run):
     assert model.encoder.space.startswith("my-model-") and model.encoder.space.endswith("-encoder")
     calibration = tmp_path / "my-model" / "judge" / "calibration.json"
     said = json.loads(calibration.read_text())["data"]
-    assert said == "24 pictures of 6 people who are not in the training data"
-    (picture,) = model.pipeline(model.sampler.sample(1, seed=0), num_inference_steps=1).images
-    assert picture.size == (128, 128)
+    assert said == "180 pictures of 60 people who are not in the training data"
+    (who,) = model.sampler.sample(1, seed=0)
+    (picture,) = model.pipeline(who, num_inference_steps=1).images
+    assert picture.size == (128, 128) and len(model.scorer.score([picture], who)) == 1
 
     (tmp_path / "my-model" / "README.md").write_text("My card.")
     result = run("judge", "--data", folder, "--model", TINY["judge"], "--steps", 2, "--batch-size", 4)
@@ -69,11 +68,32 @@ def test_a_model_of_ones_own(folder, tmp_path, run):
     assert json.loads(calibration.read_text())["data"] == "the same"
     assert (tmp_path / "my-model" / "README.md").read_text() == "My card."
 
-    result = run("model", "--data", folder, "--measure", tmp_path / "nowhere", "--out", "other")
-    assert result.exit_code == 2 and "No files" in result.output
-    result = run("model", "--data", folder, "--measure", unseen, "--out", "unseen")
-    assert result.exit_code == 2 and "would be replaced" in result.output and len(list(unseen.iterdir())) == 6
-    assert sorted(path.name for path in tmp_path.iterdir() if "other" in path.name or path.name[0] == ".") == []
+    for measure, out, why in (
+        (tmp_path / "nowhere", "other", "No files"),
+        (folder, "other", "24 pictures of --measure are in --data too"),
+        (people("few", 6, 4, seed=2), "other", "120 comparisons of different people are too few"),
+        (unseen, "unseen", "would be replaced"),
+    ):
+        result = run("model", "--data", folder, "--measure", measure, "--out", out)
+        assert result.exit_code == 2 and why in result.output, result.output
+    assert len(list(unseen.iterdir())) == 60
+    (tmp_path / "my-model" / ".git").mkdir()
+    result = run("model", "--data", folder, "--measure", unseen, "--out", "my-model")
+    assert result.exit_code == 2 and "holds .git" in result.output and load_model(tmp_path / "my-model")
+    assert [path.name for path in tmp_path.iterdir() if "other" in path.name or path.name[0] == "."] == []
+
+    options = ("--data", folder, "--batch-size", 4, "--device", "cpu", "--margin", 0.1)
+    result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 1)
+    assert result.exit_code == 0 and "at step 1 already" in result.output
+    result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 2, "--loss", "arcface")
+    assert result.exit_code == 2 and "begun with another loss" in result.output
+    result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 2)
+    assert result.exit_code == 0, result.output
+    sampler = ("sampler", "--data", folder, "--recognizer", "runs/recognizer/model", "--model", TINY["sampler"])
+    result = run(*sampler, "--steps", 2)
+    assert result.exit_code == 2 and "begun with another recognizer" in result.output
+    result = run("model", "--data", folder, "--measure", unseen, "--out", "other")
+    assert result.exit_code == 2 and "was trained with another recognizer" in result.output
 
 
 @pytest.mark.parametrize("network", ["autoencoder", "generator", "sampler"])

@@ -1,13 +1,12 @@
 """Reading labelled faces."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from idgen.training import data
 from idgen.training.data import hold_out, load_faces
 
 
@@ -58,14 +57,56 @@ def test_a_tenth_is_held_out_unless_asked():
         hold_out(2, None)
 
 
+def test_names_that_other_programs_take_for_splits(folder):
+    (folder / "p0").rename(folder / "test")
+    (folder / "p1" / "0.png").rename(folder / "p1" / "test-1.png")
+    (folder / "notes.txt").write_text("nothing")
+    faces = load_faces(folder)
+    assert (len(faces), faces.people) == (24, 6)
+
+
+def test_numbers_stay_in_their_order(folder):
+    for person in range(6):
+        (folder / f"p{person}").rename(folder / str(8 + person))
+    faces = load_faces(folder)
+    assert np.array_equal(faces.images[np.argmin(faces.labels)], np.asarray(Image.open(folder / "8" / "0.png")))
+    assert np.array_equal(faces.images[np.argmax(faces.labels)], np.asarray(Image.open(folder / "13" / "0.png")))
+
+
+def test_what_is_read_has_a_name_by_content(folder):
+    content = load_faces(folder).content
+    (folder / "p5" / "3.png").rename(folder / "p4" / "9.png")
+    assert load_faces(folder).content != content, "the same pictures, but somebody else's"
+    (folder / "p4" / "9.png").rename(folder / "p5" / "3.png")
+    assert load_faces(folder).content == content
+
+
+def test_every_picture_that_cannot_be_used_is_counted(folder):
+    (folder / "p0" / "1.png").write_bytes(b"nothing")
+    cut = (folder / "p2" / "0.png").read_bytes()
+    (folder / "p2" / "0.png").write_bytes(cut[: len(cut) // 2])
+    with pytest.raises(ValueError, match=r"p0.1.png cannot be used.*2 of 24 pictures"):
+        load_faces(folder)
+    for name in ("p0/1.png", "p2/0.png"):
+        Image.new("RGB", (100, 120)).save(folder / name)
+    with pytest.raises(ValueError, match="100×120 pixels: cut faces square"):
+        load_faces(folder, size=128)
+    assert not list((data.CACHE / "decoded").iterdir()), "nothing half-written stays"
+
+
 def test_what_cannot_be_read_is_said(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="No files"):
         load_faces(tmp_path / "empty")
-    with pytest.raises(ValueError, match="no column that names the person"):
+    nobody = pa.table({"image": [{"bytes": b"", "path": None}] * 2, "identity": [1, None], "odd": [[1], [1, 2]]})
+    pq.write_table(nobody, tmp_path / "nobody.parquet")
+    with pytest.raises(ValueError, match=r"Row 1 of .* does not say who"):
+        load_faces(tmp_path / "nobody.parquet")
+    (tmp_path / "junk.parquet").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
+        load_faces(tmp_path / "junk.parquet")
+    with pytest.raises(ValueError, match="are needed"):
         load_faces(as_parquet(folder, tmp_path / "x.parquet", label="who"))
-    data = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(data, "PNG")
-    (folder / "p0" / "9.png").write_bytes(data.getvalue())
-    with pytest.raises(ValueError, match="pass a size"):
+    Image.new("RGB", (64, 64)).save(folder / "p0" / "9.png")
+    with pytest.raises(ValueError, match="make all alike"):
         load_faces(folder)
