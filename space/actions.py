@@ -38,6 +38,7 @@ VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve
 POINT_IMAGES = 4  # pictures behind each of its points
 NEIGHBOURS = 5  # of a sampled crowd, each pictured once
 CROWD = 512  # sampled people among whom the nearest are looked for
+SELF = 0.9999  # a cosine above it: the same person, not a neighbour
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost
@@ -611,7 +612,7 @@ def nearest(
             _crowds[model] = model.sampler.sample(CROWD, 0)
         crowd = _crowds[model]
         cosines = crowd.vectors @ person.vector
-        cosines[cosines > 1 - 1e-4] = -2  # that is the person
+        cosines[cosines > SELF] = -2
         rows = cosines.argsort(descending=True)[:count].tolist()
         found: list[Neighbour] = []
         one = Recipe(**{**asdict(recipe), "images": 1, "variation": 0.0})

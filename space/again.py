@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from idgen.hub import DEFAULT_MODEL, builtin_models
 from idgen.identity import Identity
-from space.actions import MORPH, Point, Recipe
+from space.actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
 _DRAWN = re.compile(r"sampled, seed (\d+), number 0")
@@ -72,6 +72,21 @@ def points(identity: Identity, measured: Sequence[Point], model: str) -> Again:
     recipe, seed = measured[-1].recipe, seed_of(identity)
     made, tab = pictures(identity, recipe, model), "explore" if len(measured) == 1 else "curve"
     return Again(made.python, made.commands, "" if seed is None else _query(tab, seed, recipe, model))
+
+
+def nearest(identity: Identity, recipe: Recipe, model: str) -> Again:
+    """Of the nearest sampled people."""
+    python = _python(
+        model,
+        [("person", identity)],
+        f"crowd = model.sampler.sample({CROWD}, seed=0)\n"
+        "cosines = crowd.vectors @ person.vector\n"
+        f"cosines[cosines > {SELF}] = -2  # that is the person\n"
+        f"rows = cosines.argsort(descending=True)[:{NEIGHBOURS}].tolist()\n"
+        f"pictures = [model.pipeline(crowd[row : row + 1], 1, {_options(recipe)}).images[0] for row in rows]",
+    )
+    seed = seed_of(identity)
+    return Again(python, "", "" if seed is None else _query("near", seed, recipe, model))
 
 
 def _python(model: str, people: list[tuple[str, Identity]], code: str, imports: str = "") -> str:

@@ -53,6 +53,7 @@ _TABS = {
     "two": "#morph",
     "explore": "#measure",
     "curve": "#curve",
+    "near": "#near",
 }  # and the button that a link presses
 
 _SHOW_OUTCOME = """() => {
@@ -296,7 +297,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
 
     def around(
         name: str, who: Identity | None, steps: float, guidance: float, seed: float, request: gr.Request
-    ) -> Iterator[str]:
+    ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
         admit(limits, request, actions.NEIGHBOURS)
         with closing(look_around(name, who, recipe)) as snapshots:
@@ -310,7 +311,10 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                     )
                     for k, one in enumerate(found)
                 ]
-                yield view.neighbours(found, tiles, 5, actions.CROWD)
+                yield view.neighbours(found, tiles, actions.NEIGHBOURS, actions.CROWD), gr.skip(), gr.skip()
+        assert who is not None
+        once = again.nearest(who, recipe, models.get(name).name)
+        yield gr.skip(), _code(once), once.query
 
     def opened(origin: _Origin, request: gr.Request) -> tuple:
         asked = _asked(dict(request.query_params), models, settings.images_per_request)
@@ -325,7 +329,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         except InputError:
             other = None
         return (
-            gr.update(selected="explore" if asked["tab"] == "curve" else asked["tab"])
+            gr.update(selected="explore" if asked["tab"] in ("curve", "near") else asked["tab"])
             if "tab" in request.query_params
             else gr.skip(),
             *(asked[key] for key in ("model", "person", "other", "pictures", "steps", "variation", "guidance")),
@@ -637,7 +641,11 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             trigger_mode="always_last",
         )
         looked = go_near.click(
-            polite(around), [model_name, person, steps, strength, seed], near, show_progress_on=near, **heavy
+            polite(around),
+            [model_name, person, steps, strength, seed],
+            [near, code_curve, queries[2]],
+            show_progress_on=near,
+            **heavy,
         )
         _early(stop_curve, [swept, moved, looked], note_curve, [explored, near], [go_curve, go_point, go_near])
         person.change(

@@ -393,6 +393,17 @@ def test_the_code_for_a_strip_gives_the_same_pixels(
     assert [one.image.tobytes() for one in made.images] == [one.tobytes() for one in pictures]
 
 
+def test_the_code_for_the_nearest_gives_the_same_pixels(
+    small: Model, person: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe.of(small, 1, 2, seed=4)
+    found = last(actions.nearest(small, person, recipe))
+    once = again.nearest(person, recipe, small.name)
+    pictures = _run(once.python, small, monkeypatch)
+    assert [one.image.image.tobytes() for one in found] == [one.tobytes() for one in pictures]
+    assert "tab=near" in once.query and "person=7" in once.query
+
+
 def test_the_code_for_a_photo_reads_the_downloaded_vector(
     small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -453,7 +453,11 @@ def test_explore(browser: Any, address: str) -> None:
         )
         page.click("#near")
         page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
+        page.wait_for_function("location.search.includes('tab=near')")
         shoot(page, "desktop-explore-2-curve")
+        link = page.url
+    with visit(browser, link) as page:
+        page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
 
 
 def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, address: str) -> None:
