@@ -25,6 +25,7 @@ from idgen.identity import Identities
 from space import actions, again
 from space.actions import Recipe, last
 from space.models import Models
+from space.settings import Settings
 
 pytestmark = pytest.mark.browser
 
@@ -502,6 +503,20 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.wait_for_timeout(500)
         page.wait_for_selector("#explored .running", state="detached")
         assert page.locator("#explored .dot").count() == 1, "the other person's points are gone"
+
+
+def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: Model, tmp_path: Path) -> None:
+    with serving(small, tmp_path, Settings(requests_per_minute=1)) as address, visit(browser, address) as page:
+        tab(page, "Explore")
+        page.click("#measure")
+        page.wait_for_selector("#explored .dot")
+        page.wait_for_selector("#explored .running", state="detached")
+        before = page.inner_html("#explored .strip")
+        page.click("#measure")
+        page.wait_for_selector(".toast-body.error")
+        page.wait_for_timeout(500)
+        assert page.inner_html("#explored .strip") == before and page.inner_text("#note-explore") == ""
+        shoot(page, "desktop-explore-4-refused")
 
 
 # ---------------------------------------------------------------- every screen, and everybody
