@@ -330,10 +330,10 @@ def working(progress: Progress, identity: Identity) -> str:
     return _status(tally, now, so_far, progress.share, _whose(identity))
 
 
-def _status(tally: str, now: str, so_far: str, share: float, more: str = "") -> str:
+def _status(tally: str, now: str, so_far: str, share: float, more: str = "", kind: str = "") -> str:
     """What is `passing` goes when the work ends early."""
     return (
-        f'<section class="summary running">{tally}<div class="now">'
+        f'<section class="summary running {kind}">{tally}<div class="now">'
         f'<h2><span class="passing">{escape(now)}</span>{escape(so_far)}</h2>{more}'
         f'<div class="bar passing" role="progressbar" aria-label="Progress" aria-valuenow="{100 * share:.0f}" '
         f'aria-valuemin="0" aria-valuemax="100">'
@@ -471,8 +471,8 @@ def _number(value: float | None) -> str:
 
 def morph_status(progress: Progress) -> str:
     """How far the strip is."""
-    tally = f'<div class="tally going passing">{progress.share:.0%}</div>'
-    return _status(tally, f"Painting {MORPH} people between A and B.", "", progress.share)
+    tally = f'<div class="tally going">{progress.share:.0%}</div>'
+    return _status(tally, f"Painting {MORPH} people between A and B.", "", progress.share, kind="passing")
 
 
 def morph(result: Morph, tiles: Sequence[str]) -> str:

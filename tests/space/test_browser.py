@@ -407,6 +407,7 @@ def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
         page.click("#stop-morph")
         page.wait_for_selector("#note-morph .early")
         page.wait_for_selector("#strip-coming .running", state="detached")
+        assert page.inner_text("#strip-coming") == ""
         shoot(page, "desktop-two-4-stopped")
         assert page.locator("#strip .open").first.is_visible() and pictures(page, "#strip") == before
         assert page.locator("#strip .dot.a").count() == actions.MORPH + 1  # and the legend's
