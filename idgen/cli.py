@@ -694,7 +694,12 @@ def export_onnx(
 
 @app.command()
 def demo(
-    model: str = _MODEL,
+    model: str = typer.Option(
+        None,
+        "--model",
+        metavar="NAME|DIR|user/repo",
+        help="Named model, folder, or Hub repository, before those of IDGEN_MODELS; by default these, or nobody-128.",
+    ),
     host: str = typer.Option(None, "--host", help="Address to listen on; by default this machine only."),
     port: int = typer.Option(None, "--port", min=1, max=65535, help="By default the first free one from 7860."),
     browser: bool = typer.Option(False, "--open", help="Open it in the browser."),

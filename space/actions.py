@@ -13,7 +13,7 @@ import time
 import weakref
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,6 +38,7 @@ VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve
 POINT_IMAGES = 4  # pictures behind each of its points
 NEIGHBOURS = 5  # of a sampled crowd, each pictured once
 CROWD = 512  # sampled people among whom the nearest are looked for
+SELF = 0.9999  # a cosine above it: the same person, not a neighbour
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost
@@ -131,6 +132,7 @@ class Found:
 
     identity: Identity
     faces: list[Face]
+    scope: str = ""  # on what the judge was calibrated; "" without one
 
 
 def sample(model: Model, seed: Any) -> tuple[Identity, float]:
@@ -161,7 +163,8 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8,
         raise InputError(f"{len(photos)} photos are more than {most}: choose the best ones of this person.")
     faces = [_face(model, photo, pixels) for photo in photos]
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
-    return Found(identity, faces)
+    known = reference(model)
+    return Found(identity, faces, "" if known is None else known.scope)
 
 
 def _consent(consent: Any) -> None:
@@ -216,7 +219,8 @@ class Reference:
     """What scores of this kind look like between real pictures: the judge's calibration.
 
     `genuine` and `impostor` are (B,) counts in equal bins on [-1, 1]; `threshold` is the cosine at which two things of
-    this kind match at the false-match rate `fmr`, `pair_threshold` the same for two single pictures.
+    this kind match at the false-match rate `fmr`, `pair_threshold` the same for two single pictures; `scope` says on
+    whom all of it was measured.
     """
 
     genuine: np.ndarray
@@ -225,6 +229,7 @@ class Reference:
     pair_threshold: float
     fmr: float
     explanation: str
+    scope: str
 
 
 @dataclass(frozen=True)
@@ -356,6 +361,7 @@ def reference(model: Model, kind: str = "image-bridge") -> Reference | None:
         calibration.threshold("image-image", fmr),
         fmr,
         calibration.explanation(kind, fmr),
+        calibration.scope,
     )
 
 
@@ -473,7 +479,8 @@ def compare(
         sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
         return Compared(faces, cosine, None, None, sentence)
     comparison = model.scorer.compare(first, second)
-    return Compared(faces, cosine, comparison, reference(model, "image-image"), comparison.sentence())
+    sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
+    return Compared(faces, cosine, comparison, reference(model, "image-image"), sentence)
 
 
 # ---------------------------------------------------------------- explore
@@ -484,19 +491,26 @@ class Point:
     """What a setting does to one person's pictures.
 
     Args:
-        recipe: the setting.
+        identity: the person; model: who painted them; recipe: the setting.
         similarity: mean cosine to the person, by the judge, or by the encoder where there is none.
         diversity: 1 − the mean cosine between two of the pictures, by the same.
         matches: how many of them the judge takes for the person; None without a judge.
         images, scores: the pictures.
     """
 
+    identity: Identity
+    model: str
     recipe: Recipe
     similarity: float
     diversity: float
     matches: int | None
     images: list[GeneratedImage] = field(repr=False)
     scores: list[Line] = field(repr=False)
+
+    def joins(self, identity: Identity, model: str, recipe: Recipe) -> bool:
+        """Whether it belongs into one plot with points of that person: all but variation and guidance is the same."""
+        same = replace(self.recipe, variation=recipe.variation, guidance=recipe.guidance) == recipe
+        return same and self.model == model and bool(np.array_equal(self.identity.vector, identity.vector))
 
 
 @dataclass(frozen=True)
@@ -546,6 +560,8 @@ def explore(
                 raise InputError("No face was found in these pictures, so nothing can be measured: change a setting.")
             points.append(
                 Point(
+                    person,
+                    model.name,
                     one,
                     float(np.mean(measured)),
                     genuine_distance(kept, np.zeros(len(kept))),
@@ -596,7 +612,7 @@ def nearest(
             _crowds[model] = model.sampler.sample(CROWD, 0)
         crowd = _crowds[model]
         cosines = crowd.vectors @ person.vector
-        cosines[cosines > 1 - 1e-4] = -2  # that is the person
+        cosines[cosines > SELF] = -2
         rows = cosines.argsort(descending=True)[:count].tolist()
         found: list[Neighbour] = []
         one = Recipe(**{**asdict(recipe), "images": 1, "variation": 0.0})

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from idgen.hub import DEFAULT_MODEL
+from idgen.hub import DEFAULT_MODEL, builtin_models
 from idgen.identity import Identity
-from space.actions import MORPH, Point, Recipe
+from space.actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
 
+_OURS = "a model of this app's own: give the path of its folder instead of its name"
 _DRAWN = re.compile(r"sampled, seed (\d+), number 0")
 
 
@@ -39,6 +40,7 @@ def pictures(identity: Identity, recipe: Recipe, model: str) -> Again:
         f"pictures = model.pipeline(person, {recipe.images}, {_options(recipe)}).images",
     )
     who = "" if seed is None else f"idgen sample -n 1 --seed {seed} --out {file}{_model(model)}\n"
+    who = f"# {model} is {_OURS}\n{who}" if _ours(model) else who
     commands = (
         f"{who}idgen generate {file} --images {recipe.images} --steps {recipe.steps} --guidance {recipe.guidance:g} "
         f"--variation {recipe.variation:g} --seed {recipe.seed} --out pictures{_model(model)}"
@@ -72,12 +74,27 @@ def points(identity: Identity, measured: Sequence[Point], model: str) -> Again:
     return Again(made.python, made.commands, "" if seed is None else _query(tab, seed, recipe, model))
 
 
+def nearest(identity: Identity, recipe: Recipe, model: str) -> Again:
+    """Of the nearest sampled people."""
+    python = _python(
+        model,
+        [("person", identity)],
+        f"crowd = model.sampler.sample({CROWD}, seed=0)\n"
+        "cosines = crowd.vectors @ person.vector\n"
+        f"cosines[cosines > {SELF}] = -2  # that is the person\n"
+        f"rows = cosines.argsort(descending=True)[:{NEIGHBOURS}].tolist()\n"
+        f"pictures = [model.pipeline(crowd[row : row + 1], 1, {_options(recipe)}).images[0] for row in rows]",
+    )
+    seed = seed_of(identity)
+    return Again(python, "", "" if seed is None else _query("near", seed, recipe, model))
+
+
 def _python(model: str, people: list[tuple[str, Identity]], code: str, imports: str = "") -> str:
     from_files = any(seed_of(person) is None for _, person in people)
     head = "from idgen.hub import load_model\n"
     if from_files:
         head += "from idgen.identity import Identities\n"
-    lines = [f'model = load_model("{model}")']
+    lines = [f'model = load_model("{model}")' + (f"  # {_OURS}" if _ours(model) else "")]
     for name, person in people:
         seed = seed_of(person)
         if seed is None:
@@ -85,6 +102,11 @@ def _python(model: str, people: list[tuple[str, Identity]], code: str, imports: 
         else:
             lines.append(f"{name} = model.sampler.sample(1, seed={seed})[0]  # nobody: sampled")
     return f"{head}{imports}\n" + "\n".join(lines) + f"\n{code}\n"
+
+
+def _ours(model: str) -> bool:
+    """Whether it is a folder of the operator's: visitors see its name, not where it lies."""
+    return model not in builtin_models() and "/" not in model
 
 
 def _options(recipe: Recipe) -> str:

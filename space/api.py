@@ -168,7 +168,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         return {
             **asdict(result.comparison),
             "verdict": result.comparison.verdict,
-            "sentence": result.comparison.sentence(),
+            "sentence": result.sentence,
         }
 
     for function in (sample, identify, generate, compare):

@@ -21,16 +21,15 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from idgen.errors import InputError
-from idgen.hub import DEFAULT_MODEL
 from idgen.identity import Identity
 from space import actions, again, api, people, view
 from space.actions import Curve, Morph, Neighbour, Point, Progress, Recipe, Result
@@ -54,6 +53,7 @@ _TABS = {
     "two": "#morph",
     "explore": "#measure",
     "curve": "#curve",
+    "near": "#near",
 }  # and the button that a link presses
 
 _SHOW_OUTCOME = """() => {
@@ -113,6 +113,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     # ------------------------------------------------------------ what the buttons do
 
     def sample(name: str, seed: float) -> tuple[Identity | None, str]:
+        """Who a seed stands for, or why nobody."""
         try:
             identity, nearest = actions.sample(models.get(name), seed)
         except InputError as error:
@@ -121,16 +122,45 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             raise
         return identity, view.sampled(identity, nearest, len(models.get(name).sampler.people))
 
-    def identify(name: str, photos: Any, consent: bool, request: gr.Request) -> tuple[Identity, str]:
+    def draw(origin: _Origin, name: str, seed: float) -> tuple:
+        found = sample(name, seed)
+        return found if origin.still("nobody", name) else (gr.skip(), gr.skip())
+
+    def anybody(name: str, seed: float) -> tuple[Identity | None, str]:
+        """The same in place of somebody else, who may not stay when the seed is of no use."""
+        try:
+            return sample(name, seed)
+        except InputError as error:
+            return None, view.refused(str(error))
+
+    def back_to_nobody(origin: _Origin, name: str, seed: float) -> tuple:
+        if origin.tab == "nobody":  # as a page opens, which may be of somebody else's seed
+            return gr.skip(), gr.skip()
+        origin.tab = "nobody"
+        found = anybody(name, seed)
+        return found if origin.still("nobody", name) else (gr.skip(), gr.skip())
+
+    def somebody(tab: str) -> Callable[[_Origin], tuple]:
+        def chosen(origin: _Origin) -> tuple:
+            origin.tab = tab
+            return None, "", ""
+
+        return chosen
+
+    def identify(origin: _Origin, name: str, photos: Any, consent: bool, request: gr.Request) -> tuple:
         contents = take(photos, settings.photos_per_request)
         admit(limits, request)
-        found = read(name, contents, consent)
+        found = read(name, contents, consent) if origin.still("photo", name) else None
+        if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
+            return gr.skip(), gr.skip()
         return found.identity, view.found(found, models.get(name).encoder.notice)
 
-    def bring(name: str, file: Any, space: str, request: gr.Request) -> tuple[Identity, str]:
+    def bring(origin: _Origin, name: str, file: Any, space: str, request: gr.Request) -> tuple:
         content = take(file, 1)[0]
         admit(limits, request)
         identity, count = people.read_vector(content, models.get(name), space, settings.vector_uploads)
+        if not origin.still("vector", name):
+            return gr.skip(), gr.skip()
         return identity, view.outside(identity, count)
 
     def generate(
@@ -148,7 +178,9 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         gallery, result = None, None
         show, hide = gr.update(visible=True), gr.update(visible=False)
         rest = (hide, *[gr.skip()] * 6)
-        yield view.working(Progress(recipe.images, [], [], [], 0.0)), view.grid([], recipe.images), hide, show, *rest
+        if who is not None:  # else what is there stays, beside the refusal
+            begun = view.working(Progress(recipe.images, [], [], [], 0.0), who)
+            yield begun, view.grid([], recipe.images), hide, show, *rest
         with closing(paint(name, who, recipe)) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):
@@ -156,7 +188,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                     gallery = gallery or _Tiles(models.get(name).name, who, recipe)
                     tiles = gallery.add(result.images, result.scores)
                     grid = view.grid(tiles, result.wanted, result.previews)
-                    yield view.working(result), grid, hide, show, *rest
+                    yield view.working(result, who), grid, hide, show, *rest
         assert isinstance(result, Result)
         final = _Tiles(result.model, result.identity, recipe, None).add(result.images, result.scores)
         once = again.pictures(result.identity, result.recipe, result.model)
@@ -193,7 +225,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             for result in snapshots:
                 if isinstance(result, Progress):
                     strip = view.grid([], actions.MORPH, result.previews, "line")
-                    yield view.morph_status(result) + strip, gr.skip(), gr.skip()
+                    yield view.morph_status(result) + strip, gr.skip(), gr.skip(), gr.skip()
         assert isinstance(result, Morph)
         which = [
             max(pair, key=lambda line: line["judge_similarity"] or line["similarity"] or 0.0)
@@ -204,7 +236,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             for k, (image, line, who) in enumerate(zip(result.images, which, result.people, strict=True))
         ]
         once = again.strip(result.ends[0], result.ends[1], result.recipe, result.model)
-        yield view.morph(result, tiles), _code(once), once.query
+        yield "", view.morph(result, tiles), _code(once), once.query
 
     def compare(name: str, two: Any, consent: bool, request: gr.Request) -> str:
         contents = take(two, 2)
@@ -228,23 +260,27 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         asked = [recipe.variation] if variations is None else variations
         admit(limits, request, requests=len(asked))  # each point is one of its own
         galleries: list[_Tiles] = []
-        result = None
+        told = 0
         with closing(measure(name, who, recipe, asked)) as snapshots:
             for result in snapshots:
                 done = len(result.points)
+                assert who is not None
+                before = [point for point in known if point.joins(who, result.model, recipe)]
                 while len(galleries) <= done:
-                    assert who is not None
                     galleries.append(_Tiles(result.model, who, recipe))
                 for gallery, point in zip(galleries, result.points, strict=False):
                     gallery.add(point.images, point.scores)
                 if result.progress is not None:
                     galleries[done].add(result.progress.images, result.progress.scores)
                 tiles = [gallery.tiles for gallery in galleries]
-                yield view.curve(result, known, tiles), gr.skip(), gr.skip(), gr.skip()
-        assert isinstance(result, Curve) and who is not None
-        once = again.points(who, result.points, result.model)
-        points = [replace(point, images=[], scores=[]) for point in result.points]  # their pictures are on the page
-        yield gr.skip(), [*known, *points][-_POINTS:], _code(once), once.query
+                shown = view.curve(result, before, tiles)
+                if done == told:
+                    yield shown, gr.skip(), gr.skip(), gr.skip()
+                    continue
+                told = done
+                once = again.points(who, result.points, result.model)
+                points = [replace(point, images=[], scores=[]) for point in result.points]  # these are on the page
+                yield shown, [*known, *points][-_POINTS:], _code(once), once.query
 
     def whole_curve(
         name: str,
@@ -260,7 +296,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
 
     def around(
         name: str, who: Identity | None, steps: float, guidance: float, seed: float, request: gr.Request
-    ) -> Iterator[str]:
+    ) -> Iterator[tuple]:
         recipe = _recipe(models.get(name), 1, steps, 0.0, guidance, seed)
         admit(limits, request)
         with closing(look_around(name, who, recipe)) as snapshots:
@@ -274,21 +310,25 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                     )
                     for k, one in enumerate(found)
                 ]
-                yield view.neighbours(found, tiles, 5, actions.CROWD)
+                yield view.neighbours(found, tiles, actions.NEIGHBOURS, actions.CROWD), gr.skip(), gr.skip()
+        assert who is not None
+        once = again.nearest(who, recipe, models.get(name).name)
+        yield gr.skip(), _code(once), once.query
 
-    def opened(request: gr.Request) -> tuple:
+    def opened(origin: _Origin, request: gr.Request) -> tuple:
         asked = _asked(dict(request.query_params), models, settings.images_per_request)
-        chosen = models.get(asked["model"])
+        name = origin.model = asked["model"]
+        chosen = models.get(name)
         usual_steps, usual = defaults(chosen)
         asked["steps"] = gr.update(value=asked["steps"], maximum=max(actions.MOST_STEPS, usual_steps))
         asked["guidance"] = gr.update(value=asked["guidance"], visible=usual != 1)
-        person, card = sample(chosen.name, asked["person"])
+        person, card = sample(name, asked["person"])
         try:
             other: Identity | None = actions.sample(chosen, asked["other"])[0]
         except InputError:
             other = None
         return (
-            gr.update(selected="explore" if asked["tab"] == "curve" else asked["tab"])
+            gr.update(selected="explore" if asked["tab"] in ("curve", "near") else asked["tab"])
             if "tab" in request.query_params
             else gr.skip(),
             *(asked[key] for key in ("model", "person", "other", "pictures", "steps", "variation", "guidance")),
@@ -304,14 +344,22 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     def cards(one: Identity | None) -> tuple[str, str]:
         return view.person(one, letter="A"), view.person(one)
 
-    def settle(name: str, seed: float, other: float) -> tuple:
-        """Another model: other people, other defaults."""
+    def settle(origin: _Origin, name: str, seed: float, other: float) -> tuple:
+        """Another model: other people, other defaults, and faces to be read anew."""
         steps, guidance = defaults(models.get(name))
-        person, card = sample(name, seed)
-        second = None if person is None else actions.sample(models.get(name), other)[0]
+        origin.model = name
+        person, card = anybody(name, seed)
+        second: Identity | None = None
+        with suppress(InputError):
+            second = actions.sample(models.get(name), other)[0]
+        photo = vector = ""
+        if origin.tab != "nobody":
+            person = None
+            photo = view.nobody("Another model reads faces in its own way: choose the photos again.")
+            vector = view.nobody("Another model has its own face vectors: choose one of its space.")
         slider = gr.update(value=guidance, visible=guidance != 1)
         more = gr.update(value=steps, maximum=max(actions.MOST_STEPS, steps))
-        return person, card, second, more, slider, slider, gr.update(value=_note(name))
+        return person, card, second, more, slider, slider, gr.update(value=_note(name)), photo, vector
 
     def _note(name: str) -> str:
         config = models.get(name).folder / "model_index.json"
@@ -323,6 +371,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         # What is known of this visitor, in memory, for as long as the session.
         keep: dict[str, Any] = {"time_to_live": settings.keep_seconds}
         person, second, known = gr.State(None, **keep), gr.State(None, **keep), gr.State([], **keep)
+        origin = gr.State(_Origin())
         queries = [gr.Textbox(visible="hidden", show_label=False) for _ in range(3)]
 
         gr.HTML(view.MASTHEAD, js_on_load=view.THEME_JS)
@@ -412,6 +461,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                             0, label="Pictures' seed", precision=None, info="Another seed: other pictures."
                         )
                 with gr.Column(scale=9, min_width=320, elem_classes="outcome"):
+                    note = gr.HTML(elem_id="note-one")
                     empty = gr.HTML(view.EMPTY, elem_id="empty")
                     with gr.Column(visible=False, elem_id="results") as results:
                         summary = gr.HTML(elem_id="summary")
@@ -437,6 +487,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                             go_morph = gr.Button("Morph", variant="primary", size="lg", elem_id="morph")
                             stop_morph = _stop("stop-morph")
                     with gr.Column(scale=9, min_width=320, elem_classes="outcome"):
+                        note_morph, coming = gr.HTML(elem_id="note-morph"), gr.HTML(elem_id="strip-coming")
                         strip = gr.HTML(view.EMPTY_MORPH, elem_id="strip", js_on_load=view.ENLARGE_JS)
                         with gr.Column(elem_classes="after"):
                             share_morph, code_morph = _again("two")
@@ -479,6 +530,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
                     go_point = gr.Button("Measure this setting", elem_id="measure")
                     go_near = gr.Button("Nearest sampled people", elem_id="near")
                 with gr.Column(scale=9, min_width=320, elem_classes="outcome"):
+                    note_curve = gr.HTML(elem_id="note-explore")
                     explored = gr.HTML(view.EMPTY_EXPLORE, elem_id="explored", js_on_load=view.ENLARGE_JS)
                     near = gr.HTML(elem_id="neighbours", js_on_load=view.ENLARGE_JS)
                     with gr.Column(elem_classes="after"):
@@ -493,17 +545,17 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         heavy: dict[str, Any] = {**private, "concurrency_id": api.QUEUE, "show_progress": "full"}
 
         painted = {
-            "fn": polite(generate, lambda: (view.failed(), *[gr.skip()] * 10)),
+            "fn": polite(generate),
             "inputs": [model_name, person, images, steps, variation, guidance, seed],
             "outputs": [summary, pictures, empty, results, leaving, evidence, archive, sheet, link, code, queries[0]],
             "show_progress_on": [empty, summary],
             **heavy,
         }
-        drawn = {"fn": polite(sample), "inputs": [model_name, who], "outputs": [person, sampled], **quiet}
+        drawn = {"fn": polite(draw), "inputs": [origin, model_name, who], "outputs": [person, sampled], **quiet}
 
         start = demo.load(
             opened,
-            None,
+            origin,
             [
                 *(tabs, model_name, who, other, images, steps, variation, guidance, spread, strength, seed),
                 *(person, sampled, second, first_card, explored_card, second_card),
@@ -513,40 +565,36 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         start.success(None, js=_PRESS, **private)
         model_name.input(
             polite(settle),
-            [model_name, who, other],
-            [person, sampled, second, steps, guidance, strength, vector_note],
+            [origin, model_name, who, other],
+            [person, sampled, second, steps, guidance, strength, vector_note, found, brought],
             **quiet,
         )
-        nobody.select(**drawn)
+        nobody.select(**{**drawn, "fn": polite(back_to_nobody)})
         who.input(**drawn, trigger_mode="always_last")
         fresh = another.click(lambda: secrets.randbelow(10**6), None, who, **quiet).then(**drawn).success(**painted)
         run = go.click(**painted)
-        halt: dict[str, Any] = {"fn": view.stopped, "inputs": None, **quiet}
-        stop.click(**halt, outputs=summary, cancels=[run, fresh])
+        _early(stop, [run, fresh], note, [summary], [another, go])
         # On a phone the pictures are further down than the button.
         gr.on([another.click, go.click, go_morph.click, go_curve.click, go_point.click], js=_SHOW_OUTCOME, **private)
 
-        gr.on([mine.select, theirs.select], lambda: (None, "", ""), None, [person, found, brought], **quiet)
+        for chosen, of in ((mine, "photo"), (theirs, "vector")):
+            chosen.select(somebody(of), origin, [person, found, brought], **quiet)
         consent.change(lambda yes: gr.update(visible=bool(yes), value=None), consent, photo, **quiet)
         seen = photo.upload(
             polite(identify),
-            [model_name, photo, consent],
+            [origin, model_name, photo, consent],
             [person, found],
             preprocess=False,  # the payload says where the upload is, so that `take` can delete it
             **heavy,
             show_progress_on=photo,
         )
-        given = vector.upload(polite(bring), [model_name, vector, space], [person, brought], preprocess=False, **quiet)
+        given = vector.upload(
+            polite(bring), [origin, model_name, vector, space], [person, brought], preprocess=False, **quiet
+        )
         for event, upload in ((seen, photo), (given, vector)):
             for ended in (event.success, event.failure):
                 ended(lambda: None, None, upload, **quiet)
 
-        person.change(
-            lambda one: (*cards(one), [], view.EMPTY_EXPLORE, ""),
-            person,
-            [first_card, explored_card, known, explored, near],
-            **quiet,
-        )
         second.change(lambda one: view.person(one, letter="B"), second, second_card, **quiet)
         b_drawn = {
             "fn": polite(lambda name, number: actions.sample(models.get(name), number)[0]),
@@ -557,13 +605,13 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
         other.input(**b_drawn, trigger_mode="always_last")
         another_b.click(lambda: secrets.randbelow(10**6), None, other, **quiet).then(**b_drawn)
         morphed = go_morph.click(
-            polite(morph, lambda: (view.failed(), gr.skip(), gr.skip())),
+            polite(morph),
             [model_name, person, second, steps, guidance, seed],
-            [strip, code_morph, queries[1]],
+            [coming, strip, code_morph, queries[1]],
             show_progress_on=strip,
             **heavy,
         )
-        stop_morph.click(**halt, outputs=strip, cancels=[morphed])
+        _early(stop_morph, [morphed], note_morph, [coming], [go_morph])
 
         agreed.change(lambda yes: gr.update(visible=bool(yes), value=None), agreed, couple, **quiet)
         judged = couple.upload(
@@ -584,17 +632,28 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
             **heavy,
         }
 
-        def no_curve() -> tuple:
-            return view.failed(), gr.skip(), gr.skip(), gr.skip()
-
-        swept = go_curve.click(polite(whole_curve, no_curve), **measuring)
+        swept = go_curve.click(polite(whole_curve), **measuring)
         moved = gr.on(
-            [spread.release, strength.release], polite(explore, no_curve), **measuring, trigger_mode="always_last"
+            [spread.release, strength.release, go_point.click],
+            polite(explore),
+            **measuring,
+            trigger_mode="always_last",
         )
         looked = go_near.click(
-            polite(around), [model_name, person, steps, strength, seed], near, show_progress_on=near, **heavy
+            polite(around),
+            [model_name, person, steps, strength, seed],
+            [near, code_curve, queries[2]],
+            show_progress_on=near,
+            **heavy,
         )
-        stop_curve.click(**halt, outputs=explored, cancels=[swept, moved, looked])
+        _early(stop_curve, [swept, moved, looked], note_curve, [explored, near], [go_curve, go_point, go_near])
+        person.change(
+            lambda one: (*cards(one), [], view.EMPTY_EXPLORE, "", ""),
+            person,
+            [first_card, explored_card, known, explored, near, note_curve],
+            cancels=[swept, moved, looked],
+            **quiet,
+        )
 
         for query, shared in zip(queries, (share, share_morph, share_curve), strict=True):
             query.change(None, query, shared, js=_SHOW_LINK, **private)
@@ -621,12 +680,12 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
 
 
 def main(
-    model: str = DEFAULT_MODEL, host: str | None = None, port: int | None = None, open_browser: bool = False
+    model: str | None = None, host: str | None = None, port: int | None = None, open_browser: bool = False
 ) -> None:
     """Run the app until it is stopped; Gradio prints the address.
 
     Args:
-        model: a named model, a folder or a Hub id; it comes before those of `IDGEN_MODELS`.
+        model: a named model, a folder or a Hub id; it comes before those of `IDGEN_MODELS`. None: these alone.
         host: address to listen on; None is this machine only (or GRADIO_SERVER_NAME).
         port: None takes the first free one from 7860 (or GRADIO_SERVER_PORT).
         open_browser: open a tab.
@@ -635,8 +694,7 @@ def main(
         InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
-    others = settings.models if model == DEFAULT_MODEL else (model, *settings.models)
-    models = Models(list(dict.fromkeys(others)))
+    models = Models(allowed(model, settings))
     try:  # Gradio itself ends in a traceback, or never
         socket.create_server((host or "127.0.0.1", port or 0)).close()
     except OSError as error:
@@ -645,6 +703,11 @@ def main(
         raise InputError(f"The app cannot listen on {where} ({why}): choose another --host or --port.") from error
     warm(models)
     launch(build(models, settings), server_name=host, server_port=port, inbrowser=open_browser)
+
+
+def allowed(model: str | None, settings: Settings) -> list[str]:
+    """The operator's models, each once; one that was named comes first."""
+    return list(dict.fromkeys([*([] if model is None else [model]), *settings.models]))
 
 
 def warm(models: Models) -> None:
@@ -660,6 +723,22 @@ def warm(models: Models) -> None:
         load()
     else:
         threading.Thread(target=load, daemon=True).start()
+
+
+@dataclass
+class _Origin:
+    """The tab that the person comes from, and the model, as they are now: one of a visit, changed in place.
+
+    What was asked for before is older than the visitor's newest choice, however late it comes out of the queue.
+    Gradio's `cancels` would leave its uploads behind.
+    """
+
+    tab: str = "nobody"
+    model: str = ""
+
+    def still(self, tab: str, model: str) -> bool:
+        """Whether that is where the person comes from."""
+        return (self.tab, self.model) == (tab, model)
 
 
 class _Tiles:
@@ -683,6 +762,17 @@ def _recipe(model: Model, images: Any, steps: Any, variation: Any, guidance: Any
 
 def _stop(name: str) -> gr.Button:
     return gr.Button("Stop", variant="stop", size="lg", min_width=80, scale=0, elem_id=name, elem_classes="stop")
+
+
+def _early(
+    stop: gr.Button, runs: list[Any], note: gr.HTML, results: list[gr.HTML], buttons: Sequence[gr.Button]
+) -> None:
+    """Let work end early, by the button or by a mistake: a note beside the results, which keep what is finished."""
+    private: dict[str, Any] = {"api_visibility": "private"}
+    stop.click(None, [note, *results], [note, *results], js=view.left_off_js(stopped=True), cancels=runs, **private)
+    for run in runs:
+        run.failure(None, [note, *results], [note, *results], js=view.left_off_js(stopped=False), **private)
+    gr.on([button.click for button in buttons], None, None, note, js="() => ''", **private)
 
 
 def _again(tab: str) -> tuple[gr.Textbox, gr.Markdown]:

@@ -48,7 +48,7 @@ def _range(genuine: ArrayLike, impostor: ArrayLike, scores: ArrayLike, threshold
 
 
 def score_histogram(
-    scores: Sequence[float],
+    pictures: Sequence[tuple[int, float]],
     genuine: ArrayLike,
     impostor: ArrayLike,
     threshold: float,
@@ -59,11 +59,12 @@ def score_histogram(
     """Each image a dot at its similarity, over the distributions of real pairs, with the threshold drawn.
 
     Args:
-        scores: cosines of the generated images to the person asked for, by the judge.
+        pictures: number and cosine to the person asked for, by the judge, of each image that has one; at least one.
         genuine, impostor: (B,) counts in equal bins on [-1, 1], from the judge's calibration.
         threshold: the cosine at which a comparison matches; fmr: the false-match rate it stands for.
         what, these: what the axis and the dots are called.
     """
+    scores = [score for _, score in pictures]
     low, high = _range(genuine, impostor, scores, threshold)
 
     def x(cosine: float) -> float:
@@ -95,7 +96,7 @@ def score_histogram(
     )
 
     stacks: dict[int, int] = {}
-    for number, score in enumerate(scores, start=1):
+    for number, score in pictures:
         column = round((x(score) - _LEFT) / (2 * _DOT + 1))
         row = stacks[column] = stacks.get(column, -1) + 1
         verdict = "pass" if score >= threshold else "fail"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from html import escape
 
@@ -53,8 +54,7 @@ def _empty(title: str, text: str, steps: Sequence[tuple[str, str]]) -> str:
 
 EMPTY = _empty(
     "Nobody here yet",
-    "Press <b>Generate pictures</b>. In a few seconds you will see one person, who does not exist, in different poses "
-    "and light.",
+    "Press <b>Generate pictures</b>. In a few seconds you will see one person in different poses and light.",
     [
         ("Who", "A face is a list of 512 numbers. We draw one at random, or read it from a photo."),
         ("Pictures", "A diffusion model paints that face again and again, each time from other noise."),
@@ -66,7 +66,7 @@ EMPTY_MORPH = _empty(
     f"Press <b>Morph</b>. {MORPH} pictures lead from person A to person B, in the same pose.",
     [
         ("A", "The person of the first tab."),
-        ("Between", "Equal steps on the arc between two face vectors: people who do not exist either."),
+        ("Between", "Equal steps on the arc between two face vectors: less and less A, more and more B."),
         ("B", "Whoever you choose. A line for each says where one ends and the other begins."),
     ],
 )
@@ -230,16 +230,31 @@ element.addEventListener("pointerover", (event) => {
 def person(identity: Identity | None, detail: str = "", letter: str = "") -> str:
     """Who is asked for, and whether they exist."""
     if identity is None:
-        return '<div class="person none"><div><b>Nobody yet</b><span>Choose somebody first.</span></div></div>'
-    if identity.from_photo:
-        head, text = _kind(identity), "This person may exist."
-    else:
-        head, text = _name(identity), "Nobody: sampled, does not exist."
+        return nobody("Choose somebody first.")
+    head, text = _who(identity)
     label = f'<i class="letter {letter.lower()}">{letter}</i>' if letter else ""
     return (
         f'<div class="person">{label or _SVG.format(shift=0)}<div><b>{escape(head)}</b>'
         f"<span>{escape(detail or text)}</span></div></div>"
     )
+
+
+def nobody(sentence: str) -> str:
+    """That there is no person, and what to do about it."""
+    return f'<div class="person none"><div><b>Nobody yet</b><span>{escape(sentence)}</span></div></div>'
+
+
+def _who(identity: Identity) -> tuple[str, str]:
+    """What to call them, and whether they exist."""
+    if identity.from_photo:
+        return _kind(identity), "This person may exist."
+    return _name(identity), "Nobody: sampled, does not exist."
+
+
+def _whose(identity: Identity) -> str:
+    """Beside pictures, which stay when somebody else is chosen."""
+    head, text = _who(identity)
+    return f'<p class="whose"><b>{escape(head)}</b> {escape(text)}</p>'
 
 
 def _name(identity: Identity) -> str:
@@ -255,7 +270,7 @@ def sampled(identity: Identity, nearest: float, people: int) -> str:
     """Who was drawn, and how far from everybody the model was trained on."""
     return person(
         identity,
-        f"Does not exist. Closest of the {people:,} invented people the model learned from: similarity {nearest:.2f}.",
+        f"Does not exist. Closest of the {people:,} people the model learned from: similarity {nearest:.2f}.",
     )
 
 
@@ -281,7 +296,7 @@ def found(found: Found, notice: str = "") -> str:
         f'<div class="photos" style="--count:{min(count, 4)}">{photos}</div>'
         f'<div class="person">{crops}<div><b>{what}</b>'
         f"<span>Only numbers are used from here on. This person may exist.{more}</span></div></div>"
-        + (f'<p class="note">{escape(notice)}</p>' if notice else "")
+        + "".join(f'<p class="note">{escape(text)}</p>' for text in (notice, found.scope) if text)
     )
 
 
@@ -303,52 +318,77 @@ def download(name: str, content: bytes) -> str:
 # ---------------------------------------------------------------- one person
 
 
-def working(progress: Progress, what: str = "Painting") -> str:
-    """How far it is, in the place of the verdict."""
+def working(progress: Progress, identity: Identity) -> str:
+    """How far it is, and whose pictures these are, in the place of the verdict."""
     done = len(progress.images)
     matches = [line["match"] for line in progress.scores]
     so_far = ""
     if any(match is not None for match in matches):
         so_far = f" {sum(bool(match) for match in matches)} of {done} match so far."
-    now = f"{what} picture {min(done + 1, progress.wanted)} of {progress.wanted}."
-    return _status(str(done), progress.wanted, now + so_far, progress.share)
+    now = f"Painting picture {min(done + 1, progress.wanted)} of {progress.wanted}."
+    tally = f'<div class="tally going">{done}<small>of {progress.wanted}</small></div>'
+    return _status(tally, now, so_far, progress.share, _whose(identity))
 
 
-def _status(done: str, wanted: int, text: str, share: float) -> str:
+def _status(tally: str, now: str, so_far: str, share: float, more: str = "", kind: str = "") -> str:
+    """What is `passing` goes when the work ends early."""
     return (
-        f'<section class="summary running"><div class="tally going">{done}<small>of {wanted}</small></div>'
-        f'<div class="now"><h2>{escape(text)}</h2>'
-        f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuenow="{100 * share:.0f}" '
+        f'<section class="summary running {kind}">{tally}<div class="now">'
+        f'<h2><span class="passing">{escape(now)}</span>{escape(so_far)}</h2>{more}'
+        f'<div class="bar passing" role="progressbar" aria-label="Progress" aria-valuenow="{100 * share:.0f}" '
         f'aria-valuemin="0" aria-valuemax="100">'
         f'<span style="width:{share:.1%}"></span></div></div></section>'
     )
 
 
-def stopped() -> str:
-    """After the button that stops."""
+def _ended(sign: str, head: str, text: str) -> str:
     return (
-        '<section class="summary" aria-live="polite"><div class="tally half">■</div><div><h2>Stopped.</h2>'
-        "<p>What was finished stays. Press the button again for all of it.</p></div></section>"
+        f'<section class="summary early" aria-live="polite"><div class="tally half">{sign}</div><div><h2>{head}</h2>'
+        f"<p>{text}</p></div></section>"
     )
 
 
-def failed() -> str:
-    """After a mistake, which a message of its own explains."""
-    return (
-        '<section class="summary"><div class="tally half">!</div><div><h2>Nothing new was made.</h2>'
-        "<p>The message says why.</p></div></section>"
-    )
+STOPPED = _ended("■", "Stopped.", "What was finished stays. Press the button again for all of it.")
+FAILED = _ended("!", "This was not finished.", "What was finished stays.")
+
+_LEFT_OFF_JS = """(note, ...results) => {
+  let going = STOP;
+  const left = results.map((html) => {
+    const page = document.createElement("template");
+    page.innerHTML = html ?? "";
+    const running = page.content.querySelectorAll(".running");
+    if (!running.length) return html;
+    going = true;
+    running.forEach((one) => one.classList.remove("running"));
+    page.content.querySelectorAll(".passing, .tile.waiting, .tile.coming").forEach((one) => one.remove());
+    return page.innerHTML;
+  });
+  return [note || (going ? NOTE : ""), ...left];
+}"""
+
+
+def left_off_js(stopped: bool) -> str:
+    """In the browser, after work that did not come to its end: a note, and the results without what was on its way.
+
+    It takes the note that is there, and any number of results as HTML, and gives the same. A mistake that a message
+    explains needs no note unless something was on its way; what is stopped may fail, too, and the first note stays.
+    """
+    note = STOPPED if stopped else FAILED
+    return _LEFT_OFF_JS.replace("STOP", json.dumps(stopped)).replace("NOTE", json.dumps(note))
 
 
 def summary(result: Result) -> str:
-    """The verdict in plain words."""
+    """The verdict in plain words, and whose pictures these are."""
     count = len(result.scores)
     if result.reference is None:
         tally = f'<div class="tally none">{count}</div>'
     else:
         matches = sum(bool(line["match"]) for line in result.scores)
         tally = f'<div class="tally {"half" if matches * 2 < count else ""}">{matches}<small>of {count}</small></div>'
-    return f'<section class="summary" aria-live="polite">{tally}<div><h2>{escape(result.sentence)}</h2></div></section>'
+    return (
+        f'<section class="summary" aria-live="polite">{tally}<div><h2>{escape(result.sentence)}</h2>'
+        f"{_whose(result.identity)}</div></section>"
+    )
 
 
 def _unjudged(scores: Sequence[Line]) -> str:
@@ -362,9 +402,19 @@ def evidence(result: Result) -> str:
     known, scores = result.reference, result.scores
     meaning = _unjudged(scores) if known is None else known.explanation
     figures = [f'<p class="note wide">{escape(meaning)}</p>']
-    if known is not None:
+    judged = [
+        (number, line["judge_similarity"])
+        for number, line in enumerate(scores, start=1)
+        if line["judge_similarity"] is not None
+    ]
+    if known is not None and not judged:
+        figures.append(
+            '<figure><figcaption>Like the person asked for?</figcaption><p class="note">No face was found in any of '
+            "these pictures, so none was measured.</p></figure>"
+        )
+    elif known is not None:
         histogram = plots.score_histogram(
-            [line["judge_similarity"] for line in scores if line["judge_similarity"] is not None] or [0.0],
+            judged,
             known.genuine,
             known.impostor,
             known.threshold,
@@ -421,9 +471,8 @@ def _number(value: float | None) -> str:
 
 def morph_status(progress: Progress) -> str:
     """How far the strip is."""
-    return _status(f"{progress.share:.0%}", MORPH, f"Painting {MORPH} people between A and B.", progress.share).replace(
-        f"<small>of {MORPH}</small>", ""
-    )
+    tally = f'<div class="tally going">{progress.share:.0%}</div>'
+    return _status(tally, f"Painting {MORPH} people between A and B.", "", progress.share, kind="passing")
 
 
 def morph(result: Morph, tiles: Sequence[str]) -> str:
@@ -454,7 +503,7 @@ def compared(result: Compared) -> str:
         kind = "pass" if result.comparison.match else "fail"
         score = result.comparison.judge_cosine
         plot = plots.score_histogram(
-            [score if score is not None else result.comparison.cosine],
+            [(1, score if score is not None else result.comparison.cosine)],
             result.reference.genuine,
             result.reference.impostor,
             result.reference.threshold,
@@ -486,7 +535,7 @@ def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]])
     """The trade-off so far, and the pictures behind its newest points.
 
     Args:
-        result: what is being measured; known: what was measured before for this person.
+        result: what is being measured; known: what was measured before and joins it (`Point.joins`).
         tiles: the pictures of each of the result's points, and of the one on its way.
     """
     by_guidance: dict[float, list[tuple[str, float, float]]] = {}
@@ -503,10 +552,10 @@ def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]])
     ]
     if result.progress is not None:
         coming = grid(tiles[len(result.points)], result.progress.wanted, result.progress.previews)
-        rows.append(f'<div class="row"><span>Painting …</span>{coming}</div>')
+        rows.append(f'<div class="row passing"><span>Painting …</span>{coming}</div>')
     return (
         f'<section class="strip {"" if result.finished else "running"}" aria-live="polite">'
-        f"<h2>{escape(_sentence(result))}</h2>"
+        f'<h2 class="{"" if result.points else "passing"}">{escape(_sentence(result))}</h2>'
         f'<div class="explored"><figure>{plots.trade_off(curves, result.threshold)}</figure>'
         f'<div class="rows">{"".join(rows)}</div></div></section>'
     )

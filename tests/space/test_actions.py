@@ -393,6 +393,17 @@ def test_the_code_for_a_strip_gives_the_same_pixels(
     assert [one.image.tobytes() for one in made.images] == [one.tobytes() for one in pictures]
 
 
+def test_the_code_for_the_nearest_gives_the_same_pixels(
+    small: Model, person: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe.of(small, 1, 2, seed=4)
+    found = last(actions.nearest(small, person, recipe))
+    once = again.nearest(person, recipe, small.name)
+    pictures = _run(once.python, small, monkeypatch)
+    assert [one.image.image.tobytes() for one in found] == [one.tobytes() for one in pictures]
+    assert "tab=near" in once.query and "person=7" in once.query
+
+
 def test_the_code_for_a_photo_reads_the_downloaded_vector(
     small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,7 +457,7 @@ def _texts(svg: str) -> str:
 
 def test_the_histogram_shows_every_picture_on_its_side_of_the_threshold() -> None:
     scores = [0.1, 0.35, 0.4, 0.4, 0.4, 0.9]
-    svg = plots.score_histogram(scores, _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-3)
+    svg = plots.score_histogram(list(enumerate(scores, 1)), _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-3)
     assert svg.count('class="dot fail"') == 2 and svg.count('class="dot pass"') == 4 + 1  # and the legend's
     line = float(re.search(r'class="threshold" x1="([\d.]+)"', svg)[1])
     dots = re.findall(r'"dot (pass|fail)" cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+"><title>Picture \d: ([\d.]+)', svg)
@@ -459,7 +470,7 @@ def test_the_histogram_shows_every_picture_on_its_side_of_the_threshold() -> Non
 
 @pytest.mark.parametrize("scores", [[-1.0], [1.0], [0.0] * 16, [-1.0, 1.0]])
 def test_the_histogram_keeps_everything_inside(scores: list[float]) -> None:
-    svg = plots.score_histogram(scores, _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-2)
+    svg = plots.score_histogram(list(enumerate(scores, 1)), _counts(0.6, 0.1), _counts(0, 0.1), 0.4, 1e-2)
     inside(svg)
 
 
@@ -507,6 +518,66 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: action
     assert table.count("✓ same") == 1 and table.count("✗ no match") == 2 and "no face" in table
     tiles = [view.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
     assert [("pass" in tile, "fail" in tile) for tile in tiles] == [(True, False), (False, True), (False, True)]
+
+
+def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: actions.Result) -> None:
+    def shown(*similarities: float | None) -> str:
+        scores = [{"similarity": one, "judge_similarity": one, "match": False} for one in similarities]
+        return view.evidence(actions.Result(**{**vars(result), "scores": scores, "matrix": None}))
+
+    dots = re.findall(r"<title>(Picture \d: [\d.]+)</title></circle>", shown(None, 0.7, 0.2))
+    assert dots == ["Picture 2: 0.70", "Picture 3: 0.20"]
+    nothing = shown(None, None, None)
+    assert "<circle" not in nothing and "No face was found in any of these pictures" in nothing
+
+
+def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: actions.Result, person: Identity) -> None:
+    somebody = Identity(person.vector, person.space, "1 photo", "photo")
+    progress = actions.Progress(3, [], [], [], 0.0)
+    for page in (view.summary(result), view.working(progress, person)):
+        assert "Person 7" in page and "does not exist" in page
+    for page in (
+        view.summary(actions.Result(**{**vars(result), "identity": somebody})),
+        view.working(progress, somebody),
+    ):
+        assert "From a photo" in page and "may exist" in page and "does not exist" not in page
+
+
+def test_nothing_is_said_of_who_is_not_chosen_yet() -> None:
+    for page in (view.EMPTY, view.EMPTY_MORPH, view.EMPTY_COMPARE, view.EMPTY_EXPLORE):
+        assert "not exist" not in page and "invented" not in page
+
+
+def test_who_a_model_learned_from_is_not_said_to_be_invented(person: Identity) -> None:
+    assert "the 12 people the model learned from" in view.sampled(person, 0.3, 12)
+
+
+def test_scores_say_on_whom_they_were_measured(built_in: Model, portrait: bytes) -> None:
+    known = actions.reference(built_in)
+    assert known is not None and "500 people" in known.scope and "rendered people who do not exist" in known.scope
+    assert known.explanation.endswith(known.scope)
+    same = actions.compare(built_in, portrait, portrait, True)
+    assert same.sentence.endswith(known.scope) and known.scope in view.compared(same)
+    assert known.scope in view.found(actions.identify(built_in, [portrait], True))
+
+
+def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:
+    recipe = Recipe.of(small, 2, 1, 0.5, seed=3)
+    point = last(actions.explore(small, person, recipe, (0.5,))).points[0]
+    other = actions.sample(small, 8)[0]
+    assert point.joins(person, small.name, Recipe.of(small, 2, 1, 0.1, 4.0, seed=3))
+    assert not point.joins(other, small.name, recipe) and not point.joins(person, "another", recipe)
+    for changed in (Recipe.of(small, 2, 1, 0.5, seed=4), Recipe.of(small, 2, 2, 0.5, seed=3)):
+        assert not point.joins(person, small.name, changed)
+
+
+def test_a_model_that_only_this_app_has_is_not_said_to_be_found_by_its_name(small: Model, person: Identity) -> None:
+    recipe = Recipe.of(small, 1, 1)
+    ours = again.pictures(person, recipe, small.name)
+    assert "give the path of its folder" in ours.python and ours.commands.startswith(f"# {small.name} is a model of")
+    for name in ("nobody-128", "user/repo", str(small.folder)):
+        once = again.pictures(person, recipe, name)
+        assert "#" not in once.commands and "folder" not in once.python
 
 
 def test_nothing_jumps_every_picture_has_its_place_from_the_start() -> None:

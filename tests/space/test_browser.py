@@ -25,6 +25,7 @@ from idgen.identity import Identities
 from space import actions, again
 from space.actions import Recipe, last
 from space.models import Models
+from space.settings import Settings
 
 pytestmark = pytest.mark.browser
 
@@ -228,8 +229,10 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         page.click("#generate")
         page.wait_for_selector("#pictures .open")
         page.click("#stop")
-        page.wait_for_function("document.querySelector('#summary').innerText.includes('Stopped')")
+        page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
         page.wait_for_selector("#stop", state="hidden")
+        assert "Person 7" in page.inner_text("#summary"), "whose pictures these are"
+        assert page.locator("#summary .bar").count() == 0
         done = len(pictures(page))
         time.sleep(3)
         assert len(pictures(page)) == done < 16
@@ -237,6 +240,82 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         choose(page, 1)
         page.click("#generate")
         settled(page, 1)
+        assert page.inner_text("#note-one") == ""
+
+
+@contextmanager
+def busy(address: str) -> Iterator[None]:
+    """Somebody else's long work, so that everything waits in the queue."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    job = client.submit(16, 100, api_name="/generate")
+    while not job.outputs():
+        time.sleep(0.1)
+    yield
+    job.cancel()
+    client.predict(7, api_name="/sample")  # it comes after everything that waited
+
+
+def test_stop_while_waiting_is_said_and_loses_nothing(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        with busy(address):
+            page.click("#generate")
+            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+            page.click("#stop")
+            page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
+            shoot(page, "desktop-one-7-stopped-waiting")
+        choose(page, 1)
+        page.click("#generate")
+        sentence = settled(page, 1)
+        with busy(address):
+            page.click("#generate")
+            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+            page.click("#stop")
+            page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
+        assert page.inner_text("#summary h2") == sentence, "the verdict on the pictures that stay"
+
+
+def test_a_photo_that_waited_does_not_come_after_nobody(browser: Any, address: str, portraits: list[dict]) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Photos")
+        page.click("#consent input")
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        with busy(address):
+            page.set_input_files("#photo input[type=file]", files=portraits[:1])
+            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+            tab(page, "Nobody")
+            page.wait_for_selector("#sampled .person >> text=Person 7")
+        page.wait_for_timeout(1000)
+        choose(page, 1)
+        page.click("#generate")
+        settled(page, 1)
+        assert "Person 7" in page.inner_text("#summary .whose") and "may exist" not in page.inner_text("#summary")
+        tab(page, "Two people")
+        assert "does not exist" in page.inner_text("#first")
+
+
+def test_another_model_reads_the_photo_anew(browser: Any, address: str, portraits: list[dict]) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Photos")
+        page.click("#consent input")
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        page.set_input_files("#photo input[type=file]", files=portraits[:1])
+        page.wait_for_selector("#found img.found")
+        assert "Thresholds measured on 500 people" in page.inner_text("#found")
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        choose(page, 1)
+        page.click("#generate")
+        settled(page, 1)
+        assert "From a photo" in page.inner_text("#summary .whose")
+        page.click("#model input")
+        page.get_by_role("option", name="converted").click()
+        page.wait_for_function("document.querySelector('#found').innerText.includes('choose the photos again')")
+        assert page.locator("#found img").count() == 0
+        page.click("#generate")
+        page.wait_for_selector(".toast-body.error")
+        assert "From a photo" in page.inner_text("#summary .whose"), "whose the pictures that stay are"
+        shoot(page, "desktop-photo-4-another-model")
 
 
 def test_who_waits_sees_the_place_in_the_queue(browser: Any, address: str) -> None:
@@ -321,6 +400,16 @@ def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
         page.click("#morph")
         page.wait_for_selector("#strip svg.plot")
         assert len(pictures(page, "#strip")) == actions.MORPH
+        before = pictures(page, "#strip")
+        page.click("#morph")
+        page.wait_for_selector("#strip-coming .running")
+        assert page.locator("#strip .open").first.is_hidden()
+        page.click("#stop-morph")
+        page.wait_for_selector("#note-morph .early")
+        page.wait_for_selector("#strip-coming .running", state="detached")
+        assert page.inner_text("#strip-coming") == ""
+        shoot(page, "desktop-two-4-stopped")
+        assert page.locator("#strip .open").first.is_visible() and pictures(page, "#strip") == before
         assert page.locator("#strip .dot.a").count() == actions.MORPH + 1  # and the legend's
         page.wait_for_function("location.search.includes('tab=two')")
         shoot(page, "desktop-two-2-morph")
@@ -366,7 +455,69 @@ def test_explore(browser: Any, address: str) -> None:
         )
         page.click("#near")
         page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
+        page.wait_for_function("location.search.includes('tab=near')")
         shoot(page, "desktop-explore-2-curve")
+        link = page.url
+    with visit(browser, link) as page:
+        page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
+
+
+def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, address: str) -> None:
+    with visit(browser, address) as page:
+        tab(page, "Explore")
+        page.click("#curve")
+        page.wait_for_function("document.querySelectorAll('#explored .dot.newest').length === 1")
+        page.click("#stop-curve")
+        page.wait_for_selector("#note-explore .early")
+        page.wait_for_selector("#explored .running", state="detached")
+        assert page.locator("#explored .dot").count() == 1 and page.locator("#explored .row").count() == 1
+        page.wait_for_selector("#stop-curve", state="hidden")
+        page.wait_for_timeout(1000)  # a run that begins while Gradio is still cancelling is cancelled, too
+        shoot(page, "desktop-explore-3-stopped")
+        page.fill("#spread input[type=number]", "0.9")
+        page.click("#measure")
+        page.wait_for_selector("#explored .running")
+        assert page.inner_text("#note-explore") == ""
+        page.wait_for_function("document.querySelectorAll('#explored .dot').length === 2")
+        page.wait_for_selector("#explored .running", state="detached")
+        page.wait_for_timeout(500)  # the button and the field both asked
+        page.wait_for_selector("#explored .running", state="detached")
+        page.click("#near")
+        page.wait_for_selector("#neighbours .running")
+        page.click("#stop-curve")
+        page.wait_for_selector("#note-explore .early")
+        assert page.locator("#explored .dot").count() == 2, "nearest has nothing to do with the curve"
+        page.wait_for_timeout(1000)
+
+        page.click("#curve")
+        page.wait_for_selector("#explored .running")
+        tab(page, "One person")
+        page.fill("#who input", "33")
+        page.wait_for_function("document.querySelector('#explored-person').innerText.includes('Person 33')")
+        tab(page, "Explore")
+        page.wait_for_selector("#explored .empty")
+        page.wait_for_timeout(1000)
+        assert page.inner_text("#note-explore") == "", "that run is no longer anybody's business"
+        page.fill("#spread input[type=number]", "0.2")
+        page.click("#measure")
+        page.wait_for_function("document.querySelectorAll('#explored .dot').length === 1")
+        page.wait_for_timeout(500)
+        page.wait_for_selector("#explored .running", state="detached")
+        assert page.locator("#explored .dot").count() == 1, "the other person's points are gone"
+
+
+def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: Model, tmp_path: Path) -> None:
+    with serving(small, tmp_path, Settings(requests_per_minute=1)) as address, visit(browser, address) as page:
+        tab(page, "Explore")
+        page.click("#measure")
+        page.wait_for_selector("#explored .dot")
+        page.wait_for_selector("#explored .running", state="detached")
+        before = page.inner_html("#explored .strip")
+        page.click("#measure")
+        page.wait_for_selector(".toast-body.error")
+        page.wait_for_timeout(500)
+        assert page.inner_html("#explored .strip") == before and page.inner_text("#note-explore") == ""
+        shoot(page, "desktop-explore-4-refused")
 
 
 # ---------------------------------------------------------------- every screen, and everybody

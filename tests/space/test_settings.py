@@ -88,3 +88,15 @@ def test_a_variable_that_says_nothing_stops_the_app_in_a_sentence() -> None:
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip() == "IDGEN_PROXIES is 'many': set it to a whole number from 0 to 10, or not at all."
+
+
+def test_a_model_that_was_named_comes_first_even_the_default() -> None:
+    import inspect
+
+    from idgen.cli import demo
+    from space.app import allowed
+
+    settings = Settings(models=("some/other", "nobody-128"))
+    assert allowed("nobody-128", settings) == ["nobody-128", "some/other"]
+    assert allowed(None, settings) == ["some/other", "nobody-128"]
+    assert inspect.signature(demo).parameters["model"].default.default is None, "named and not named are two things"
