@@ -231,17 +231,17 @@ class Calibration:
         """What the scores of a kind mean, in plain words, for who has never seen one."""
         low, middle, high = (self.percentile(q, kind) for q in (5, 50, 95))
         return (
-            f"Real pictures of one person do not score 1: they score about {middle:.2f} (nine in ten lie between "
-            f"{low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same person; "
-            f"{one_in(fmr)} comparisons of different people gets there by chance. {self.scope}"
+            f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
+            f"between {low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same "
+            f"person; {one_in(fmr)} comparisons of different people gets there by chance. {self.scope}"
         )
 
     @property
     def scope(self) -> str:
         """On what the thresholds were measured, and so how far they reach, in a sentence."""
         return (
-            f"Thresholds measured on {self.people:,} people that the recogniser had never seen ({self.data}); on other "
-            "faces, real photos for instance, they mean less."
+            f"Thresholds measured on {self.people:,} people that the recogniser had never seen ({self.data}); on faces "
+            "of another kind they mean less."
         )
 
     def to_dict(self) -> dict[str, Any]:

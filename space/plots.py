@@ -73,7 +73,7 @@ def score_histogram(
     densities = {"impostor": _density(impostor), "genuine": _density(genuine)}
     peak = max(density.max() for density in densities.values()) or 1.0
     parts = []
-    labels = {"impostor": "different people", "genuine": "same person, real pictures"}
+    labels = {"impostor": "different people", "genuine": "same person"}
     for name, density in densities.items():
         middle = centres(density)
         keep = (middle >= low - 0.02) & (middle <= high + 0.02)

@@ -156,13 +156,8 @@ def _uploaded(file: Any) -> Path | None:
 # ---------------------------------------------------------------- errors
 
 
-def polite(action: Callable, instead: Callable[[], tuple] | None = None) -> Callable:
-    """Show a visitor's mistake as the sentence it comes with; of any other failure, log where it was, and no values.
-
-    Args:
-        action: what a button or an endpoint does.
-        instead: what a generator's page shows after a failure, in place of work that never ends.
-    """
+def polite(action: Callable) -> Callable:
+    """Show a visitor's mistake as the sentence it comes with; of any other failure, log where it was, and no values."""
     if inspect.isgeneratorfunction(action):
 
         @functools.wraps(action)
@@ -170,10 +165,7 @@ def polite(action: Callable, instead: Callable[[], tuple] | None = None) -> Call
             try:
                 yield from action(*args, **kwargs)
             except Exception as error:
-                message = _said(error)
-                if instead is not None:
-                    yield instead()
-                raise message from None
+                raise _said(error) from None
 
         return streaming
 
