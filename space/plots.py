@@ -113,7 +113,7 @@ def score_histogram(
             f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>'
             f'<text class="tick" x="{cursor + 16}" y="15.5">{text}</text>'
         )
-        cursor += 28 + int(6.4 * len(text))
+        cursor += 32 + int(6.7 * len(text))
     parts.append(
         f'<circle class="dot pass" cx="{cursor + 5}" cy="11.5" r="{_DOT}"/>'
         f'<text class="tick" x="{cursor + 15}" y="15.5">{these}</text>'

@@ -248,13 +248,13 @@ def _who(identity: Identity) -> tuple[str, str]:
     """What to call them, and whether they exist."""
     if identity.from_photo:
         return _kind(identity), "This person may exist."
-    return _name(identity), "Nobody: sampled, does not exist."
+    return _name(identity), "Sampled: does not exist."
 
 
 def _whose(identity: Identity) -> str:
     """Beside pictures, which stay when somebody else is chosen."""
     head, text = _who(identity)
-    return f'<p class="whose"><b>{escape(head)}</b> {escape(text)}</p>'
+    return f'<p class="whose"><b>{escape(head)}</b> · {escape(text)}</p>'
 
 
 def _name(identity: Identity) -> str:
