@@ -730,7 +730,8 @@ class _Origin:
     """The tab that the person comes from, and the model, as they are now: one of a visit, changed in place.
 
     What was asked for before is older than the visitor's newest choice, however late it comes out of the queue.
-    Gradio's `cancels` would leave its uploads behind.
+    Gradio's `cancels` would leave its uploads behind. Without a model it is of a visit that was forgotten, of a phone
+    that slept for instance: then nothing newer is known.
     """
 
     tab: str = "nobody"
@@ -738,6 +739,8 @@ class _Origin:
 
     def still(self, tab: str, model: str) -> bool:
         """Whether that is where the person comes from."""
+        if not self.model:
+            self.tab, self.model = tab, model
         return (self.tab, self.model) == (tab, model)
 
 

@@ -45,9 +45,7 @@ _WAITING = 2000  # visitors whose messages are kept
 _ANALYTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}  # as good as never
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _SWEEP = 30  # seconds between two looks
-_MOST = (
-    1_000_000  # bytes of a request without photos; the page's own have a few thousand, a person's vector about 10,000
-)
+_MOST = 1_000_000  # bytes of a request without photos; the page's own have a few thousand, a vector about 10,000
 _LEAST = 100_000  # bytes as which the smallest upload counts, so that small ones have an end, too
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
 _TITLE = "That did not work"

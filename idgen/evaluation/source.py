@@ -147,10 +147,8 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
                 names = parquet.schema_arrow.names
                 label = next((name for name in ("identity", "label") if name in names), None)
                 if (label is None and labelled) or "image" not in names:
-                    raise InputError(
-                        f"{file} has the columns {', '.join(names)}, but `image` and `identity` (or `label`) are "
-                        "needed."
-                    )
+                    needed = "`image` and `identity` (or `label`) are" if labelled else "`image` is"
+                    raise InputError(f"{file} has the columns {', '.join(names)}, but {needed} needed.")
                 plain = {field.name for field in parquet.schema_arrow if _scalar(field.type)} | {label}
                 plain |= set(wanted_columns)
                 tables.append(parquet.read(columns=[name for name in names if name in plain]))

@@ -33,6 +33,9 @@ from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.faces.encoder import load_network
 
+ORIGIN = "origin.json"
+"""What a network was made from, see `train`; beside its weights."""
+
 Network = TypeVar("Network", bound=ModelMixin)
 
 
@@ -109,9 +112,6 @@ class Task(Protocol):
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """Figures on held-out people of the averaged network; pictures may be left in `out`."""
-
-
-ORIGIN = "origin.json"
 
 
 def digest(folder: Path) -> str:

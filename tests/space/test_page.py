@@ -76,6 +76,16 @@ def test_a_curve_that_is_refused_spends_nothing(serving, small: Model, tmp_path:
         assert "6 requests within a minute" in visitor.press("spread", *settings, event="release")["output"]["error"]
 
 
+def test_who_was_forgotten_goes_on(serving, small: Model, tmp_path: Path) -> None:
+    """A phone that slept comes back with a page whose session the server no longer has."""
+    with serving(small, tmp_path, Settings()) as address:
+        visitor = Visitor(address)
+        visitor.session = secrets.token_hex(8)
+        assert not visitor.press("generate", small.name, None, 1, 1, 0, 1, 0)["success"]
+        assert visitor.press("who", None, small.name, 7, event="input")["success"]
+        assert visitor.press("generate", small.name, None, 1, 1, 0, 1, 0)["success"]
+
+
 def test_pictures_and_people_go_when_their_time_is_over(
     small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
