@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from idgen.hub import DEFAULT_MODEL, builtin_models
 from idgen.identity import Identity
-from space.actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
+from .actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
 _DRAWN = re.compile(r"sampled, seed (\d+), number 0")
@@ -22,6 +22,12 @@ class Again:
     python: str
     commands: str
     query: str
+
+    @property
+    def markdown(self) -> str:
+        """What is shown of it."""
+        commands = f"\n\nOn the command line:\n\n```bash\n{self.commands}\n```" if self.commands else ""
+        return f"```python\n{self.python}```{commands}"
 
 
 def seed_of(identity: Identity) -> int | None:

@@ -1,4 +1,4 @@
-"""Gradio still has what `space.gradio_private` uses of it, in the shape that is used: these fail first on an upgrade."""
+"""Gradio still has what `space.gradio_private` uses, in the shape that is used: these fail first on an upgrade."""
 
 from __future__ import annotations
 
