@@ -15,8 +15,9 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
 
-from .gpu import ZERO  # isort: split - on ZeroGPU it comes before torch
+from .gpu import ZERO  # before torch, which all others import
 
+# isort: split
 import importlib.util
 import logging
 import socket
@@ -26,7 +27,7 @@ from typing import Any
 import gradio as gr
 
 from idgen.errors import InputError
-from idgen.hub import Model
+from idgen.model import Model
 
 from . import api
 from .guard import GuardedBlocks, guards

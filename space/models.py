@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from idgen.errors import InputError
-from idgen.hub import Model, load_model
+from idgen.model import Model, load_model
 
 
 class Models:

@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from idgen import arguments
 from idgen.errors import InputError
 
 from . import actions
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
-from .actions.recipe import fraction, whole
 from .limits import Limits
 from .models import Models, defaults
 from .tabs.explore import Explore
@@ -107,19 +107,21 @@ class Page:
             "tab": tab if tab in BUTTONS else "one",
         }
         steps, guidance = defaults(models.get(asked["model"]))
-        for name, read, low, high, default in (
-            ("person", whole, 0, MAX_SEED, FIRST_SEED),
-            ("other", whole, 0, MAX_SEED, SECOND_SEED),
-            ("seed", whole, 0, MAX_SEED, 0),
-            ("pictures", whole, 1, most, min(8, most)),
-            ("steps", whole, 1, max(MOST_STEPS, steps), steps),
-            ("variation", fraction, 0.0, 1.0, 0.0),
-            ("guidance", fraction, 0.0, MOST_GUIDANCE, guidance),
+        for name, low, high, default in (
+            ("person", 0, MAX_SEED, FIRST_SEED),
+            ("other", 0, MAX_SEED, SECOND_SEED),
+            ("seed", 0, MAX_SEED, 0),
+            ("pictures", 1, most, min(8, most)),
+            ("steps", 1, max(MOST_STEPS, steps), steps),
+            ("variation", 0, 1, 0.0),
+            ("guidance", 0, MOST_GUIDANCE, guidance),
         ):
             asked[name] = default
-            with suppress(ValueError):  # InputError is one
-                number = int if read is whole else float
-                asked[name] = read(number(query.get(name, default)), name, low, high)
+            with suppress(KeyError, ValueError):  # InputError is one
+                if isinstance(default, int):
+                    asked[name] = arguments.whole(name, int(query[name]), low, high)
+                else:
+                    asked[name] = arguments.number(name, float(query[name]), low, high)
         return asked
 
     def settle(self, origin: Origin, name: str, seed: float, other: float) -> dict[Any, Any]:

@@ -14,8 +14,8 @@ from .scores import Line, Reference, reference
 from .who import Face, Found, identify, sample
 
 __all__ = [
-    "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES",
-    "SELF", "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph", "Neighbour", "Point", "Progress", "Recipe", "Reference",
-    "Result", "compare", "explore", "generate", "identify", "identity_file", "last", "morph", "nearest", "png",
-    "reference", "report", "sample", "write",
+    "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES", "SELF",
+    "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph", "Neighbour", "Point", "Progress", "Recipe",
+    "Reference", "Result", "compare", "explore", "generate", "identify", "identity_file", "last", "morph", "nearest",
+    "png", "reference", "report", "sample", "write",
 ]  # fmt: skip

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from idgen.errors import InputError
-from idgen.faces.images import MAX_PIXELS
+from idgen.images import MAX_PIXELS
 from idgen.scoring import UNCALIBRATED
 
 from .scores import Reference, reference
 from .who import Face, check_consent, read_face
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.scoring import Comparison
 
 
@@ -40,11 +40,11 @@ def compare(
     if not first or not second:
         raise InputError("Two pictures are compared: choose both.")
     faces = read_face(model, first, pixels), read_face(model, second, pixels)
-    people = [model.encoder.identify([face.face], aligned=True, name="photo") for face in faces]
-    cosine = float(people[0].vector @ people[1].vector)
     if not model.has("judge"):
+        a, b = model.encoder.encode([face.face for face in faces])
+        cosine = float(a @ b)
         sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
         return Compared(faces, cosine, None, None, sentence)
-    comparison = model.scorer.compare(first, second)
+    comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
     sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
-    return Compared(faces, cosine, comparison, reference(model, "image-image"), sentence)
+    return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)

@@ -20,7 +20,7 @@ from .scores import Line, embedded, reference
 from .who import sample, somebody
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.pipelines import GeneratedImage
 
 VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve

@@ -6,11 +6,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from idgen import words
 from idgen.errors import InputError
-from idgen.generate import scoring
 from idgen.identity import Identities, Identity
+from idgen.painting import scoring
 from idgen.sampling.interpolation import interpolate
-from idgen.scoring import one_in
 
 from ..stream import Teller, stream
 from .painting import Progress, paint
@@ -18,7 +18,7 @@ from .recipe import Recipe
 from .scores import Line, Reference, reference
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.pipelines import GeneratedImage
 
 MORPH = 7  # pictures in a strip
@@ -83,4 +83,4 @@ def _crossing(scores: tuple[list[Line], list[Line]], fmr: float) -> str:
         if kind in sides:
             said.append(f"{sides.count(kind)} {word}")
     listed = f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Of {MORPH} pictures, {listed}, says the judge, at a false-match rate of {one_in(fmr)}."
+    return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(fmr)}."

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from idgen.generate import scoring
+from idgen import painting
 from idgen.identity import Identities, Identity
+from idgen.sampling.variation import parse_variation
 
 from ..stream import Teller, stream
 from .recipe import Recipe
@@ -22,7 +23,7 @@ from .scores import Line, Reference, embedded, reference, verdict
 from .who import somebody
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.pipelines import GeneratedImage
 
 _PATIENCE = 0.5  # seconds between previews
@@ -93,7 +94,7 @@ def paint(
         together: pictures at a time; by default what suits the machine.
         callback: step and tensors of a denoising step → tensors to go on with instead.
     """
-    pipeline, score = model.pipeline, scoring(model)
+    pipeline, score = model.pipeline, painting.scoring(model)
     on_gpu = not str(model.device).startswith("cpu")
     together = together or (8 if on_gpu else max(1, torch.get_num_threads()))
     images: list[GeneratedImage] = []
@@ -118,16 +119,10 @@ def paint(
             say(previews)
         return changed
 
-    made = pipeline.iterate(
-        people,
-        wanted // len(people),
-        num_inference_steps=recipe.steps,
-        guidance_scale=recipe.guidance,
-        variation_cosine=1 - recipe.variation,
-        seed=recipe.seed,
-        batch_size=together,
-        callback_on_step_end=stepped,
-    )
+    options = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
+    options |= {"batch_size": together, "callback_on_step_end": stepped}
+    variation = parse_variation(recipe.variation)
+    made = painting.paint(pipeline, people, wanted // len(people), recipe.seed, 0, variation, options)
     try:
         for batch in _batches(made, together):
             new = score([one.image for one in batch], people.vectors[:1].expand(len(batch), -1))
@@ -135,7 +130,7 @@ def paint(
             lines += new
             say([])
     finally:
-        made.close()  # type: ignore[attr-defined]
+        made.close()
         if on_gpu:
             torch.cuda.empty_cache()  # also when it was stopped, or failed
     return images, lines

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idgen.errors import InputError
+from idgen import arguments
 
 from ..models import defaults
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
 MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
@@ -46,27 +44,14 @@ class Recipe:
         """
         own_steps, own_guidance = defaults(model)
         return cls(
-            images=whole(images, "The number of pictures", 1, MOST_IMAGES),
-            steps=whole(own_steps if steps is None else steps, "The number of steps", 1, max(MOST_STEPS, own_steps)),
-            variation=fraction(variation, "The variation"),
-            guidance=own_guidance if guidance is None else fraction(guidance, "The guidance", 0.0, MOST_GUIDANCE),
-            seed=whole(seed, "The pictures' seed", 0, MAX_SEED),
+            arguments.images(images, MOST_IMAGES),
+            arguments.steps(own_steps if steps is None else steps, max(MOST_STEPS, own_steps)),
+            arguments.number("variation", variation, 0, 1),
+            own_guidance if guidance is None else arguments.guidance(guidance, MOST_GUIDANCE),
+            seed_of("pictures' seed", seed),
         )
 
 
-def whole(value: Any, name: str, low: int, high: int) -> int:
-    """A whole number in [low, high], or an InputError that names the field."""
-    return int(_number(value, name, low, high, "whole number", lambda number: number == math.floor(number)))
-
-
-def fraction(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> float:
-    """A number in [low, high], or an InputError that names the field."""
-    return float(_number(value, name, low, high, "number", lambda number: True))
-
-
-def _number(value: Any, name: str, low: float, high: float, kind: str, fits: Callable[[float], bool]) -> float:
-    wrong = isinstance(value, bool) or not isinstance(value, int | float)
-    if wrong or not low <= value <= high or not fits(value):  # NaN and infinity are in no range
-        shown = "nothing" if value is None else repr(value)[:40]
-        raise InputError(f"{name} is a {kind} from {low:,} to {high:,}, got {shown}: change it and try again.")
-    return value
+def seed_of(what: str, value: Any) -> int:
+    """A seed that a browser can show."""
+    return arguments.whole(what, value, 0, MAX_SEED)

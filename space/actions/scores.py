@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
-from idgen.faces.generated import embed
-from idgen.scoring import Calibration, ErrorRates, one_in
+from idgen import words
+from idgen.scoring import Calibration, ErrorRates
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.pipelines import GeneratedImage
 
 Line = dict[str, Any]
@@ -55,11 +55,7 @@ def verdict(model: Model, scores: Sequence[Line]) -> str:
     """How many are the same person, in plain words; or why nobody can say."""
     if reference(model) is None:
         return f"Nothing says whether this is the same person: {model.name} has no independent judge."
-    matches = sum(bool(line["match"]) for line in scores)
-    return (
-        f"{matches or 'None'} of {len(scores)} {'is' if matches == 1 else 'are'} the same person, says the judge, "
-        f"at a false-match rate of {one_in(model.scorer.fmr)}."
-    )
+    return words.verdicts(sum(bool(line["match"]) for line in scores), len(scores), model.scorer.fmr)
 
 
 def embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
@@ -68,5 +64,5 @@ def embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | Non
         return None
     viewer = model.judge.recognizer if model.has("judge") else model.encoder
     pictures = [cast(Image.Image, one.image) for one in images]
-    vectors = embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0].double().numpy()
+    vectors = model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0].double().numpy()
     return None if np.isnan(vectors).all() else vectors

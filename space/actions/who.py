@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from idgen.errors import InputError
-from idgen.faces.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.identity import Identity
+from idgen.images import MAX_PIXELS, UPLOADS, open_image
 
-from .recipe import MAX_SEED, whole
+from .recipe import seed_of
 from .scores import reference
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
@@ -25,9 +25,11 @@ _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 @dataclass(frozen=True)
 class Face:
-    """A face read from a photo: its crop, the photo with the face drawn on it, and how many faces there were."""
+    """A face read from a photo: its crop as the encoder and as the judge sees it, the photo with the face drawn on it,
+    and how many faces there were."""
 
     face: Image.Image
+    judged: Image.Image
     marked: Image.Image
     faces: int
 
@@ -43,7 +45,7 @@ class Found:
 
 def sample(model: Model, seed: Any) -> tuple[Identity, float]:
     """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
-    number = whole(seed, "The person's seed", 0, MAX_SEED)
+    number = seed_of("person's seed", seed)
     if not model.has("sampler"):
         raise InputError(
             f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "
@@ -91,8 +93,11 @@ def read_face(model: Model, photo: bytes, pixels: int) -> Face:
     if not model.has("encoder"):
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
     image = open_image(photo, pixels, UPLOADS)
-    face, detection, everybody = model.encoder.detect_and_align(image)
-    return Face(face, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
+    encoder = model.encoder
+    judge = model.judge.recognizer if model.has("judge") else encoder
+    face, detection, everybody = encoder.detect_and_align(image)
+    judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
+    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
 
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:

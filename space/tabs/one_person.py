@@ -57,11 +57,12 @@ class OnePerson:
     def wire(self) -> None:
         """Connect it."""
         how = [self.images, self.steps, self.variation, self.guidance, self.seed]
+        shown = [self.summary, self.pictures, self.empty, self.results, self.leaving]
+        left = [self.evidence, self.archive, self.sheet, self.file, *self.same.outputs]
         painted = {
             "fn": self.generate,
             "inputs": [self.shared.model, self.shared.person, *how],
-            "outputs": [self.summary, self.pictures, self.empty, self.results, self.leaving]
-            + [self.evidence, self.archive, self.sheet, self.file, *self.same.outputs],
+            "outputs": [*shown, *left],
             "show_progress_on": [self.empty, self.summary],
             **HEAVY,
         }
@@ -69,7 +70,7 @@ class OnePerson:
         let_end_early(self.stop, runs, self.note, [self.summary], [self.who.another, self.go])
 
     def generate(self, request: gr.Request, name: str, identity: Identity | None, *asked: float) -> Iterator[dict]:
-        """Pictures with their verdict; `asked`: pictures, steps, variation, guidance and seed, as `Recipe.of` has them."""
+        """Pictures with their verdict; `asked`: what `Recipe.of` takes of it."""
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, *asked)
         admit(self.shared.limits, request, recipe.images)

@@ -15,7 +15,6 @@ from ..again import Again
 from ..gpu import on_gpu, seconds
 from ..limits import Limits
 from ..models import Models, defaults
-from ..settings import Settings
 from ..theme import script
 from ..view.evidence import left_off_js
 

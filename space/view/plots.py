@@ -13,7 +13,8 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from idgen.scoring import EDGES, ErrorRates, one_in
+from idgen.scoring import EDGES, ErrorRates
+from idgen.words import one_in
 
 _WIDTH = 460
 _DOT = 6.5  # radius of one image's mark
@@ -45,7 +46,7 @@ def score_histogram(
 
     densities = {"impostor": _density(rates.impostor), "genuine": _density(rates.genuine)}
     peak = max(density.max() for density in densities.values()) or 1.0
-    shown = (_MIDDLES >= low - 0.02) & (_MIDDLES <= high + 0.02)
+    shown = np.abs(_MIDDLES - (low + high) / 2) <= (high - low) / 2 + 0.02
     parts = []
     for name, density in densities.items():
         across = [x(cosine) for cosine in _MIDDLES[shown]]

@@ -97,7 +97,8 @@ EXPLORE_NOTE = """
 
 def vector_note(space: str) -> str:
     """What a face vector is, and what it can be abused for."""
-    return f'<p class="note">A .safetensors file by idgen, or a bare .npy. This model takes vectors of the space {space!r}. {INVERSION}</p>'
+    takes = f"This model takes vectors of the space {space!r}."
+    return f'<p class="note">A .safetensors file by idgen, or a bare .npy. {takes} {INVERSION}</p>'
 
 
 def colophon(settings: Settings) -> str:
