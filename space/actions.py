@@ -23,8 +23,9 @@ from PIL import Image, ImageDraw
 from idgen.errors import InputError
 from idgen.faces.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.identity import Identities, Identity
-from space.models import defaults
-from space.stream import Teller, stream
+
+from .models import defaults
+from .stream import Teller, stream
 
 if TYPE_CHECKING:
     from idgen.hub import Model

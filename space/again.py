@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 from idgen.hub import DEFAULT_MODEL, builtin_models
 from idgen.identity import Identity
-from space.actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
+
+from .actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
 _DRAWN = re.compile(r"sampled, seed (\d+), number 0")

@@ -31,15 +31,18 @@ import gradio as gr
 
 from idgen.errors import InputError
 from idgen.identity import Identity
-from space import actions, again, api, people, view
-from space.actions import Curve, Morph, Neighbour, Point, Progress, Recipe, Result
-from space.gpu import ZERO, on_gpu, seconds
-from space.guard import GuardedBlocks, guards
-from space.limits import Limits
-from space.models import Models, defaults
-from space.requests import admit, polite, separate_uploads, take
-from space.settings import Settings
-from space.theme import CSS, theme
+
+from . import actions, again, api, people, view
+from .actions import Curve, Morph, Neighbour, Point, Progress, Recipe, Result
+from .gpu import ZERO, on_gpu, seconds
+from .gradio_private import GuardedBlocks
+from .guard import guards
+from .limits import Limits, admit
+from .mistakes import polite
+from .models import Models, defaults
+from .settings import Settings
+from .theme import CSS, theme
+from .uploads import take
 
 if TYPE_CHECKING:
     from idgen.hub import Model
@@ -83,7 +86,6 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     settings = Settings.from_env() if settings is None else settings
     models = model if isinstance(model, Models) else Models(settings.models if model is None else [model])
     limits, seals = Limits(settings), people.Seals()
-    separate_uploads()
     own_steps, own_guidance = defaults(models.get())
 
     # ------------------------------------------------------------ what computes, with a GPU where there is one to lend

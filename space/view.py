@@ -13,9 +13,10 @@ from PIL import Image
 from idgen import provenance
 from idgen.identity import Identity
 from idgen.scoring import UNCALIBRATED
-from space import plots
-from space.actions import MORPH, Compared, Curve, Found, Line, Morph, Neighbour, Point, Progress, Result
-from space.settings import INVERSION, Settings
+
+from . import plots
+from .actions import MORPH, Compared, Curve, Found, Line, Morph, Neighbour, Point, Progress, Result
+from .settings import INVERSION, Settings
 
 _SVG = (
     '<svg class="face" viewBox="0 0 64 64" aria-hidden="true"><g transform="translate({shift})">'
