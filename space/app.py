@@ -45,7 +45,7 @@ from .theme import CSS, theme
 from .uploads import take
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 FIRST_SEED, SECOND_SEED = 7, 21
 _SESSIONS = 1000  # visits that are remembered at a time

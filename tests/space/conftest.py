@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from served import Served, serve
 
-from idgen.hub import Model
+from idgen.model import Model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +44,7 @@ def serving() -> Callable[..., AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def small(tiny_model: Path) -> Model:
     """A complete model with random weights."""
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     return load_model(str(tiny_model))
 
@@ -77,7 +77,7 @@ def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
     """As a converted model: an encoder, but no judge and no sampler."""
     import shutil
 
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     folder = tmp_path_factory.mktemp("converted") / "converted"
     shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("judge", "sampler"))

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from hub_server import HubServer
 
-from idgen.hub import load_model
+from idgen.model import load_model
 from space import actions
 from space.actions import Recipe, last
 from space.models import Models

@@ -1,0 +1,3 @@
+"""The version, alone in a file that everything may read."""
+
+__version__ = "0.2.0"
