@@ -30,12 +30,12 @@ from idgen.errors import InputError
 from idgen.model import Model
 
 from . import api
-from .guard import GuardedBlocks, guards
+from .gradio_private import GuardedBlocks
+from .guard import guards
 from .limits import Limits
 from .models import Models
 from .page import Page
 from .people import Seals
-from .requests import separate_uploads
 from .settings import Settings
 from .theme import CSS, theme
 
@@ -52,7 +52,6 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     settings = Settings.from_env() if settings is None else settings
     models = model if isinstance(model, Models) else Models(settings.models if model is None else [model])
     limits = Limits(settings)
-    separate_uploads()
     with GuardedBlocks(title="idgen: one person, many pictures", delete_cache=(60, settings.keep_seconds)) as demo:
         page = Page(models, limits)
         api.add(models, limits, Seals())

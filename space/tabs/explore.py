@@ -12,7 +12,7 @@ from idgen.identity import Identity
 
 from .. import actions, again
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
-from ..requests import admit
+from ..limits import admit
 from ..theme import script
 from ..view import strips, texts, tiles, who
 from .one_person import OnePerson

@@ -13,8 +13,8 @@ from idgen.identity import Identity
 
 from .. import actions, again
 from ..actions import MOST_STEPS, Progress, Recipe, Result
+from ..limits import admit
 from ..models import defaults
-from ..requests import admit
 from ..theme import script
 from ..view import evidence, texts, tiles, who
 from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop

@@ -13,8 +13,9 @@ from idgen.identity import Identity
 
 from .. import actions, again
 from ..actions import MORPH, Morph, Progress, Recipe
-from ..requests import admit, take
+from ..limits import admit
 from ..theme import script
+from ..uploads import take
 from ..view import strips, texts, tiles, who
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, PhotoBox, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop

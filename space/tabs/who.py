@@ -11,8 +11,9 @@ from idgen.errors import InputError
 from idgen.identity import Identity
 
 from .. import actions, people
+from ..limits import admit
 from ..models import space
-from ..requests import admit, take
+from ..uploads import take
 from ..view import texts
 from ..view import who as view
 from .shared import QUIET, Origin, PhotoBox, Shared, take_in

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served import Served, serve
 
 from idgen.model import Model
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First of all whether Gradio is still the one that the app leans on: the rest may fail for no other reason."""
+    items.sort(key=lambda item: "test_gradio_private" not in item.nodeid)
 
 
 @contextmanager
@@ -41,6 +47,29 @@ def small(tiny_model: Path) -> Model:
     from idgen.model import load_model
 
     return load_model(str(tiny_model))
+
+
+@pytest.fixture(scope="session")
+def app(small: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of one app for all tests that leave its settings alone, and where Gradio keeps its files.
+
+    A photo has at most 1 MB.
+    """
+    pytest.importorskip("gradio")
+    from space.settings import Settings
+
+    cache = tmp_path_factory.mktemp("gradio")
+    with _serving(small, cache, Settings(upload_megabytes=1)) as address:
+        yield address, cache
+
+
+@pytest.fixture(scope="session")
+def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same in a process of its own, which can be treated badly. A photo has at most a megapixel."""
+    pytest.importorskip("gradio")
+    limits = {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4"}
+    with serve(tiny_model, tmp_path_factory.mktemp("served"), limits) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

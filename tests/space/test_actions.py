@@ -22,9 +22,11 @@ from idgen.evaluation.diversity import genuine_distance
 from idgen.identity import Identities, Identity
 from idgen.model import Model
 from idgen.scoring import BINS
-from space import actions, again, plots, view
-from space.actions import Recipe, last
+from space import actions, again
+from space.actions import Recipe, last, painting
+from space.actions.who import mark
 from space.stream import stream
+from space.view import evidence, plots, strips, texts, tiles, who
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_sampling_is_the_seed_and_nothing_else(small: Model) -> None:
 
 @pytest.mark.parametrize("seed", [None, -1, 1.5, "seven", float("nan"), float("inf"), 2**53, True, [7], {}])
 def test_a_seed_that_is_no_whole_number_is_refused_in_one_sentence(small: Model, seed: object) -> None:
-    with pytest.raises(InputError, match=r"^The person's seed is a whole number from 0 .*try again\.$"):
+    with pytest.raises(InputError, match=r"^The person's seed is a whole number from 0 to 9,007,199,254,740,991, got "):
         actions.sample(small, seed)
 
 
@@ -70,7 +72,7 @@ def test_a_seed_that_is_no_whole_number_is_refused_in_one_sentence(small: Model,
     ],
 )
 def test_settings_out_of_range_are_refused(small: Model, setting: str, value: object) -> None:
-    with pytest.raises(InputError, match=r"try again\.$"):
+    with pytest.raises(InputError, match=setting):
         Recipe.of(small, **{setting: value})
 
 
@@ -120,8 +122,8 @@ def test_the_app_paints_what_the_pipeline_paints(small: Model, result: actions.R
 def test_pictures_come_while_others_are_painted_with_previews(
     small: Model, person: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "_PATIENCE", 0.0)
-    monkeypatch.setattr(actions, "_OVERHEAD", 0)
+    monkeypatch.setattr(painting, "_PATIENCE", 0.0)
+    monkeypatch.setattr(painting, "_OVERHEAD", 0)
     done, previewed = [], 0
     for progress in actions.generate(small, person, Recipe.of(small, 4, 12)):
         if isinstance(progress, actions.Progress):
@@ -201,7 +203,7 @@ def test_several_photos_are_averaged_and_too_many_refused(built_in: Model, portr
     assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
     assert float(one.identity.vector @ three.identity.vector) == pytest.approx(1, abs=1e-4)
     assert one.identity.from_photo and len(three.faces) == 3
-    page = view.found(three)
+    page = who.found(three)
     assert page.count('class="found"') == 3 and "averaged" in page and "does not exist" not in page
     with pytest.raises(InputError, match="more than 2"):
         actions.identify(built_in, [portrait] * 3, True, most=2)
@@ -210,9 +212,9 @@ def test_several_photos_are_averaged_and_too_many_refused(built_in: Model, portr
 def test_two_pictures_are_compared_with_a_verdict(built_in: Model, portrait: bytes, other_portrait: bytes) -> None:
     same = actions.compare(built_in, portrait, portrait, True)
     different = actions.compare(built_in, portrait, other_portrait, True)
-    assert same.comparison is not None and same.comparison.match and "Same person" in view.compared(same)
+    assert same.comparison is not None and same.comparison.match and "Same person" in strips.compared(same)
     assert different.comparison is not None and not different.comparison.match
-    assert "Different people" in view.compared(different) and view.compared(different).count("<img") == 2
+    assert "Different people" in strips.compared(different) and strips.compared(different).count("<img") == 2
 
 
 @pytest.fixture(scope="module")
@@ -245,11 +247,11 @@ def other_portrait(built_in: Model) -> bytes:
 
 def test_the_mark_stays_on_the_picture_and_leaves_the_photo_alone() -> None:
     photo = Image.new("RGB", (1600, 900), (90, 90, 90))
-    shown = actions.mark(photo, np.array([[700, 400], [800, 400], [750, 460], [710, 510], [790, 510]], float))
+    shown = mark(photo, np.array([[700, 400], [800, 400], [750, 460], [710, 510], [790, 510]], float))
     assert shown.size == (640, 360)
     assert photo.getcolors() == [(1600 * 900, (90, 90, 90))]
     assert len(shown.getcolors(100_000) or []) > 2
-    tiny = actions.mark(Image.new("RGB", (5, 3)), np.zeros((5, 2)))
+    tiny = mark(Image.new("RGB", (5, 3)), np.zeros((5, 2)))
     assert tiny.size == (5, 3)
 
 
@@ -267,8 +269,8 @@ def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identi
     assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
-    tiles = [view.tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])]
-    page = view.morph(made, tiles)
+    tiles = [tiles.tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])]
+    page = strips.morph(made, tiles)
     assert page.count('class="dot a"') == actions.MORPH + 1 and "similarity to B" in page
 
 
@@ -283,7 +285,7 @@ def test_a_point_is_what_evaluation_measures(small: Model, person: Identity) -> 
     scores = small.scorer.score(pictures, person)
     assert point.similarity == pytest.approx(np.mean([score.judge_similarity for score in scores]), abs=1e-3)
     assert point.matches == sum(score.match for score in scores)
-    page = view.curve(curves[-1], [], [["<li></li>"] * 4] * 2)
+    page = strips.curve(curves[-1], [], [["<li></li>"] * 4] * 2)
     assert page.count("variation 0.60") >= 2, "on the plot, and for a screen reader"
 
 
@@ -301,14 +303,14 @@ def test_the_nearest_sampled_people_are_the_nearest(small: Model, person: Identi
 def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Model, person: Identity) -> None:
     result = last(actions.generate(unjudged, person, Recipe.of(unjudged, 2, 2)))
     assert result.reference is None and all(line["match"] is None for line in result.scores)
-    page = view.summary(result) + view.evidence(result)
-    assert "no independent judge" in page and "the same person, says" not in page and "✓" not in page
+    page = evidence.summary(result) + evidence.evidence(result)
+    assert "no independent judge" in page and "the wanted person, says" not in page and "✓" not in page
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
     strip = last(actions.morph(unjudged, person, person, Recipe.of(unjudged, 1, 1)))
-    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip, [])
+    assert "has no judge" in strip.sentence and "threshold" not in strips.morph(strip, [])
     points = last(actions.explore(unjudged, person, Recipe.of(unjudged, 2, 1), (0.5,)))
-    assert points.threshold is None and "has no judge" in view.curve(points, [], [[]])
+    assert points.threshold is None and "has no judge" in strips.curve(points, [], [[]])
     with pytest.raises(InputError, match="cannot invent people"):
         actions.sample(unjudged, 7)
 
@@ -512,18 +514,18 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: action
         for similarity, match in ((0.7, True), (0.2, False), (None, False))
     ]
     shown = actions.Result(**{**vars(result), "scores": scores, "sentence": "1 of 3 <is> the same person."})
-    text = view.summary(shown)
+    text = evidence.summary(shown)
     assert "1<small>of 3" in text and "1 of 3 &lt;is&gt; the same person." in text
-    table = view.evidence(shown)
+    table = evidence.evidence(shown)
     assert table.count("✓ same") == 1 and table.count("✗ no match") == 2 and "no face" in table
-    tiles = [view.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
+    tiles = [tiles.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
     assert [("pass" in tile, "fail" in tile) for tile in tiles] == [(True, False), (False, True), (False, True)]
 
 
 def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: actions.Result) -> None:
     def shown(*similarities: float | None) -> str:
         scores = [{"similarity": one, "judge_similarity": one, "match": False} for one in similarities]
-        return view.evidence(actions.Result(**{**vars(result), "scores": scores, "matrix": None}))
+        return evidence.evidence(actions.Result(**{**vars(result), "scores": scores, "matrix": None}))
 
     dots = re.findall(r"<title>(Picture \d: [\d.]+)</title></circle>", shown(None, 0.7, 0.2))
     assert dots == ["Picture 2: 0.70", "Picture 3: 0.20"]
@@ -534,31 +536,31 @@ def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: action
 def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: actions.Result, person: Identity) -> None:
     somebody = Identity(person.vector, person.space, "1 photo", "photo")
     progress = actions.Progress(3, [], [], [], 0.0)
-    for page in (view.summary(result), view.working(progress, person)):
+    for page in (evidence.summary(result), evidence.working(progress, person)):
         assert "Person 7" in page and "does not exist" in page
     for page in (
-        view.summary(actions.Result(**{**vars(result), "identity": somebody})),
-        view.working(progress, somebody),
+        evidence.summary(actions.Result(**{**vars(result), "identity": somebody})),
+        evidence.working(progress, somebody),
     ):
         assert "From a photo" in page and "may exist" in page and "does not exist" not in page
 
 
 def test_nothing_is_said_of_who_is_not_chosen_yet() -> None:
-    for page in (view.EMPTY, view.EMPTY_MORPH, view.EMPTY_COMPARE, view.EMPTY_EXPLORE):
+    for page in (texts.EMPTY, texts.EMPTY_MORPH, texts.EMPTY_COMPARE, texts.EMPTY_EXPLORE):
         assert "not exist" not in page and "invented" not in page
 
 
 def test_who_a_model_learned_from_is_not_said_to_be_invented(person: Identity) -> None:
-    assert "the 12 people the model learned from" in view.sampled(person, 0.3, 12)
+    assert "the 12 people the model learned from" in who.sampled(person, 0.3, 12)
 
 
 def test_scores_say_on_whom_they_were_measured(built_in: Model, portrait: bytes) -> None:
     known = actions.reference(built_in)
-    assert known is not None and "500 people" in known.scope and "rendered people who do not exist" in known.scope
-    assert known.explanation.endswith(known.scope)
+    assert known is not None and "500 people" in known.calibration.scope and "rendered people who do not exist" in known.calibration.scope
+    assert known.explanation.endswith(known.calibration.scope)
     same = actions.compare(built_in, portrait, portrait, True)
-    assert same.sentence.endswith(known.scope) and known.scope in view.compared(same)
-    assert known.scope in view.found(actions.identify(built_in, [portrait], True))
+    assert same.sentence.endswith(known.calibration.scope) and known.calibration.scope in strips.compared(same)
+    assert known.calibration.scope in who.found(actions.identify(built_in, [portrait], True))
 
 
 def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:
@@ -583,24 +585,24 @@ def test_a_model_that_only_this_app_has_is_not_said_to_be_found_by_its_name(smal
 def test_nothing_jumps_every_picture_has_its_place_from_the_start() -> None:
     preview = Image.new("RGB", (8, 8))
     for tiles, previews in (([], []), (["<li></li>"], [preview] * 2), (["<li></li>"] * 5, [preview] * 4)):
-        assert view.grid(tiles, 6, previews).count("<li") == 6
+        assert tiles.grid(tiles, 6, previews).count("<li") == 6
 
 
 def test_one_picture_needs_no_matrix(result: actions.Result) -> None:
     alone = {"images": result.images[:1], "scores": result.scores[:1], "matrix": np.ones((1, 1))}
     one = actions.Result(**{**vars(result), **alone})
-    assert "generate two or more" in view.evidence(one)
+    assert "generate two or more" in evidence.evidence(one)
 
 
 def test_a_name_cannot_break_out_of_the_page(small: Model) -> None:
-    link = view.download('"><script>alert(1)</script>', b"content")
+    link = who.download('"><script>alert(1)</script>', b"content")
     bad = Identity(actions.sample(small, 1)[0].vector, "s", "1 photo<script>", "a'b")
-    assert "<script>" not in link + view.person(bad) + view.outside(bad, 1)
+    assert "<script>" not in link + who.person(bad) + who.outside(bad, 1)
 
 
 def test_who_may_exist_is_never_called_nobody(small: Model) -> None:
     vector = actions.sample(small, 1)[0].vector
     for source in ("1 photo", "mean of 2 photos", "a vector from outside", "mixed from photos, 50% a and 50% b"):
-        page = view.person(Identity(vector, "s", source, "person-1-0000"))
+        page = who.person(Identity(vector, "s", source, "person-1-0000"))
         assert "does not exist" not in page and "may exist" in page
-    assert "does not exist" in view.person(Identity(vector, "s", "sampled, seed 1, number 0", "person-1-0000"))
+    assert "does not exist" in who.person(Identity(vector, "s", "sampled, seed 1, number 0", "person-1-0000"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -10,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import Served, serve
+from served import Served
 
-from space.guard import sweep
+from space.uploads import sweep
 
 NAME, WORDS = "visitor-zaphod", b"at home with zaphod"
 PATIENT = {"timeout": 120}
@@ -31,13 +33,11 @@ def photo(size: int = 160) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("gradio")
-    with serve(
-        tiny_model, tmp_path_factory.mktemp("sent"), {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4"}
-    ) as app:
-        yield app
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> None:
+    """Without what other tests have sent and nobody has used."""
+    if "served" in request.fixturenames:
+        sweep(request.getfixturevalue("served").cache, -1)
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ def assert_gone(served: Served) -> None:
             assert not path.name.startswith("upload"), f"an upload is still at {path}"
     assert not [path for path in served.open_files() if "zaphod" in path or "upload" in path]
     assert "zaphod" not in served.printed()
+
+
+def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
+    for name in ("a/upload.png", "b/person-7-0000-00.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    sweep(tmp_path, 60)
+    assert len(list(tmp_path.glob("*/*"))) == 2
+    sweep(tmp_path, -1)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> None:
@@ -97,8 +107,6 @@ def test_cancelled_and_never_used(served: Served, client: Any, tmp_path: Path) -
     while not all(job.done() for job in jobs):
         time.sleep(0.1)
     with path.open("rb") as file:
-        import httpx
-
         httpx.post(f"{served.address}/gradio_api/upload", files={"files": (path.name, file)}).raise_for_status()
     left = list(served.cache.glob("*/upload*"))
     assert left, "nothing asked for it yet"
@@ -111,8 +119,6 @@ def test_cancelled_and_never_used(served: Served, client: Any, tmp_path: Path) -
 
 
 def test_uploads_that_break_off_or_are_not_asked_for(served: Served) -> None:
-    import httpx
-
     upload = f"{served.address}/gradio_api/upload"
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="zaphod.png"\r\n\r\n'
     kind = {"content-type": "multipart/form-data; boundary=x"}
@@ -133,8 +139,6 @@ def test_uploads_that_break_off_or_are_not_asked_for(served: Served) -> None:
 
 
 def test_more_than_is_ever_sent_is_not_read(served: Served) -> None:
-    import httpx
-
     before = served.memory()
     for path in ("call/identify", "queue/join"):  # it would be kept until its turn comes
         answer = httpx.post(f"{served.address}/gradio_api/{path}", json={"data": ["[" * 1_100_000]}, **PATIENT)
@@ -152,8 +156,6 @@ def test_more_than_is_ever_sent_is_not_read(served: Served) -> None:
 
 
 def test_the_same_upload_named_often(served: Served, client: Any) -> None:
-    import httpx
-
     (path,) = httpx.post(f"{served.address}/gradio_api/upload", files={"files": ("a.png", photo())}).json()
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     call = f"{served.address}/gradio_api/call/identify"
@@ -163,10 +165,6 @@ def test_the_same_upload_named_often(served: Served, client: Any) -> None:
 
 
 def test_what_a_tool_is_sent_is_not_logged(served: Served) -> None:
-    import base64
-
-    import httpx
-
     headers = {"accept": "application/json, text/event-stream"}
     data = base64.b64encode(photo()).decode()
     arguments = {"photo": f"data:image/png;base64,{data}", "consent": "zaphod"}
@@ -178,8 +176,6 @@ def test_what_a_tool_is_sent_is_not_logged(served: Served) -> None:
 
 
 def test_a_visitor_cannot_fill_the_disk(serving, small: Any, tmp_path: Path) -> None:
-    import httpx
-
     from space.settings import Settings
 
     limits = Settings(megabytes_per_ten_minutes=2, megabytes_per_ten_minutes_in_all=4, upload_megabytes=4)
