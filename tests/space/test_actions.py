@@ -20,11 +20,10 @@ from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance
 from idgen.identity import Identities, Identity
 from idgen.model import Model
-from space import actions
+from space import actions, view
 from space.actions import Recipe, last, painting
 from space.actions.who import mark
 from space.stream import stream
-from space.view import evidence, strips, tiles, who
 
 # ---------------------------------------------------------------- what is asked for
 
@@ -183,7 +182,7 @@ def test_several_photos_are_averaged_and_too_many_refused(built_in: Model, portr
     assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
     assert float(one.identity.vector @ three.identity.vector) == pytest.approx(1, abs=1e-4)
     assert one.identity.from_photo and len(three.faces) == 3
-    page = who.found(three)
+    page = view.part("found", found=three, notice="")
     assert page.count('class="found"') == 3 and "averaged" in page and "does not exist" not in page
     with pytest.raises(InputError, match="more than 2"):
         actions.identify(built_in, [portrait] * 3, True, most=2)
@@ -199,7 +198,7 @@ def test_two_pictures_are_compared_with_a_verdict(
         compared = actions.compare(built_in, portraits[0], other, True)
         assert compared.comparison == built_in.scorer.compare(portraits[0], other)
         assert compared.comparison.match == match
-        assert head in strips.compared(compared) and strips.compared(compared).count("<img") == 2
+        assert head in view.compared(compared) and view.compared(compared).count("<img") == 2
     assert len(found) == 2 * (2 + 2), "each face is looked for once, and once more by the scorer alone"
 
 
@@ -227,7 +226,7 @@ def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identi
     assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
-    page = strips.morph(made, [tiles.tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
+    page = view.morph(made, [view.tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
     assert page.count('class="dot a"') == actions.MORPH + 1 and "similarity to B" in page
 
 
@@ -241,7 +240,7 @@ def test_a_point_is_what_evaluation_measures(small: Model, person: Identity) -> 
     scores = small.scorer.score(pictures, person)
     assert point.similarity == pytest.approx(np.mean([score.judge_similarity for score in scores]), abs=1e-3)
     assert point.matches == sum(score.match for score in scores)
-    page = strips.curve(curves[-1], [], [["<li></li>"] * 4] * 2)
+    page = view.curve(curves[-1], [], [[""] * 4] * 2)
     assert page.count("variation 0.60") >= 2, "on the plot, and for a screen reader"
 
 
@@ -259,14 +258,14 @@ def test_the_nearest_sampled_people_are_the_nearest(small: Model, person: Identi
 def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Model, person: Identity) -> None:
     result = last(actions.generate(unjudged, person, Recipe.of(unjudged, 2, 2)))
     assert result.reference is None and all(line["match"] is None for line in result.scores)
-    page = evidence.summary(result) + evidence.evidence(result)
+    page = view.part("summary", result=result) + view.evidence(result)
     assert "no independent judge" in page and "the wanted person, says" not in page and "✓" not in page
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
     strip = last(actions.morph(unjudged, person, person, Recipe.of(unjudged, 1, 1)))
-    assert "has no judge" in strip.sentence and "threshold" not in strips.morph(strip, [])
+    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip, [])
     points = last(actions.explore(unjudged, person, Recipe.of(unjudged, 2, 1), (0.5,)))
-    assert points.threshold is None and "has no judge" in strips.curve(points, [], [[]])
+    assert points.threshold is None and "has no judge" in view.curve(points, [], [[]])
     with pytest.raises(InputError, match="cannot invent people"):
         actions.sample(unjudged, 7)
 
@@ -312,8 +311,8 @@ def test_a_picture_of_somebody_from_a_photo_says_nothing_of_them(
 
 
 def test_the_identity_leaves_as_a_file_that_idgen_reads(person: Identity, tmp_path: Path) -> None:
-    (tmp_path / "who.safetensors").write_bytes(actions.identity_file([person]))
-    back = Identities.load(tmp_path / "who.safetensors")
+    (tmp_path / "view.safetensors").write_bytes(actions.identity_file([person]))
+    back = Identities.load(tmp_path / "view.safetensors")
     assert torch.equal(back.vectors[0], person.vector)
     assert (back.space, back.names) == (person.space, (person.name,))
 
@@ -329,8 +328,8 @@ def test_scores_say_on_whom_they_were_measured(built_in: Model, portraits: list[
     scope = known.calibration.scope
     assert "500 people" in scope and "rendered people who do not exist" in scope and known.explanation.endswith(scope)
     same = actions.compare(built_in, portraits[0], portraits[0], True)
-    assert same.sentence.endswith(scope) and scope in strips.compared(same)
-    assert scope in who.found(actions.identify(built_in, [portraits[0]], True))
+    assert same.sentence.endswith(scope) and scope in view.compared(same)
+    assert scope in view.part("found", found=actions.identify(built_in, [portraits[0]], True), notice="")
 
 
 def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from idgen.identity import Identity
 from idgen.model import Model
 from idgen.scoring import BINS
-from space import actions
+from space import actions, plots, view
 from space.actions import Result
-from space.view import evidence, plots, texts, tiles, who
 
 
 def _histogram(scores: list[float], fmr: float) -> str:
@@ -77,18 +77,18 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: Result
         for similarity, match in ((0.7, True), (0.2, False), (None, False))
     ]
     shown = replace(result, scores=scores, sentence="1 of 3 <is> the same person.")
-    text = evidence.summary(shown)
+    text = view.part("summary", result=shown)
     assert "1<small>of 3" in text and "1 of 3 &lt;is&gt; the same person." in text
-    table = evidence.evidence(shown)
+    table = view.evidence(shown)
     assert table.count("✓ same") == 1 and table.count("✗ no match") == 2 and "no face" in table
-    marked = [tiles.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
+    marked = [view.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
     assert [("pass" in tile, "fail" in tile) for tile in marked] == [(True, False), (False, True), (False, True)]
 
 
 def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: Result) -> None:
     def shown(*similarities: float | None) -> str:
         scores = [{"similarity": one, "judge_similarity": one, "match": False} for one in similarities]
-        return evidence.evidence(replace(result, scores=scores, matrix=None))
+        return view.evidence(replace(result, scores=scores, matrix=None))
 
     dots = re.findall(r"<title>(Picture \d: [\d.]+)</title></circle>", shown(None, 0.7, 0.2))
     assert dots == ["Picture 2: 0.70", "Picture 3: 0.20"]
@@ -98,38 +98,39 @@ def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: Result
 
 def test_one_picture_needs_no_matrix(result: Result) -> None:
     one = replace(result, images=result.images[:1], scores=result.scores[:1], matrix=np.ones((1, 1)))
-    assert "generate two or more" in evidence.evidence(one)
+    assert "generate two or more" in view.evidence(one)
 
 
 def test_nothing_jumps_every_picture_has_its_place_from_the_start() -> None:
     preview = Image.new("RGB", (8, 8))
-    for done, previews in (([], []), (["<li></li>"], [preview] * 2), (["<li></li>"] * 5, [preview] * 4)):
-        assert tiles.grid(done, 6, previews).count("<li") == 6
+    for done, previews in ((0, 0), (1, 2), (5, 4)):
+        assert view.grid([Markup("<li></li>")] * done, 6, [preview] * previews).count("<li") == 6
 
 
 def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: Result, person: Identity) -> None:
     somebody = replace(person, source="1 photo", name="photo")
     progress = actions.Progress(3, [], [], [], 0.0)
-    for page in (evidence.summary(result), evidence.working(progress, person)):
+    for page in (view.part("summary", result=result), view.working(progress, person)):
         assert "Person 7" in page and "does not exist" in page
-    for page in (evidence.summary(replace(result, identity=somebody)), evidence.working(progress, somebody)):
+    for page in (view.part("summary", result=replace(result, identity=somebody)), view.working(progress, somebody)):
         assert "From a photo" in page and "may exist" in page and "does not exist" not in page
 
 
 def test_nothing_is_said_of_who_is_not_chosen_yet_or_not_known(person: Identity) -> None:
-    for page in (texts.EMPTY, texts.EMPTY_MORPH, texts.EMPTY_COMPARE, texts.EMPTY_EXPLORE):
+    for tab in ("one", "morph", "compare", "explore"):
+        page = view.part("empty", what=tab, count=7)
         assert "not exist" not in page and "invented" not in page
-    assert "the 12 people the model learned from" in who.sampled(person, 0.3, 12)
+    assert "the 12 people the model learned from" in view.sampled(person, 0.3, 12)
 
 
 def test_a_name_cannot_break_out_of_the_page(person: Identity) -> None:
-    link = who.download('"><script>alert(1)</script>', b"content")
+    link = view.part("download", name='"><script>alert(1)</script>', source="")
     bad = replace(person, source="1 photo<script>", name="a'b")
-    assert "<script>" not in link + who.person(bad) + who.outside(bad, 1)
+    assert "<script>" not in link + view.person(bad) + view.outside(bad, 1)
 
 
 def test_who_may_exist_is_never_called_nobody(small: Model, person: Identity) -> None:
     for source in ("1 photo", "mean of 2 photos", "a vector from outside", "mixed from photos, 50% a and 50% b"):
-        page = who.person(replace(person, source=source))
+        page = view.person(replace(person, source=source))
         assert "does not exist" not in page and "may exist" in page
-    assert "does not exist" in who.person(person)
+    assert "does not exist" in view.person(person)
