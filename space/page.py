@@ -14,13 +14,13 @@ from . import actions, view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
 from .limits import Limits
 from .models import Models, defaults
+from .parts import part, script
 from .settings import INVERSION
 from .tabs.explore import Explore
 from .tabs.one_person import OnePerson
 from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared
 from .tabs.two_people import SECOND_SEED, Between, Comparison
 from .tabs.who import FIRST_SEED
-from .theme import script
 
 BUTTONS = {"one": "#generate", "two": "#morph", "explore": "#measure", "curve": "#curve", "near": "#near"}
 """What a link can show, and the button that it presses."""
@@ -31,7 +31,7 @@ class Page:
 
     def __init__(self, models: Models, limits: Limits):
         first, second, third = SameAgain(), SameAgain(), SameAgain()
-        gr.HTML(view.part("masthead"), js_on_load=script("theme"))
+        gr.HTML(part("masthead"), js_on_load=script("theme"))
         self.shared = shared = Shared(models, limits)
         with gr.Tabs(elem_id="tabs") as self.tabs:
             with gr.Tab("One person", id="one", elem_id="tab-one"), gr.Row(equal_height=False):
@@ -43,7 +43,7 @@ class Page:
                     self.comparison = Comparison(shared)
             with gr.Tab("Explore", id="explore", elem_id="tab-explore"), gr.Row(equal_height=False):
                 self.explore = Explore(shared, third)
-        gr.HTML(view.part("colophon", settings=limits.settings, inversion=INVERSION))
+        gr.HTML(part("colophon", settings=limits.settings, inversion=INVERSION))
 
     def wire(self, demo: gr.Blocks) -> None:
         """Connect it."""
@@ -107,21 +107,20 @@ class Page:
             "tab": tab if tab in BUTTONS else "one",
         }
         steps, guidance = defaults(models.get(asked["model"]))
-        for name, low, high, default in (
-            ("person", 0, MAX_SEED, FIRST_SEED),
-            ("other", 0, MAX_SEED, SECOND_SEED),
-            ("seed", 0, MAX_SEED, 0),
-            ("pictures", 1, most, min(8, most)),
-            ("steps", 1, max(MOST_STEPS, steps), steps),
-            ("variation", 0, 1, 0.0),
-            ("guidance", 0, MOST_GUIDANCE, guidance),
-        ):
-            asked[name] = default
+        fields: list[tuple[str, Any, Any, Any]] = [
+            ("person", FIRST_SEED, 0, MAX_SEED),
+            ("other", SECOND_SEED, 0, MAX_SEED),
+            ("seed", 0, 0, MAX_SEED),
+            ("pictures", min(8, most), 1, most),
+            ("steps", steps, 1, max(MOST_STEPS, steps)),
+            ("variation", 0.0, 0, 1),
+            ("guidance", guidance, 0, MOST_GUIDANCE),
+        ]
+        for name, usual, low, high in fields:
+            asked[name], kind = usual, type(usual)
             with suppress(KeyError, ValueError):  # InputError is one
-                if isinstance(default, int):
-                    asked[name] = arguments.whole(name, int(query[name]), low, high)
-                else:
-                    asked[name] = arguments.number(name, float(query[name]), low, high)
+                refuse = arguments.whole if kind is int else arguments.number
+                asked[name] = refuse(name, kind(query[name]), low, high)
         return asked
 
     def settle(self, origin: Origin, name: str, seed: float, other: float) -> dict[Any, Any]:

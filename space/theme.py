@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -52,11 +50,3 @@ def theme() -> gr.Theme:
         font_mono=_MONO,
     )
     return base.set(**_SAME, **light, **dark)
-
-
-def script(name: str, **values: Any) -> str:
-    """One of the page's scripts in `js/`, its words in capitals replaced by values."""
-    text = (CSS.parent / "js" / f"{name}.js").read_text(encoding="utf-8")
-    for word, value in values.items():
-        text = text.replace(word, json.dumps(value))
-    return text

@@ -1,18 +1,11 @@
-"""Results as HTML: what the visitor reads. The parts are in `html/`, where everything that is not ours is escaped."""
+"""Results as HTML: what the visitor reads."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
-from idgen import provenance
 from idgen.identity import Identity
 from idgen.pipelines import GeneratedImage
 from idgen.scoring import UNCALIBRATED
@@ -20,60 +13,9 @@ from idgen.scoring import UNCALIBRATED
 from . import plots
 from .actions import CROWD, MORPH, NEIGHBOURS, Compared, Curve, Line, Morph, Neighbour, Point, Progress, Recipe, Result
 from .actions import png as png_of
-from .theme import script
+from .parts import grid, part, script, tile, uri
 
 LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
-
-
-def uri(content: bytes, kind: str) -> str:
-    """A file inside the page: it is never one on the server."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _jpeg(image: Image.Image) -> str:
-    """A visitor's picture, shown back."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return uri(buffer.getvalue(), "image/jpeg")
-
-
-def _preview(image: Image.Image) -> str:
-    """A picture that is not finished, and says in its file what it will be."""
-    return uri(provenance.encode(image, {}, "JPEG", quality=88), "image/jpeg")
-
-
-def _two(value: float | None) -> str:
-    """A cosine, or a dash where none was measured."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _called(identity: Identity) -> str:
-    """What to call a person."""
-    if identity.from_photo:
-        return "A face vector from outside" if "vector from outside" in identity.source else "From a photo"
-    parts = identity.name.split("-")
-    return f"Person {parts[1]}" if len(parts) == 3 and parts[0] == "person" else identity.name
-
-
-def _exists(identity: Identity) -> str:
-    return "This person may exist." if identity.from_photo else "Sampled: does not exist."
-
-
-_PARTS = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("html")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PARTS.filters |= {"called": _called, "exists": _exists, "jpeg": _jpeg, "preview": _preview, "two": _two}
-_MACROS: Any = _PARTS.get_template("macros.html").module
-tile, grid = _MACROS.tile, _MACROS.grid
-
-
-def part(name: str, /, **values: Any) -> Markup:
-    """A part of the page from `html/`."""
-    return Markup(_PARTS.get_template(f"{name}.html").render(values))
 
 
 # ---------------------------------------------------------------- who

@@ -116,7 +116,7 @@ def paint(
             say(previews)
         return changed
 
-    options = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
+    options: dict[str, Any] = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
     options |= {"batch_size": together, "callback_on_step_end": stepped}
     variation = parse_variation(recipe.variation)
     made = painting.paint(pipeline, people, wanted // len(people), recipe.seed, 0, variation, options)

@@ -13,7 +13,7 @@ from idgen.identity import Identity
 from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
 from ..limits import admit
-from ..theme import script
+from ..parts import part, script, tile
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
@@ -26,7 +26,7 @@ class Explore:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(view.part("note", what="explore"))
+            gr.HTML(part("note", what="explore"))
             self.person = gr.HTML(elem_id="explored-person")
             self.variation = gr.Slider(
                 0, 0.9, 0.3, step=0.05, label="Variation", info="0: exactly this face.", elem_id="spread"
@@ -37,9 +37,7 @@ class Explore:
             self.near = gr.Button("Nearest sampled people", elem_id="near")
         with outcome():
             self.note = gr.HTML(elem_id="note-explore")
-            self.explored = gr.HTML(
-                view.part("empty", what="explore"), elem_id="explored", js_on_load=script("enlarge")
-            )
+            self.explored = gr.HTML(part("empty", what="explore"), elem_id="explored", js_on_load=script("enlarge"))
             self.neighbours = gr.HTML(elem_id="neighbours", js_on_load=script("enlarge"))
             with gr.Column(elem_classes="after"):
                 same.lay_out("explore")
@@ -67,7 +65,7 @@ class Explore:
         ]
         let_end_early(self.stop, runs, self.note, [self.explored, self.neighbours], [self.go, self.one, self.near])
         shared.person.change(
-            lambda person: (view.person(person), [], view.part("empty", what="explore"), "", ""),
+            lambda person: (view.person(person), [], part("empty", what="explore"), "", ""),
             shared.person,
             [self.person, shared.known, self.explored, self.neighbours, self.note],
             cancels=runs,
@@ -123,7 +121,7 @@ class Explore:
                 for k, one in enumerate(found):
                     source = view.source(one.image, model.name, one.identity, recipe)
                     line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
-                    shown.append(view.tile(k + 1, source, line, one.identity.name))
+                    shown.append(tile(k + 1, source, line, one.identity.name))
                 yield {self.neighbours: view.neighbours(found, shown)}
         assert identity is not None
         yield self.same.show(again.nearest(identity, recipe, model.name))

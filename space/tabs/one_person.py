@@ -15,7 +15,7 @@ from .. import actions, again, view
 from ..actions import MOST_STEPS, Progress, Recipe, Result
 from ..limits import admit
 from ..models import defaults
-from ..theme import script
+from ..parts import grid, part, script, uri
 from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 from .who import Who
 
@@ -41,7 +41,7 @@ class OnePerson:
                 self.seed = gr.Number(0, label="Pictures' seed", precision=None, info="Another seed: other pictures.")
         with outcome():
             self.note = gr.HTML(elem_id="note-one")
-            self.empty = gr.HTML(view.part("empty", what="one"), elem_id="empty")
+            self.empty = gr.HTML(part("empty", what="one"), elem_id="empty")
             with gr.Column(visible=False, elem_id="results") as self.results:
                 self.summary = gr.HTML(elem_id="summary")
                 self.pictures = gr.HTML(elem_id="pictures", js_on_load=script("enlarge"))
@@ -73,42 +73,42 @@ class OnePerson:
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, *asked)
         admit(self.shared.limits, request, recipe.images)
-        gallery, result = None, None
         with self.shared.snapshots(name, recipe.images, recipe, actions.generate, identity, recipe) as snapshots:
             if identity is not None:  # else what is there stays, beside the refusal
                 gallery = view.Gallery(model.name, identity, recipe)
                 yield self._going(Progress(recipe.images, [], [], [], 0.0), gallery, identity)
             for result in snapshots:
-                if isinstance(result, Progress):
+                if isinstance(result, Result):
+                    yield from self._done(result)
+                elif identity is not None:
                     yield self._going(result, gallery, identity)
-        yield from self._done(result)
 
     def _going(self, progress: Progress, gallery: view.Gallery, identity: Identity) -> dict[Any, Any]:
+        tiles = gallery.add(progress.images, progress.scores)
         return {
             self.summary: view.working(progress, identity),
-            self.pictures: view.grid(gallery.add(progress.images, progress.scores), progress.wanted, progress.previews),
-            self.empty: gr.update(visible=False),
-            self.results: gr.update(visible=True),
-            self.leaving: gr.update(visible=False),
+            self.pictures: grid(tiles, progress.wanted, progress.previews),
+            **self._visible(left=False),
         }
 
+    def _visible(self, left: bool) -> dict[Any, Any]:
+        shown, hidden = gr.update(visible=True), gr.update(visible=False)
+        return {self.empty: hidden, self.results: shown, self.leaving: shown if left else hidden}
+
     def _done(self, result: Result) -> Iterator[dict]:
-        identity, person = result.identity, actions.identity_file([result.identity])
+        identity = result.identity
+        person = uri(actions.identity_file([identity]), "application/octet-stream")
         final = view.Gallery(result.model, identity, result.recipe, None).add(result.images, result.scores)
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
             _, archive, sheet = actions.write(result, Path(folder))
             # Gradio copies the files when they are yielded; when the generator goes on, the folder is gone.
             yield {
-                self.summary: view.part("summary", result=result),
-                self.pictures: view.grid(final, len(final)),
-                self.empty: gr.update(visible=False),
-                self.results: gr.update(visible=True),
-                self.leaving: gr.update(visible=True),
+                self.summary: part("summary", result=result),
+                self.pictures: grid(final, len(final)),
+                **self._visible(left=True),
                 self.evidence: view.evidence(result),
                 self.archive: str(archive),
                 self.sheet: str(sheet),
-                self.file: view.part(
-                    "download", name=identity.name, source=view.uri(person, "application/octet-stream")
-                ),
+                self.file: part("download", name=identity.name, source=person),
                 **self.same.show(again.pictures(identity, result.recipe, result.model)),
             }

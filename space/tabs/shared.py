@@ -15,7 +15,7 @@ from ..again import Again
 from ..gpu import on_gpu, seconds
 from ..limits import Limits
 from ..models import Models, defaults
-from ..theme import script
+from ..parts import script
 from ..view import left_off_js
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}

@@ -14,7 +14,7 @@ from idgen.identity import Identity
 from .. import actions, again, view
 from ..actions import MORPH, Morph, Progress, Recipe
 from ..limits import admit
-from ..theme import script
+from ..parts import part, script, tile
 from ..uploads import take
 from .one_person import OnePerson
 from .shared import (
@@ -39,7 +39,7 @@ class Between:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(view.part("note", what="morph"))
+            gr.HTML(part("note", what="morph"))
             self.first, self.second = gr.HTML(elem_id="first"), gr.HTML(elem_id="second")
             with gr.Row(equal_height=True):
                 self.seed = seed_box(SECOND_SEED, "B's seed", "other")
@@ -47,7 +47,7 @@ class Between:
             self.go, self.stop = start_and_stop("Morph", "morph", "stop-morph")
         with outcome():
             self.note, self.coming = gr.HTML(elem_id="note-morph"), gr.HTML(elem_id="strip-coming")
-            empty = view.part("empty", what="morph", count=MORPH)
+            empty = part("empty", what="morph", count=MORPH)
             self.strip = gr.HTML(empty, elem_id="strip", js_on_load=script("enlarge"))
             with gr.Column(elem_classes="after"):
                 same.lay_out("two")
@@ -84,9 +84,9 @@ class Between:
             for result in snapshots:
                 if isinstance(result, Progress):
                     yield {self.coming: view.morph_status(result)}
-        yield {self.coming: "", self.strip: self._shown(result)} | self.same.show(
-            again.strip(*result.ends, result.recipe, result.model)
-        )
+                else:
+                    once = again.strip(result.ends, result.recipe, result.model)
+                    yield {self.coming: "", self.strip: self._shown(result), **self.same.show(once)}
 
     @staticmethod
     def _shown(result: Morph) -> str:
@@ -94,7 +94,7 @@ class Between:
         for k, (image, *pair, person) in enumerate(zip(result.images, *result.scores, result.people, strict=True)):
             line = max(pair, key=lambda line: line["judge_similarity"] or line["similarity"] or 0.0)
             source = view.source(image, result.model, person, result.recipe, None)
-            shown.append(view.tile(k + 1, source, line, "the strip"))
+            shown.append(tile(k + 1, source, line, "the strip"))
         return view.morph(result, shown)
 
 
@@ -104,11 +104,11 @@ class Comparison:
     def __init__(self, shared: Shared):
         self.shared = shared
         with controls():
-            gr.HTML(view.part("note", what="compare"))
+            gr.HTML(part("note", what="compare"))
             label, agreement = "Two pictures, one clear face each", "Everybody on them agreed to it."
             self.photos = PhotoBox("couple", label, "agreed", agreement)
         with outcome():
-            self.compared = gr.HTML(view.part("empty", what="compare"), elem_id="compared")
+            self.compared = gr.HTML(part("empty", what="compare"), elem_id="compared")
 
     def wire(self) -> None:
         """Connect it."""

@@ -14,6 +14,7 @@ from idgen.identity import Identity
 from .. import actions, people, view
 from ..limits import admit
 from ..models import space
+from ..parts import part
 from ..settings import INVERSION
 from ..uploads import take
 from .shared import QUIET, Origin, PhotoBox, Shared, seed_box, take_in
@@ -28,13 +29,13 @@ class Who:
         self.shared = shared
         with gr.Tabs(elem_classes="who"):
             with gr.Tab("Nobody", id="nobody") as self.nobody:
-                gr.HTML(view.part("note", what="sample"))
+                gr.HTML(part("note", what="sample"))
                 with gr.Row(equal_height=True):
                     self.seed = seed_box(FIRST_SEED, "Person's seed", "who")
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
-                gr.HTML(view.part("note", what="photo"))
+                gr.HTML(part("note", what="photo"))
                 agreement = "This is me, or the person agreed to it."
                 self.photos = PhotoBox("photo", "Photos of one person, one clear face each", "consent", agreement)
                 self.found = gr.HTML(elem_id="found")
@@ -62,7 +63,7 @@ class Who:
 
     def vector_note(self, name: str) -> str:
         """What face vectors a model takes."""
-        return view.part("note", what="vector", space=space(self.shared.models.get(name)), inversion=INVERSION)
+        return part("note", what="vector", space=space(self.shared.models.get(name)), inversion=INVERSION)
 
     def sample(self, name: str, seed: float, strict: bool = True) -> tuple[Identity | None, str]:
         """Who a seed stands for, and a card of them; or nobody, and why: the page opens like this without a sampler.
@@ -103,7 +104,7 @@ class Who:
         found = self.shared.read(name, contents, consent) if origin.still("photo", name) else None
         if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
             return gr.skip()
-        return found.identity, view.part("found", found=found, notice=self.shared.models.get(name).encoder.notice)
+        return found.identity, part("found", found=found, notice=self.shared.models.get(name).encoder.notice)
 
     def bring(self, request: gr.Request, origin: Origin, name: str, file: Any, space: str) -> Any:
         """Somebody's vector."""

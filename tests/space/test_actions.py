@@ -23,6 +23,7 @@ from idgen.model import Model
 from space import actions, view
 from space.actions import Recipe, last, painting
 from space.actions.photos import mark
+from space.parts import part, tile
 from space.stream import stream
 
 # ---------------------------------------------------------------- what is asked for
@@ -181,7 +182,7 @@ def test_several_photos_are_averaged(built_in: Model, portraits: list[bytes]) ->
     assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
     assert float(one.identity.vector @ three.identity.vector) == pytest.approx(1, abs=1e-4)
     assert one.identity.from_photo and len(three.faces) == 3
-    page = view.part("found", found=three, notice="")
+    page = part("found", found=three, notice="")
     assert page.count('class="found"') == 3 and "averaged" in page and "does not exist" not in page
 
 
@@ -223,7 +224,7 @@ def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identi
     assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
-    page = view.morph(made, [view.tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
+    page = view.morph(made, [tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
     assert page.count('class="dot a"') == actions.MORPH + 1 and "similarity to B" in page
 
 
@@ -255,7 +256,7 @@ def test_the_nearest_sampled_people_are_the_nearest(small: Model, person: Identi
 def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Model, person: Identity) -> None:
     result = last(actions.generate(unjudged, person, Recipe.of(unjudged, 2, 2)))
     assert result.reference is None and all(line["match"] is None for line in result.scores)
-    page = view.part("summary", result=result) + view.evidence(result)
+    page = part("summary", result=result) + view.evidence(result)
     assert "no independent judge" in page and "the wanted person, says" not in page and "✓" not in page
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
@@ -326,7 +327,7 @@ def test_scores_say_on_whom_they_were_measured(built_in: Model, portraits: list[
     assert "500 people" in scope and "rendered people who do not exist" in scope and known.explanation.endswith(scope)
     same = actions.compare(built_in, portraits[0], portraits[0], True)
     assert same.sentence.endswith(scope) and scope in view.compared(same)
-    assert scope in view.part("found", found=actions.identify(built_in, [portraits[0]], True), notice="")
+    assert scope in part("found", found=actions.identify(built_in, [portraits[0]], True), notice="")
 
 
 def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:

@@ -49,7 +49,7 @@ def test_the_code_for_one_person(small: Model, person: Identity, variation: floa
 def test_the_code_for_a_strip(small: Model, person: Identity, run: Any) -> None:
     other, recipe = actions.sample(small, 8)[0], Recipe.of(small, 1, 3, seed=4)
     made = last(actions.morph(small, person, other, recipe))
-    assert run(again.strip(person, other, recipe, small.name).python) == pixels(made.images)
+    assert run(again.strip((person, other), recipe, small.name).python) == pixels(made.images)
 
 
 def test_the_code_for_the_nearest(small: Model, person: Identity, run: Any) -> None:

@@ -16,6 +16,7 @@ from idgen.model import Model
 from idgen.scoring import BINS
 from space import actions, plots, view
 from space.actions import Result
+from space.parts import grid, part, tile
 
 
 def _histogram(scores: list[float], fmr: float) -> str:
@@ -77,11 +78,11 @@ def test_the_page_says_how_many_match_and_marks_those_that_do_not(result: Result
         for similarity, match in ((0.7, True), (0.2, False), (None, False))
     ]
     shown = replace(result, scores=scores, sentence="1 of 3 <is> the same person.")
-    text = view.part("summary", result=shown)
+    text = part("summary", result=shown)
     assert "1<small>of 3" in text and "1 of 3 &lt;is&gt; the same person." in text
     table = view.evidence(shown)
     assert table.count("✓ same") == 1 and table.count("✗ no match") == 2 and "no face" in table
-    marked = [view.tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
+    marked = [tile(k, "data:,", line, "x") for k, line in enumerate(scores, 1)]
     assert [("pass" in tile, "fail" in tile) for tile in marked] == [(True, False), (False, True), (False, True)]
 
 
@@ -104,27 +105,27 @@ def test_one_picture_needs_no_matrix(result: Result) -> None:
 def test_nothing_jumps_every_picture_has_its_place_from_the_start() -> None:
     preview = Image.new("RGB", (8, 8))
     for done, previews in ((0, 0), (1, 2), (5, 4)):
-        assert view.grid([Markup("<li></li>")] * done, 6, [preview] * previews).count("<li") == 6
+        assert grid([Markup("<li></li>")] * done, 6, [preview] * previews).count("<li") == 6
 
 
 def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: Result, person: Identity) -> None:
     somebody = replace(person, source="1 photo", name="photo")
     progress = actions.Progress(3, [], [], [], 0.0)
-    for page in (view.part("summary", result=result), view.working(progress, person)):
+    for page in (part("summary", result=result), view.working(progress, person)):
         assert "Person 7" in page and "does not exist" in page
-    for page in (view.part("summary", result=replace(result, identity=somebody)), view.working(progress, somebody)):
+    for page in (part("summary", result=replace(result, identity=somebody)), view.working(progress, somebody)):
         assert "From a photo" in page and "may exist" in page and "does not exist" not in page
 
 
 def test_nothing_is_said_of_who_is_not_chosen_yet_or_not_known(person: Identity) -> None:
     for tab in ("one", "morph", "compare", "explore"):
-        page = view.part("empty", what=tab, count=7)
+        page = part("empty", what=tab, count=7)
         assert "not exist" not in page and "invented" not in page
     assert "the 12 people the model learned from" in view.sampled(person, 0.3, 12)
 
 
 def test_a_name_cannot_break_out_of_the_page(person: Identity) -> None:
-    link = view.part("download", name='"><script>alert(1)</script>', source="")
+    link = part("download", name='"><script>alert(1)</script>', source="")
     bad = replace(person, source="1 photo<script>", name="a'b")
     assert "<script>" not in link + view.person(bad) + view.outside(bad, 1)
 
