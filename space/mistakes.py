@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -47,8 +46,3 @@ def note(error: BaseException) -> None:
 def _shown(sentence: str) -> gr.Error:
     sentence = sentence.encode(errors="replace").decode()  # it may repeat what no answer can be written with
     return gr.Error(escape(sentence, quote=False), title="That did not work", print_exception=False)
-
-
-def polite(action: Callable) -> Callable:
-    """`action`: what it raises becomes a sentence in `GuardedBlocks.process_api`."""
-    return action

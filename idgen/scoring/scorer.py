@@ -167,11 +167,14 @@ class Scorer:
     def compare(self, a: Any, b: Any) -> Comparison:
         """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
 
+        A photo whose face was found already may be given as its `views` by the encoder and the judge.
+
         Raises:
             InputError: a photo without a face, or an identity from another space.
         """
         both = self.encoder, self.judge.recognizer
-        faces = [self.encoder.views(side, both) for side in (a, b) if not isinstance(side, Identity)]
+        photos = [side for side in (a, b) if not isinstance(side, Identity)]
+        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, both) for photo in photos]
         people = [side for side in (a, b) if isinstance(side, Identity)]
         for person in people:
             person.require_space(self.encoder.space, self.judge.bridge.weight.shape[1])

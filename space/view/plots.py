@@ -1,0 +1,262 @@
+"""Scores as pictures: small SVGs, sharp at any size, coloured by the page's CSS so that light and dark both work.
+
+Plain strings, no plotting library: nothing to import, no figure state shared between visitors, and every mark has a
+tooltip that a mouse and a screen reader can read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from idgen.scoring import EDGES, ErrorRates
+from idgen.words import one_in
+
+_WIDTH = 460
+_DOT = 6.5  # radius of one image's mark
+_MIDDLES = (EDGES[:-1] + EDGES[1:]) / 2  # of the bins in which a calibration counts
+
+
+def score_histogram(
+    pictures: Sequence[tuple[int, float]],
+    rates: ErrorRates,
+    threshold: float,
+    fmr: float,
+    what: str = "similarity to this person, by the judge (cosine)",
+    these: str = "these pictures",
+) -> str:
+    """Each image a dot at its similarity, over the distributions of real pairs, with the threshold drawn.
+
+    Args:
+        pictures: number and cosine to the person asked for, by the judge, of each image that has one; at least one.
+        rates: from the judge's calibration.
+        threshold: the cosine at which a comparison matches; fmr: the false-match rate it stands for.
+        what, these: what the axis and the dots are called.
+    """
+    left, right, top, base = 14, 446, 62, 352
+    scores = [score for _, score in pictures]
+    low, high = _range(rates, scores, threshold)
+
+    def x(cosine: float) -> float:
+        return left + (float(np.clip(cosine, low, high)) - low) / (high - low) * (right - left)
+
+    densities = {"impostor": _density(rates.impostor), "genuine": _density(rates.genuine)}
+    peak = max(density.max() for density in densities.values()) or 1.0
+    shown = np.abs(_MIDDLES - (low + high) / 2) <= (high - low) / 2 + 0.02
+    parts = []
+    for name, density in densities.items():
+        across = [x(cosine) for cosine in _MIDDLES[shown]]
+        line = _points(zip(across, base - density[shown] / peak * (base - top - 8), strict=True))
+        area = f"{across[0]:.1f},{base} {line} {across[-1]:.1f},{base}"
+        parts.append(f'<polygon class="fill {name}" points="{area}"/><polyline class="line {name}" points="{line}"/>')
+    parts.append(_line("axis", left, right, base, base))
+    parts += [_text(x(tick), base + 16, f"{tick:.1f}") for tick in _ticks(low, high)]
+    parts.append(_text((left + right) / 2, base + 36, what))
+
+    at, words = x(threshold), f"threshold {threshold:.2f}: {one_in(fmr)} strangers pass"
+    half = 3.45 * len(words)  # about half the text's width, to keep all of it on the plot
+    parts.append(_line("threshold", at, at, top - 10, base))
+    parts.append(_text(float(np.clip(at, half + 4, _WIDTH - half - 4)), top - 17, words, "threshold-label"))
+
+    stacks: dict[int, int] = {}
+    for number, score in pictures:
+        column = round((x(score) - left) / (2 * _DOT + 1))
+        row = stacks[column] = stacks.get(column, -1) + 1
+        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - row * (2 * _DOT + 1.5)
+        parts.append(_dot(*place, "pass" if score >= threshold else "fail", f"Picture {number}: {score:.2f}"))
+
+    cursor = left
+    for name, text in (("impostor", "different people"), ("genuine", "same person")):
+        parts.append(f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>')
+        parts.append(_text(cursor + 16, 15.5, text, anchor="start"))
+        cursor += 32 + int(6.7 * len(text))
+    parts += [_dot(cursor + 5, 11.5, "pass"), _text(cursor + 15, 15.5, these, anchor="start")]
+    passed = sum(score >= threshold for score in scores)
+    spoken = f"Similarity of {len(scores)} pictures to the person: {passed} at or above the threshold {threshold:.2f}, "
+    return _svg(_WIDTH, 400, f"{spoken}from {min(scores):.2f} to {max(scores):.2f}.", parts)
+
+
+def _range(rates: ErrorRates, scores: Sequence[float], threshold: float) -> tuple[float, float]:
+    """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
+    low, high = min(threshold, *scores), max(threshold, *scores)
+    for counts in (rates.genuine, rates.impostor):
+        share = np.cumsum(counts) / max(sum(counts), 1)
+        if share[-1]:
+            low = min(low, float(_MIDDLES[np.searchsorted(share, 0.001)]))
+            high = max(high, float(_MIDDLES[np.searchsorted(share, 0.999)]))
+    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
+
+
+def _density(counts: ArrayLike) -> np.ndarray:
+    """Area 1, lightly smoothed (for the eye only: no figure is read off it)."""
+    smooth = np.convolve(np.asarray(counts, float), np.array([1, 4, 6, 4, 1]) / 16, mode="same")
+    return smooth / max(smooth.sum(), 1e-12)
+
+
+def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> str:
+    """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
+    matrix = np.asarray(matrix, float)
+    count = len(matrix)
+    if matrix.shape != (count, count) or not count:
+        raise ValueError(f"A similarity matrix is square, got shape {matrix.shape}.")
+    label = 26
+    cell = min((_WIDTH - 30 - label) / count, 60)
+    start = label + (_WIDTH - label - cell * count) / 2 - 8
+    off = matrix[~np.eye(count, dtype=bool)]
+    off = off[np.isfinite(off)]
+    low = min(0.0, float(off.min())) if off.size else 0.0
+    parts = []
+    for row in range(count):
+        parts.append(_text(start - 8, label + (row + 0.5) * cell + 4, str(row + 1), anchor="end"))
+        parts.append(_text(start + (row + 0.5) * cell, label - 8, str(row + 1)))
+        for column in range(count):
+            value = matrix[row, column]
+            if math.isnan(value):  # no face was found in one of them
+                continue
+            kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
+            strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
+            place = start + column * cell, label + row * cell
+            parts.append(_cell(row + 1, column + 1, value, kind, strength, place, cell))
+    spoken = f"Similarity of {count} pictures to each other by the {by}"
+    spoken += f", from {off.min():.2f} to {off.max():.2f}." if off.size else "."
+    return _svg(_WIDTH, label + cell * count + 6, spoken, parts)
+
+
+def _cell(
+    row: int, column: int, value: float, kind: str, strength: float, place: tuple[float, float], size: float
+) -> str:
+    left, top = place
+    font = min(13.0, size * 0.34)
+    text = ""
+    if font >= 9.5 and kind != "same":
+        tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
+        text = (
+            f'<text class="value {tone}" x="{left + size / 2:.1f}" y="{top + size / 2 + font * 0.36:.1f}" '
+            f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
+        )
+    return (
+        f'<g class="cell {kind}" data-row="{row}" data-column="{column}" data-value="{value:.2f}">'
+        f"<title>Picture {row} against {column}: {value:.2f}</title>"
+        f'<rect x="{left + 1:.1f}" y="{top + 1:.1f}" width="{size - 2:.1f}" height="{size - 2:.1f}" '
+        f'rx="{min(5, size / 6):.1f}" style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>{text}</g>'
+    )
+
+
+def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> str:
+    """Two lines over a strip of pictures: what each is to the first person and to the second."""
+    width, left, right = 900, 64, 836
+    values = [*first, *second, *([] if threshold is None else [threshold])]
+    low, high = min(0.0, math.floor(min(values) * 5) / 5), max(0.6, math.ceil(max(values) * 5) / 5)
+    y, parts = _upwards(low, high, 30, 214, left - 28, right + 28)
+    if threshold is not None:
+        at = y(threshold)
+        parts.append(_line("threshold", left - 28, right + 28, at, at))
+        parts.append(_text(width / 2, at - 6, f"threshold {threshold:.2f}", "threshold-label"))
+    for name, cursor, line in (("a", left, first), ("b", left + 130, second)):
+        letter = name.upper()  # each value stands under the middle of its picture
+        places = [(width * (number + 0.5) / len(line), y(value)) for number, value in enumerate(line)]
+        parts.append(f'<polyline class="line {name}" points="{_points(places)}"/>')
+        for number, (place, value) in enumerate(zip(places, line, strict=True), start=1):
+            parts.append(_dot(*place, name, f"Picture {number}: {value:.2f} to {letter}"))
+        parts += [_dot(cursor, 11.5, name), _text(cursor + 11, 15.5, f"similarity to {letter}", anchor="start")]
+    spoken = (
+        f"On the way from A to B, similarity to A goes from {first[0]:.2f} to {first[-1]:.2f}, "
+        f"similarity to B from {second[0]:.2f} to {second[-1]:.2f}."
+    )
+    return _svg(width, 250, spoken, parts)
+
+
+def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> str:
+    """Similarity to the person against how different the pictures are, a line a setting.
+
+    Args:
+        curves: (name, [(name of the point, diversity, similarity), …]) with the newest curve last and its newest point
+            last; it is drawn strongest.
+        threshold: the similarity that counts as the same person.
+    """
+    left, right, top, base = 40, 480, 34, 348
+    points = [(name, *point) for name, curve in curves for point in curve]
+    across = max(0.6, math.ceil((max((x for *_, x, _ in points), default=0.0) + 0.06) * 5) / 5)
+    ups = [y for *_, y in points] + ([] if threshold is None else [threshold])
+    low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
+    y, parts = _upwards(low, high, top, base, left, right)
+
+    def x(diversity: float) -> float:
+        return left + min(max(diversity, 0.0), across) / across * (right - left)
+
+    parts += [_text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
+    parts.append(_text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →"))
+    parts.append(_text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
+    if threshold is not None:
+        at, words = y(threshold), f"below {threshold:.2f}: no longer the same person"
+        parts.append(_line("threshold", left, right, at, at))
+        parts.append(_text(right - 6, at + 15, words, "threshold-label", "end"))
+    for name, curve in curves:
+        newest = name == curves[-1][0]
+        kind = "newest" if newest else "older"
+        in_order = [(x(diversity), y(similarity)) for _, diversity, similarity in sorted(curve)]
+        parts.append(f'<polyline class="line {kind}" points="{_points(in_order)}"/>')
+        labelled: list[tuple[float, float]] = []
+        for label, diversity, similarity in curve:
+            place = x(diversity), y(similarity)
+            last = newest and label == curve[-1][0]
+            verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
+            said = f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}"
+            parts.append(_dot(*place, f"{kind} {verdict} {'last' if last else ''}", said, _DOT + 2 if last else _DOT))
+            if newest and not any(abs(place[0] - a) < 30 and abs(place[1] - b) < 13 for a, b in labelled):
+                labelled.append(place)
+                parts.append(_text(place[0] + 11, place[1] - 8, label, "value-label", "start"))
+        if not newest and curve:
+            parts.append(_text(in_order[-1][0] + 10, in_order[-1][1] + 4, name, anchor="start"))
+    spoken = "; ".join(f"{n}, variation {v}: similarity {s:.2f}, difference {d:.2f}" for n, v, d, s in points)
+    return _svg(500, 400, f"Similarity to the person against difference between the pictures. {spoken}", parts)
+
+
+# ---------------------------------------------------------------- SVG
+
+
+def _upwards(
+    low: float, high: float, top: float, base: float, left: float, right: float
+) -> tuple[Callable[[float], float], list[str]]:
+    """Where a cosine lies on an axis upwards, and the axis: a line and a number every 0.2."""
+
+    def y(cosine: float) -> float:
+        return base - (cosine - low) / (high - low) * (base - top)
+
+    parts = []
+    for tick in _ticks(low, high):
+        parts.append(_line("grid", left, right, y(tick), y(tick)))
+        parts.append(_text(left - 8, y(tick) + 4, f"{tick:.1f}", anchor="end"))
+    return y, parts
+
+
+def _ticks(low: float, high: float) -> np.ndarray:
+    return np.arange(round(low * 5), round(high * 5) + 1) / 5
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _dot(x: float, y: float, kind: str, title: str = "", radius: float = _DOT) -> str:
+    said = f"<title>{escape(title)}</title>" if title else ""
+    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{said}</circle>'
+
+
+def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(spoken)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
