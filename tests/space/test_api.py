@@ -18,7 +18,6 @@ from tiny import noise_png
 from idgen import provenance
 from idgen.model import Model
 from space import actions
-from space.actions import Recipe, last
 from space.models import Models
 from space.settings import Settings
 
@@ -69,23 +68,6 @@ def test_sample_then_generate(client, small: Model) -> None:
         assert "trainedAlgorithmicMedia" in provenance.read(path)["digital_source_type"]
     assert zipfile.is_zipfile(archive)
     assert client.predict(1, 1, person=11, api_name="/generate")[0]["source"] == person["source"]
-
-
-def test_visitors_at_once_each_get_what_they_would_get_alone(app, small: Model, tmp_path: Path) -> None:
-    settings = [(seed, 1 + seed % 3, 1 + seed % 2, 0.2 * (seed % 2), seed % 5) for seed in range(12)]
-
-    def visit(asked: tuple) -> list[bytes]:
-        person, images, steps, variation, seed = asked
-        visitor = connect(app[0], tmp_path / f"{person}")
-        made = visitor.predict(images, steps, variation, seed, person=person, api_name="/generate")
-        return [pixels(path) for path in made[1]]
-
-    with ThreadPoolExecutor(len(settings)) as pool:
-        at_once = list(pool.map(visit, settings))
-    for (person, images, steps, variation, seed), pictures in zip(settings, at_once, strict=True):
-        recipe = Recipe.of(small, images, steps, variation, None, seed)
-        alone = last(actions.generate(small, actions.sample(small, person)[0], recipe))
-        assert pictures == [image.image.tobytes() for image in alone.images]
 
 
 @pytest.mark.parametrize(

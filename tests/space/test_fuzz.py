@@ -1,6 +1,7 @@
 """Strangers who send anything: every answer is an answer or a sentence, nothing breaks, nothing leaks, nothing stays.
 
-2,000 mutated payloads; `IDGEN_FUZZ=10000 IDGEN_FUZZ_SEED=1 pytest tests/space/test_fuzz.py` sends more, and others.
+1,000 mutated payloads, and 2,000 in `make test-long`; `IDGEN_FUZZ=10000 IDGEN_FUZZ_SEED=1 pytest
+tests/space/test_fuzz.py` sends more, and others.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ import pytest
 from PIL import Image
 from served import ROOT, Served
 
-COUNT, SEED = (int(os.environ.get(name, default)) for name, default in (("IDGEN_FUZZ", 2000), ("IDGEN_FUZZ_SEED", 0)))
-OVER_HTTP = COUNT * 3 // 10
+SEED, COUNT = (int(os.environ.get(name, 0)) for name in ("IDGEN_FUZZ_SEED", "IDGEN_FUZZ"))
+COUNTS = [COUNT] if COUNT else [1000, pytest.param(2000, marks=pytest.mark.long)]
+HTTP = 0.3  # of them are sent to a running app
 GROWTH = 1.05  # of memory
 PATIENCE = 240  # seconds for an answer: a stranger may ask for much, and all others wait in line
 PHOTO = object()
@@ -45,13 +47,15 @@ TOOLS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_functions_behind_the_app(tiny_model: Path) -> None:
-    command = [sys.executable, str(ROOT / "tests" / "fuzz.py"), str(tiny_model), str(COUNT - OVER_HTTP), str(SEED)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + COUNT)
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_functions_behind_the_app(tiny_model: Path, count: int) -> None:
+    count -= round(HTTP * count)
+    command = [sys.executable, str(ROOT / "tests" / "fuzz.py"), str(tiny_model), str(count), str(SEED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + count)
     assert done.returncode == 0, f"it crashed or hung:\n{done.stderr[-3000:]}"
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["wrong"] == [] and not said["unpickled"]
-    assert said["answered"] + said["refused"] == COUNT - OVER_HTTP
+    assert said["answered"] + said["refused"] == count
     assert said["answered"] > 0.05 * said["refused"] > 0, "both happen, or nothing was tested"
     assert said["after"] < GROWTH * said["before"], f"{said['before']:,} bytes became {said['after']:,}"
 
@@ -108,9 +112,10 @@ class Stranger:
 
     def _follow(self, name: str, response: httpx.Response) -> tuple[str, Any]:
         end = self._judge(response)
-        if response.status_code != 200 or not isinstance(response.json(), dict) or "event_id" not in response.json():
+        said = response.json() if response.status_code == 200 else None
+        if not isinstance(said, dict) or "event_id" not in said:
             return end, None
-        event, _, data = self._streamed(f"/call/{name}/{response.json()['event_id']}").partition("\n")
+        event, _, data = self._streamed(f"/call/{name}/{said['event_id']}").partition("\n")
         content = json.loads(data.removeprefix("data: "))
         if event == "event: complete":
             return "answered", content
@@ -139,8 +144,8 @@ class Stranger:
 
     def _judge(self, response: httpx.Response) -> str:
         if response.status_code >= 500:
-            said = response.json() if response.headers.get("content-type", "").startswith("application/json") else {}
-            return self._sentence(said.get("error"))
+            is_json = response.headers.get("content-type", "").startswith("application/json")
+            return self._sentence(response.json().get("error") if is_json else None)
         return "refused" if response.status_code >= 400 else "answered"
 
     def upload(self, data: bytes, name: str = "visitor.png") -> dict[str, Any]:
@@ -217,30 +222,28 @@ class Stranger:
         return self._follow(name, self._post(f"/call/{name}", body, kind))[0]
 
     def _route(self, chance: random.Random) -> str:
-        boundary = chance.choice(("x", "", "y" * 5000))
-        part = (
-            b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a\0.png"\r\n\r\nhello\r\n--x--\r\n'
-        )
-        response = chance.choice(
-            (
-                lambda: self._post("/upload", mutate.damage(chance, part), f"multipart/form-data; boundary={boundary}"),
-                lambda: self.http.get("/file=" + chance.choice(("/etc/passwd", "../../etc/passwd", "%00", "x" * 5000))),
-                lambda: self.http.get(
-                    f"/call/{chance.choice(('sample', 'x'))}/{chance.choice(('x', '%00', 'y' * 999))}"
-                ),
-                lambda: self._post("/queue/join", json.dumps(mutate.value(chance)).encode()),
-                lambda: self._post("/cancel", json.dumps(mutate.value(chance)).encode()),
-                lambda: self._post("/component_server", json.dumps({"data": mutate.value(chance)}).encode()),
-                lambda: self._post(
-                    "/mcp/", json.dumps({"method": "tools/call", "params": mutate.value(chance)}).encode()
-                ),
-                lambda: self._post("/nowhere", b""),
-            )
-        )()
-        return self._judge(response) if isinstance(response, httpx.Response) else "refused"
+        kind = f"multipart/form-data; boundary={chance.choice(('x', '', 'y' * 5000))}"
+        part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a\0.png"\r\n\r\nhi\r\n--x--\r\n'
+        value = mutate.value(chance)
+        sent = {
+            "/queue/join": value,
+            "/cancel": value,
+            "/component_server": {"data": value},
+            "/mcp/": {"method": "tools/call", "params": value},
+        }
+        files = ["/file=" + name for name in ("/etc/passwd", "../../etc/passwd", "%00", "x" * 5000)]
+        calls = [f"/call/{name}/{event}" for name in ("sample", "x") for event in ("x", "%00", "y" * 999)]
+        which = chance.choice(("/upload", "/nowhere", *sent, files, calls))
+        if isinstance(which, list):
+            return self._judge(self.http.get(chance.choice(which)))
+        if which == "/upload":
+            return self._judge(self._post(which, mutate.damage(chance, part), kind))
+        return self._judge(self._post(which, json.dumps(sent[which]).encode() if which in sent else b""))
 
 
-def test_the_app_over_http(served: Served, elsewhere: tuple[str, list[str]]) -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_app_over_http(served: Served, elsewhere: tuple[str, list[str]], count: int) -> None:
+    count = round(HTTP * count)
     stranger = Stranger(served.address)
     address, asked = elsewhere
     fetched = {"path": f"{address}x.png", "url": f"{address}x.png", "meta": {"_type": "gradio.FileData"}}
@@ -250,9 +253,9 @@ def test_the_app_over_http(served: Served, elsewhere: tuple[str, list[str]]) -> 
             assert end == "refused" and "uploaded" in said, said
     _, expected = stranger.call("sample", ENDPOINTS["sample"])
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(stranger.send, range(OVER_HTTP // 3)))
+        list(pool.map(stranger.send, range(count // 3)))
         before = served.memory()
-        list(pool.map(stranger.send, range(OVER_HTTP // 3, OVER_HTTP)))
+        list(pool.map(stranger.send, range(count // 3, count)))
     after = served.memory()
 
     assert not stranger.wrong, "\n".join([*stranger.wrong[:40], served.printed()[-3000:]])
