@@ -86,10 +86,10 @@ class GuardedBlocks(gr.Blocks):
         try:
             if block_fn.fn is None:  # it happens in the browser
                 raise gr.Error("nothing is computed for it")
-            inputs = _files_here(inputs)
+            _files_here(inputs)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except Exception as error:
-            with contextlib.suppress(Exception):  # nested too deeply, or named what no file can be called
+            with contextlib.suppress(Exception):  # named what no file can be called
                 uploads.discard(inputs)
             raise unfit(error) from None
 
@@ -105,25 +105,20 @@ class GuardedBlocks(gr.Blocks):
                 self.state_holder.time_last_used.pop(event, None)
 
 
-def _files_here(value: Any) -> Any:
-    """A payload in which the address of an upload, `{"path": "https://…/gradio_api/file=…"}`, is its path.
-
-    Gradio would fetch a file from any address.
+def _files_here(payload: Any) -> None:
+    """In place of the address of an upload, `{"path": "https://…/gradio_api/file=…"}`, put its path.
 
     Raises:
-        gr.Error: a file is somewhere else.
+        gr.Error: a file is somewhere else, from where Gradio would fetch it.
     """
-    if isinstance(value, list):
-        return [_files_here(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    value = {name: _files_here(one) for name, one in value.items()}
-    path = value.get("path")
-    if isinstance(path, str) and "://" in path[:100]:
-        if not (here := uploads.path_in(path)):
-            raise gr.Error("files are uploaded, none is fetched from elsewhere")
-        return {"path": here, **{name: value[name] for name in ("meta",) if name in value}}
-    return value
+    for file in uploads.dictionaries(payload):
+        path = file.get("path")
+        if isinstance(path, str) and "://" in path[:100]:
+            if not (here := uploads.path_in(path)):
+                raise gr.Error("files are uploaded, none is fetched from elsewhere")
+            meta = {name: file[name] for name in ("meta",) if name in file}
+            file.clear()
+            file.update(meta, path=here)
 
 
 class Session(state_holder.SessionState):

@@ -86,9 +86,7 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     """Make `count` calls; says how they ended, the slowest, and memory before and after."""
     from idgen.errors import InputError
     from idgen.model import load_model
-    from space.guard import give_back_memory
 
-    give_back_memory()
     model = load_model(model_folder)
     ends: Counter[str] = Counter()
     wrong: list[str] = []
