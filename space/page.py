@@ -10,17 +10,17 @@ import gradio as gr
 from idgen import arguments
 from idgen.errors import InputError
 
-from . import actions
+from . import actions, view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
 from .limits import Limits
 from .models import Models, defaults
+from .settings import INVERSION
 from .tabs.explore import Explore
 from .tabs.one_person import OnePerson
 from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared
 from .tabs.two_people import SECOND_SEED, Between, Comparison
 from .tabs.who import FIRST_SEED
 from .theme import script
-from .view import texts, who
 
 BUTTONS = {"one": "#generate", "two": "#morph", "explore": "#measure", "curve": "#curve", "near": "#near"}
 """What a link can show, and the button that it presses."""
@@ -31,7 +31,7 @@ class Page:
 
     def __init__(self, models: Models, limits: Limits):
         first, second, third = SameAgain(), SameAgain(), SameAgain()
-        gr.HTML(texts.MASTHEAD, js_on_load=script("theme"))
+        gr.HTML(view.part("masthead"), js_on_load=script("theme"))
         self.shared = shared = Shared(models, limits)
         with gr.Tabs(elem_id="tabs") as self.tabs:
             with gr.Tab("One person", id="one", elem_id="tab-one"), gr.Row(equal_height=False):
@@ -43,7 +43,7 @@ class Page:
                     self.comparison = Comparison(shared)
             with gr.Tab("Explore", id="explore", elem_id="tab-explore"), gr.Row(equal_height=False):
                 self.explore = Explore(shared, third)
-        gr.HTML(texts.colophon(limits.settings))
+        gr.HTML(view.part("colophon", settings=limits.settings, inversion=INVERSION))
 
     def wire(self, demo: gr.Blocks) -> None:
         """Connect it."""
@@ -87,9 +87,9 @@ class Page:
             self.one.variation: asked["variation"],
             self.one.seed: asked["seed"],
             self.between.seed: asked["other"],
-            self.between.first: who.person(person, letter="A"),
-            self.between.second: who.person(second, letter="B"),
-            self.explore.person: who.person(person),
+            self.between.first: view.person(person, letter="A"),
+            self.between.second: view.person(second, letter="B"),
+            self.explore.person: view.person(person),
             **self._settings(name, asked["steps"], asked["guidance"]),
         }
         if "tab" in query:
@@ -139,8 +139,8 @@ class Page:
             **self._settings(name, *defaults(self.shared.models.get(name))),
         }
         if origin.tab != "nobody":
-            changed[one.found] = who.nobody("Another model reads faces in its own way: choose the photos again.")
-            changed[one.brought] = who.nobody("Another model has its own face vectors: choose one of its space.")
+            changed[one.found] = view.nobody("Another model reads faces in its own way: choose the photos again.")
+            changed[one.brought] = view.nobody("Another model has its own face vectors: choose one of its space.")
         return changed
 
     def _second(self, name: str, seed: float) -> Any:

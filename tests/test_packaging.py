@@ -30,6 +30,8 @@ DISTRIBUTIONS = {
     "starlette": "gradio",
     "loguru": "datatrove",  # which is built on them and brings them
     "gradio_client": "gradio",
+    "jinja2": "gradio",
+    "markupsafe": "gradio",
     "pyarrow": "datasets",
 }
 ROOMS = {  # what a folder may need beyond the base

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from idgen.identity import Identity
 
-from .. import actions, again
+from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
 from ..limits import admit
 from ..theme import script
-from ..view import strips, texts, tiles, who
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
@@ -27,7 +27,7 @@ class Explore:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(texts.EXPLORE_NOTE)
+            gr.HTML(view.note(Markup("The person of the tab <b>One person</b>, four pictures for each setting.")))
             self.person = gr.HTML(elem_id="explored-person")
             self.variation = gr.Slider(
                 0, 0.9, 0.3, step=0.05, label="Variation", info="0: exactly this face.", elem_id="spread"
@@ -38,7 +38,9 @@ class Explore:
             self.near = gr.Button("Nearest sampled people", elem_id="near")
         with outcome():
             self.note = gr.HTML(elem_id="note-explore")
-            self.explored = gr.HTML(texts.EMPTY_EXPLORE, elem_id="explored", js_on_load=script("enlarge"))
+            self.explored = gr.HTML(
+                view.part("empty", what="explore"), elem_id="explored", js_on_load=script("enlarge")
+            )
             self.neighbours = gr.HTML(elem_id="neighbours", js_on_load=script("enlarge"))
             with gr.Column(elem_classes="after"):
                 same.lay_out("explore")
@@ -66,7 +68,7 @@ class Explore:
         ]
         let_end_early(self.stop, runs, self.note, [self.explored, self.neighbours], [self.go, self.one, self.near])
         shared.person.change(
-            lambda person: (who.person(person), [], texts.EMPTY_EXPLORE, "", ""),
+            lambda person: (view.person(person), [], view.part("empty", what="explore"), "", ""),
             shared.person,
             [self.person, shared.known, self.explored, self.neighbours, self.note],
             cancels=runs,
@@ -88,15 +90,15 @@ class Explore:
         variations = variations or [recipe.variation]
         admit(self.shared.limits, request, requests=len(variations))  # each point is one of its own
         pictures, told = recipe.images * len(variations), 0
-        galleries: list[tiles.Gallery] = []
+        galleries: list[view.Gallery] = []
         with self.shared.snapshots(name, pictures, recipe, actions.explore, identity, recipe, variations) as snapshots:
             for result in snapshots:
                 assert identity is not None  # it would have been refused
                 joining = [point for point in known if point.joins(identity, result.model, recipe)]
                 painted = [*result.points, *([] if result.progress is None else [result.progress])]
-                galleries += [tiles.Gallery(result.model, identity, recipe) for _ in painted[len(galleries) :]]
+                galleries += [view.Gallery(result.model, identity, recipe) for _ in painted[len(galleries) :]]
                 shown = [gallery.add(one.images, one.scores) for gallery, one in zip(galleries, painted, strict=True)]
-                answer: dict[Any, Any] = {self.explored: strips.curve(result, joining, shown)}
+                answer: dict[Any, Any] = {self.explored: view.curve(result, joining, shown)}
                 if len(result.points) > told:
                     told = len(result.points)
                     points = [replace(point, images=[], scores=[]) for point in result.points]  # these are on the page
@@ -120,9 +122,9 @@ class Explore:
             for found in snapshots:
                 shown = []
                 for k, one in enumerate(found):
-                    source = tiles.source(one.image, model.name, one.identity, recipe)
+                    source = view.source(one.image, model.name, one.identity, recipe)
                     line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
-                    shown.append(tiles.tile(k + 1, source, line, one.identity.name))
-                yield {self.neighbours: strips.neighbours(found, shown)}
+                    shown.append(view.tile(k + 1, source, line, one.identity.name))
+                yield {self.neighbours: view.neighbours(found, shown)}
         assert identity is not None
         yield self.same.show(again.nearest(identity, recipe, model.name))

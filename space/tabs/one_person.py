@@ -11,12 +11,11 @@ import gradio as gr
 
 from idgen.identity import Identity
 
-from .. import actions, again
+from .. import actions, again, view
 from ..actions import MOST_STEPS, Progress, Recipe, Result
 from ..limits import admit
 from ..models import defaults
 from ..theme import script
-from ..view import evidence, texts, tiles, who
 from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 from .who import Who
 
@@ -42,7 +41,7 @@ class OnePerson:
                 self.seed = gr.Number(0, label="Pictures' seed", precision=None, info="Another seed: other pictures.")
         with outcome():
             self.note = gr.HTML(elem_id="note-one")
-            self.empty = gr.HTML(texts.EMPTY, elem_id="empty")
+            self.empty = gr.HTML(view.part("empty", what="one"), elem_id="empty")
             with gr.Column(visible=False, elem_id="results") as self.results:
                 self.summary = gr.HTML(elem_id="summary")
                 self.pictures = gr.HTML(elem_id="pictures", js_on_load=script("enlarge"))
@@ -77,39 +76,39 @@ class OnePerson:
         gallery, result = None, None
         with self.shared.snapshots(name, recipe.images, recipe, actions.generate, identity, recipe) as snapshots:
             if identity is not None:  # else what is there stays, beside the refusal
-                gallery = tiles.Gallery(model.name, identity, recipe)
+                gallery = view.Gallery(model.name, identity, recipe)
                 yield self._going(Progress(recipe.images, [], [], [], 0.0), gallery, identity)
             for result in snapshots:
                 if isinstance(result, Progress):
                     yield self._going(result, gallery, identity)
         yield from self._done(result)
 
-    def _going(self, progress: Progress, gallery: tiles.Gallery, identity: Identity) -> dict[Any, Any]:
+    def _going(self, progress: Progress, gallery: view.Gallery, identity: Identity) -> dict[Any, Any]:
         return {
-            self.summary: evidence.working(progress, identity),
-            self.pictures: tiles.grid(
-                gallery.add(progress.images, progress.scores), progress.wanted, progress.previews
-            ),
+            self.summary: view.working(progress, identity),
+            self.pictures: view.grid(gallery.add(progress.images, progress.scores), progress.wanted, progress.previews),
             self.empty: gr.update(visible=False),
             self.results: gr.update(visible=True),
             self.leaving: gr.update(visible=False),
         }
 
     def _done(self, result: Result) -> Iterator[dict]:
-        identity = result.identity
-        final = tiles.Gallery(result.model, identity, result.recipe, None).add(result.images, result.scores)
+        identity, person = result.identity, actions.identity_file([result.identity])
+        final = view.Gallery(result.model, identity, result.recipe, None).add(result.images, result.scores)
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
             _, archive, sheet = actions.write(result, Path(folder))
             # Gradio copies the files when they are yielded; when the generator goes on, the folder is gone.
             yield {
-                self.summary: evidence.summary(result),
-                self.pictures: tiles.grid(final, len(final)),
+                self.summary: view.part("summary", result=result),
+                self.pictures: view.grid(final, len(final)),
                 self.empty: gr.update(visible=False),
                 self.results: gr.update(visible=True),
                 self.leaving: gr.update(visible=True),
-                self.evidence: evidence.evidence(result),
+                self.evidence: view.evidence(result),
                 self.archive: str(archive),
                 self.sheet: str(sheet),
-                self.file: who.download(identity.name, actions.identity_file([identity])),
+                self.file: view.part(
+                    "download", name=identity.name, source=view.uri(person, "application/octet-stream")
+                ),
                 **self.same.show(again.pictures(identity, result.recipe, result.model)),
             }

@@ -16,7 +16,7 @@ from ..gpu import on_gpu, seconds
 from ..limits import Limits
 from ..models import Models, defaults
 from ..theme import script
-from ..view.evidence import left_off_js
+from ..view import left_off_js
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from idgen.errors import InputError
 from idgen.identity import Identity
 
-from .. import actions, again
+from .. import actions, again, view
 from ..actions import MORPH, Morph, Progress, Recipe
 from ..limits import admit
 from ..theme import script
 from ..uploads import take
-from ..view import strips, texts, tiles, who
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, PhotoBox, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
@@ -29,7 +29,7 @@ class Between:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(texts.MORPH_NOTE)
+            gr.HTML(view.note(Markup("A is the person of the tab <b>One person</b>.")))
             self.first, self.second = gr.HTML(elem_id="first"), gr.HTML(elem_id="second")
             with gr.Row(equal_height=True):
                 self.seed = gr.Number(SECOND_SEED, label="B's seed", precision=None, min_width=110, elem_id="other")
@@ -37,15 +37,17 @@ class Between:
             self.go, self.stop = start_and_stop("Morph", "morph", "stop-morph")
         with outcome():
             self.note, self.coming = gr.HTML(elem_id="note-morph"), gr.HTML(elem_id="strip-coming")
-            self.strip = gr.HTML(texts.EMPTY_MORPH, elem_id="strip", js_on_load=script("enlarge"))
+            self.strip = gr.HTML(
+                view.part("empty", what="morph", count=MORPH), elem_id="strip", js_on_load=script("enlarge")
+            )
             with gr.Column(elem_classes="after"):
                 same.lay_out("two")
 
     def wire(self, one: OnePerson) -> None:
         """Connect it; steps, guidance and seed are those of the first tab."""
         shared = self.shared
-        shared.person.change(lambda person: who.person(person, letter="A"), shared.person, self.first, **QUIET)
-        shared.second.change(lambda person: who.person(person, letter="B"), shared.second, self.second, **QUIET)
+        shared.person.change(lambda person: view.person(person, letter="A"), shared.person, self.first, **QUIET)
+        shared.second.change(lambda person: view.person(person, letter="B"), shared.second, self.second, **QUIET)
         drawn = {"fn": self.draw, "inputs": [shared.model, self.seed], "outputs": [shared.second], **QUIET}
         self.seed.input(**drawn, trigger_mode="always_last")
         self.another.click(lambda: secrets.randbelow(10**6), None, self.seed, **QUIET).then(**drawn)
@@ -72,7 +74,7 @@ class Between:
         with self.shared.snapshots(name, MORPH, recipe, actions.morph, first, second, recipe) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):
-                    yield {self.coming: strips.morph_status(result)}
+                    yield {self.coming: view.morph_status(result)}
         yield {self.coming: "", self.strip: self._shown(result)} | self.same.show(
             again.strip(*result.ends, result.recipe, result.model)
         )
@@ -82,9 +84,9 @@ class Between:
         shown = []
         for k, (image, *pair, person) in enumerate(zip(result.images, *result.scores, result.people, strict=True)):
             line = max(pair, key=lambda line: line["judge_similarity"] or line["similarity"] or 0.0)
-            source = tiles.source(image, result.model, person, result.recipe, None)
-            shown.append(tiles.tile(k + 1, source, line, "the strip"))
-        return strips.morph(result, shown)
+            source = view.source(image, result.model, person, result.recipe, None)
+            shown.append(view.tile(k + 1, source, line, "the strip"))
+        return view.morph(result, shown)
 
 
 class Comparison:
@@ -93,11 +95,11 @@ class Comparison:
     def __init__(self, shared: Shared):
         self.shared = shared
         with controls():
-            gr.HTML(texts.COMPARE_NOTE)
+            gr.HTML(view.note("Both pictures are deleted as soon as they are compared."))
             agreement, label = "Everybody on them agreed to it.", "Two pictures, one clear face each"
             self.photos = PhotoBox(agreement, "agreed", label, "couple")
         with outcome():
-            self.compared = gr.HTML(texts.EMPTY_COMPARE, elem_id="compared")
+            self.compared = gr.HTML(view.part("empty", what="compare"), elem_id="compared")
 
     def wire(self) -> None:
         """Connect it."""
@@ -109,4 +111,4 @@ class Comparison:
         admit(self.shared.limits, request)
         if len(contents) != 2:
             raise InputError("Two pictures are compared: choose both at once.")
-        return strips.compared(self.shared.compare(name, contents[0], contents[1], consent))
+        return view.compared(self.shared.compare(name, contents[0], contents[1], consent))

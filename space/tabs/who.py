@@ -10,15 +10,18 @@ import gradio as gr
 from idgen.errors import InputError
 from idgen.identity import Identity
 
-from .. import actions, people
+from .. import actions, people, view
 from ..limits import admit
 from ..models import space
+from ..settings import INVERSION
 from ..uploads import take
-from ..view import texts
-from ..view import who as view
 from .shared import QUIET, Origin, PhotoBox, Shared, take_in
 
 FIRST_SEED = 7
+_PHOTO_NOTE = (
+    "Photos are deleted as soon as their face is read. What stays are numbers, in the memory of this session only. "
+    "Several photos of one person give a better likeness than one."
+)
 
 
 class Who:
@@ -28,7 +31,9 @@ class Who:
         self.shared = shared
         with gr.Tabs(elem_classes="who"):
             with gr.Tab("Nobody", id="nobody") as self.nobody:
-                gr.HTML(texts.SAMPLE_NOTE)
+                gr.HTML(
+                    view.note("A person who does not exist, drawn at random. The same seed is always the same person.")
+                )
                 with gr.Row(equal_height=True):
                     self.seed = gr.Number(
                         FIRST_SEED, label="Person's seed", precision=None, min_width=110, elem_id="who"
@@ -36,7 +41,7 @@ class Who:
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
-                gr.HTML(texts.PHOTO_NOTE)
+                gr.HTML(view.note(_PHOTO_NOTE))
                 agreement, label = (
                     "This is me, or the person agreed to it.",
                     "Photos of one person, one clear face each",
@@ -72,7 +77,8 @@ class Who:
 
     def vector_note(self, name: str) -> str:
         """What face vectors a model takes."""
-        return texts.vector_note(space(self.shared.models.get(name)))
+        takes = f"This model takes vectors of the space {space(self.shared.models.get(name))!r}."
+        return view.note(f"A .safetensors file by idgen, or a bare .npy. {takes} {INVERSION}")
 
     def sample(self, name: str, seed: float, strict: bool = True) -> tuple[Identity | None, str]:
         """Who a seed stands for, and a card of them; or nobody, and why: the page opens like this without a sampler.
@@ -113,7 +119,7 @@ class Who:
         found = self.shared.read(name, contents, consent) if origin.still("photo", name) else None
         if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
             return gr.skip()
-        return found.identity, view.found(found, self.shared.models.get(name).encoder.notice)
+        return found.identity, view.part("found", found=found, notice=self.shared.models.get(name).encoder.notice)
 
     def bring(self, request: gr.Request, origin: Origin, name: str, file: Any, space: str) -> Any:
         """Somebody's vector."""

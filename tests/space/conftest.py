@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from served import Served, serve
 
-from idgen.model import Model
+from idgen.identity import Identity
+from idgen.model import Model, load_model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,8 +48,6 @@ def serving() -> Callable[..., AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def small(tiny_model: Path) -> Model:
     """A complete model with random weights."""
-    from idgen.model import load_model
-
     return load_model(str(tiny_model))
 
 
@@ -75,10 +77,45 @@ def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """As a converted model: an encoder, but no judge and no sampler."""
-    import shutil
-
-    from idgen.model import load_model
-
     folder = tmp_path_factory.mktemp("converted") / "converted"
     shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("judge", "sampler"))
     return load_model(str(folder))
+
+
+@pytest.fixture(scope="session")
+def person(small: Model) -> Identity:
+    """Person 7, who does not exist."""
+    from space import actions
+
+    return actions.sample(small, 7)[0]
+
+
+@pytest.fixture(scope="session")
+def result(small: Model, person: Identity) -> Any:
+    """Three pictures of person 7."""
+    from space import actions
+
+    return actions.last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
+
+
+@pytest.fixture(scope="session")
+def built_in() -> Model:
+    """The model that ships."""
+    return load_model("nobody-128")
+
+
+@pytest.fixture(scope="session")
+def portraits(built_in: Model) -> list[bytes]:
+    """ "Photos" of two people who do not exist: generated faces, off centre in a larger picture."""
+    from space import actions
+
+    files = []
+    for seed in (3, 21):
+        recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
+        image = actions.last(actions.generate(built_in, person, recipe)).images[0].image
+        canvas = Image.new("RGB", (480, 360), (176, 182, 190))
+        canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
+        file = io.BytesIO()
+        canvas.save(file, "JPEG", quality=92)
+        files.append(file.getvalue())
+    return files

@@ -162,7 +162,9 @@ def test_one_person(browser: Any, address: str, model: Model, tmp_path: Path) ->
         assert page.locator("#pictures li").count() == 8, "every picture has its place from the start"
         shoot(page, "desktop-one-2-going")
         sentence = settled(page, 8)
-        assert re.fullmatch(r"(None|\d) of 8 (is|are) the same person, says the judge, .* 1 in 1,000\.", sentence)
+        assert re.fullmatch(
+            r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\.", sentence
+        )
         assert page.locator("#pictures li").first.bounding_box() == place, "nothing jumps"
         assert page.locator("#empty").is_hidden() and page.locator("#stop").is_hidden()
         assert page.locator("#evidence svg.plot").count() == 2

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from idgen.scoring import EDGES, ErrorRates
@@ -28,7 +29,7 @@ def score_histogram(
     fmr: float,
     what: str = "similarity to this person, by the judge (cosine)",
     these: str = "these pictures",
-) -> str:
+) -> Markup:
     """Each image a dot at its similarity, over the distributions of real pairs, with the threshold drawn.
 
     Args:
@@ -97,7 +98,7 @@ def _density(counts: ArrayLike) -> np.ndarray:
     return smooth / max(smooth.sum(), 1e-12)
 
 
-def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> str:
+def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> Markup:
     """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
     matrix = np.asarray(matrix, float)
     count = len(matrix)
@@ -146,7 +147,7 @@ def _cell(
     )
 
 
-def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> str:
+def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> Markup:
     """Two lines over a strip of pictures: what each is to the first person and to the second."""
     width, left, right = 900, 64, 836
     values = [*first, *second, *([] if threshold is None else [threshold])]
@@ -170,7 +171,7 @@ def crossing(first: Sequence[float], second: Sequence[float], threshold: float |
     return _svg(width, 250, spoken, parts)
 
 
-def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> str:
+def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> Markup:
     """Similarity to the person against how different the pictures are, a line a setting.
 
     Args:
@@ -255,8 +256,8 @@ def _dot(x: float, y: float, kind: str, title: str = "", radius: float = _DOT) -
     return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{said}</circle>'
 
 
-def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:
-    return (
+def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> Markup:
+    return Markup(
         f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(spoken)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )

@@ -1,0 +1,223 @@
+"""Results as HTML: what the visitor reads. The parts are in `html/`, where everything that is not ours is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from idgen import provenance
+from idgen.identity import Identity
+from idgen.pipelines import GeneratedImage
+from idgen.scoring import UNCALIBRATED
+
+from . import plots
+from .actions import CROWD, MORPH, NEIGHBOURS, Compared, Curve, Line, Morph, Neighbour, Point, Progress, Recipe, Result
+from .actions import png as png_of
+from .theme import script
+
+LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
+
+
+def uri(content: bytes, kind: str) -> str:
+    """A file inside the page: it is never one on the server."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _jpeg(image: Image.Image) -> str:
+    """A visitor's picture, shown back."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return uri(buffer.getvalue(), "image/jpeg")
+
+
+def _preview(image: Image.Image) -> str:
+    """A picture that is not finished, and says in its file what it will be."""
+    return uri(provenance.encode(image, {}, "JPEG", quality=88), "image/jpeg")
+
+
+def _two(value: float | None) -> str:
+    """A cosine, or a dash where none was measured."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _called(identity: Identity) -> str:
+    """What to call a person."""
+    if identity.from_photo:
+        return "A face vector from outside" if "vector from outside" in identity.source else "From a photo"
+    parts = identity.name.split("-")
+    return f"Person {parts[1]}" if len(parts) == 3 and parts[0] == "person" else identity.name
+
+
+def _exists(identity: Identity) -> str:
+    return "This person may exist." if identity.from_photo else "Sampled: does not exist."
+
+
+_PARTS = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("html")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PARTS.filters |= {"called": _called, "exists": _exists, "jpeg": _jpeg, "preview": _preview, "two": _two}
+_MACROS: Any = _PARTS.get_template("macros.html").module
+tile, grid = _MACROS.tile, _MACROS.grid
+
+
+def part(name: str, /, **values: Any) -> Markup:
+    """A part of the page from `html/`."""
+    return Markup(_PARTS.get_template(f"{name}.html").render(values))
+
+
+def note(text: str) -> Markup:
+    """A line of explanation."""
+    return Markup('<p class="note">{}</p>').format(text)
+
+
+# ---------------------------------------------------------------- who
+
+
+def person(identity: Identity | None, detail: str = "", letter: str = "") -> Markup:
+    """Who is asked for, and whether they exist."""
+    if identity is None:
+        return nobody("Choose somebody first.")
+    return part("person", identity=identity, detail=detail, letter=letter)
+
+
+def nobody(sentence: str, head: str = "Nobody yet") -> Markup:
+    """That there is no person, and what to do about it."""
+    return part("person", identity=None, detail=sentence, head=head)
+
+
+def sampled(identity: Identity, nearest: float, people: int) -> Markup:
+    """Who was drawn, and how far from everybody the model was trained on."""
+    closest = f"Closest of the {people:,} people the model learned from: similarity {nearest:.2f}."
+    return person(identity, f"Does not exist. {closest}")
+
+
+def outside(identity: Identity, count: int) -> Markup:
+    """A vector that a visitor brought."""
+    first = f" The first of {count} was taken." if count > 1 else ""
+    return person(identity, f"{identity.source[:1].upper()}{identity.source[1:]}.{first}")
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def source(image: GeneratedImage, model: str, who: Identity, recipe: Recipe, side: int | None = LARGE) -> str:
+    """A generated picture, at most `side` pixels wide, that says so in its file."""
+    return uri(png_of(image, model, who, recipe, side), "image/png")
+
+
+class Gallery:
+    """One person's pictures as tiles; each is encoded once, however often the page is told."""
+
+    def __init__(self, model: str, who: Identity, recipe: Recipe, side: int | None = LARGE):
+        self.tiles: list[str] = []
+        self._model, self._who, self._recipe, self._side = model, who, recipe, side
+
+    def add(self, images: Sequence[GeneratedImage], scores: Sequence[Line]) -> list[str]:
+        """All of them so far."""
+        for number in range(len(self.tiles), len(images)):
+            shown = source(images[number], self._model, self._who, self._recipe, self._side)
+            self.tiles.append(tile(number + 1, shown, scores[number], self._who.name))
+        return self.tiles
+
+
+# ---------------------------------------------------------------- results
+
+
+def working(progress: Progress, identity: Identity) -> Markup:
+    """How far it is, and whose pictures these are, in the place of the verdict."""
+    done, wanted = len(progress.images), progress.wanted
+    matches = [line["match"] for line in progress.scores if line["match"] is not None]
+    return part(
+        "status",
+        kind="",
+        tally=Markup(f"{done}<small>of {wanted}</small>"),
+        now=f"Painting picture {min(done + 1, wanted)} of {wanted}.",
+        so_far=f" {sum(matches)} of {done} match so far." if matches else "",
+        share=progress.share,
+        identity=identity,
+    )
+
+
+def left_off_js(stopped: bool) -> str:
+    """In the browser, after work that did not come to its end: see `js/left_off.js`."""
+    return script("left_off", STOPPED=stopped, NOTE=part("early", stopped=stopped))
+
+
+def evidence(result: Result) -> Markup:
+    """What the scores mean, both plots, and the scores picture by picture."""
+    known, scores, cosines = result.reference, result.scores, result.matrix
+    histogram, threshold = "", None
+    if known is not None:
+        meaning, threshold = known.explanation, known.calibration.threshold("image-image", known.fmr)
+        judged = [(k, line["judge_similarity"]) for k, line in enumerate(scores, 1)]
+        if seen := [(k, score) for k, score in judged if score is not None]:
+            histogram = plots.score_histogram(seen, known.rates, known.threshold, known.fmr)
+    elif any(line["similarity"] is not None for line in scores):
+        meaning = f"The numbers are cosines by the encoder that made the face vector; {UNCALIBRATED}"
+    else:
+        meaning = "Nothing was measured: no face was found in the pictures, or the model has no face encoder either."
+    matrix, weak = "", False
+    if cosines is not None and len(scores) > 1:
+        matrix = plots.similarity_matrix(cosines, threshold, "encoder" if known is None else "judge")
+        weak = threshold is not None and bool((cosines < threshold).any())
+    return part("evidence", result=result, meaning=meaning, histogram=histogram, matrix=matrix, weak=weak)
+
+
+def morph_status(progress: Progress) -> Markup:
+    """How far the strip is, and how it looks so far."""
+    share, now = progress.share, f"Painting {MORPH} people between A and B."
+    status = part("status", kind="passing", tally=f"{share:.0%}", now=now, so_far="", share=share, identity=None)
+    return status + grid([], MORPH, progress.previews, "line")
+
+
+def morph(result: Morph, tiles: Sequence[str]) -> Markup:
+    """The strip with its lines."""
+    which = "similarity" if result.reference is None else "judge_similarity"
+    first, second = ([line[which] for line in side] for side in result.scores)
+    plot = ""
+    if all(value is not None for value in (*first, *second)):
+        plot = plots.crossing(first, second, None if result.reference is None else result.reference.threshold)
+    return part("morph", result=result, tiles=tiles, plot=plot)
+
+
+def compared(result: Compared) -> Markup:
+    """Both pictures with their faces, and the verdict."""
+    said, known, plot = result.comparison, result.reference, ""
+    if said is not None and known is not None:
+        score = said.cosine if said.judge_cosine is None else said.judge_cosine
+        what = "similarity of two pictures, by the judge (cosine)"
+        plot = plots.score_histogram([(1, score)], known.rates, known.threshold, known.fmr, what, "these two")
+    return part("compared", result=result, plot=plot)
+
+
+def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]]) -> Markup:
+    """The trade-off so far, and the pictures behind its newest points.
+
+    Args:
+        result: what is being measured; known: what was measured before and joins it (`Point.joins`).
+        tiles: the pictures of each of the result's points, and of the one on its way.
+    """
+    by_guidance: dict[float, list[tuple[str, float, float]]] = {}
+    for point in [*known, *result.points]:
+        line = by_guidance.pop(point.recipe.guidance, [])  # the newest last
+        label = f"{point.recipe.variation:.2f}"
+        line = [one for one in line if one[0] != label] + [(label, point.diversity, point.similarity)]
+        by_guidance[point.recipe.guidance] = line
+    curves = [(f"guidance {guidance:g}", line) for guidance, line in by_guidance.items()]
+    return part("curve", result=result, tiles=tiles, plot=plots.trade_off(curves, result.threshold))
+
+
+def neighbours(found: Sequence[Neighbour], tiles: Sequence[str]) -> Markup:
+    """The nearest sampled people."""
+    return part("neighbours", found=found, tiles=tiles, wanted=NEIGHBOURS, crowd=CROWD)
