@@ -33,7 +33,7 @@ def on_photos(models: Models, settings: Settings) -> tuple[Callable[..., Found],
 
     @on_gpu(lambda *_: seconds(8, 1))
     def read(name: str, photos: list[bytes], consent: bool) -> Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
+        return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
 
     @on_gpu(lambda *_: seconds(8, 1))
     def compared(name: str, first: bytes, second: bytes, consent: bool) -> Compared:

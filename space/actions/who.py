@@ -62,20 +62,16 @@ def somebody(identity: Identity | None, what: str) -> Identity:
     return identity
 
 
-def identify(model: Model, photos: Sequence[bytes], consent: Any, most: int = 8, pixels: int = MAX_PIXELS) -> Found:
+def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
     """The largest face of each photo, and the mean of their vectors. Nothing is written anywhere.
 
     Args:
-        photos: files, at most `most` of them, of at most `pixels` pixels each.
+        photos: files (`uploads.take` says how many), of at most `pixels` pixels each.
 
     Raises:
-        InputError: no consent, no or too many photos, not a usable picture, or no face in one.
+        InputError: no consent, not a usable picture, or no face in one.
     """
     check_consent(consent)
-    if not photos:
-        raise InputError("There is no photo: choose one first.")
-    if len(photos) > most:
-        raise InputError(f"{len(photos)} photos are more than {most}: choose the best ones of this person.")
     faces = [read_face(model, photo, pixels) for photo in photos]
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
     known = reference(model)

@@ -176,7 +176,7 @@ def test_what_is_no_picture_is_said(small: Model, content: bytes) -> None:
         actions.identify(small, [content], True)
 
 
-def test_several_photos_are_averaged_and_too_many_refused(built_in: Model, portraits: list[bytes]) -> None:
+def test_several_photos_are_averaged(built_in: Model, portraits: list[bytes]) -> None:
     portrait = portraits[0]
     one, three = (actions.identify(built_in, [portrait] * count, True) for count in (1, 3))
     assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
@@ -184,8 +184,6 @@ def test_several_photos_are_averaged_and_too_many_refused(built_in: Model, portr
     assert one.identity.from_photo and len(three.faces) == 3
     page = view.part("found", found=three, notice="")
     assert page.count('class="found"') == 3 and "averaged" in page and "does not exist" not in page
-    with pytest.raises(InputError, match="more than 2"):
-        actions.identify(built_in, [portrait] * 3, True, most=2)
 
 
 def test_two_pictures_are_compared_with_a_verdict(
