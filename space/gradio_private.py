@@ -1,7 +1,7 @@
 """What this app uses of Gradio without Gradio promising to keep it: all of it is here, and nowhere else in `space/`.
 
-Each function and class says for which Gradio versions it was tried. `tests/space/test_gradio_private.py` asks Gradio
-for every one of these things by name and shape, so that an upgrade that changes one fails there first, and says which.
+`tests/space/test_gradio_private.py` runs first and compares what is leaned on with what it was when this was tried: an
+upgrade that changes any of it fails there, and says which.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from .limits import caller, for_visitor
 from .mistakes import LATE, told, unfit
 
 TRIED = ("6.31.0",)
-"""Gradio versions with which everything here was tried, unless it says otherwise itself."""
-
-# ---- server
+"""Gradio versions with which everything here was tried."""
 
 _WAITING = 2000  # visitors whose messages are kept
 _SWEEP = 30  # seconds between two looks for what nobody asks for

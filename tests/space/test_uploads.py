@@ -92,7 +92,7 @@ def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> No
         send(photo(), True, endpoint="/compare"),  # the second is missing
     ]
     assert ends[0] == ends[1] == "answered" or "face" in ends[0]
-    said = ("consent", "consent", "damaged", "not a picture", "too large", "no model", "does not fit")
+    said = ("consent", "consent", "damaged", "not a picture", "too large", "no model", "no upload")
     for end, words in zip(ends[2:], said, strict=True):
         assert words in end
     assert_gone(served)
