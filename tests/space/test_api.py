@@ -18,7 +18,6 @@ from tiny import noise_png
 from idgen import provenance
 from idgen.model import Model
 from space import actions
-from space.models import Models
 from space.settings import Settings
 
 _PATIENT = {"timeout": 120}  # seconds; a shared machine is slow, and waiting costs nothing when it is not
@@ -30,9 +29,9 @@ def connect(address: str, folder: Path):
     return Client(address, verbose=False, download_files=str(folder), httpx_kwargs=_PATIENT)
 
 
-@pytest.fixture
-def client(app, tmp_path: Path):
-    return connect(app[0], tmp_path)
+@pytest.fixture(scope="module")
+def client(app, tmp_path_factory: pytest.TempPathFactory):
+    return connect(app[0], tmp_path_factory.mktemp("answers"))
 
 
 def pixels(path: str) -> bytes:
@@ -90,7 +89,7 @@ def test_the_same_photo_from_two_visitors_is_two_uploads(app, tmp_path: Path) ->
     from gradio_client import handle_file
 
     (tmp_path / "photo.png").write_bytes(noise_png())
-    visitors = [connect(app[0], tmp_path / f"{number}") for number in range(6)]
+    visitors = [connect(app[0], tmp_path / f"{number}") for number in range(3)]
 
     def visit(visitor: Any) -> str:
         try:
@@ -98,7 +97,7 @@ def test_the_same_photo_from_two_visitors_is_two_uploads(app, tmp_path: Path) ->
         except Exception as error:
             return str(error)
 
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(3) as pool:
         assert not [text for text in pool.map(visit, visitors) if "gone already" in text]
 
 
@@ -142,14 +141,12 @@ def test_the_operators_limits_hold(serving, small: Model, tmp_path: Path) -> Non
             client.predict(3, api_name="/sample")
 
 
-def test_a_model_is_chosen_by_its_name(serving, small: Model, unjudged: Model, tmp_path: Path) -> None:
-    with serving(Models([small, unjudged]), tmp_path) as address:
-        client = connect(address, tmp_path)
-        person = client.predict(3, small.name, api_name="/sample")
-        report = client.predict(1, 1, identity=person, model=unjudged.name, api_name="/generate")[0]
-        assert report["model"] == unjudged.name and report["pictures"][0]["match"] is None
-        with pytest.raises(Exception, match="cannot invent people"):
-            client.predict(3, unjudged.name, api_name="/sample")
+def test_a_model_is_chosen_by_its_name(client, small: Model, unjudged: Model) -> None:
+    person = client.predict(3, small.name, api_name="/sample")
+    report = client.predict(1, 1, identity=person, model=unjudged.name, api_name="/generate")[0]
+    assert report["model"] == unjudged.name and report["pictures"][0]["match"] is None
+    with pytest.raises(Exception, match="cannot invent people"):
+        client.predict(3, unjudged.name, api_name="/sample")
 
 
 def test_a_visitor_who_leaves_the_line_does_not_stop_it(app, client) -> None:
