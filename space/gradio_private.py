@@ -201,7 +201,7 @@ class Upload(route_utils.GradioUploadFile):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.sha.update(secrets.token_bytes(16))
-        self.filename = "upload" + Path(self.filename or "").suffix[:12]
+        self.filename: str | None = "upload" + Path(self.filename or "").suffix[:12]
 
 
 class Form(route_utils.GradioMultiPartParser):
