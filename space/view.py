@@ -76,11 +76,6 @@ def part(name: str, /, **values: Any) -> Markup:
     return Markup(_PARTS.get_template(f"{name}.html").render(values))
 
 
-def note(text: str) -> Markup:
-    """A line of explanation."""
-    return Markup('<p class="note">{}</p>').format(text)
-
-
 # ---------------------------------------------------------------- who
 
 

@@ -4,14 +4,13 @@ Everything raises `InputError` with one sentence that a visitor can act on. What
 the last of which is the result; closing it stops the work.
 """
 
-from .compare import Compared, compare
 from .explore import CROWD, NEIGHBOURS, POINT_IMAGES, SELF, VARIATIONS, Curve, Neighbour, Point, explore, nearest
 from .files import identity_file, png, report, write
 from .morph import MORPH, Morph, morph
 from .painting import Progress, Result, generate, last
-from .recipe import MAX_SEED, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Recipe
+from .photos import Compared, Face, Found, compare, identify
+from .recipe import MAX_SEED, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Recipe, sample
 from .scores import Line, Reference, reference
-from .who import Face, Found, identify, sample
 
 __all__ = [
     "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES", "SELF",

@@ -5,23 +5,20 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance
 from idgen.identity import Identities, Identity
+from idgen.model import Model
+from idgen.pipelines import GeneratedImage
 
 from ..stream import Teller, stream
 from .painting import Progress, paint
-from .recipe import Recipe
+from .recipe import Recipe, sample, somebody
 from .scores import Line, embedded, reference
-from .who import sample, somebody
-
-if TYPE_CHECKING:
-    from idgen.model import Model
-    from idgen.pipelines import GeneratedImage
 
 VARIATIONS = (0.0, 0.15, 0.3, 0.45, 0.6)  # of the trade-off curve
 POINT_IMAGES = 4  # pictures behind each of its points

@@ -9,19 +9,17 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from PIL import Image
 
 from idgen.contact_sheet import Cell, contact_sheet
 from idgen.identity import Identities, Identity
+from idgen.pipelines import GeneratedImage
 from idgen.provenance import made_by, marked, save_image
 
 from .painting import Result
 from .recipe import Recipe
-
-if TYPE_CHECKING:
-    from idgen.pipelines import GeneratedImage
 
 
 def report(result: Result) -> dict[str, Any]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from idgen import words
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity
+from idgen.model import Model
 from idgen.painting import scoring
+from idgen.pipelines import GeneratedImage
 from idgen.sampling.interpolation import interpolate
 
 from ..stream import Teller, stream
 from .painting import Progress, paint
 from .recipe import Recipe
 from .scores import Line, Reference, reference
-
-if TYPE_CHECKING:
-    from idgen.model import Model
-    from idgen.pipelines import GeneratedImage
 
 MORPH = 7  # pictures in a strip
 

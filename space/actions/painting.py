@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,13 @@ from PIL import Image
 
 from idgen import painting
 from idgen.identity import Identities, Identity
+from idgen.model import Model
+from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation
 
 from ..stream import Teller, stream
-from .recipe import Recipe
+from .recipe import Recipe, somebody
 from .scores import Line, Reference, embedded, reference, verdict
-from .who import somebody
-
-if TYPE_CHECKING:
-    from idgen.model import Model
-    from idgen.pipelines import GeneratedImage
 
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost

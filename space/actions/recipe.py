@@ -1,16 +1,16 @@
-"""What is asked for."""
+"""What is asked for, and of whom."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from idgen import arguments
+from idgen.errors import InputError
+from idgen.identity import Identity
+from idgen.model import Model
 
 from ..models import defaults
-
-if TYPE_CHECKING:
-    from idgen.model import Model
 
 MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
 MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
@@ -55,3 +55,22 @@ class Recipe:
 def seed_of(what: str, value: Any) -> int:
     """A seed that a browser can show."""
     return arguments.whole(what, value, 0, MAX_SEED)
+
+
+def sample(model: Model, seed: Any) -> tuple[Identity, float]:
+    """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
+    number = seed_of("person's seed", seed)
+    if not model.has("sampler"):
+        raise InputError(
+            f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "
+            "another model."
+        )
+    identity = model.sampler.sample(1, number)[0]
+    return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
+
+
+def somebody(identity: Identity | None, what: str) -> Identity:
+    """The person, or an InputError that says for what there is nobody yet."""
+    if identity is None:
+        raise InputError(f"There is nobody to {what} yet: sample a person or choose a photo first.")
+    return identity

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
 from idgen import words
+from idgen.model import Model
+from idgen.pipelines import GeneratedImage
 from idgen.scoring import Calibration, ErrorRates
-
-if TYPE_CHECKING:
-    from idgen.model import Model
-    from idgen.pipelines import GeneratedImage
 
 Line = dict[str, Any]
 """A picture's scores: `similarity` by the encoder, `judge_similarity` and `match` by the judge; None: not measured."""

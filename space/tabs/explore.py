@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from idgen.identity import Identity
 
@@ -27,7 +26,7 @@ class Explore:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(view.note(Markup("The person of the tab <b>One person</b>, four pictures for each setting.")))
+            gr.HTML(view.part("note", what="explore"))
             self.person = gr.HTML(elem_id="explored-person")
             self.variation = gr.Slider(
                 0, 0.9, 0.3, step=0.05, label="Variation", info="0: exactly this face.", elem_id="spread"

@@ -108,8 +108,8 @@ class SameAgain:
 class PhotoBox:
     """A place for photos that opens with consent, and is empty again when they were read."""
 
-    def __init__(self, agreement: str, agreement_id: str, label: str, name: str):
-        self.consent = gr.Checkbox(False, label=agreement, elem_id=agreement_id, container=False)
+    def __init__(self, name: str, label: str, consent: str, agreement: str):
+        self.consent = gr.Checkbox(False, label=agreement, elem_id=consent, container=False)
         # A File, not an Image: that would ask the server to show the upload, which is gone by then.
         options: dict[str, Any] = {"file_types": ["image"], "file_count": "multiple", "height": 176, "visible": False}
         self.box = gr.File(label=label, elem_id=name, **options)
@@ -126,6 +126,11 @@ def take_in(box: gr.File, read: Callable, inputs: list[Any], outputs: list[Any],
     done = box.upload(read, inputs, outputs, preprocess=False, **options)
     for ended in (done.success, done.failure):
         ended(lambda: None, None, box, **QUIET)
+
+
+def seed_box(value: int, label: str, name: str) -> gr.Number:
+    """Which person."""
+    return gr.Number(value, label=label, precision=None, min_width=110, elem_id=name)
 
 
 def controls() -> gr.Column:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from idgen.errors import InputError
 from idgen.identity import Identity
@@ -18,7 +17,18 @@ from ..limits import admit
 from ..theme import script
 from ..uploads import take
 from .one_person import OnePerson
-from .shared import HEAVY, QUIET, PhotoBox, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
+from .shared import (
+    HEAVY,
+    QUIET,
+    PhotoBox,
+    SameAgain,
+    Shared,
+    controls,
+    let_end_early,
+    outcome,
+    seed_box,
+    start_and_stop,
+)
 
 SECOND_SEED = 21
 
@@ -29,17 +39,16 @@ class Between:
     def __init__(self, shared: Shared, same: SameAgain):
         self.shared, self.same = shared, same
         with controls():
-            gr.HTML(view.note(Markup("A is the person of the tab <b>One person</b>.")))
+            gr.HTML(view.part("note", what="morph"))
             self.first, self.second = gr.HTML(elem_id="first"), gr.HTML(elem_id="second")
             with gr.Row(equal_height=True):
-                self.seed = gr.Number(SECOND_SEED, label="B's seed", precision=None, min_width=110, elem_id="other")
+                self.seed = seed_box(SECOND_SEED, "B's seed", "other")
                 self.another = gr.Button("Sample B", min_width=120, elem_id="sample-b")
             self.go, self.stop = start_and_stop("Morph", "morph", "stop-morph")
         with outcome():
             self.note, self.coming = gr.HTML(elem_id="note-morph"), gr.HTML(elem_id="strip-coming")
-            self.strip = gr.HTML(
-                view.part("empty", what="morph", count=MORPH), elem_id="strip", js_on_load=script("enlarge")
-            )
+            empty = view.part("empty", what="morph", count=MORPH)
+            self.strip = gr.HTML(empty, elem_id="strip", js_on_load=script("enlarge"))
             with gr.Column(elem_classes="after"):
                 same.lay_out("two")
 
@@ -95,9 +104,9 @@ class Comparison:
     def __init__(self, shared: Shared):
         self.shared = shared
         with controls():
-            gr.HTML(view.note("Both pictures are deleted as soon as they are compared."))
-            agreement, label = "Everybody on them agreed to it.", "Two pictures, one clear face each"
-            self.photos = PhotoBox(agreement, "agreed", label, "couple")
+            gr.HTML(view.part("note", what="compare"))
+            label, agreement = "Two pictures, one clear face each", "Everybody on them agreed to it."
+            self.photos = PhotoBox("couple", label, "agreed", agreement)
         with outcome():
             self.compared = gr.HTML(view.part("empty", what="compare"), elem_id="compared")
 

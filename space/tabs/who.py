@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from typing import Any
 
@@ -15,13 +16,9 @@ from ..limits import admit
 from ..models import space
 from ..settings import INVERSION
 from ..uploads import take
-from .shared import QUIET, Origin, PhotoBox, Shared, take_in
+from .shared import QUIET, Origin, PhotoBox, Shared, seed_box, take_in
 
 FIRST_SEED = 7
-_PHOTO_NOTE = (
-    "Photos are deleted as soon as their face is read. What stays are numbers, in the memory of this session only. "
-    "Several photos of one person give a better likeness than one."
-)
 
 
 class Who:
@@ -31,30 +28,22 @@ class Who:
         self.shared = shared
         with gr.Tabs(elem_classes="who"):
             with gr.Tab("Nobody", id="nobody") as self.nobody:
-                gr.HTML(
-                    view.note("A person who does not exist, drawn at random. The same seed is always the same person.")
-                )
+                gr.HTML(view.part("note", what="sample"))
                 with gr.Row(equal_height=True):
-                    self.seed = gr.Number(
-                        FIRST_SEED, label="Person's seed", precision=None, min_width=110, elem_id="who"
-                    )
+                    self.seed = seed_box(FIRST_SEED, "Person's seed", "who")
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
-                gr.HTML(view.note(_PHOTO_NOTE))
-                agreement, label = (
-                    "This is me, or the person agreed to it.",
-                    "Photos of one person, one clear face each",
-                )
-                self.photos = PhotoBox(agreement, "consent", label, "photo")
+                gr.HTML(view.part("note", what="photo"))
+                agreement = "This is me, or the person agreed to it."
+                self.photos = PhotoBox("photo", "Photos of one person, one clear face each", "consent", agreement)
                 self.found = gr.HTML(elem_id="found")
             with gr.Tab("Vector", id="vector", visible=shared.settings.vector_uploads) as self.vector:
                 self.note = gr.HTML(self.vector_note(shared.models.names[0]))
                 files = [".safetensors", ".npy"]
                 self.file = gr.File(label="A face vector", file_types=files, height=140, elem_id="vector")
-                self.space = gr.Textbox(
-                    label="Embedding space of a bare .npy", placeholder="who made it", elem_id="space"
-                )
+                label = "Embedding space of a bare .npy"
+                self.space = gr.Textbox(label=label, placeholder="who made it", elem_id="space")
                 self.brought = gr.HTML(elem_id="brought")
 
     def wire(self) -> Any:
@@ -64,12 +53,8 @@ class Who:
         self.nobody.select(self.back, **drawn)
         self.seed.input(self.draw, **drawn, trigger_mode="always_last")
         for tab, name in ((self.photo, "photo"), (self.vector, "vector")):
-            tab.select(
-                lambda origin, name=name: self.leave(origin, name),
-                shared.origin,
-                [person, self.found, self.brought],
-                **QUIET,
-            )
+            leave = functools.partial(self.leave, name)
+            tab.select(leave, shared.origin, [person, self.found, self.brought], **QUIET)
         self.photos.wire(self.identify, [shared.origin, shared.model], [person, self.found], self.photos.box)
         inputs = [shared.origin, shared.model, self.file, self.space]
         take_in(self.file, self.bring, inputs, [person, self.brought], **QUIET)
@@ -77,8 +62,7 @@ class Who:
 
     def vector_note(self, name: str) -> str:
         """What face vectors a model takes."""
-        takes = f"This model takes vectors of the space {space(self.shared.models.get(name))!r}."
-        return view.note(f"A .safetensors file by idgen, or a bare .npy. {takes} {INVERSION}")
+        return view.part("note", what="vector", space=space(self.shared.models.get(name)), inversion=INVERSION)
 
     def sample(self, name: str, seed: float, strict: bool = True) -> tuple[Identity | None, str]:
         """Who a seed stands for, and a card of them; or nobody, and why: the page opens like this without a sampler.
@@ -107,7 +91,7 @@ class Who:
         origin.tab = "nobody"
         return self.draw(origin, name, seed, strict=False)
 
-    def leave(self, origin: Origin, tab: str) -> tuple[None, str, str]:
+    def leave(self, tab: str, origin: Origin) -> tuple[None, str, str]:
         """To somebody who is still to be chosen."""
         origin.tab = tab
         return None, "", ""

@@ -22,7 +22,7 @@ from idgen.identity import Identities, Identity
 from idgen.model import Model
 from space import actions, view
 from space.actions import Recipe, last, painting
-from space.actions.who import mark
+from space.actions.photos import mark
 from space.stream import stream
 
 # ---------------------------------------------------------------- what is asked for
@@ -177,8 +177,7 @@ def test_what_is_no_picture_is_said(small: Model, content: bytes) -> None:
 
 
 def test_several_photos_are_averaged(built_in: Model, portraits: list[bytes]) -> None:
-    portrait = portraits[0]
-    one, three = (actions.identify(built_in, [portrait] * count, True) for count in (1, 3))
+    one, three = (actions.identify(built_in, portraits[:1] * count, True) for count in (1, 3))
     assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
     assert float(one.identity.vector @ three.identity.vector) == pytest.approx(1, abs=1e-4)
     assert one.identity.from_photo and len(three.faces) == 3

@@ -18,9 +18,7 @@ import httpx
 import pytest
 from hub_server import HubServer
 
-from idgen.model import load_model
-from space import actions
-from space.actions import Recipe, last
+from idgen.model import Model
 from space.models import Models
 from space.settings import Settings
 
@@ -32,32 +30,30 @@ def block(language: str) -> str:
     return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[0]
 
 
-def test_the_python_client(serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    model = load_model("nobody-128")
-    for name, seed in (("photo", 3), ("other", 21)):
-        who = actions.sample(model, seed)[0]
-        image = last(actions.generate(model, who, Recipe.of(model, 1, seed=2))).images[0].image
-        image.resize((256, 256)).save(tmp_path / f"{name}.jpg")
+def test_the_python_client(
+    serving, built_in: Model, portraits: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for name, portrait in zip(("photo", "other"), portraits, strict=True):
+        (tmp_path / f"{name}.jpg").write_bytes(portrait)
     monkeypatch.chdir(tmp_path)
-    with serving(model, tmp_path / "gradio") as address:
+    with serving(built_in, tmp_path / "gradio") as address:
         code = block("py").replace("http://127.0.0.1:7860", address)
         assert address in code
         exec(compile(code, "README.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "of 4" in said and "says the judge" in said and "Different people" in said
+    assert "of 4" in said and "says the independent judge" in said and "Different people" in said
 
 
-def test_the_mcp_client(serving, tmp_path: Path) -> None:
+def test_the_mcp_client(serving, built_in: Model, portraits: list[bytes], tmp_path: Path) -> None:
     """Both servers of the configuration: the second uploads a photo, of which the first makes a person."""
     pytest.importorskip("mcp")
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
     from mcp.client.streamable_http import streamablehttp_client
 
-    model = load_model("nobody-128")
-    (tmp_path / "photos").mkdir()
-    image = last(actions.generate(model, actions.sample(model, 3)[0], Recipe.of(model, 1))).images[0].image
-    image.resize((256, 256)).save(tmp_path / "photos" / "me.png")
+    photo = tmp_path / "photos" / "me.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(portraits[0])
 
     async def talk(servers: dict) -> str:
         errors = (tmp_path / "errors").open("w")
@@ -70,14 +66,13 @@ def test_the_mcp_client(serving, tmp_path: Path) -> None:
         ):
             await app.initialize()
             await files.initialize()
-            file = {"file": str(tmp_path / "photos" / "me.png")}
-            photo = (await files.call_tool("upload_file_to_gradio", file)).content[0].text
-            answer = await app.call_tool("identify", {"photo": photo, "consent": True})
+            address = (await files.call_tool("upload_file_to_gradio", {"file": str(photo)})).content[0].text
+            answer = await app.call_tool("identify", {"photo": address, "consent": True})
             assert not answer.isError, answer.content
             return answer.content[0].text
 
-    with serving(model, tmp_path / "gradio") as address:
-        text = block("json").replace("http://127.0.0.1:7860", address).replace("FOLDER", str(tmp_path / "photos"))
+    with serving(built_in, tmp_path / "gradio") as address:
+        text = block("json").replace("http://127.0.0.1:7860", address).replace("FOLDER", str(photo.parent))
         person = json.loads(asyncio.run(talk(json.loads(text)["mcpServers"])))
     assert person["source"] == "1 photo" and len(person["vector"]) == 512
     assert not list((tmp_path / "gradio").glob("*/upload*"))

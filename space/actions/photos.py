@@ -1,10 +1,10 @@
-"""Who pictures are asked for of: a person of a seed, or of photos."""
+"""Photos that visitors bring: whose they are, and whether two show the same person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,12 +12,10 @@ from PIL import Image, ImageDraw
 from idgen.errors import InputError
 from idgen.identity import Identity
 from idgen.images import MAX_PIXELS, UPLOADS, open_image
+from idgen.model import Model
+from idgen.scoring import UNCALIBRATED, Comparison
 
-from .recipe import seed_of
-from .scores import reference
-
-if TYPE_CHECKING:
-    from idgen.model import Model
+from .scores import Reference, reference
 
 _PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
@@ -43,48 +41,26 @@ class Found:
     scope: str = ""  # on what the judge was calibrated; "" without one
 
 
-def sample(model: Model, seed: Any) -> tuple[Identity, float]:
-    """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
-    number = seed_of("person's seed", seed)
-    if not model.has("sampler"):
-        raise InputError(
-            f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "
-            "another model."
-        )
-    identity = model.sampler.sample(1, number)[0]
-    return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
-
-
-def somebody(identity: Identity | None, what: str) -> Identity:
-    """The person, or an InputError that says for what there is nobody yet."""
-    if identity is None:
-        raise InputError(f"There is nobody to {what} yet: sample a person or choose a photo first.")
-    return identity
-
-
 def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
-    """The largest face of each photo, and the mean of their vectors. Nothing is written anywhere.
-
-    Args:
-        photos: files (`uploads.take` says how many), of at most `pixels` pixels each.
+    """The largest face of each photo, of at most `pixels` pixels, and the mean of their vectors. Nothing is written.
 
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    check_consent(consent)
-    faces = [read_face(model, photo, pixels) for photo in photos]
+    _check_consent(consent)
+    faces = [_read(model, photo, pixels) for photo in photos]
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
     known = reference(model)
     return Found(identity, faces, "" if known is None else known.calibration.scope)
 
 
-def check_consent(consent: Any) -> None:
+def _check_consent(consent: Any) -> None:
     """Raise InputError without it."""
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
 
 
-def read_face(model: Model, photo: bytes, pixels: int) -> Face:
+def _read(model: Model, photo: bytes, pixels: int) -> Face:
     """The largest face of an uploaded photo of at most `pixels` pixels."""
     if not model.has("encoder"):
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
@@ -94,6 +70,35 @@ def read_face(model: Model, photo: bytes, pixels: int) -> Face:
     face, detection, everybody = encoder.detect_and_align(image)
     judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
     return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two pictures: their faces, the encoder's cosine, and the comparison with its verdict where there is a judge."""
+
+    faces: tuple[Face, Face]
+    cosine: float
+    comparison: Comparison | None
+    reference: Reference | None
+    sentence: str
+
+
+def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int = MAX_PIXELS) -> Compared:
+    """Whether two pictures, of at most `pixels` pixels each, show the same person. Nothing is written.
+
+    Raises:
+        InputError: no consent, not a usable picture, or no face in one.
+    """
+    _check_consent(consent)
+    faces = _read(model, first, pixels), _read(model, second, pixels)
+    if not model.has("judge"):
+        a, b = model.encoder.encode([face.face for face in faces])
+        cosine = float(a @ b)
+        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, cosine, None, None, sentence)
+    comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
+    sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
+    return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)
 
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
