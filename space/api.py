@@ -50,13 +50,7 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
 
 
 class Endpoints:
-    """One method an endpoint; what its docstring says, the page's API view and the MCP tool say.
-
-    Args:
-        models: those of the app.
-        limits: of its visitors.
-        seals: by which it knows identities again.
-    """
+    """One method an endpoint; what its docstring says, the page's API view and the MCP tool say."""
 
     def __init__(self, models: Models, limits: Limits, seals: Seals):
         self.models, self.limits, self.settings, self.seals = models, limits, limits.settings, seals

@@ -1,7 +1,7 @@
 """What this app uses of Gradio without Gradio promising to keep it: all of it is here, and nowhere else in `space/`.
 
-Each function and class says for which Gradio versions it was tried. `tests/space/test_gradio_private.py` asks Gradio
-for every one of these things by name and shape, so that an upgrade that changes one fails there first, and says which.
+`tests/space/test_gradio_private.py` runs first and compares what is leaned on with what it was when this was tried: an
+upgrade that changes any of it fails there, and says which.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from .limits import caller, for_visitor
 from .mistakes import LATE, told, unfit
 
 TRIED = ("6.31.0",)
-"""Gradio versions with which everything here was tried, unless it says otherwise itself."""
-
-# ---- server
+"""Gradio versions with which everything here was tried."""
 
 _WAITING = 2000  # visitors whose messages are kept
 _SWEEP = 30  # seconds between two looks for what nobody asks for
@@ -86,10 +84,10 @@ class GuardedBlocks(gr.Blocks):
         try:
             if block_fn.fn is None:  # it happens in the browser
                 raise gr.Error("nothing is computed for it")
-            inputs = _files_here(inputs)
+            _files_here(inputs)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except Exception as error:
-            with contextlib.suppress(Exception):  # nested too deeply, or named what no file can be called
+            with contextlib.suppress(Exception):  # named what no file can be called
                 uploads.discard(inputs)
             raise unfit(error) from None
 
@@ -105,25 +103,20 @@ class GuardedBlocks(gr.Blocks):
                 self.state_holder.time_last_used.pop(event, None)
 
 
-def _files_here(value: Any) -> Any:
-    """A payload in which the address of an upload, `{"path": "https://…/gradio_api/file=…"}`, is its path.
-
-    Gradio would fetch a file from any address.
+def _files_here(payload: Any) -> None:
+    """In place of the address of an upload, `{"path": "https://…/gradio_api/file=…"}`, put its path.
 
     Raises:
-        gr.Error: a file is somewhere else.
+        gr.Error: a file is somewhere else, from where Gradio would fetch it.
     """
-    if isinstance(value, list):
-        return [_files_here(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    value = {name: _files_here(one) for name, one in value.items()}
-    path = value.get("path")
-    if isinstance(path, str) and "://" in path[:100]:
-        if not (here := uploads.path_in(path)):
-            raise gr.Error("files are uploaded, none is fetched from elsewhere")
-        return {"path": here, **{name: value[name] for name in ("meta",) if name in value}}
-    return value
+    for file in uploads.dictionaries(payload):
+        path = file.get("path")
+        if isinstance(path, str) and "://" in path[:100]:
+            if not (here := uploads.path_in(path)):
+                raise gr.Error("files are uploaded, none is fetched from elsewhere")
+            meta = {name: file[name] for name in ("meta",) if name in file}
+            file.clear()
+            file.update(meta, path=here)
 
 
 class Session(state_holder.SessionState):
@@ -208,7 +201,7 @@ class Upload(route_utils.GradioUploadFile):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.sha.update(secrets.token_bytes(16))
-        self.filename = "upload" + Path(self.filename or "").suffix[:12]
+        self.filename: str | None = "upload" + Path(self.filename or "").suffix[:12]
 
 
 class Form(route_utils.GradioMultiPartParser):

@@ -37,10 +37,6 @@ class Guard:
     What the app does itself happens inside `GuardedBlocks.process_api`, so what breaks elsewhere does not fit: a form
     that is none, an event that never was. Only uploads and tools may send more than 1 MB: what is sent is read, and
     kept in the queue, before the app is asked. Their bytes are counted for each visitor.
-
-    Args:
-        app: what is guarded.
-        settings: its limits.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings):
@@ -88,21 +84,21 @@ class Guard:
         most = self.most if large else _MOST
         visitor, counted, came = caller(Request(scope), self.proxies), max(size, _LEAST if upload else 0), 0
 
-        def count(amount: int) -> None:
-            if size > most or came > most:
+        def count(so_far: int, more: int) -> None:
+            if so_far > most:
                 raise _Unfit(413)
-            if large and amount:
-                self.limits.check_upload(visitor, amount)
+            if large and more:
+                self.limits.check_upload(visitor, more)
 
         async def receiving() -> Message:
             nonlocal came
             message = await receive()
             body = len(message.get("body", b""))
             came += body
-            count(body if came > counted else 0)  # its size was not said
+            count(came, body if came > counted else 0)  # its size was not said
             return message
 
-        count(counted)
+        count(size, counted)
         return receiving
 
 
@@ -128,7 +124,7 @@ def _unfit(status: int) -> JSONResponse:
 
 def _unused(path: str) -> bool:
     """Whether it is one of Gradio's routes that the page has no use for, or would fetch from another machine."""
-    return any(part in path for part in _UNUSED_ROUTES) or ("/file=" in path and ":/" in path.partition("/file=")[2])
+    return any(part in path for part in _UNUSED_ROUTES) or ":/" in path.partition("/file=")[2]
 
 
 def give_back_memory() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import math
 import secrets
 import threading
@@ -13,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from idgen.errors import InputError
+from idgen.words import count
 
 from .settings import Settings
 from .uploads import UNUSED
 
-MINUTE = 60.0
 _MAX_VISITORS = 10_000
 _MEGA = 1_000_000
 _EVERYBODY = ""  # no visitor's name
@@ -33,14 +32,12 @@ def admit(limits: Limits, request: Any, images: int = 0, requests: int = 1) -> N
 class Limits:
     """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads.
 
-    Args:
-        settings: the limits.
-        clock: seconds, never going back.
+    `clock` says seconds, and never goes back.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic):
         self.settings = settings
-        self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, MINUTE, clock)
+        self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, 60, clock)
         each, everybody = settings.megabytes_per_ten_minutes, settings.megabytes_per_ten_minutes_in_all
         self.uploads = Rate(each * _MEGA, everybody * _MEGA, UNUSED, clock)
 
@@ -107,11 +104,8 @@ class Rate:
             limits = [(who, most) for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)) if most]
             for who, most in limits:
                 window = self.windows.get(who) or _Window()
-                window.forget(now - self._span)
-                if window.total + amount > most:
-                    since = window.first(window.total + amount - most, now)
-                    seconds = max(1, math.ceil(self._span - (now - since)))
-                    wait = "1 second" if seconds == 1 else f"{seconds:,} seconds"
+                if seconds := window.wait(amount, most, now, self._span):
+                    wait = count(max(1, math.ceil(seconds)), "second", "seconds")
                     return Full("Visitors" if who == _EVERYBODY else "You", window.total, most, wait)
             for who, _ in limits:
                 self.windows.setdefault(who, _Window()).add(now, amount)
@@ -133,18 +127,22 @@ class _Window:
         self.came: deque[tuple[float, int]] = deque()
         self.total = 0
 
-    def forget(self, until: float) -> None:
-        while self.came and self.came[0][0] <= until:
-            self.total -= self.came.popleft()[1]
-
     def add(self, now: float, amount: int) -> None:
         self.came.append((now, amount))
         self.total += amount
 
-    def first(self, amount: int, now: float) -> float:
-        """When the first `amount` of it had come; `now`: there is not so much."""
-        sums = itertools.accumulate(one for _, one in self.came)
-        return next((when for (when, _), so_far in zip(self.came, sums, strict=True) if so_far >= amount), now)
+    def wait(self, amount: int, most: int, now: float, span: float) -> float:
+        """Seconds until so much more fits, when what is older than `span` is forgotten; 0: it does."""
+        while self.came and self.came[0][0] <= now - span:
+            self.total -= self.came.popleft()[1]
+        over = self.total + amount - most
+        if over <= 0:
+            return 0
+        for when, one in self.came:
+            over -= one
+            if over <= 0:
+                return when + span - now
+        return span
 
 
 def caller(request: Any, proxies: int) -> str:

@@ -17,7 +17,7 @@ INVERSION = (
 """What the page says of face vectors (template inversion: Mai et al. 2018, https://arxiv.org/abs/1703.00832)."""
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_IN_PUBLIC = {
+_IN_PUBLIC: dict[str, Any] = {
     "requests_per_minute": 20,
     "requests_per_minute_in_all": 120,
     "megabytes_per_ten_minutes": 500,
@@ -80,7 +80,7 @@ class Settings:
         on_a_space = bool(environ.get("SPACE_ID"))
         public = _switch(environ, "IDGEN_PUBLIC", on_a_space)
         usual = cls(proxies=int(on_a_space), **(_IN_PUBLIC if public else {}))
-        numbers = {
+        numbers: dict[str, Any] = {
             one.name: _number(environ, f"IDGEN_{one.name.upper()}", getattr(usual, one.name), *one.metadata["range"])
             for one in fields(cls)
             if one.metadata

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from idgen.errors import InputError
 
-from .uploads import FILE, keep, path_in
+from .uploads import FILE, dictionaries, keep, path_in
 
 _META = {"_type": "gradio.FileData"}
 _written: ContextVar[list[Path]] = ContextVar("written")  # photos that came with the call that is answered
@@ -38,7 +38,7 @@ def with_photos(arguments: dict[str, Any], photos: set[Any], megabytes: int) -> 
     _written.set([])
     for name, value in arguments.items():
         # The client between the tool and the app would read it from this machine.
-        if name not in photos and _says_file(value):
+        if name not in photos and any({"path", "meta"} & one.keys() for one in dictionaries(value)):
             raise InputError(f"`{name}` is no file: give it as it was answered.")
     return {name: _photo(value, megabytes) if name in photos else value for name, value in arguments.items()}
 
@@ -62,12 +62,6 @@ def flat(outputs: Any) -> Iterator[Any]:
 
 def _is_file(value: Any) -> bool:
     return isinstance(value, dict) and "path" in value and value.get("meta") == _META
-
-
-def _says_file(value: Any) -> bool:
-    if isinstance(value, dict):
-        return bool({"path", "meta"} & value.keys()) or any(map(_says_file, value.values()))
-    return isinstance(value, list) and any(map(_says_file, value))
 
 
 def _photo(value: Any, megabytes: int) -> Any:

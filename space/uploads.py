@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -43,12 +43,8 @@ def keep(content: bytes) -> Path:
 def take(payload: Any, most: int) -> list[bytes]:
     """The bytes of uploaded files; the files are deleted, whatever happens.
 
-    Args:
-        payload: what Gradio hands on.
-        most: files that are read.
-
     Raises:
-        InputError: there is none, there are too many, one is no upload, or is gone already.
+        InputError: there is none, there are more than `most`, one is no upload, or is gone already.
     """
     files = payload if isinstance(payload, Sequence) and not isinstance(payload, str) else [payload]
     paths = [path for path in map(_uploaded, files) if path is not None]
@@ -67,13 +63,9 @@ def take(payload: Any, most: int) -> list[bytes]:
 
 def discard(payload: Any) -> None:
     """Delete the uploads that are named anywhere in a request that is refused."""
-    if isinstance(payload, dict):
-        if path := _uploaded(payload):
+    for path in map(_uploaded, dictionaries(payload)):
+        if path is not None:
             _delete(path)
-        payload = list(payload.values())
-    if isinstance(payload, list):
-        for one in payload:
-            discard(one)
 
 
 def sweep(where: Path, seconds: float = UNUSED) -> None:
@@ -88,6 +80,18 @@ def sweep(where: Path, seconds: float = UNUSED) -> None:
 def path_in(address: str) -> str:
     """The path in the address of a file here, `http://…/gradio_api/file=…`; "" in any other."""
     return unquote(address.partition(FILE)[2])
+
+
+def dictionaries(payload: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary in a request, at any depth: a file is one."""
+    rest = [payload]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            yield one
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
 
 
 def _uploaded(file: Any) -> Path | None:

@@ -52,16 +52,17 @@ def small(tiny_model: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
-def app(small: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def app(small: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of one app for all tests that leave its settings alone, and where Gradio keeps its files.
 
-    A photo has at most 1 MB.
+    It has two models, and a photo has at most 1 MB.
     """
     pytest.importorskip("gradio")
+    from space.models import Models
     from space.settings import Settings
 
     cache = tmp_path_factory.mktemp("gradio")
-    with _serving(small, cache, Settings(upload_megabytes=1)) as address:
+    with _serving(Models([small, unjudged]), cache, Settings(upload_megabytes=1)) as address:
         yield address, cache
 
 
