@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,11 @@ from idgen.scoring import verification
 
 MOST_VALUES = 8
 _FEWEST_PAIRS = 30
-_NOT_ATTRIBUTES = {
-    "file",
-    "file_name",
-    "path",
-    "k",
-    "seed",
-    "model",
-    "similarity",
-    "judge_similarity",
-    "other_similarity",
-    "nearest_other",
-    "label",
-    "source",
-    "weights",
-    "digital_source_type",
-    "match",
-    "vector",
-}
+# What idgen itself writes of a picture is no attribute of it.
+_NOT_ATTRIBUTES = (
+    *("file", "file_name", "path", "k", "seed", "model", "weights", "source", "digital_source_type", "label", "vector"),
+    *("similarity", "judge_similarity", "other_similarity", "nearest_other", "match"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,26 +40,18 @@ class Group:
     fmr: float | None
     fidelity: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def groups(column: ArrayLike) -> NDArray[np.str_] | None:
     """(N,) the value of each picture in words, or None where the column is no attribute: the same everywhere, or text
     with more than 8 values. Numbers with more than 8 values are cut into thirds of equally many pictures."""
     values = np.asarray(column)
-    if values.ndim != 1 or values.dtype.kind not in "biufUS":
+    kind = values.dtype.kind
+    if values.ndim != 1 or kind not in "biufUS" or (kind == "f" and not np.isfinite(values).all()):
         return None
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return None
-    distinct = np.unique(values)
-    if len(distinct) < 2:
-        return None
-    if len(distinct) <= MOST_VALUES:
-        if values.dtype.kind == "f":
-            return np.array([f"{value:g}" for value in values])
-        return values.astype(str)
-    if values.dtype.kind not in "iuf":
+    distinct = len(np.unique(values))
+    if 2 <= distinct <= MOST_VALUES:
+        return np.array([f"{value:g}" for value in values]) if kind == "f" else values.astype(str)
+    if distinct < 2 or kind not in "iuf":
         return None
     low, high = np.quantile(values, [1 / 3, 2 / 3])
     if low == high:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idgen.errors import InputError
+from idgen.scoring.verification import numbered, unit
+
 
 def leave_one_out(embeddings: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     """(N,) cosine of each picture with the mean of the *other* pictures of its person.
@@ -14,21 +17,19 @@ def leave_one_out(embeddings: ArrayLike, labels: ArrayLike) -> NDArray[np.float6
         labels: (N,) whose equality means the same person; everybody needs two pictures.
 
     Raises:
-        ValueError: somebody has a single picture.
+        InputError: somebody has a single picture.
     """
-    vectors = unit(embeddings)
-    return (vectors * others_mean(vectors, labels)).sum(1)
+    return (unit(embeddings) * others_mean(embeddings, labels)).sum(1)
 
 
 def others_mean(embeddings: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     """(N, D) mean of the other pictures of each picture's person, of unit length; arguments as `leave_one_out`."""
-    vectors = unit(embeddings)
-    people, index, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    if len(index) != len(vectors):
-        raise ValueError(f"{len(vectors)} embeddings need as many labels, got {len(index)}.")
-    if (counts < 2).any():
-        raise ValueError(f"{people[counts < 2][0]} has a single picture: there are no others to compare it with.")
-    sums = np.zeros((len(people), vectors.shape[1]))
+    vectors = unit(np.asarray(embeddings, np.float64))
+    index = numbered(vectors, labels)
+    if (single := np.bincount(index)[index] < 2).any():
+        who = np.asarray(labels)[single][0]
+        raise InputError(f"{who} has a single picture: there are no others to compare it with.")
+    sums = np.zeros((index.max() + 1, vectors.shape[1]))
     np.add.at(sums, index, vectors)
     return unit(sums[index] - vectors)
 
@@ -46,13 +47,7 @@ def match_rate_between(embeddings: ArrayLike, labels: ArrayLike, references: Arr
     """
     vectors, people, numbers = unit(embeddings), unit(references), np.asarray(labels)
     if len(people) < 2:
-        raise ValueError("One person alone cannot match another: give at least two.")
+        raise InputError("One person alone cannot match another: give at least two.")
     matches = vectors @ people.T >= threshold
     matches[np.arange(len(numbers)), numbers] = False
     return float(matches.sum() / (len(numbers) * (len(people) - 1)))
-
-
-def unit(vectors: ArrayLike) -> NDArray[np.float64]:
-    """(N, D) with every row divided by its length."""
-    array = np.asarray(vectors, np.float64)
-    return array / np.linalg.norm(array, axis=1, keepdims=True)
