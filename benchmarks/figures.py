@@ -42,17 +42,20 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from idgen import files
-from idgen.evaluation import consistency, diversity, no_face
+from idgen.arguments import FMR
+from idgen.evaluation import consistency, no_face
 from idgen.evaluation.distance import distances
-from idgen.evaluation.finder import false_find_rate, finder_figures, landmark_errors
+from idgen.evaluation.diversity import genuine_distance
+from idgen.evaluation.finder import finder_figures, landmark_errors
 from idgen.faces.finder import Detection
+from idgen.faces.pose import yaw_from_landmarks
 from idgen.identity import centres
 from idgen.model import load_model
 from idgen.scoring import verification
+from idgen.scoring.scorer import judge_threshold
 from idgen.training.data import Faces, load_faces
 
 ROOT = Path(__file__).resolve().parent.parent
-FMR = 1e-3
 START_LIMIT = 300.0  # seconds after which an app that does not answer is given up
 MARK = "<!-- figures -->"
 PAINTER = ("denoiser", "autoencoder", "scheduler", "model_index.json")
@@ -129,15 +132,11 @@ class Bench:
 
     def find(self, picture: Image.Image) -> list[Detection]:
         """The faces in a picture, largest first."""
-        if self.model.encoder.finder is None:
-            raise ValueError(f"The model {self.name!r} has no face finder.")
         return self.model.encoder.finder.find(picture)
 
     def threshold(self, kind: str) -> float:
         """The judge's calibrated threshold at a false-match rate of 0.001."""
-        if self.model.judge.calibration is None:
-            raise ValueError(f"The judge of {self.name!r} has no calibration.json: make it by idgen.scoring.calibrate.")
-        return self.model.judge.calibration.threshold(kind, FMR)
+        return judge_threshold(self.model.judge, kind, FMR)
 
     def few(self, count: int) -> NDArray[np.intp]:
         """Rows of val's first `count` pictures of everybody, person by person."""
@@ -177,10 +176,8 @@ class Bench:
 
 def save(path: Path, array: NDArray[Any]) -> None:
     """Write a .npy file, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    np.save(aside, array)
-    aside.replace(path)
+    with files.aside(path) as beside, beside.open("wb") as file:
+        np.save(file, array)
 
 
 def encode_all(
@@ -194,7 +191,7 @@ def encode_all(
     return np.concatenate(out)
 
 
-def share(condition: NDArray[Any]) -> float:
+def share(condition: NDArray[Any] | list[bool]) -> float:
     return float(np.mean(condition))
 
 
@@ -206,11 +203,28 @@ def ratio(value: float, reference: float) -> float:
 
 
 def yaw(bench: Bench) -> Figures:
-    """Fit the factor of `idgen.evaluation.diversity` on all photos but the last 500, and test it on those."""
+    """Fit the factor of `idgen.faces.pose` on all photos but the last 500, and test it on those."""
     photos = load_faces(bench.faces / "photos")
-    landmarks, truth = photos.columns["landmarks"], photos.columns["yaw"]
-    factor = diversity.fit_yaw_factor(landmarks[:-500], truth[:-500])
-    return {"factor": factor, **asdict(diversity.check_yaw(landmarks[-500:], truth[-500:], factor))}
+    landmarks, truth = photos.columns["landmarks"], photos.columns["yaw"].astype(float)
+    factor = fit_yaw_factor(landmarks[:-500], truth[:-500])
+    return {"factor": factor, **check_yaw(landmarks[-500:], truth[-500:], factor)}
+
+
+def fit_yaw_factor(landmarks: NDArray[Any], truth: NDArray[np.float64]) -> float:
+    """The factor with the least squared error in degrees, to three decimals, for faces whose yaw is known."""
+    candidates = np.arange(500, 5000) / 1000
+    errors = [np.square(yaw_from_landmarks(landmarks, factor) - truth).mean() for factor in candidates]
+    return float(candidates[int(np.argmin(errors))])
+
+
+def check_yaw(landmarks: NDArray[Any], truth: NDArray[np.float64], factor: float) -> Figures:
+    """The estimate of yaw against the truth, in degrees."""
+    estimate = yaw_from_landmarks(landmarks, factor)
+    return {
+        "r2": float(1 - np.square(estimate - truth).mean() / truth.var()),
+        "median_error": float(np.median(np.abs(estimate - truth))),
+        "spread_ratio": float(estimate.std() / truth.std()),
+    }
 
 
 def encoder(bench: Bench) -> Figures:
@@ -236,12 +250,12 @@ def finder(bench: Bench) -> Figures:
         faces = bench.find(Image.fromarray(picture))
         found.append(faces[0].landmarks if faces else None)
     landmarks = bench.photos.columns["landmarks"]
-    out: Figures = asdict(finder_figures(found, landmarks))
+    out: Figures = finder_figures(found, landmarks)
     sets = no_face.no_face_sets(bench.options.negatives, bench.options.seed, (bench.photos.images, landmarks))
-    finds = {kind: [bench.find(picture) for picture in tqdm(sets[kind], desc=kind, unit="picture")] for kind in sets}
+    finds = {kind: [bool(bench.find(one)) for one in tqdm(sets[kind], desc=kind, unit="picture")] for kind in sets}
     out["negatives"] = sum(map(len, finds.values()))
-    out["false_finds"] = false_find_rate([faces for kind in finds.values() for faces in kind])
-    return out | {f"false_finds_{kind}": false_find_rate(rows) for kind, rows in finds.items()}
+    out["false_finds"] = share([found for kind in finds.values() for found in kind])
+    return out | {f"false_finds_{kind}": share(found) for kind, found in finds.items()}
 
 
 def astronaut(bench: Bench) -> Figures:
@@ -340,12 +354,12 @@ def spread(bench: Bench) -> Figures:
         looked = [bench.find(Image.fromarray(picture)) for picture in tqdm(pictures, desc=f"yaw{name}", unit="picture")]
         landmarks = [faces[0].landmarks for faces in looked if faces]
         out[f"no_face{name}"] = 1 - len(landmarks) / len(looked)
-        out[f"yaw{name}"] = diversity.yaw_spread(np.stack(landmarks)) if landmarks else float("nan")
+        out[f"yaw{name}"] = float(yaw_from_landmarks(np.stack(landmarks)).std()) if landmarks else float("nan")
     out["yaw_val_true"] = float(np.std(bench.val.columns["yaw"][few]))
     out["yaw_ratio"] = ratio(out["yaw"], out["yaw_val"])
     labels = bench.labels(options.people, options.images)
-    out["distance"] = diversity.genuine_distance(bench.generated_by_judge, labels)
-    out["distance_val"] = diversity.genuine_distance(bench.val_by_judge[few], bench.val.labels[few])
+    out["distance"] = genuine_distance(bench.generated_by_judge, labels)
+    out["distance_val"] = genuine_distance(bench.val_by_judge[few], bench.val.labels[few])
     return out | {"distance_ratio": ratio(out["distance"], out["distance_val"])}
 
 
@@ -515,9 +529,7 @@ ROWS = (
     Row("… val's real people", "generated", "confused_val"),
     Row("two different sampled people match: mean against mean", "generated", "alike"),
     Row("… val's real people", "generated", "alike_val"),
-    Row(
-        "cosine of a sampled person to the nearest training person: median", "generated", "nearest_training_median", "2"
-    ),
+    Row("cosine of a sampled person to the nearest training one: median", "generated", "nearest_training_median", "2"),
     Row("… highest", "generated", "nearest_training_max", "2"),
     Row("diversity: standard deviation of yaw", "diversity", "yaw", "1 °"),
     Row("… val's real pictures, measured the same way", "diversity", "yaw_val", "1 °"),
@@ -578,9 +590,7 @@ def write_card(card: Path, text: str) -> None:
     """
     parts = card.read_text(encoding="utf-8").split(MARK)
     if len(parts) != 3:
-        raise ValueError(
-            f"{card} needs exactly two lines {MARK}, between which the table goes; it has {len(parts) - 1}."
-        )
+        raise ValueError(f"{card} needs two lines {MARK}, between which the table goes; it has {len(parts) - 1}.")
     card.write_text(f"{parts[0]}{MARK}\n{text}\n{MARK}{parts[2]}", encoding="utf-8")
 
 
@@ -641,9 +651,7 @@ def main() -> int:
             "seconds": round(time.perf_counter() - since, 1),
         }
         print(f"\n{name} ({report['stages'][name]['seconds']} s)", json.dumps(figures, indent=2), sep="\n", flush=True)
-        aside = args.out.with_name(f".{args.out.name}.tmp")
-        aside.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        aside.replace(args.out)
+        files.write_json(args.out, report)
     if report["stages"]:
         text = table(report, {name: bench.fingerprint(parts) for name, (_, parts) in STAGES.items()})
         args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")

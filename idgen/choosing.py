@@ -21,6 +21,7 @@ from idgen.identity import Identities, Identity, centres, image_seed, key, vecto
 from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import nearest_other, separate
 from idgen.sampling.variation import Cone, cone, vary
+from idgen.scoring.scorer import judge_threshold
 from idgen.similarity import batches, embed_pictures
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ MOST_TRIES = 1000
 
 Target = Callable[["Image"], float]
 """How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
-
-
-# ------------------------------------------------------------------------------------------------ people kept apart
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,13 @@ def apart(
             picture shows a face.
     """
     if cosine is None:
-        if model.judge.calibration is None:
-            raise InputError(
-                f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
-            )
-        cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
+        cosine = judge_threshold(model.judge, "mean-mean")
     means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
     rows = told_apart(means, cosine)
-    names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
     shown = means[:, 0].isfinite()
     nearest = torch.full((len(people),), torch.nan)
     nearest[shown] = nearest_other(means[shown])[0] if shown.sum() > 1 else torch.full((1,), -torch.inf)
-    return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+    return Apart(people.take(rows.tolist()), rows, cosine, nearest)
 
 
 def picture_means(
@@ -135,9 +128,6 @@ def told_apart(means: Tensor, cosine: float) -> Tensor:
     return shown[separate(means[shown], cosine)]
 
 
-# ------------------------------------------------------------------------------------------------ identity boundary
-
-
 def identity_boundary(
     model: Model,
     person: Identity,
@@ -165,9 +155,7 @@ def identity_boundary(
     Raises:
         InputError: an argument is out of range, or hardly a picture shows a face.
     """
-    if not 8 <= pool <= MOST_TRIES:
-        raise InputError(f"The pool of an identity boundary has 8 to {MOST_TRIES:,} pictures, got {pool}.")
-    arguments.seed(seed)
+    arguments.whole("number of pictures in the pool", pool, 8, MOST_TRIES)
     if draws == "noise":
         generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
         drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
@@ -179,9 +167,6 @@ def identity_boundary(
     seen = embed_pictures(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
-
-
-# -------------------------------------------------------------------------------------------------- best of several
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,40 +219,33 @@ def best_of(
     Raises:
         InputError: an argument is out of range, or no picture could be used at all.
     """
-    arguments.seed(seed)
-    if tries < 1 or rounds < 1 or tries * rounds > MOST_TRIES:
-        raise InputError(f"A search makes 1 to {MOST_TRIES:,} pictures, got {rounds} rounds of {tries}.")
-    if not -1 <= lowest_cosine <= 1:
-        raise InputError(f"The lowest cosine to the person lies between -1 and 1, got {lowest_cosine}.")
-    found: tuple[float, Any] | None = None
+    arguments.whole("number of tries a round", tries, 1)
+    arguments.whole("number of rounds", rounds, 1)
+    arguments.whole("number of pictures of a search", tries * rounds, 1, MOST_TRIES)
+    arguments.number("lowest cosine to the person", lowest_cosine, -1, 1)
+    best: Best | None = None
     misses: list[float] = []
     for number in range(rounds):
-        if found is None:
-            made: Any = model.pipeline.iterate(
-                person, tries, seed=seed, first=number * tries, num_inference_steps=steps
-            )
+        first = number * tries
+        if best is None:
+            made = model.pipeline.iterate(person, tries, seed=seed, first=first, num_inference_steps=steps)
         else:
             reach = lowest_cosine + (1 - lowest_cosine) * number / rounds  # smaller steps as the end comes near
-            vectors = [
-                _within(cone(found[1].vector, reach, generator), person.vector, lowest_cosine)
-                for generator in (
-                    Generator().manual_seed(vector_seed(seed, key(person.vector), number * tries + k))
-                    for k in range(tries)
-                )
-            ]
-            around = Identities(
-                torch.stack(vectors), person.space, [person.source] * tries, [f"try-{k}" for k in range(tries)]
-            )
+            vectors = []
+            for k in range(first, first + tries):
+                generator = Generator().manual_seed(vector_seed(seed, key(person.vector), k))
+                vectors.append(_within(cone(best.vector, reach, generator), person.vector, lowest_cosine))
+            names = [f"try-{k}" for k in range(tries)]
+            around = Identities(torch.stack(vectors), person.space, [person.source] * tries, names)
             noise = image_seed(seed, 0, number)
             made = model.pipeline.iterate(around, 1, seed=noise, first=list(range(tries)), num_inference_steps=steps)
         for item in made:
-            miss = float(target(item.image))
-            misses.append(miss)
-            if np.isfinite(miss) and (found is None or miss < found[0]):
-                found = miss, item
-    if found is None:
+            misses.append(float(target(item.image)))
+            if np.isfinite(misses[-1]) and (best is None or misses[-1] < best.miss):
+                best = Best(item.image, item.vector, item.seed, misses[-1], misses)
+    if best is None:
         raise InputError(f"None of {len(misses)} pictures of {person.name} could be scored: was no face found in any?")
-    return Best(found[1].image, found[1].vector, found[1].seed, found[0], misses)
+    return best
 
 
 def _within(vector: Tensor, centre: Tensor, lowest: float) -> Tensor:
