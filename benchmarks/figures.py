@@ -43,7 +43,7 @@ from tqdm.auto import tqdm
 
 from idgen import files
 from idgen.arguments import FMR
-from idgen.evaluation import consistency, no_face
+from idgen.evaluation import no_face
 from idgen.evaluation.distance import distances
 from idgen.evaluation.diversity import genuine_distance
 from idgen.evaluation.finder import finder_figures, landmark_errors
@@ -52,6 +52,7 @@ from idgen.faces.pose import yaw_from_landmarks
 from idgen.identity import centres
 from idgen.model import load_model
 from idgen.scoring import verification
+from idgen.scoring.calibration import image_mean_scores
 from idgen.scoring.scorer import judge_threshold
 from idgen.training.data import Faces, load_faces
 
@@ -195,6 +196,22 @@ def share(condition: NDArray[Any] | list[bool]) -> float:
     return float(np.mean(condition))
 
 
+def matches_between(vectors: NDArray[Any], labels: NDArray[Any], references: NDArray[Any], threshold: float) -> float:
+    """Share of comparisons of a picture with *another* person's reference that match: the collapse check.
+
+    Were all people alike it would be near 1; at a threshold for FMR x, real people give x.
+
+    Args:
+        vectors: (N, D) unit vectors of the pictures.
+        labels: (N,) number of the person, an index into `references`.
+        references: (P, D) unit vectors, one a person; P at least 2.
+        threshold: a comparison matches at or above it.
+    """
+    matches = vectors @ references.T >= threshold
+    matches[np.arange(len(labels)), labels] = False
+    return float(matches.sum() / (len(labels) * (len(references) - 1)))
+
+
 def ratio(value: float, reference: float) -> float:
     return value / reference if reference else float("nan")
 
@@ -299,23 +316,23 @@ def generated(bench: Bench) -> Figures:
     wanted = judge.bridge(bench.sampled).numpy()
     few = bench.few(options.images)
     val_vectors, val_labels = bench.val_by_judge[few], bench.val.labels[few]
-    others = torch.from_numpy(consistency.others_mean(bench.val_by_encoder, bench.val.labels)).float()
-    val_wanted = judge.bridge(others).numpy()
+    bridged = lambda means: judge.bridge(torch.from_numpy(means)).numpy()  # noqa: E731
+    val_wanted, _ = image_mean_scores(bench.val_by_judge, bench.val_by_encoder, bench.val.labels, bridged)
     at = {kind: bench.threshold(kind) for kind in ("image-bridge", "image-mean", "mean-mean")}
 
     out: Figures = {"people": options.people, "images": options.images}
     out["wanted"] = share((vectors * wanted[labels]).sum(1) >= at["image-bridge"])
-    out["wanted_val"] = share((bench.val_by_judge * val_wanted).sum(1) >= at["image-bridge"])
-    out["others"] = share(consistency.leave_one_out(vectors, labels) >= at["image-mean"])
-    out["others_val"] = share(consistency.leave_one_out(val_vectors, val_labels) >= at["image-mean"])
+    out["wanted_val"] = share(val_wanted >= at["image-bridge"])
+    out["others"] = share(image_mean_scores(vectors, vectors, labels)[0] >= at["image-mean"])
+    out["others_val"] = share(image_mean_scores(val_vectors, val_vectors, val_labels)[0] >= at["image-mean"])
     val_references = judge.bridge(centres(torch.from_numpy(bench.val_by_encoder), bench.val.labels)).numpy()
     for name, probes, people, references in (
         ("", vectors, labels, wanted),
         ("_val", val_vectors, val_labels, val_references),
     ):
-        out[f"confused{name}"] = consistency.match_rate_between(probes, people, references, at["image-bridge"])
+        out[f"confused{name}"] = matches_between(probes, people, references, at["image-bridge"])
         means = centres(torch.from_numpy(probes), people).numpy()
-        out[f"alike{name}"] = consistency.match_rate_between(means, np.arange(len(means)), means, at["mean-mean"])
+        out[f"alike{name}"] = matches_between(means, np.arange(len(means)), means, at["mean-mean"])
     for name in ("wanted", "others"):
         out[f"{name}_ratio"] = ratio(out[name], out[f"{name}_val"])
     nearest = bench.model.sampler.nearest(bench.sampled)[0].numpy()
@@ -336,8 +353,10 @@ def val_people(bench: Bench) -> Figures:
     threshold = bench.threshold("image-mean")
     out: Figures = {"people": people, "images": options.val_images}
     out["match"] = share((made * references[labels]).sum(1) >= threshold)
-    out["match_val"] = share(consistency.leave_one_out(bench.val_by_judge, bench.val.labels) >= threshold)
-    out["confused"] = consistency.match_rate_between(made, labels, references, threshold)
+    out["match_val"] = share(
+        image_mean_scores(bench.val_by_judge, bench.val_by_judge, bench.val.labels)[0] >= threshold
+    )
+    out["confused"] = matches_between(made, labels, references, threshold)
     return out | {"match_ratio": ratio(out["match"], out["match_val"])}
 
 
@@ -434,10 +453,8 @@ def own_path() -> dict[str, str]:
 
 def peak_of(pid: int) -> float | None:
     """Peak resident memory of another process in GB; None where the system does not say."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), None)
 
 
@@ -529,7 +546,9 @@ ROWS = (
     Row("… val's real people", "generated", "confused_val"),
     Row("two different sampled people match: mean against mean", "generated", "alike"),
     Row("… val's real people", "generated", "alike_val"),
-    Row("cosine of a sampled person to the nearest training one: median", "generated", "nearest_training_median", "2"),
+    Row(
+        "cosine of a sampled person to the nearest training person: median", "generated", "nearest_training_median", "2"
+    ),
     Row("… highest", "generated", "nearest_training_max", "2"),
     Row("diversity: standard deviation of yaw", "diversity", "yaw", "1 °"),
     Row("… val's real pictures, measured the same way", "diversity", "yaw_val", "1 °"),
@@ -595,10 +614,10 @@ def write_card(card: Path, text: str) -> None:
 
 
 def machine() -> str:
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = models[0].partition(":")[2].strip() if models else name
+    """The processor and how many of its cores may be used."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
 
 

@@ -48,15 +48,16 @@ def distances(
     Raises:
         InputError: fewer than two pictures in a set, vectors of different lengths, or torchmetrics is missing.
     """
-    metrics = require_package("torchmetrics.image", "eval", "A distance between sets of pictures")
+    what = "A distance between sets of pictures"
+    frechet, kernel = (require_package(f"torchmetrics.image.{kind}", "eval", what) for kind in ("fid", "kid"))
     shapes, smaller = (tuple(real.shape), tuple(fake.shape)), min(len(real), len(fake))
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or smaller < 2:
         raise InputError(f"Two sets of vectors of one length, two or more in each, are needed; got {shapes}.")
     features = UnitFeatures(real.shape[1])
-    fd = metrics.FrechetInceptionDistance(feature=features)
+    fd = frechet.FrechetInceptionDistance(feature=features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*save all extracted features.*")
-        kid = metrics.KernelInceptionDistance(feature=features, subset_size=min(subset_size, smaller), subsets=subsets)
+        kid = kernel.KernelInceptionDistance(feature=features, subset_size=min(subset_size, smaller), subsets=subsets)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for metric in (fd, kid):

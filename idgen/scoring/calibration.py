@@ -115,7 +115,7 @@ class Calibration:
         vectors, people = _vectors_and_people(embeddings, labels)
         kinds = {
             "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
-            "image-mean": ErrorRates.measure(*_image_mean_scores(vectors, vectors, people, unit)),
+            "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
             "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
         }
         return cls(space, int(people.max()) + 1, len(people), data, kinds)
@@ -134,7 +134,7 @@ class Calibration:
             raise InputError(f"The bridge leads to the space {bridge.target!r}, but this one is {self.space!r}.")
         vectors, people = _vectors_and_people(encoder_embeddings, labels)
         probes, _ = _vectors_and_people(judge_embeddings, labels)
-        scores = _image_mean_scores(probes, vectors, people, lambda sums: bridge(torch.from_numpy(unit(sums))).numpy())
+        scores = image_mean_scores(probes, vectors, people, lambda means: bridge(torch.from_numpy(means)).numpy())
         return replace(self, kinds={**self.kinds, "image-bridge": ErrorRates.measure(*scores)})
 
     def rates(self, kind: str) -> ErrorRates:
@@ -228,17 +228,25 @@ def _vectors_and_people(embeddings: Tensor, labels: ArrayLike) -> tuple[Scores, 
     return unit(embeddings.detach().float().cpu().numpy()), numbered(embeddings, labels)
 
 
-def _sums(vectors: Scores, people: NDArray[np.intp]) -> Scores:
+def _sums(vectors: Scores, people: NDArray[np.integer]) -> Scores:
     sums = np.zeros((int(people.max()) + 1, vectors.shape[1]), np.float32)
     np.add.at(sums, people, vectors)
     return sums
 
 
-def _image_mean_scores(
-    probes: Scores, vectors: Scores, people: NDArray[np.intp], reference: Callable[[Scores], Scores]
+def image_mean_scores(
+    probes: Scores, vectors: Scores, people: NDArray[np.integer], bridge: Callable[[Scores], Scores] | None = None
 ) -> tuple[Scores, Scores]:
-    """Probe i against reference(sum of its person's other vectors), and against reference(sum) of all other people."""
+    """Pictures against the mean of their person's *other* pictures, and against the means of all other people.
+
+    Args:
+        probes: (N, D) unit vectors of the pictures.
+        vectors: (N, E) unit vectors of the same pictures, to take means of.
+        people: (N,) numbered from 0; who has a single picture has no others.
+        bridge: from unit vectors of length E to those of length D; by default none is needed.
+    """
     sums = _sums(vectors, people)
+    reference = (lambda total: unit(total)) if bridge is None else (lambda total: bridge(unit(total)))
     several = np.bincount(people)[people] > 1
     genuine = (probes[several] * reference(sums[people[several]] - vectors[several])).sum(1)
     references = reference(sums)

@@ -20,7 +20,8 @@ from idgen.cli import app
 from idgen.errors import InputError
 from idgen.evaluation.attributes import breakdown, groups
 from idgen.evaluation.bins import write_bin
-from idgen.evaluation.evaluate import evaluate, read_pairs, worst_pairs
+from idgen.evaluation.evaluate import evaluate
+from idgen.evaluation.measures import read_pairs, worst_pairs
 from idgen.model import load_model
 from idgen.scoring import verification
 from idgen.vectors import save_vectors
@@ -92,7 +93,7 @@ def test_two_files_of_vectors(files, tmp_path, model):
     assert result.main.result.eer == verification.eer(genuine, impostor)
     assert (result.main.result.genuine_pairs, result.main.result.impostor_pairs) == (400, 200 * 199 // 2 - 400)
     content = json.loads((tmp_path / "evaluation.json").read_text())
-    assert content["verification"]["fmr100"] == verification.fnmr_at_fmr(genuine, impostor, 0.01)
+    assert content["verification"]["fmr100"] == 1 - verification.tar_at_fmr(genuine, impostor, 0.01)
     assert sum(content["verification"]["histogram"]["impostor"]) == len(impostor)
     assert content["separability"]["people"] == 40
     assert {s["kind"] for s in content["leakage"]["searches"]} >= {"sample-to-sample", "sample-to-centre"}
@@ -121,9 +122,8 @@ def test_a_folder_of_pictures(pictures, tmp_path, model):
     genuine, _ = verification.pair_scores(judged, np.repeat(np.arange(6), 3))
     assert result.main.result.genuine_mean == pytest.approx(float(genuine.mean()), abs=1e-5)
     page = Page((tmp_path / "report.html").read_text())
-    assert page.tags.count("img") == 18 + 2 * (
-        6 + 8
-    )  # contact sheet, worst pairs: one a person, eight of different ones
+    # Contact sheet, worst pairs: one a person, eight of different ones.
+    assert page.tags.count("img") == 18 + 2 * (6 + 8)
     assert not any("digital_source_type" in said for said in marks(tmp_path)), "nobody said that a model made them"
     # The vectors it leaves behind give the same figures without any network.
     again = evaluate(tmp_path / "vectors-judge.safetensors", tmp_path / "again", model=model, progress=False)
@@ -217,7 +217,7 @@ def test_worst_pairs_are_the_worst():
 
 
 def test_large_sets_say_what_was_left_out(files, tmp_path, model, monkeypatch):
-    monkeypatch.setattr("idgen.evaluation.evaluate.MOST_COMPARED", 60)
+    monkeypatch.setattr("idgen.evaluation.measures.MOST_COMPARED", 60)
     result = evaluate(files["set"], tmp_path, model=model, progress=False)
     assert result.main.result.genuine_pairs == 400  # all of them
     assert result.main.compared == 60 and result.main.result.impostor_pairs == 60 * 59 // 2 - 120
