@@ -19,7 +19,7 @@ from idgen.errors import InputError
 from idgen.faces.pose import yaw_from_landmarks
 from idgen.identity import Identities, Identity, centres, image_seed, key, vector_seed
 from idgen.sampling.boundary import Boundary
-from idgen.sampling.separation import nearest_other, separate
+from idgen.sampling.separation import separate
 from idgen.sampling.variation import Cone, cone, vary
 from idgen.scoring.scorer import judge_threshold
 from idgen.similarity import batches, embed_pictures
@@ -43,14 +43,11 @@ class Apart:
         people: those kept, in their order.
         rows: (K,) which of the given ones they are.
         threshold: from here on the means of two people's pictures were too close.
-        nearest: (N,) cosine of each given person's mean to the nearest other one; NaN for who was not kept because no
-            face was found in their pictures.
     """
 
     people: Identities
     rows: Tensor
     threshold: float
-    nearest: Tensor
 
 
 def apart(
@@ -61,7 +58,6 @@ def apart(
     cosine: float | None = None,
     *,
     steps: int | None = None,
-    batch_size: int = 8,
 ) -> Apart:
     """Picture everybody, and keep the people whose pictures the judge tells apart, first come, first kept.
 
@@ -75,7 +71,7 @@ def apart(
         seed: of the pictures.
         cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in
             1,000 (`mean-mean`).
-        steps, batch_size: see the pipeline.
+        steps: denoising steps; by default the model's.
 
     Raises:
         InputError: the people are of another space, an argument is out of range, the judge is not calibrated, or no
@@ -83,12 +79,8 @@ def apart(
     """
     if cosine is None:
         cosine = judge_threshold(model.judge, "mean-mean")
-    means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
-    rows = told_apart(means, cosine)
-    shown = means[:, 0].isfinite()
-    nearest = torch.full((len(people),), torch.nan)
-    nearest[shown] = nearest_other(means[shown])[0] if shown.sum() > 1 else torch.full((1,), -torch.inf)
-    return Apart(people.take(rows.tolist()), rows, cosine, nearest)
+    rows = told_apart(picture_means(people, model, images, seed, steps=steps), cosine)
+    return Apart(people.take(rows.tolist()), rows, cosine)
 
 
 def picture_means(
@@ -99,12 +91,11 @@ def picture_means(
     *,
     steps: int | None = None,
     guidance: float | None = None,
-    batch_size: int = 8,
 ) -> Tensor:
     """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
     `apart`."""
     vectors, labels = [], []
-    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
     for batch in batches(model.pipeline.iterate(people, images, seed=seed, **options)):
         vectors.append(embed_pictures(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]

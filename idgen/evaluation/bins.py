@@ -48,7 +48,7 @@ def _scalar(kind: np.dtype[Any], data: bytes) -> Any:
 
 
 class _Array:
-    """A NumPy array's state, as its pickle sets it; turned into the array by `_arrays`."""
+    """A NumPy array's state, as its pickle sets it; read by `_pair_set`."""
 
     value: NDArray[Any]
 
@@ -63,7 +63,7 @@ class _Array:
 
 
 def _from_buffer(data: bytes, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> _Array:
-    """What protocol 5 says in place of both."""
+    """What protocol 5 says in place of an array and its state."""
     array = _Array()
     array.__setstate__((1, shape, kind, order == "F", bytes(data)))
     return array

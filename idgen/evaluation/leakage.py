@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.special import ndtr, ndtri
 
 from idgen.errors import InputError
@@ -107,9 +108,9 @@ def leakage(
     """Look for training people in a set of samples.
 
     Args:
-        probes: (N, D) unit vectors of the samples, by any recogniser.
+        probes: (N, D) of the samples, by any recogniser; normalised here.
         labels: (N,) who each is meant to be.
-        known: (M, D) unit vectors of training pictures, by the same recogniser; or one a person.
+        known: (M, D) of training pictures, by the same recogniser, or one a person; normalised here.
         training_labels: (M,) whose equality means the same person; at least two people.
         seed: of the choice of strangers, where there are more than 20,000 training pictures.
 
@@ -120,6 +121,7 @@ def leakage(
     Raises:
         InputError: the training set has one person.
     """
+    probes, known = normalize(probes.float()), normalize(known.float())
     names, people = np.unique(np.asarray(training_labels), return_inverse=True)
     whose, numbers = np.asarray(labels), np.arange(len(names))
     if len(names) < 2:

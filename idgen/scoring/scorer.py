@@ -30,9 +30,7 @@ class Recogniser(Protocol):
     calibration: dict[str, Any] | None
 
     def encode(self, images: Any, aligned: bool = True, batch_size: int = 64) -> Tensor: ...
-
     def embed_by(self, pictures: Any, viewers: Sequence[Any], aligned: bool = True) -> list[Tensor]: ...
-
     def views(self, photo: Any, viewers: Sequence[Any]) -> tuple[Any, ...]: ...
 
 

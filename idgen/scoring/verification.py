@@ -49,8 +49,6 @@ def fnmr(genuine: ArrayLike, threshold: float | Scores) -> float | Scores:
 def threshold_at_fmr(impostor: ArrayLike, target: float) -> float:
     """The lowest threshold whose FMR is at most `target`: just above an impostor score when ties force it."""
     scores = _sorted(impostor, "impostor")
-    if not 0 <= target <= 1:
-        raise InputError(f"A false-match rate lies between 0 and 1, got {target}.")
     allowed = int(np.floor(target * scores.size * (1 + 1e-12)))  # how many impostors may match
     if allowed >= scores.size:
         return float(scores[0])
@@ -85,14 +83,11 @@ def d_prime(genuine: ArrayLike, impostor: ArrayLike) -> float:
 def fdr(genuine: ArrayLike, impostor: ArrayLike) -> float:
     """Fisher's discriminant ratio (μ_G − μ_I)² / (σ²_G + σ²_I) = d′²/2; 0 where nothing differs at all."""
     gen, imp = _sorted(genuine, "genuine").astype(np.float64), _sorted(impostor, "impostor").astype(np.float64)
-    gap, spread = (gen.mean() - imp.mean()) ** 2, _variance(gen) + _variance(imp)
+    # Where all are equal there is no spread, and no rounding either.
+    spread = sum(0.0 if scores[0] == scores[-1] else float(scores.var()) for scores in (gen, imp))
     if spread == 0:
         return float("inf") if gen[0] != imp[0] else 0.0
-    return float(gap / spread)
-
-
-def _variance(scores: Scores) -> float:
-    return 0.0 if scores[0] == scores[-1] else float(scores.var())  # no rounding where all are equal
+    return float((gen.mean() - imp.mean()) ** 2 / spread)
 
 
 def auc(genuine: ArrayLike, impostor: ArrayLike) -> float:
