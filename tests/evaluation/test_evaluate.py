@@ -117,15 +117,17 @@ def marks(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_folder_of_pictures(pictures, tmp_path, model):
-    result = evaluate(pictures, tmp_path, model=model, progress=False)
+    result = evaluate(pictures, tmp_path, model=model, training=pictures, progress=False)
     assert (result.pictures, result.people) == (18, 6)
     assert [found.space for found in (result.main, *result.others)] == ["tiny-judge", "tiny-encoder"]
     judged = model.judge.encode([str(path) for path in sorted(pictures.glob("*/*.png"))])
     genuine, _ = verification.pair_scores(judged, np.repeat(np.arange(6), 3))
     assert result.main.result.genuine_mean == pytest.approx(float(genuine.mean()), abs=1e-5)
     page = Page((tmp_path / "report.html").read_text())
-    # Contact sheet, worst pairs: one a person, eight of different ones.
-    assert page.tags.count("img") == 18 + 2 * (6 + 8)
+    # Contact sheet; worst pairs, one a person and eight of different ones; nearest neighbours in the training set.
+    assert page.tags.count("img") == 18 + 2 * (6 + 8) + 2 * 12
+    level, text = result.summary[-1]
+    assert level == "bad" and "18 pictures of 6 people" in text and "18 of them are copies" in text
     assert not any("digital_source_type" in said for said in marks(tmp_path)), "nobody said that a model made them"
     # The vectors it leaves behind give the same figures without any network.
     again = evaluate(tmp_path / "vectors-judge.safetensors", tmp_path / "again", model=model, progress=False)
@@ -143,6 +145,7 @@ def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pi
             "image": {"bytes": file.read_bytes()},
             "identity": file.parent.name,
             "model": "a camera",
+            "glasses": file.stem == "1",
             "digital_source_type": provenance.SOURCE_TYPE if file.stem == "0" else "digitalCapture",
         }
         for file in files
@@ -152,6 +155,7 @@ def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pi
     said = marks(tmp_path / "out")
     assert {"digital_source_type" in one for one in said} == {True, False}
     assert sum("digital_source_type" in one for one in said[-18:]) == 6, "on the contact sheet"
+    assert "<b>glasses</b>" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
@@ -189,6 +193,8 @@ def test_pairs_of_insightface(pictures, tmp_path, model):
     assert result.main.result.genuine_pairs == 18 and result.main.result.impostor_pairs == 18
     assert 0.5 <= result.folds["the judge"].accuracy <= 1
     Page((tmp_path / "out" / "report.html").read_text())
+    with pytest.raises(InputError, match="--real has no meaning"):
+        evaluate(tmp_path / "lfw.bin", tmp_path / "out", model=model, real=pictures)
 
 
 def test_a_pair_list(pictures, tmp_path, model):
@@ -243,31 +249,30 @@ def test_groups_and_their_figures():
     assert groups(np.zeros(5)) is None
 
 
-@pytest.mark.parametrize("what", ["one picture each", "one person", "spaces", "lengths", "nothing", "missing"])
-def test_wrong_input_is_one_sentence(what, files, tmp_path, tiny_model):
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("one picture each", "single picture"),
+        ("one person", "one person"),
+        ("spaces", "'another'"),
+        ("lengths", "7"),
+        ("nothing", "no labelled pictures"),
+        ("missing", "does not exist"),
+    ],
+)
+def test_wrong_input_is_one_sentence(what, says, tmp_path, tiny_model):
     vectors, labels = crowd(10, 2, 0)
-    source, more, says = tmp_path / "set.safetensors", [], ""
-    save_vectors(source, vectors, labels, "tiny-judge")
-    if what == "one picture each":
-        save_vectors(source, vectors[::2], labels[::2], "tiny-judge")
-        says = "single picture"
-    elif what == "one person":
-        save_vectors(source, vectors, ["me"] * 20, "tiny-judge")
-        says = "one person"
-    elif what == "spaces":
-        save_vectors(tmp_path / "other.safetensors", vectors, labels, "another")
-        more, says = ["--training", tmp_path / "other.safetensors"], "'another'"
-    elif what == "lengths":
-        save_vectors(tmp_path / "other.safetensors", vectors[:, :7], labels, "tiny-judge")
-        more, says = ["--training", tmp_path / "other.safetensors"], "7"
-    elif what == "nothing":
-        source = tmp_path / "empty"
+    few = slice(None, None, 2 if what == "one picture each" else 1)
+    source, other = tmp_path / "set.safetensors", tmp_path / "other.safetensors"
+    save_vectors(source, vectors[few], ["me"] * 20 if what == "one person" else labels[few], "tiny-judge")
+    dim, space = 7 if what == "lengths" else None, "another" if what == "spaces" else "tiny-judge"
+    save_vectors(other, vectors[:, :dim], labels, space)
+    if what in ("nothing", "missing"):
+        source = tmp_path / "none"
+    if what == "nothing":
         source.mkdir()
-        says = "no labelled pictures"
-    else:
-        source, says = tmp_path / "none", "does not exist"
-    words = ["evaluate", source, *more, "--out", tmp_path / "out", "--model", tiny_model]
-    done = CliRunner().invoke(app, list(map(str, words)))
+    words = ["evaluate", source, *(["--training", other] if what in ("spaces", "lengths") else [])]
+    done = CliRunner().invoke(app, list(map(str, [*words, "--out", tmp_path / "out", "--model", tiny_model])))
     assert done.exit_code == 2 and says in done.output
     assert len(re.findall(r"[.!?](?:\s|$)", done.output)) == 1, done.output
     assert not (tmp_path / "out").exists()
