@@ -218,6 +218,7 @@ def best_of(
     misses: list[float] = []
     for number in range(rounds):
         first = number * tries
+        made: Any
         if best is None:
             made = model.pipeline.iterate(person, tries, seed=seed, first=first, num_inference_steps=steps)
         else:

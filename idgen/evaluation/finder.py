@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ def landmark_errors(found: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     return np.linalg.norm(points - real, axis=2).mean(1) / np.linalg.norm(real[:, 1] - real[:, 0], axis=1)
 
 
-def finder_figures(found: Sequence[ArrayLike | None], truth: ArrayLike) -> dict[str, float]:
+def finder_figures(found: Sequence[NDArray[Any] | None], truth: ArrayLike) -> dict[str, float]:
     """Judge one find a picture, of pictures with exactly one face.
 
     Args:
@@ -43,7 +44,7 @@ def finder_figures(found: Sequence[ArrayLike | None], truth: ArrayLike) -> dict[
     errors, elsewhere = np.zeros(0), 0
     if rows:
         real = real[rows]
-        errors = landmark_errors([found[row] for row in rows], real)
+        errors = landmark_errors([points for points in found if points is not None], real)
         # In profile the eyes nearly meet; the way from eyes to mouth still tells the size of the face.
         eyes = np.linalg.norm(real[:, 1] - real[:, 0], axis=1)
         tall = np.linalg.norm(real[:, :2].mean(1) - real[:, 3:].mean(1), axis=1)

@@ -77,9 +77,11 @@ def compare_listed(embedded: Embedded, pairs: Listed) -> Comparisons:
     genuine, impostor = cosines[pairs.same], cosines[~pairs.same]
     low = np.flatnonzero(pairs.same)[np.argsort(genuine)[:WORST]]
     high = np.flatnonzero(~pairs.same)[np.argsort(-impostor)[:WORST]]
-    worst = [[Pair(int(pairs.first[i]), int(pairs.second[i]), float(cosines[i])) for i in rows] for rows in (low, high)]
+    lowest, highest = (
+        [Pair(int(pairs.first[i]), int(pairs.second[i]), float(cosines[i])) for i in rows] for rows in (low, high)
+    )
     result, compared = Verification.measure(genuine, impostor), len(np.union1d(pairs.first, pairs.second))
-    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, *worst, compared)
+    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, lowest, highest, compared)
 
 
 def compare_all(embedded: Embedded, labels: NDArray[Any], seed: int = 0) -> Comparisons:
@@ -89,12 +91,12 @@ def compare_all(embedded: Embedded, labels: NDArray[Any], seed: int = 0) -> Comp
     genuine, impostor = pair_scores(vectors[rows], labels[rows])
     if len(rows) < len(labels):
         genuine = genuine_scores(vectors, labels)
-    worst = [
+    lowest, highest = (
         [Pair(int(rows[pair.first]), int(rows[pair.second]), pair.cosine) for pair in found]
         for found in worst_pairs(vectors[rows], labels[rows], WORST)
-    ]
+    )
     result = Verification.measure(genuine, impostor)
-    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, *worst, len(rows))
+    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, lowest, highest, len(rows))
 
 
 def genuine_scores(vectors: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:

@@ -339,20 +339,17 @@ def _cover(rng: Generator, picture: Image.Image, points: NDArray[np.float64]) ->
     return covered_picture
 
 
-def no_face_sets(n: int, seed: int, photos: Photos | None = None) -> dict[str, list[Image.Image]]:
-    """n pictures without a face by kind: "procedural", "photographs" and, when photos are given, "covered".
+def no_face_sets(n: int, seed: int, photos: Photos) -> dict[str, list[Image.Image]]:
+    """n pictures without a face by kind: "procedural", "photographs" and "covered".
 
     Args:
         n: how many altogether; shared out evenly, the first kinds take the remainder.
         seed: use one that no training used: procedural pictures serve for training too.
         photos: (pictures, landmarks) for `covered`.
     """
-    kinds = ["procedural", "photographs", "covered"][: 3 if photos is not None else 2]
-    count = dict(zip(kinds, (n // len(kinds) + (i < n % len(kinds)) for i in range(len(kinds))), strict=True))
-    sets = {
-        "procedural": [Image.fromarray(p) for p in procedural(count["procedural"], 224, seed)],
-        "photographs": photographs(count["photographs"], seed),
+    drawn, photographed, hidden = ((n + 2 - kind) // 3 for kind in range(3))
+    return {
+        "procedural": [Image.fromarray(picture) for picture in procedural(drawn, 224, seed)],
+        "photographs": photographs(photographed, seed),
+        "covered": covered(*photos, hidden, seed),
     }
-    if photos is not None:
-        sets["covered"] = covered(photos[0], photos[1], count["covered"], seed)
-    return sets

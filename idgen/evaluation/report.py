@@ -100,10 +100,10 @@ def _recognition(found: list[Comparisons], result: Evaluation) -> str:
     rows = []
     for rate in RATES:
         cells = []
-        for one in figures:
-            key = f"{rate:g}"
-            known = [f"{one.thresholds[key]:.3f}", percent(one.fnmr[key]), percent(one.tar[key])]
-            cells += known if one.certain[key] else ["–"] * 3
+        key = f"{rate:g}"
+        for each in figures:
+            known = [f"{each.thresholds[key]:.3f}", percent(each.fnmr[key]), percent(each.tar[key])]
+            cells += known if each.certain[key] else ["–"] * 3
         rows.append([f"<b>FMR{round(1 / rate)}</b>", *cells])
     who = [escape(one.by) for one in found]
     head = heads(["", *who], 3)

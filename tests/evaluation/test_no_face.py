@@ -67,6 +67,5 @@ def test_covered_pictures_show_no_landmark_any_more(face_size):
 def test_sets_share_the_number_out():
     pytest.importorskip("skimage")
     picture, points = scene(10)
-    assert {k: len(v) for k, v in no_face_sets(7, 0).items()} == {"procedural": 4, "photographs": 3}
-    three = no_face_sets(7, 0, ([picture], [points]))
-    assert {k: len(v) for k, v in three.items()} == {"procedural": 3, "photographs": 2, "covered": 2}
+    sets = no_face_sets(7, 0, ([picture], [points]))
+    assert {kind: len(pictures) for kind, pictures in sets.items()} == {"procedural": 3, "photographs": 2, "covered": 2}
