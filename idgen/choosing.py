@@ -84,13 +84,7 @@ def apart(
 
 
 def picture_means(
-    people: Identities,
-    model: Model,
-    images: int,
-    seed: int,
-    *,
-    steps: int | None = None,
-    guidance: float | None = None,
+    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
 ) -> Tensor:
     """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
     `apart`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from idgen import files
+from idgen import arguments, files
 from idgen.errors import InputError
 from idgen.evaluation import measures
 from idgen.evaluation.attributes import breakdown
@@ -58,10 +58,11 @@ def evaluate(
 
     Raises:
         InputError: something cannot be read, nobody has two pictures, there is one person only, vectors are broken or
-            of two spaces.
+            of two spaces, or the seed is out of range.
     """
     out = Path(out)
     files.check_writable(out)
+    arguments.seed(seed)
     reader = Reader(model if isinstance(model, Model) else load_model(model, device), aligned, progress)
     set_ = known = None
     if Path(source).suffix == ".bin":

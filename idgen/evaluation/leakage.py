@@ -167,10 +167,7 @@ def nearest(
 
 
 def _search(
-    kind: str,
-    found: tuple[NDArray[np.float32], NDArray[np.intp]],
-    labels: NDArray[Any],
-    strangers: NDArray[np.float32],
+    kind: str, found: tuple[NDArray[np.float32], NDArray[np.intp]], labels: NDArray[Any], strangers: NDArray[np.float32]
 ) -> Search:
     cosine, matched = found
     count, allowed = len(strangers), int(ALARM_RATE * len(strangers))

@@ -68,10 +68,7 @@ class Reader:
     def recognisers(self) -> list[tuple[str, Any, Calibration | None]]:
         """(who, recogniser, calibration): the judge, then the encoder."""
         encoder, judge = self.model.encoder, self.model.judge
-        return [
-            ("the judge", judge.recognizer, judge.calibration),
-            ("the encoder", encoder, Calibration.of(encoder)),
-        ]
+        return [("the judge", judge.recognizer, judge.calibration), ("the encoder", encoder, Calibration.of(encoder))]
 
     def read(self, path: str | Path) -> Set:
         """A set with its vectors."""

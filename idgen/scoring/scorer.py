@@ -124,11 +124,7 @@ class Scorer:
     """
 
     def __init__(
-        self,
-        encoder: Recogniser,
-        judge: JudgeOf,
-        fmr: float = arguments.FMR,
-        calibration: Calibration | None = None,
+        self, encoder: Recogniser, judge: JudgeOf, fmr: float = arguments.FMR, calibration: Calibration | None = None
     ):
         if judge.space == encoder.space:
             raise InputError(f"The judge and the encoder are both {encoder.space!r}: an encoder may not judge itself.")
