@@ -68,10 +68,9 @@ class ErrorRates:
         same, other = np.asarray(genuine).ravel(), np.asarray(impostor).ravel()
         if not same.size or not other.size:
             raise InputError("Error rates need people with several pictures and more than one person: give more faces.")
+        enough = [rate for rate in arguments.FMRS if other.size * rate >= verification.FEWEST_FALSE_MATCHES]
         thresholds = {
-            f"{rate:g}": verification.threshold_at_fmr(other, rate)
-            if other.size * rate >= verification.FEWEST_FALSE_MATCHES
-            else None
+            f"{rate:g}": verification.threshold_at_fmr(other, rate) if rate in enough else None
             for rate in arguments.FMRS
         }
         return cls(
