@@ -88,7 +88,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     )
     from idgen.pipelines import IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler, principal_axes
-    from idgen.scoring import fit_bridge
+    from idgen.scoring import Bridge
 
     folder = Path(folder)
     with torch.random.fork_rng(devices=[]):
@@ -121,10 +121,10 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     face_judge = FaceEncoder(judge, space=JUDGE_SPACE)
     by_encoder, by_judge = face_encoder.encode(pictures), face_judge.encode(pictures)
     face_encoder.save_pretrained(folder / "encoder")
-    bridge = fit_bridge(by_encoder, by_judge, labels, ENCODER_SPACE, JUDGE_SPACE)
+    people = centres(by_encoder, labels)
+    bridge = Bridge.fit(people, centres(by_judge, labels), ENCODER_SPACE, JUDGE_SPACE)
     Judge(face_judge, bridge).save_pretrained(folder / "judge")
     write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
-    people = centres(by_encoder, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         flow = IdentityFlow(people.shape[1], **sizes["flow"])
