@@ -21,20 +21,24 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from idgen import files
+import torch
+from tqdm.auto import tqdm
+
+from idgen import arguments, files
 from idgen.dataset.drawing import model_of
 from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
 from idgen.dataset.plan import Planned
+from idgen.dataset.shard import ShardMaker, one_thread
 from idgen.dataset.status import Status, status
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is
 _ABANDONED = 3600  # seconds after which nobody goes on writing a file
 
-_makers: dict[tuple[Any, ...], Any] = {}  # the last one, as a worker process makes many shards with one model
+_makers: dict[tuple[Any, ...], ShardMaker] = {}  # the last one, as a worker process makes many shards with one model
 
 
 @dataclass
@@ -60,8 +64,6 @@ class MakeShards:
         _quiet()  # in the worker that this has come to
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> None:
-        from idgen.dataset.shard import ShardMaker, one_thread
-
         worker = _worker_number()
         if worker is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
@@ -89,16 +91,12 @@ def _pinned(device: str | None, worker: int) -> str | None:
     """The GPU of a worker where there are several and none was named: datatrove's local engine pins none."""
     if device not in (None, "cuda"):
         return device
-    import torch
-
     return f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
 
 
 def _quiet() -> None:
     """datatrove tells of every task on the console; here the shards themselves do."""
-    from loguru import logger
-
-    logger.disable("datatrove")
+    require_package("loguru", "dataset", "Making a dataset").logger.disable("datatrove")
 
 
 def run(
@@ -136,97 +134,113 @@ def run(
     """
     folder = Path(folder)
     planned = Planned.load(folder)
-    if workers is not None and workers < 1:
-        raise InputError(f"The number of workers is at least 1, got {workers}.")
-    if batch_size < 1:
-        raise InputError(f"The batch size is at least 1, got {batch_size}.")
+    if workers is not None:
+        arguments.whole("number of workers", workers, 1)
+    arguments.batch_size(batch_size)
+    if engine not in get_args(Engine):
+        raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
     model_of(planned, device)  # what cannot be loaded is refused before anything is started
     with _alone(folder):
         missing = status(planned, whole=True).missing
         if not missing:
             return status(planned)
-        for number in missing:  # what is left of one that was changed or cut short
-            (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / MAKING, ignore_errors=True)
-        _sweep(folder)
-        if engine == "slurm":
-            _not_submitted(folder)
+        _clean(folder, missing)
         workers = min(len(missing), workers or _cores(device))
         step = MakeShards(str(folder.absolute()), missing, batch_size, device)
-        executor = _executor(engine, step, workers, folder / LOGS / engine, slurm or {}, gpus)
-        try:
-            with _shown(planned, progress and engine != "slurm"):
-                _run_local(executor) if engine == "local" else executor.run()
-            if engine == "slurm":
-                files.write(folder / SUBMITTED, str(executor.job_id).encode())
-        except BrokenExecutor:
-            raise InputError(
-                f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "
-                "is kept, and the same command goes on, with --workers 1 in the least memory."
-            ) from None
-        except subprocess.CalledProcessError as error:
-            raise InputError(
-                f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode})."
-            ) from error
-        except OSError as error:
-            raise InputError(
-                f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command "
-                "goes on when there is room."
-            ) from error
+        logs = folder / LOGS / engine
+        shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
+        common = {"pipeline": [step], "logging_dir": str(logs.absolute()), "skip_completed": False, "workers": workers}
+        with _sentences(folder, workers), _shown(planned, progress and engine != "slurm"):
+            if engine == "local":
+                _run_local(_executor("local", "Local")(tasks=len(missing), **common))
+            elif engine == "slurm":
+                _submit(folder, slurm or {}, gpus, common)
+            else:
+                _ray(gpus, common).run()
     after = status(planned)
     if engine == "ray" and after.missing:
         raise InputError(
-            f"{len(after.missing)} of {len(missing)} shards were not made by Ray: their tasks' logs in "
-            f"{folder / LOGS / engine / 'logs'} and Ray's own say why; the same command makes them."
+            f"{len(after.missing)} of {len(missing)} shards were not made by Ray: their tasks' logs in {logs / 'logs'} "
+            "and Ray's own say why; the same command makes them."
         )
     return after
 
 
-def _executor(engine: Engine, step: MakeShards, workers: int, logs: Path, slurm: dict[str, Any], gpus: int) -> Any:
-    shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
-    common: dict[str, Any] = {"pipeline": [step], "logging_dir": str(logs.absolute()), "skip_completed": False}
-    if engine == "local":
-        from datatrove.executor.local import LocalPipelineExecutor
+def _clean(folder: Path, missing: list[int]) -> None:
+    """Delete what is left of shards that were changed or cut short, and what a killed worker was writing."""
+    for number in missing:
+        (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / MAKING, ignore_errors=True)
+    for path in (path for part in (DATA, REJECTED, MADE) for path in (folder / part).glob(".*.tmp")):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - _ABANDONED:  # what another machine writes just now is younger
+                path.unlink()
 
-        return LocalPipelineExecutor(tasks=len(step.shards), workers=workers, **common)
-    if engine == "slurm":
-        if shutil.which("sbatch") is None:
-            raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
-        from datatrove.executor.slurm import SlurmPipelineExecutor
 
-        if "partition" not in slurm:
-            raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
-        options = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **slurm}
-        environment = options.pop("env_command", f"export PATH={Path(sys.executable).parent}:$PATH")
-        try:
-            # As many jobs as workers, each with its share of the shards, so that a job loads the model once.
-            return SlurmPipelineExecutor(
-                tasks=workers,
-                workers=workers,
-                gpus_per_task=gpus,
-                job_name="idgen-dataset",
-                env_command=environment,
-                **options,
-                **common,
-            )
-        except TypeError as error:
-            raise InputError(
-                f"--slurm has an option that datatrove's Slurm executor does not know: {error}."
-            ) from error
-    if engine == "ray":
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise InputError("The engine ray needs the package ray: pip install 'idgen[ray]'.") from error
-        from datatrove.executor.ray import RayPipelineExecutor
+@contextmanager
+def _sentences(folder: Path, workers: int) -> Iterator[None]:
+    """What goes wrong with workers and disks, as an `InputError`."""
+    try:
+        yield
+    except BrokenExecutor:
+        raise InputError(
+            f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished is "
+            "kept, and the same command goes on, with --workers 1 in the least memory."
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
+    except OSError as error:
+        raise InputError(
+            f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command goes on "
+            "when there is room."
+        ) from error
 
-        if not ray.is_initialized():
-            address = "auto" if os.environ.get("RAY_ADDRESS") else None
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        return RayPipelineExecutor(
-            tasks=workers, workers=workers, cpus_per_task=1, mem_per_cpu_gb=0.5, gpus_per_task=gpus, **common
+
+def _executor(engine: str, name: str) -> Any:
+    module = require_package(f"datatrove.executor.{engine}", "dataset", "Making a dataset")
+    return getattr(module, f"{name}PipelineExecutor")
+
+
+def _submit(folder: Path, options: dict[str, Any], gpus: int, common: dict[str, Any]) -> None:
+    """Give Slurm as many jobs as workers, each with its share of the shards, so that a job loads the model once."""
+    if shutil.which("sbatch") is None:
+        raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
+    _not_submitted(folder)
+    if "partition" not in options:
+        raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
+    environment = {"env_command": f"export PATH={Path(sys.executable).parent}:$PATH", "job_name": "idgen-dataset"}
+    usual = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **environment}
+    try:
+        executor = _executor("slurm", "Slurm")(
+            tasks=common["workers"], gpus_per_task=gpus, **{**usual, **options, **common}
         )
-    raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
+    except TypeError as error:
+        raise InputError(f"--slurm has an option that datatrove's Slurm executor does not know: {error}.") from error
+    executor.run()
+    files.write(folder / SUBMITTED, str(executor.job_id))
+
+
+def _not_submitted(folder: Path) -> None:
+    """Raise InputError while jobs that were submitted for the folder are waiting or running."""
+    try:
+        job = (folder / SUBMITTED).read_text().strip()
+    except OSError:
+        return
+    queued = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True)
+    if queued.returncode == 0 and queued.stdout.strip():
+        raise InputError(
+            f"Slurm job {job} makes shards of {folder} already: `idgen dataset status {folder}` says how far it is, "
+            f"`scancel {job}` ends it."
+        )
+
+
+def _ray(gpus: int, common: dict[str, Any]) -> Any:
+    ray = require_package("ray", "ray", "The engine ray")
+    if not ray.is_initialized():
+        address = "auto" if os.environ.get("RAY_ADDRESS") else None
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    resources = {"cpus_per_task": 1, "mem_per_cpu_gb": 0.5, "gpus_per_task": gpus}
+    return _executor("ray", "Ray")(tasks=common["workers"], **resources, **common)
 
 
 def _run_local(executor: Any) -> None:
@@ -266,31 +280,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what a killed worker was writing; what another machine writes just now is younger."""
-    for path in (path for part in (DATA, REJECTED, MADE) for path in (folder / part).glob(".*.tmp")):
-        with suppress(OSError):
-            if path.stat().st_mtime < time.time() - _ABANDONED:
-                path.unlink()
-
-
-def _not_submitted(folder: Path) -> None:
-    """Raise InputError while jobs that were submitted for the folder are waiting or running."""
-    try:
-        job = (folder / SUBMITTED).read_text().strip()
-    except OSError:
-        return
-    queued = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True)
-    if queued.returncode == 0 and queued.stdout.strip():
-        raise InputError(
-            f"Slurm job {job} makes shards of {folder} already: `idgen dataset status {folder}` says how far it is, "
-            f"`scancel {job}` ends it."
-        )
-
-
 def _cores(device: str | None) -> int:
-    import torch
-
     if device in (None, "cuda") and torch.cuda.is_available():
         return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -303,46 +293,36 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(
-                f"Another run works in {folder}: `idgen dataset status {folder}` says how far it is."
-            ) from None
+            why = f"Another run works in {folder}: `idgen dataset status {folder}` says how far it is."
+            raise InputError(why) from None
         yield
 
 
 @contextmanager
 def _shown(planned: Planned, progress: bool) -> Iterator[None]:
     """A bar of the pictures, drawn by a thread that looks at the folder."""
-    from tqdm.auto import tqdm
-
-    done = threading.Event()
-    began = status(planned)
-    bar = tqdm(
-        total=began.wanted,
-        initial=began.pictures,
-        desc=planned.folder.resolve().name,
-        unit="image",
-        disable=not progress,
-        smoothing=0.1,
-    )
+    if not progress:
+        yield
+        return
+    done, began = threading.Event(), status(planned)
+    name = planned.folder.resolve().name
+    bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", smoothing=0.1)
 
     def look() -> None:
-        while True:
+        finished = False
+        while not finished:
             finished = done.wait(_POLL)
             with suppress(InputError):
                 now = status(planned)
                 bar.n = min(bar.total, max(bar.n, now.pictures))
                 bar.set_postfix(shards=f"{now.done}/{now.shards}", rejected=now.rejected_pictures, refresh=False)
                 bar.refresh()
-            if finished:
-                return
 
     thread = threading.Thread(target=look, daemon=True)
-    if progress:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        if progress:
-            thread.join(timeout=5)
+        thread.join(timeout=5)
         bar.close()

@@ -72,7 +72,7 @@ def test_parquet_that_cannot_be_used(finished: Path, tmp_path: Path) -> None:
     source = read_source(tmp_path / "ragged.parquet")
     assert "boxes" not in source.columns and "quality" in source.columns
     assert source.open is not None and source.open(3).size == source.open(0).size
-    with pytest.raises(InputError, match="at least 1, got 0"):
+    with pytest.raises(InputError, match="of at least 1, got 0"):
         report(finished, most=0)
 
 

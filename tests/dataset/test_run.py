@@ -281,7 +281,7 @@ def test_an_engine_that_is_not_there(planned: Planned, monkeypatch: pytest.Monke
         run(planned.folder, 1, "slurm")
     with pytest.raises(InputError, match="no engine 'dask'"):
         run(planned.folder, 1, "dask")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="workers is at least 1"):
+    with pytest.raises(InputError, match="workers is a whole number of at least 1"):
         run(planned.folder, 0)
 
 
