@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard
 
 from idgen.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from huggingface_hub import ModelCard
+from idgen.files import read_json
 
 CARD, SHEET = "README.md", "people.png"
 TAGS = ["face-generation", "synthetic-faces", "identity", "diffusion", "face-recognition"]
@@ -49,13 +44,10 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     path = path / "evaluation.json" if path.is_dir() else path
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"There is no result of `idgen evaluate` in {path} ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON file: evaluate again.") from error
-    if not isinstance(content, dict) or content.get("format") != "idgen.evaluation":
+    if not path.is_file():
+        raise InputError(f"There is no result of `idgen evaluate` in {path}.")
+    content = read_json(path)
+    if content.get("format") != "idgen.evaluation":
         raise InputError(f"{path} is not what `idgen evaluate` writes.")
     return content
 
@@ -73,12 +65,8 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
     if fidelity := evaluation.get("fidelity"):
         rate = f"{fidelity['false_match_rate']:g}"
         add(f"fidelity@{rate}", f"pictures that match the wanted person, judge at FMR {rate}", fidelity["fidelity"])
-        add(
-            f"real@{rate}",
-            "… real pictures of their own person",
-            fidelity["same_rate_of_real_pictures"],
-            of_model=False,
-        )
+        own = fidelity["same_rate_of_real_pictures"]
+        add(f"real@{rate}", "… real pictures of their own person", own, of_model=False)
     if pairs := evaluation.get("verification"):
         add("eer", f"pairs of pictures, {pairs['by']}: equal error rate", pairs["eer"])
         for rate, tar in pairs["tar"].items():
@@ -93,8 +81,7 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
         kind, _, space = name.partition("_")
         add(name, f"{kind.upper()} in the features of {space}", value, "{:.3g}")
     for search in evaluation.get("leakage", {}).get("searches", []):
-        what = f"leaks, {search['kind']}: alarms"
-        add("leaks", what, search["alarms"], "{:,.0f}", False)
+        add("leaks", f"leaks, {search['kind']}: alarms", search["alarms"], "{:,.0f}", False)
         add("chance", "… expected by chance", search["expected_by_chance"], "{:.2g}", False)
     return rows
 
@@ -106,10 +93,9 @@ def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
     rates = calibration["kinds"]["image-image"]
     rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
     for rate, tar in rates["tar"].items():
-        if tar is None:  # too few comparisons for it
-            continue
-        text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
-        rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
+        if tar is not None:  # else there were too few comparisons for it
+            text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
+            rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
     return rows
 
 
@@ -163,47 +149,39 @@ def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool)
     """
     sampled = "sampler" in about.parts
     people = "model.sampler.sample(4, seed=0)" if sampled else 'Identities.load("people.safetensors")'
-    use = _python(
-        f"from idgen import {'' if sampled else 'Identities, '}load_model",
-        "",
-        f'model = load_model("{about.repo}")',
-        f"people = {people}" + ("" if sampled else f"  # your vectors in the space {about.space}"),
-        "pictures = model.pipeline(people, images_per_identity=8).images",
-    )
-    alone = _python(
-        "from diffusers import DiffusionPipeline",
-        "",
-        "pipeline = DiffusionPipeline.from_pretrained(",
-        f'    "{about.repo}", custom_pipeline="pipeline", trust_remote_code=True',
-        ")",
-        "pictures = pipeline(vectors, images_per_identity=8).images",
-    )
-    without = "Without idgen it does not load."
-    if about.alone:
-        without = (
-            "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) "
-            f"of unit vectors in the space `{about.space}`"
-            + (", such as those in `people.safetensors`" if sampled else "")
-            + f":\n\n{alone}"
-        )
-    judged = (
-        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
-        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
-        if "judge" in about.parts
-        else "There is no judge in it: nothing independent says whether a picture is of the wanted person."
-    )
+    own = "" if sampled else f"  # your vectors in the space {about.space}"
+    use = f"""\
+from idgen import {"" if sampled else "Identities, "}load_model
+
+model = load_model("{about.repo}")
+people = {people}{own}
+pictures = model.pipeline(people, images_per_identity=8).images"""
+    alone = f"""\
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained(
+    "{about.repo}", custom_pipeline="pipeline", trust_remote_code=True
+)
+pictures = pipeline(vectors, images_per_identity=8).images"""
+    such = ", such as those in `people.safetensors`" if sampled else ""
     sections = [
         f"# {about.name}",
         "Pictures of a person from a face-recognition vector, by latent diffusion.",
         f"![One person a row, none of whom exists; frame and number: the judge's verdict and cosine]({SHEET})" * sheet,
-        f"## Use\n\nWith idgen:\n\n{use}",
+        f"## Use\n\nWith idgen:\n\n```python\n{use}\n```",
         f'`{about.pipeline}.from_pretrained("{about.repo}")` loads it too, and so does `DiffusionPipeline` after '
         "`import idgen`.",
-        without,
+        "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) of "
+        f"unit vectors in the space `{about.space}`{such}:\n\n```python\n{alone}\n```"
+        if about.alone
+        else "Without idgen it does not load.",
         "## Figures",
         table(rows) if rows else "None were measured.",
         measured,
-        judged,
+        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
+        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
+        if "judge" in about.parts
+        else "There is no judge in it: nothing independent says whether a picture is of the wanted person.",
         *_data(about),
         "## Intended use and limits",
         "For research on face recognition with people who do not exist, for teaching, and for demonstrations. Not for "
@@ -218,16 +196,15 @@ def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool)
 
 def encoder_card(about: About, rows: Sequence[Figure]) -> str:
     """The page of a face encoder; arguments and errors as `model_card`."""
-    use = _python(
-        "from idgen import FaceEncoder",
-        "",
-        f'encoder = FaceEncoder.from_pretrained("{about.repo}")',
-        'vectors = encoder.encode(["face.png"])',
-    )
+    use = f"""\
+from idgen import FaceEncoder
+
+encoder = FaceEncoder.from_pretrained("{about.repo}")
+vectors = encoder.encode(["face.png"])"""
     sections = [
         f"# {about.name}",
         f"A face encoder: aligned faces, or photos, to unit vectors of the space `{about.space}`.",
-        f"## Use\n\n{use}",
+        f"## Use\n\n```python\n{use}\n```",
         f"`idgen export onnx {about.repo} recognizer.onnx` makes a file of it that insightface reads.",
         "## Figures",
         table(rows) if rows else "None were measured: a cosine of its vectors has no meaning yet.",
@@ -237,20 +214,14 @@ def encoder_card(about: About, rows: Sequence[Figure]) -> str:
         "scores mean something else. A vector is biometric data: it can be used to recognise a person.",
         f"## Licence\n\n`{about.licence}`.",
     ]
-    text = "\n\n".join(sections) + "\n"
-    return completed(
-        text, about.licence, name=about.name, rows=rows, tags=ENCODER_TAGS, task="image-feature-extraction"
-    )
+    text, task = "\n\n".join(sections) + "\n", "image-feature-extraction"
+    return completed(text, about.licence, name=about.name, rows=rows, tags=ENCODER_TAGS, task=task)
 
 
 def _data(about: About) -> list[str]:
     calibrated = f"Its scores were calibrated on {about.calibrated_on}: on other faces they mean something else."
     data = about.data or "Its author did not say what it was trained on."
     return ["## Data", data, *([calibrated] if about.calibrated_on else [])]
-
-
-def _python(*lines: str) -> str:
-    return "\n".join(["```python", *lines, "```"])
 
 
 def completed(
@@ -274,8 +245,6 @@ def completed(
     Raises:
         InputError: the front matter cannot be read, nobody says the licence, or two differ.
     """
-    from huggingface_hub import EvalResult
-
     card = read_card(text)
     about: Any = card.data
     before = about.to_dict()
@@ -299,9 +268,8 @@ def completed(
         ]
     if not (missing or measured):
         return text
-    content = str(card)
-    read_card(content)
-    return content
+    read_card(str(card))
+    return str(card)
 
 
 def read_card(text: str) -> ModelCard:
@@ -310,21 +278,8 @@ def read_card(text: str) -> ModelCard:
     Raises:
         InputError: its front matter is no YAML, or not what the Hub expects.
     """
-    from huggingface_hub import ModelCard
-
+    bare = not text.lstrip().startswith("---")
     try:
-        with _quiet("huggingface_hub.repocard"):  # that there is no front matter yet
-            return ModelCard(text)
-    except Exception as error:  # of YAML's parser, which is not ours to import, or of the Hub's checks
+        return ModelCard(f"---\n\n---\n{text}" if bare else text)
+    except Exception as error:  # of YAML or of the Hub's checks
         raise InputError(f"The front matter of {CARD} cannot be read: {' '.join(str(error).split())}") from error
-
-
-@contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    log = logging.getLogger(logger)
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before
