@@ -1,7 +1,8 @@
-"""Making the shards that are missing: on this machine, by Slurm, or by Ray.
+"""Making the shards that are missing: on this machine, or by Slurm or Ray through datatrove
+(https://github.com/huggingface/datatrove).
 
-The engines are datatrove's (https://github.com/huggingface/datatrove). What is done is known from the shards
-themselves, never from an engine's notes, so that any engine can go on where another one stopped.
+What is done is known from the shards themselves, never from an engine's notes, so that any engine can go on where
+another one stopped.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _makers: dict[tuple[Any, ...], ShardMaker] = {}  # the last one, as a worker pro
 
 @dataclass
 class MakeShards:
-    """What a task of an engine does: makes every `world_size`-th of some shards, from `rank` on.
+    """What a task of an engine does, as a step of datatrove: makes every `world_size`-th shard of some, from `rank` on.
 
     Args:
         folder: of the planned dataset.
@@ -56,14 +57,7 @@ class MakeShards:
     batch_size: int = 8
     device: str | None = None
 
-    def __post_init__(self) -> None:
-        _quiet()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        _quiet()  # in the worker that this has come to
-
-    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> None:
+    def __call__(self, _: Any, rank: int = 0, world_size: int = 1) -> None:
         worker = _worker_number()
         if worker is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
@@ -88,15 +82,10 @@ def _worker_number() -> int | None:
 
 
 def _pinned(device: str | None, worker: int) -> str | None:
-    """The GPU of a worker where there are several and none was named: datatrove's local engine pins none."""
+    """The GPU of a worker where there are several and none was named."""
     if device not in (None, "cuda"):
         return device
     return f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-
-
-def _quiet() -> None:
-    """datatrove tells of every task on the console; here the shards themselves do."""
-    require_package("loguru", "dataset", "Making a dataset").logger.disable("datatrove")
 
 
 def run(
@@ -149,14 +138,15 @@ def run(
         step = MakeShards(str(folder.absolute()), missing, batch_size, device)
         logs = folder / LOGS / engine
         shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
-        common = {"pipeline": [step], "logging_dir": str(logs.absolute()), "skip_completed": False, "workers": workers}
+        tasks = {"tasks": workers, "workers": workers, "gpus_per_task": gpus, "pipeline": [step]}
+        common = {**tasks, "logging_dir": str(logs.absolute()), "skip_completed": False}
         with _sentences(folder, workers), _shown(planned, progress and engine != "slurm"):
             if engine == "local":
-                _run_local(_executor("local", "Local")(tasks=len(missing), **common))
+                _work(step, workers)
             elif engine == "slurm":
-                _submit(folder, slurm or {}, gpus, common)
+                _submit(folder, slurm or {}, common)
             else:
-                _ray(gpus, common).run()
+                _ray(common).run()
     after = status(planned)
     if engine == "ray" and after.missing:
         raise InputError(
@@ -196,12 +186,13 @@ def _sentences(folder: Path, workers: int) -> Iterator[None]:
         ) from error
 
 
-def _executor(engine: str, name: str) -> Any:
-    module = require_package(f"datatrove.executor.{engine}", "dataset", "Making a dataset")
-    return getattr(module, f"{name}PipelineExecutor")
+def _executor(engine: Literal["slurm", "ray"]) -> Any:
+    module = require_package(f"datatrove.executor.{engine}", "dataset", f"The engine {engine}")
+    require_package("loguru", "dataset", "datatrove").logger.disable("datatrove")  # the shards tell how far it is
+    return getattr(module, f"{engine.title()}PipelineExecutor")
 
 
-def _submit(folder: Path, options: dict[str, Any], gpus: int, common: dict[str, Any]) -> None:
+def _submit(folder: Path, options: dict[str, Any], common: dict[str, Any]) -> None:
     """Give Slurm as many jobs as workers, each with its share of the shards, so that a job loads the model once."""
     if shutil.which("sbatch") is None:
         raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
@@ -211,9 +202,7 @@ def _submit(folder: Path, options: dict[str, Any], gpus: int, common: dict[str, 
     environment = {"env_command": f"export PATH={Path(sys.executable).parent}:$PATH", "job_name": "idgen-dataset"}
     usual = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **environment}
     try:
-        executor = _executor("slurm", "Slurm")(
-            tasks=common["workers"], gpus_per_task=gpus, **{**usual, **options, **common}
-        )
+        executor = _executor("slurm")(**{**usual, **options, **common})
     except TypeError as error:
         raise InputError(f"--slurm has an option that datatrove's Slurm executor does not know: {error}.") from error
     executor.run()
@@ -234,30 +223,25 @@ def _not_submitted(folder: Path) -> None:
         )
 
 
-def _ray(gpus: int, common: dict[str, Any]) -> Any:
+def _ray(common: dict[str, Any]) -> Any:
     ray = require_package("ray", "ray", "The engine ray")
     if not ray.is_initialized():
         address = "auto" if os.environ.get("RAY_ADDRESS") else None
         ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    resources = {"cpus_per_task": 1, "mem_per_cpu_gb": 0.5, "gpus_per_task": gpus}
-    return _executor("ray", "Ray")(tasks=common["workers"], **resources, **common)
+    return _executor("ray")(cpus_per_task=1, mem_per_cpu_gb=0.5, **common)
 
 
-def _run_local(executor: Any) -> None:
-    """datatrove's local engine in processes whose death is noticed: its own pool waits for a dead one's task for ever.
+def _work(step: MakeShards, workers: int) -> None:
+    """Make the shards in processes, or in this one.
 
     Raises:
         BrokenExecutor: a worker died.
     """
-    if executor.workers == 1:
-        executor.run()
+    if workers == 1:
+        step(None)
         return
-    context = multiprocessing.get_context("forkserver")
-    with context.Manager() as manager, ProcessPoolExecutor(executor.workers, context) as pool:
-        places = manager.Queue()
-        for number in range(executor.workers):
-            places.put(number)
-        tasks = [pool.submit(_task, executor, rank, places) for rank in range(executor.tasks)]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
+        tasks = [pool.submit(_task, step, rank) for rank in range(len(step.shards))]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -268,9 +252,9 @@ def _run_local(executor: Any) -> None:
             raise
 
 
-def _task(executor: Any, rank: int, places: Any) -> None:
+def _task(step: MakeShards, rank: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    executor._launch_run_for_rank(rank, places)
+    step(None, rank, len(step.shards))
 
 
 def _end_with_parent() -> None:
