@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +159,10 @@ def push_model(
             files[cards.CARD] = cards.completed(text, licence, name=repo.split("/")[1], rows=rows).encode()
             target.make(private)
         else:
-            about = _about(model, repo, licence, data, bool(code))
-            cards.model_card(about, [], "", False)  # refuses what would be refused after the pictures
+            page = partial(cards.model_card, model, repo, licence=licence, data=data, alone=bool(code))
+            page()  # refuses what would be refused after the pictures
             target.make(private)
-            figures, made = _new_card(model, about, people, known, measure, aside)
+            figures, made = _new_card(model, repo, page, people, known, measure, aside)
             files |= made
             if people is not None and not figures:
                 notes.append(
@@ -190,10 +192,7 @@ def push_encoder(
     target = Repository(repo, revision, token)
     if encoder.notice:
         raise InputError(f"This encoder is not uploaded on its own: {encoder.notice}")
-    calibration = encoder.calibration
-    on = None if calibration is None else calibration["data"]
-    about = cards.About(repo, licence, encoder.space, data, on)
-    text = cards.encoder_card(about, cards.figures_of_encoder(calibration))
+    text = cards.encoder_card(encoder, repo, licence, data)
     with tempfile.TemporaryDirectory(prefix="idgen-push-") as aside:
         folder = encoder.save_pretrained(aside)
         files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -243,25 +242,10 @@ def _code(pipeline: type, index: dict[str, Any]) -> Files:
     return files
 
 
-def _about(model: Model, repo: str, licence: str | None, data: str | None, alone: bool) -> cards.About:
-    encoder = model.encoder if model.has("encoder") else None
-    calibration = None if encoder is None else encoder.calibration
-    return cards.About(
-        repo,
-        licence,
-        space=str(model.pipeline.config.space),
-        data=data,
-        calibrated_on=None if calibration is None else calibration["data"],
-        pipeline=type(model.pipeline).__name__,
-        parts=[part for part in PARTS if model.has(part)],
-        alone=alone,
-        notice="" if encoder is None else encoder.notice,
-    )
-
-
 def _new_card(
     model: Model,
-    about: cards.About,
+    repo: str,
+    page: Callable[..., str],
     people: Identities | None,
     known: dict[str, Any] | None,
     measure: bool,
@@ -271,14 +255,13 @@ def _new_card(
     files: Files = {}
     measured = "" if known is None else _BY
     if people is not None:
-        measure = measure and known is None and {"encoder", "judge"} <= set(about.parts)
+        measure = measure and known is None and model.has("encoder") and model.has("judge")
         measure = measure and importlib.util.find_spec("torchmetrics") is not None  # of the extra for evaluating
         pictures = generate(people if measure else people[:SHOWN], aside / "pictures", IMAGES, seed=0, model=model)
-        some, info = sheet(pictures, people.names[:SHOWN], about.repo), {"model": about.repo, "seed": 0}
-        files[cards.SHEET] = provenance.save_image(some, aside / cards.SHEET, info)
+        some = sheet(pictures, people.names[:SHOWN], repo)
+        files[cards.SHEET] = provenance.save_image(some, aside / cards.SHEET, {"model": repo, "seed": 0})
         if measure:
-            known = evaluate(pictures, aside / "report", model=model, progress=False).to_dict()
-            measured = _FEW
+            known, measured = evaluate(pictures, aside / "report", model=model, progress=False).to_dict(), _FEW
     rows = [] if known is None else cards.figures(known)
-    files[cards.CARD] = cards.model_card(about, rows, measured, cards.SHEET in files).encode()
+    files[cards.CARD] = page(rows=rows, measured=measured, sheet=cards.SHEET in files).encode()
     return known is not None, files
