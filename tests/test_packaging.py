@@ -44,7 +44,7 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
-    "idgen/provenance": "c2pa",
+    "idgen/signing": "c2pa",
     "space": "app",
 }
 
