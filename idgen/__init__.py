@@ -10,6 +10,8 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
+from idgen.version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from idgen.sampling.sampler import IdentitySampler as IdentitySampler
     from idgen.scoring import Judge as Judge
     from idgen.scoring import Scorer as Scorer
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Arc2FacePipeline": "idgen.pipelines",

@@ -1,4 +1,4 @@
-"""What the README says of the app, done word for word."""
+"""What the page on the app says, done word for word."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 from hub_server import HubServer
+from pages import ROOT, blocks, page
+from started import free_port, started
 
 from idgen.hub import load_model
 from space import actions
@@ -24,12 +23,7 @@ from space.actions import Recipe, last
 from space.models import Models
 from space.settings import Settings
 
-ROOT = Path(__file__).parents[2]
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## The app\n")[1].split("\n## ")[0]
-
-
-def block(language: str) -> str:
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[0]
+PAGE = page("docs/app.md")
 
 
 def test_the_python_client(serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -40,9 +34,9 @@ def test_the_python_client(serving, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         image.resize((256, 256)).save(tmp_path / f"{name}.jpg")
     monkeypatch.chdir(tmp_path)
     with serving(model, tmp_path / "gradio") as address:
-        code = block("py").replace("http://127.0.0.1:7860", address)
+        code = blocks(PAGE, "py")[0].replace("http://127.0.0.1:7860", address)
         assert address in code
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "app.md", "exec"), {})
     said = capsys.readouterr().out
     assert "of 4" in said and "says the judge" in said and "Different people" in said
 
@@ -77,7 +71,11 @@ def test_the_mcp_client(serving, tmp_path: Path) -> None:
             return answer.content[0].text
 
     with serving(model, tmp_path / "gradio") as address:
-        text = block("json").replace("http://127.0.0.1:7860", address).replace("FOLDER", str(tmp_path / "photos"))
+        text = (
+            blocks(PAGE, "json")[0]
+            .replace("http://127.0.0.1:7860", address)
+            .replace("FOLDER", str(tmp_path / "photos"))
+        )
         person = json.loads(asyncio.run(talk(json.loads(text)["mcpServers"])))
     assert person["source"] == "1 photo" and len(person["vector"]) == 512
     assert not list((tmp_path / "gradio").glob("*/upload*"))
@@ -85,7 +83,7 @@ def test_the_mcp_client(serving, tmp_path: Path) -> None:
 
 def test_the_uploaded_folder_runs_on_its_own(hub: HubServer, tmp_path: Path) -> None:
     """What the documented command uploads is all that the app needs."""
-    words = shlex.split(block("console"))
+    words = shlex.split(blocks(PAGE, "console")[0])
     assert words[:3] == ["hf", "upload", "YOU/idgen"]
     hf = [str(Path(sys.executable).parent / words[0]), *words[1:]]
     done = subprocess.run(
@@ -100,9 +98,7 @@ def test_the_uploaded_folder_runs_on_its_own(hub: HubServer, tmp_path: Path) -> 
     assert any(name.endswith(".safetensors") for name in hub.large)
     shutil.copytree(uploaded, tmp_path, dirs_exist_ok=True)
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         "GRADIO_SERVER_PORT": str(port),
@@ -111,36 +107,20 @@ def test_the_uploaded_folder_runs_on_its_own(hub: HubServer, tmp_path: Path) -> 
         "PYTHONSAFEPATH": "",
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part and Path(part).resolve() != ROOT),
     }
-    with (tmp_path / "log").open("w") as log:
-        app = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    try:
-        until = time.monotonic() + 120
-        while True:
-            assert app.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
-            try:
-                page = httpx.get(f"http://127.0.0.1:{port}/", timeout=20)
-                break
-            except httpx.TransportError:
-                time.sleep(0.3)
+    with started([sys.executable, "app.py"], port, tmp_path, environment) as page:
         assert page.status_code == 200 and "One person, many pictures" in page.text
-        assert "Traceback" not in (tmp_path / "log").read_text()
-    finally:
-        app.terminate()
-        app.wait(20)
 
 
 def test_every_variable_and_its_default_is_said() -> None:
-    said = set(re.findall(r"IDGEN_[A-Z_]+", SECTION)) | {
+    said = set(re.findall(r"IDGEN_[A-Z_]+", PAGE)) | {
         "IDGEN_REQUESTS_PER_MINUTE_IN_ALL",
         "IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL",
     }
     assert said == set(re.findall(r"IDGEN_[A-Z_]+", Settings.__doc__ or ""))
     home, public = Settings.from_env({}), Settings.from_env({"SPACE_ID": "you/idgen"})
-    for settings, column in ((home, 2), (public, 3)):
-        cells = {
-            row.split("|")[1].strip(): row.split("|")[column + 1] for row in SECTION.splitlines() if "`IDGEN" in row
-        }
-        shown = {key: cell.strip() for key, cell in cells.items()}
+    rows = re.findall(r"^\| (`IDGEN.*?) \| .*? \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
+    for settings, column in ((home, 1), (public, 2)):
+        shown = {row[0]: row[column] for row in rows}
         assert shown["`IDGEN_VECTOR_UPLOADS`"] == str(int(settings.vector_uploads))
         assert shown["`IDGEN_QUEUE_LENGTH`"] == str(settings.queue_length)
         assert shown["`IDGEN_KEEP_SECONDS`"] == str(settings.keep_seconds)
