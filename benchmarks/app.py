@@ -100,8 +100,8 @@ def called(address: str, times: int) -> Iterator[float]:
 
 def alone(times: int) -> Iterator[float]:
     """Seconds for the same work without an app."""
-    from idgen.generate import scoring
-    from idgen.hub import load_model
+    from idgen.model import load_model
+    from idgen.painting import scoring
     from space.actions import Recipe
 
     model = load_model("nobody-128")

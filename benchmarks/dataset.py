@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from idgen.dataset.plan import Plan, make_plan
+from idgen.dataset.drawing import make_plan
+from idgen.dataset.plan import Plan
 from idgen.dataset.run import run
 from idgen.dataset.shard import ShardMaker, one_thread
 

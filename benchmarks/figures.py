@@ -41,13 +41,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from idgen.evaluation import consistency, diversity, no_face, verification
+from idgen import files
+from idgen.evaluation import consistency, diversity, no_face
 from idgen.evaluation.distance import distances
 from idgen.evaluation.finder import false_find_rate, finder_figures, landmark_errors
 from idgen.faces.finder import Detection
-from idgen.hub import load_model
 from idgen.identity import centres
-from idgen.training.data import CACHE, Faces, load_faces
+from idgen.model import load_model
+from idgen.scoring import verification
+from idgen.training.data import Faces, load_faces
 
 ROOT = Path(__file__).resolve().parent.parent
 FMR = 1e-3
@@ -120,7 +122,7 @@ class Bench:
         val = self.val
         key = hashlib.sha256(val.labels.tobytes() + val.images[0].tobytes() + val.images[-1].tobytes()).hexdigest()[:12]
         weights = self.fingerprint([f"{part}/recognizer", f"{part}/config.json"])
-        path = CACHE / "figures" / f"val-{part}-{weights}-{key}.npy"
+        path = files.cache("figures") / f"val-{part}-{weights}-{key}.npy"
         if not path.exists():
             save(path, encode_all(val.images, encode, f"val by {part}"))
         return np.load(path)
@@ -165,7 +167,7 @@ class Bench:
         weights, out = self.fingerprint(PAINTER), []
         for vector in tqdm(vectors, desc=what, unit="person"):
             key = hashlib.sha256(f"{seed} {images} ".encode() + vector.numpy().tobytes()).hexdigest()[:24]
-            path = CACHE / "figures" / f"generated-{weights}-{self.model.device}" / f"{key}.npy"
+            path = files.cache("figures") / f"generated-{weights}-{self.model.device}" / f"{key}.npy"
             if not path.exists():
                 made = pipeline.iterate(vector, images, seed=seed)
                 save(path, np.stack([np.asarray(item.image) for item in made]))

@@ -97,8 +97,8 @@ def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any
         `seconds` (median of the repeats), `fastest`, `slowest`, `cold_seconds` (loading the model and the first run),
         `network_share` of all warm runs together, `networks` (share of each), `peak_gb`.
     """
-    from idgen.generate import generate
-    from idgen.hub import load_model
+    from idgen.model import load_model
+    from idgen.painting import generate
 
     started = time.perf_counter()
     model = load_model(model_name, device="cpu")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from idgen.choosing import similarities, similarity_curve
-from idgen.hub import load_model
+from idgen.model import load_model
+from idgen.similarity import similarities, similarity_curve
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
+from idgen import hub
 from idgen.version import __version__
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
     from idgen.errors import InputError as InputError
     from idgen.faces.encoder import FaceEncoder as FaceEncoder
-    from idgen.generate import generate as generate
-    from idgen.hub import Model as Model
-    from idgen.hub import load_model as load_model
     from idgen.identity import Identities as Identities
     from idgen.identity import Identity as Identity
+    from idgen.model import Judge as Judge
+    from idgen.model import Model as Model
+    from idgen.model import load_model as load_model
     from idgen.models import FaceAutoencoder as FaceAutoencoder
     from idgen.models import FaceFinderNet as FaceFinderNet
     from idgen.models import IdentityDiT as IdentityDiT
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     from idgen.models import IResNetRecognizer as IResNetRecognizer
     from idgen.models import PlainRecognizer as PlainRecognizer
     from idgen.models import ResNetRecognizer as ResNetRecognizer
+    from idgen.painting import generate as generate
     from idgen.pipelines.arc2face import Arc2FacePipeline as Arc2FacePipeline
     from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
     from idgen.pipelines.schedulers import IDiffFaceScheduler as IDiffFaceScheduler
     from idgen.pipelines.schedulers import UIFaceScheduler as UIFaceScheduler
     from idgen.pipelines.uiface import UIFacePipeline as UIFacePipeline
     from idgen.sampling.sampler import IdentitySampler as IdentitySampler
-    from idgen.scoring import Judge as Judge
     from idgen.scoring import Scorer as Scorer
+    from idgen.sharing.push import push as push
 
 _HOME = {
     "Arc2FacePipeline": "idgen.pipelines",
@@ -53,15 +55,16 @@ _HOME = {
     "IdentityUNet": "idgen.models",
     "IdentitySampler": "idgen.sampling.sampler",
     "InputError": "idgen.errors",
-    "Judge": "idgen.scoring",
-    "Model": "idgen.hub",
+    "Judge": "idgen.model",
+    "Model": "idgen.model",
     "PlainRecognizer": "idgen.models",
     "ResNetRecognizer": "idgen.models",
     "Scorer": "idgen.scoring",
     "UIFacePipeline": "idgen.pipelines",
     "UIFaceScheduler": "idgen.pipelines.schedulers",
-    "generate": "idgen.generate",
-    "load_model": "idgen.hub",
+    "generate": "idgen.painting",
+    "load_model": "idgen.model",
+    "push": "idgen.sharing.push",
 }
 # diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].
 _BASES = {
@@ -106,6 +109,13 @@ class _WhenDiffusersLoads:
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 
+
+def _upload(what: Any, repo: str, **options: Any) -> Any:
+    """What `push` and `push_to_hub` of models, pipelines and encoders call, which know nothing of uploading."""
+    return __getattr__("push")(what, repo, **options)
+
+
+hub.uploader = _upload
 
 if "diffusers.pipelines.pipeline_utils" in sys.modules:
     importlib.import_module("idgen.pipelines")

@@ -6,31 +6,28 @@ function makes a number of pictures that is known before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from idgen import arguments
 from idgen.errors import InputError
-from idgen.identity import Identities, Identity, centres, check_seed, image_seed, key, vector_seed
+from idgen.faces.pose import yaw_from_landmarks
+from idgen.identity import Identities, Identity, centres, image_seed, key, vector_seed
 from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import nearest_other, separate
-from idgen.sampling.variation import Cone, SimilarityCurve, Variation, cone, vary
+from idgen.sampling.variation import Cone, cone, vary
+from idgen.similarity import batches, embed_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from idgen.faces.encoder import FaceEncoder
-    from idgen.hub import Model
+    from idgen.model import Model
 
-CURVE = "similarity-curve.json"
-CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MOST_TRIES = 1000
 
 Target = Callable[["Image"], float]
@@ -115,8 +112,8 @@ def picture_means(
     `apart`."""
     vectors, labels = [], []
     options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
-    for batch in _batches(model.pipeline.iterate(people, images, seed=seed, **options)):
-        vectors.append(_embed(model, model.judge.recognizer, [item.image for item in batch]))
+    for batch in batches(model.pipeline.iterate(people, images, seed=seed, **options)):
+        vectors.append(embed_pictures(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
     seen, who = torch.cat(vectors), np.array(labels)
     found = seen[:, 0].isfinite()
@@ -136,100 +133,6 @@ def told_apart(means: Tensor, cosine: float) -> Tensor:
     if not len(shown):
         raise InputError(f"No picture of {len(means):,} people shows a face, so nobody can be told apart.")
     return shown[separate(means[shown], cosine)]
-
-
-def _embed(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Tensor:
-    """(N, D) of a model's pictures; NaN where no face is found."""
-    from idgen.faces.generated import embed
-
-    return embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0]
-
-
-def _batches(made: Iterable[Any]) -> Iterator[list[Any]]:
-    items = iter(made)
-    while batch := list(islice(items, 32)):
-        yield batch
-
-
-# -------------------------------------------------------------------------------------------- similarity as measured
-
-
-def measure_similarity(
-    model: Model,
-    cosines: Sequence[float] = CURVE_COSINES,
-    people: int = 25,
-    images: int = 4,
-    seed: int = 0,
-    *,
-    steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> SimilarityCurve:
-    """How similar pictures of varied vectors are to the person, by the model's encoder.
-
-    Args:
-        model: paints, and embeds what it painted.
-        cosines: of the cones to measure at.
-        people, images: how many sampled people, and pictures of each, at every cosine.
-        seed: of people, variations and pictures.
-        steps: denoising steps; by default the model's.
-        progress: called with the number of cosines done and of all.
-
-    Raises:
-        InputError: fewer than two cosines, or an argument out of range.
-    """
-    from idgen.generate import weights_fingerprint
-
-    crowd = model.sampler.sample(people, seed)
-    measured = []
-    for done, cosine in enumerate(cosines):
-        values = similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps)
-        found = np.isfinite(values)
-        if not found.any():
-            raise InputError(
-                f"No face was found in any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}."
-            )
-        measured.append(np.where(found, values, values[found].mean()))  # those without a face say nothing
-        if progress is not None:
-            progress(done + 1, len(cosines))
-    return SimilarityCurve.fit(
-        cosines,
-        measured,
-        model=model.name,
-        weights=weights_fingerprint(model.folder),
-        space=model.encoder.space,
-    )
-
-
-def similarities(
-    model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
-) -> NDArray[np.float64]:
-    """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person; NaN
-    where no face is found."""
-    varied = vary(people, variation, images, seed)
-    wanted = people.vectors.repeat_interleave(images, 0)
-    out: list[Tensor] = []
-    numbers = list(range(images)) * len(people)
-    made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, num_inference_steps=steps, batch_size=8)
-    for batch in _batches(made):
-        seen = _embed(model, model.encoder, [item.image for item in batch])
-        out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
-    return torch.cat(out).double().numpy()
-
-
-def similarity_curve(model: Model, progress: Callable[[int, int], None] | None = None) -> SimilarityCurve:
-    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
-    from idgen.generate import weights_fingerprint
-    from idgen.training.data import CACHE
-
-    weights = weights_fingerprint(model.folder)
-    for path in (Path(model.folder) / CURVE, CACHE / "similarity" / f"{weights}.json"):
-        if path.is_file():
-            curve = SimilarityCurve.load(path)
-            if curve.weights == weights:  # else it is of weights that were replaced
-                return curve
-    curve = measure_similarity(model, progress=progress)
-    curve.save(CACHE / "similarity" / f"{weights}.json")
-    return curve
 
 
 # ------------------------------------------------------------------------------------------------ identity boundary
@@ -264,7 +167,7 @@ def identity_boundary(
     """
     if not 8 <= pool <= MOST_TRIES:
         raise InputError(f"The pool of an identity boundary has 8 to {MOST_TRIES:,} pictures, got {pool}.")
-    check_seed(seed)
+    arguments.seed(seed)
     if draws == "noise":
         generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
         drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
@@ -273,7 +176,7 @@ def identity_boundary(
         around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
         drawn = around.vectors
         made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps)
-    seen = _embed(model, model.encoder, [item.image for item in made])
+    seen = embed_pictures(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
 
@@ -331,7 +234,7 @@ def best_of(
     Raises:
         InputError: an argument is out of range, or no picture could be used at all.
     """
-    check_seed(seed)
+    arguments.seed(seed)
     if tries < 1 or rounds < 1 or tries * rounds > MOST_TRIES:
         raise InputError(f"A search makes 1 to {MOST_TRIES:,} pictures, got {rounds} rounds of {tries}.")
     if not -1 <= lowest_cosine <= 1:
@@ -378,7 +281,6 @@ def _within(vector: Tensor, centre: Tensor, lowest: float) -> Tensor:
 
 def towards_yaw(model: Model, degrees: float) -> Target:
     """Miss in degrees of yaw, estimated from the landmarks; infinite where no face is found."""
-    from idgen.evaluation.diversity import yaw_from_landmarks
 
     def target(image: Image) -> float:
         faces = model.encoder.finder.find(image) if model.encoder.finder is not None else []
@@ -390,12 +292,10 @@ def towards_yaw(model: Model, degrees: float) -> Target:
 def towards_quality(model: Model) -> Target:
     """Minus the judge's `quality`: the best picture is the one that it finds easiest to recognise; infinite where no
     face is found."""
-    from idgen.faces.generated import crops
-
     judge = model.judge.recognizer
 
     def target(image: Image) -> float:
-        (seen,) = crops([image], model.encoder, [judge], model.pipeline.aligned)
+        (seen,) = model.encoder.crops([image], [judge], model.pipeline.aligned)
         return float("inf") if seen is None else -float(judge.quality([seen[0]])[0])
 
     return target
@@ -404,7 +304,7 @@ def towards_quality(model: Model) -> Target:
 def towards_person(model: Model, person: Identity) -> Target:
     """1 − the judge's cosine to the person; NaN where no face is found, which is never the best."""
     wanted = model.judge.bridge(person.vector)
-    return lambda image: 1 - float(_embed(model, model.judge.recognizer, [image])[0] @ wanted)
+    return lambda image: 1 - float(embed_pictures(model, model.judge.recognizer, [image])[0] @ wanted)
 
 
 def together(*parts: tuple[float, Target]) -> Target:

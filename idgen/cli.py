@@ -90,7 +90,7 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
     if version:
-        from idgen import __version__
+        from idgen.version import __version__
 
         typer.echo(__version__)
     elif context.invoked_subcommand is None:
@@ -119,7 +119,7 @@ def sample(
 ) -> None:
     """Draw people who do not exist."""
     _check_file(out)
-    from idgen.hub import load_model
+    from idgen.model import load_model
     from idgen.sampling.draw import draw, sampler_of, write_soft_labels
 
     loaded = load_model(model, device)
@@ -163,8 +163,8 @@ def identify(
 ) -> None:
     """Read the largest face of photos into an identity; of several photos, their mean."""
     _check_file(out)
-    from idgen.hub import load_model
     from idgen.identity import Identities
+    from idgen.model import load_model
 
     encoder = load_model(model, device).encoder
     person = encoder.identify(photos, aligned, name)
@@ -203,14 +203,18 @@ def generate(
     """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
     if (people is None) == (sample is None):
         raise InputError("Give either a file of identities or --sample with a number of people.")
-    from idgen.generate import MANIFEST, SHEET, check, check_writable, read_manifest
-    from idgen.generate import generate as make
+    from idgen import arguments
+    from idgen.files import check_writable
+    from idgen.painting import SHEET, check_options
+    from idgen.painting import generate as make
+    from idgen.sets import MANIFEST, read_manifest
 
     vary = _number(variation)
-    check(images, steps, guidance, vary, batch_size)
+    arguments.images(images)
+    check_options(steps, guidance, vary, batch_size)
     check_writable(out)
-    from idgen.hub import load_model
     from idgen.identity import Identities
+    from idgen.model import load_model
 
     identities = None if people is None else Identities.load(people)
     loaded = load_model(model, device)
@@ -308,7 +312,7 @@ def compare(
     sides = [_photo_or_identity(side) for side in (a, b)]
     from dataclasses import asdict
 
-    from idgen.hub import load_model
+    from idgen.model import load_model
     from idgen.scoring import Scorer
 
     loaded = load_model(model, device)
@@ -505,7 +509,8 @@ def dataset_plan(
 ) -> None:
     """Draw the people of a plan: `idgen dataset plan plan.yaml --out DIR`; --help lists what a plan says."""
     with _needing("dataset"):
-        from idgen.dataset.plan import Plan, make_plan
+        from idgen.dataset.drawing import make_plan
+        from idgen.dataset.plan import Plan
         from idgen.options import parse
 
         given = list(context.args)
@@ -541,7 +546,8 @@ def dataset_run(
 ) -> None:
     """Make what is missing; called again, it goes on where it stopped."""
     with _needing("dataset"):
-        from idgen.dataset.plan import Plan, make_plan
+        from idgen.dataset.drawing import make_plan
+        from idgen.dataset.plan import Plan
         from idgen.dataset.run import run
         from idgen.dataset.status import status
         from idgen.options import mapping
@@ -735,7 +741,7 @@ def _number(text: str) -> float | str:
 
 def _check_file(out: Path) -> None:
     """Refuse a place that cannot be written before any work is done."""
-    from idgen.generate import check_writable
+    from idgen.files import check_writable
 
     if out.is_dir():
         raise InputError(f"Cannot write {out}: it is a folder; give a file, such as {out / 'people.safetensors'}.")

@@ -1,36 +1,29 @@
-"""Models by name: those in the package, folders, and repositories on the Hugging Face Hub."""
+"""A name to a folder: a model in the package, a folder, or a repository on the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from idgen.errors import InputError
 from idgen.revisions import REVISIONS
 
-if TYPE_CHECKING:
-    from idgen.faces.encoder import FaceEncoder
-    from idgen.pipelines import IdentityPipeline
-    from idgen.sampling.sampler import IdentitySampler
-    from idgen.scoring import Judge, Scorer
-    from idgen.sharing.push import Pushed
-
 DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parent / "builtin"
-PARTS = ("encoder", "judge", "sampler")
-"""What a model's folder may hold beside its pipeline."""
 
 # Weights and their descriptions: nothing that could be executed is fetched.
 _PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
 _COMMIT = re.compile("[0-9a-f]{40}")
 PATIENCE = 10
 """Seconds until the hub counts as away."""
+
+uploader: Callable[..., Any] | None = None
+"""What `push` calls; `import idgen` sets it."""
 
 
 def builtin_models() -> list[str]:
@@ -116,150 +109,11 @@ def hub_errors() -> tuple[type[Exception], ...]:
     return HfHubHTTPError, OfflineModeIsEnabled, http.TransportError, OSError
 
 
-class Model:
-    """A model's folder, whose parts are loaded when they are first used. Safe to share between threads.
-
-    The folder holds a pipeline (model_index.json and its parts), and may hold encoder/ (`FaceEncoder`), judge/
-    (`Judge`) and sampler/ (`IdentitySampler`); what is missing is refused when it is asked for.
-
-    Args:
-        folder: where it is.
-        name: what to call it; by default as the folder.
-        device: for the networks, such as "cpu" or "cuda"; by default the best there is.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], name: str | None = None, device: str | None = None):
-        self.folder = Path(folder)
-        self.name = name or self.folder.resolve().name
-        self._device = device
-        self._parts: dict[str, Any] = {}
-        self._lock = threading.RLock()
-
-    @property
-    def device(self) -> str:
-        """Where the networks are put."""
-        if self._device is None:
-            import torch
-
-            self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        return self._device
-
-    @property
-    def pipeline(self) -> IdentityPipeline:
-        """Identities to pictures."""
-        return self._part("pipeline")
-
-    @property
-    def encoder(self) -> FaceEncoder:
-        """Faces to the vectors that the pipeline takes."""
-        return self._part("encoder")
-
-    @property
-    def judge(self) -> Judge:
-        """The independent recogniser."""
-        return self._part("judge")
-
-    @property
-    def sampler(self) -> IdentitySampler:
-        """People who do not exist."""
-        return self._part("sampler")
-
-    @property
-    def scorer(self) -> Scorer:
-        """Encoder and judge, with thresholds at a false-match rate of 1 in 1,000."""
-        return self._part("scorer")
-
-    def has(self, part: str) -> bool:
-        """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
-        return (self.folder / part / "config.json").exists()
-
-    def push(self, repo: str, **options: Any) -> Pushed:
-        """Upload the folder to the Hugging Face Hub; see `idgen.sharing.push.push` for options and errors."""
-        from idgen.sharing.push import push
-
-        return push(self, repo, **options)
-
-    def __repr__(self) -> str:
-        return f"Model({str(self.folder)!r}, name={self.name!r})"
-
-    def _part(self, name: str) -> Any:
-        with self._lock:
-            if name not in self._parts:
-                self._parts[name] = getattr(self, f"_load_{name}")()
-            return self._parts[name]
-
-    def _need(self, part: str, file: str) -> Path:
-        if not (self.folder / file).exists():
-            raise InputError(f"The model {self.name!r} has no {part}: {self.folder / file} does not exist.")
-        return (self.folder / file).parent
-
-    def _load_pipeline(self) -> IdentityPipeline:
-        import torch
-        from diffusers.utils import logging
-
-        from idgen.pipelines import pipeline_class
-
-        if not (self.folder / "model_index.json").exists() and (self.folder / "arc2face").is_dir():
-            raise InputError(
-                f"{self.name} has Arc2Face's files as published: make a model of them by "
-                f"`idgen convert arc2face {self.folder} OUT`, then use OUT."
-            )
-        folder = self._need("pipeline", "model_index.json")
-        kind = pipeline_class(folder)
-        half = kind.half_on_accelerator and not self.device.startswith("cpu")
-        showing = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
-        try:
-            pipeline = kind.from_pretrained(folder, **({"dtype": torch.float16} if half else {}))
-        finally:
-            if showing:
-                logging.enable_progress_bar()
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(self.device)
-
-    def _load_encoder(self) -> FaceEncoder:
-        from idgen.faces.encoder import FaceEncoder
-
-        return FaceEncoder.from_pretrained(self._need("encoder", "encoder/config.json")).to(self.device)
-
-    def _load_judge(self) -> Judge:
-        from idgen.scoring import Judge
-
-        judge = Judge.from_pretrained(self._need("judge", "judge/config.json"))
-        judge.recognizer.to(self.device)
-        return judge
-
-    def _load_sampler(self) -> IdentitySampler:
-        from idgen.sampling.sampler import IdentitySampler
-
-        return IdentitySampler.from_pretrained(self._need("sampler", "sampler/config.json"))
-
-    def _load_scorer(self) -> Scorer:
-        from idgen.scoring import Scorer
-
-        return Scorer(self.encoder, self.judge)
+uploader: Callable[..., Any] | None = None
+"""What `push` calls; `import idgen` sets it."""
 
 
-def load_model(
-    name: str | os.PathLike[str] = DEFAULT_MODEL, device: str | None = None, revision: str | None = None
-) -> Model:
-    """A model by the name of one in the package, a folder, or a hub repository; its parts are loaded on first use.
-
-    Args:
-        name: see `resolve`; `user/name@revision` pins a repository.
-        device: see `Model`.
-        revision: the same pin, apart.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    text = os.fspath(name)
-    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
-        raise InputError(
-            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
-        )
-    folder = resolve(text, revision)
-    hub = "/" in text and not Path(text).is_dir()
-    if hub and revision is not None:
-        text = f"{text.partition('@')[0]}@{revision}"
-    return Model(folder, text if hub else None, device)
+def push(what: Any, repo: str, **options: Any) -> Any:
+    """Upload a model, a pipeline or a face encoder: what can be uploaded does not know how. See `idgen.push`."""
+    assert uploader is not None  # `import idgen` comes before any of its modules
+    return uploader(what, repo, **options)

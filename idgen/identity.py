@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from idgen import arguments, files
 from idgen.errors import InputError
 
 Vectors = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]]
@@ -44,21 +43,6 @@ def safe_name(text: str, fallback: str = "identity") -> str:
     return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or fallback
 
 
-def check_seed(seed: Any) -> int:
-    """The seed as an int.
-
-    Raises:
-        InputError: it is not a whole number from 0 to 2^63 − 1.
-    """
-    try:
-        number = None if isinstance(seed, bool) else operator.index(seed)
-    except TypeError:
-        number = None
-    if number is None or not 0 <= number < 2**63:
-        raise InputError(f"The seed {seed!r} is not a whole number from 0 to 2^63 - 1: give one, such as 7.")
-    return number
-
-
 def key(vector: Vectors) -> int:
     """64-bit name of a vector (D,): the first 8 bytes of the SHA-256 of its float32 little-endian bytes.
 
@@ -71,19 +55,17 @@ def key(vector: Vectors) -> int:
 
 def image_seed(seed: int, key: int, k: int) -> int:
     """63-bit seed of picture number `k` of the identity `key` in a run seeded `seed` (numpy's SeedSequence)."""
-    if not 0 <= k < 2**63:
-        raise InputError(f"The number of a picture is counted from 0, got {k}.")
-    return _derive("image", check_seed(seed), key, k)
+    return _derive("image", arguments.seed(seed), key, arguments.whole("number of a picture", k, 0, 2**63 - 1))
 
 
 def vector_seed(seed: int, key: int, k: int) -> int:
     """63-bit seed of the variation of the identity `key` for its picture number `k`, in a run seeded `seed`."""
-    return _derive("vector", check_seed(seed), key, k)
+    return _derive("vector", arguments.seed(seed), key, k)
 
 
 def person_seed(seed: int, number: int) -> int:
     """63-bit seed of sampled person `number` in a run seeded `seed`."""
-    return _derive("person", check_seed(seed), number)
+    return _derive("person", arguments.seed(seed), number)
 
 
 def _derive(purpose: str, *numbers: int) -> int:
@@ -210,7 +192,6 @@ class Identities(Sequence[Identity]):
         Raises:
             InputError: the file cannot be written there.
         """
-        path = Path(path)
         metadata = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -218,20 +199,9 @@ class Identities(Sequence[Identity]):
             "names": json.dumps(self.names),
             "sources": json.dumps(self.sources),
         }
-        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            if path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"vectors": self.vectors}, aside, metadata)
-            os.replace(aside, path)
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"Cannot write the identities to {path}: {reason}; choose another place.") from error
-        finally:
-            if aside.parent.is_dir():
-                aside.unlink(missing_ok=True)
-        return path
+        with files.aside(path) as beside:
+            save_file({"vectors": self.vectors}, beside, metadata)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Identities:

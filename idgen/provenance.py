@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from idgen import files
 from idgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: 
     from PIL import Image as images
     from PIL.PngImagePlugin import PngInfo
 
-    from idgen import __version__
+    from idgen.version import __version__
 
     info = {"generator": f"idgen {__version__}", **info}
     text = {
@@ -135,7 +135,7 @@ def save_image(image: Image, path: str | Path, info: Mapping[str, Any]) -> Path:
     kind = _SUFFIXES.get(Path(path).suffix.lower())
     if kind is None:
         raise InputError(f"{path} does not say what kind of file it is: let it end in {', '.join(_SUFFIXES)}.")
-    return write(path, marked(image, info, kind))
+    return files.write(path, marked(image, info, kind))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
         InputError: the extra is not installed, or certificate and key do not sign.
     """
     c2pa = _c2pa()
-    from idgen import __version__
+    from idgen.version import __version__
 
     manifest = {
         "claim_generator_info": [{"name": "idgen", "version": __version__}],
@@ -390,25 +390,3 @@ def _context(anchors: str | None = None) -> Any:
 
 def _mime(data: bytes) -> str:
     return MIME["PNG" if data.startswith(b"\x89PNG") else "JPEG" if data.startswith(b"\xff\xd8") else "WEBP"]
-
-
-def write(path: str | Path, data: bytes) -> Path:
-    """Write a file aside and rename it, so that nobody ever sees half of it; missing parent folders are made.
-
-    Raises:
-        InputError: the file cannot be written there.
-    """
-    path = Path(path)
-    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(data)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
-    return path

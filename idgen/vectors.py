@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from idgen import files
 from idgen.errors import InputError
 
 FORMAT = "idgen.vectors"
@@ -83,16 +82,8 @@ def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: st
     people, numbers = np.unique(names, return_inverse=True)
     metadata = {"format": FORMAT, "people": json.dumps(people.tolist()), **({"space": space} if space else {})}
     tensors = {"vectors": vectors.detach().cpu().contiguous(), "labels": torch.from_numpy(numbers.astype(np.int64))}
-    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(tensors, aside, metadata)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"Cannot write {path}: {error}; make room or choose another place.") from error
+    with files.aside(path) as beside:
+        save_file(tensors, beside, metadata)
     return path
 
 

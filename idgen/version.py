@@ -1,3 +1,3 @@
-"""The version, for the package, its wheel and what it writes into files."""
+"""The version, alone in a file that everything may read."""
 
 __version__ = "0.2.0"

@@ -21,13 +21,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from idgen.errors import InputError
-from idgen.faces.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.identity import Identities, Identity
+from idgen.images import MAX_PIXELS, UPLOADS, open_image
 from space.models import defaults
 from space.stream import Teller, stream
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.pipelines import GeneratedImage
     from idgen.scoring import Comparison
 
@@ -91,8 +91,6 @@ class Recipe:
         return {
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
-            "variation_cosine": 1 - self.variation,
-            "seed": self.seed,
         }
 
 
@@ -275,7 +273,8 @@ def _painted(
     """Paint `wanted` pictures, a few at a time, scored against `target` (D,), and tell how far they are."""
     import torch
 
-    from idgen.generate import scoring
+    from idgen.painting import paint, scoring
+    from idgen.sampling.variation import parse_variation
 
     pipeline, score = model.pipeline, scoring(model)
     on_gpu = not str(model.device).startswith("cpu")
@@ -298,14 +297,9 @@ def _painted(
             state["shown"] = time.monotonic()
         return changed
 
-    made = pipeline.iterate(
-        people,
-        wanted // len(people),
-        **recipe.options(),
-        **options,
-        batch_size=together,
-        callback_on_step_end=stepped,
-    )
+    options |= {**recipe.options(), "batch_size": together, "callback_on_step_end": stepped}
+    varied = parse_variation(recipe.variation)
+    made = paint(pipeline, people, wanted // len(people), recipe.seed, 0, varied, options)
     done: list[GeneratedImage] = []
     try:
         for image in made:
@@ -339,7 +333,7 @@ def verdict(model: Model, scores: Sequence[Line]) -> str:
     """How many are the same person, in plain words; or why nobody can say."""
     if not model.has("judge") or not model.has("encoder"):
         return f"Nothing says whether this is the same person: {model.name} has no independent judge."
-    from idgen.scoring import one_in
+    from idgen.words import one_in
 
     matches = sum(bool(line["match"]) for line in scores)
     return (
@@ -367,13 +361,12 @@ def reference(model: Model, kind: str = "image-bridge") -> Reference | None:
 
 def _embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:
     """(N, D) unit vectors by the judge, or by the encoder where there is none; NaN where no face is found."""
-    from idgen.faces.generated import embed
 
     if not model.has("encoder"):
         return None
     viewer = model.judge.recognizer if model.has("judge") else model.encoder
     pictures = [cast(Image.Image, one.image) for one in images]
-    vectors = embed(pictures, model.encoder, [viewer], model.pipeline.aligned)[0].double().numpy()
+    vectors = model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0].double().numpy()
     return None if np.isnan(vectors).all() else vectors
 
 
@@ -407,7 +400,7 @@ def morph(
     Raises:
         InputError: somebody is missing or they are of different spaces (at once), or of another than the model's.
     """
-    from idgen.generate import scoring
+    from idgen.painting import scoring
     from idgen.sampling.interpolation import interpolate
 
     if first is None or second is None:
@@ -438,7 +431,7 @@ def share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
 def _crossing(model: Model, scores: tuple[list[Line], list[Line]]) -> str:
     if scores[0][0]["match"] is None:
         return f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
-    from idgen.scoring import one_in
+    from idgen.words import one_in
 
     sides = list(zip(*([bool(line["match"]) for line in side] for side in scores), strict=True))
     counts = [sides.count(kind) for kind in ((True, False), (False, True), (True, True), (False, False))]

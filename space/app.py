@@ -42,7 +42,7 @@ from space.settings import Settings
 from space.theme import CSS, theme
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 FIRST_SEED, SECOND_SEED = 7, 21
 _SESSIONS = 1000  # visits that are remembered at a time

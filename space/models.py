@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from idgen.errors import InputError
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 
 class Models:
@@ -38,7 +38,7 @@ class Models:
         Raises:
             InputError: the operator does not allow it, or it cannot be loaded.
         """
-        from idgen.hub import load_model
+        from idgen.model import load_model
 
         if not name:
             name = self.names[0]

@@ -18,7 +18,7 @@ from idgen.errors import InputError
 from idgen.identity import Identities, Identity, safe_name
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")
 _NPY = b"\x93NUMPY"

@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from idgen.scoring import one_in
+from idgen.words import one_in
 
 _WIDTH, _HEIGHT = 460, 400
 _LEFT, _RIGHT, _TOP, _BASE = 14, 446, 62, 352  # the plotting area, in SVG units

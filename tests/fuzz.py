@@ -32,8 +32,8 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
     from PIL import Image
 
     from idgen import provenance
-    from idgen.faces.images import UPLOADS, open_image
     from idgen.identity import Identities
+    from idgen.images import UPLOADS, open_image
     from idgen.vectors import load_vectors
     from space import actions, people
 
@@ -88,7 +88,7 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
 def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     """Make `count` calls; says how they ended, the slowest, and memory before and after."""
     from idgen.errors import InputError
-    from idgen.hub import load_model
+    from idgen.model import load_model
     from space.guard import give_back_memory
 
     give_back_memory()

@@ -90,7 +90,7 @@ def _main(model: str) -> None:
     import ctypes
     import gc
 
-    from idgen.hub import load_model
+    from idgen.model import load_model
     from space.app import build, launch
 
     def give_back(*_: object) -> None:

@@ -11,19 +11,17 @@ from idgen.choosing import (
     apart,
     best_of,
     identity_boundary,
-    measure_similarity,
-    similarities,
-    similarity_curve,
     together,
     towards_person,
     towards_quality,
     towards_yaw,
 )
 from idgen.errors import InputError
-from idgen.hub import load_model
 from idgen.identity import Identities, centres
+from idgen.model import load_model
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import Cone, SimilarityCurve, separate
+from idgen.similarity import measure_similarity, similarities, similarity_curve
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +87,7 @@ def test_similarity_is_measured_against_the_person(model):
 
 
 def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("idgen.training.data.CACHE", tmp_path)
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path))
     calls = []
 
     def measured(model, **_):
@@ -157,7 +155,7 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
 
 
 def test_variation_in_words_goes_into_the_folder(model, tmp_path):
-    from idgen.generate import generate, read_manifest
+    from idgen.painting import generate, read_manifest
 
     people = model.sampler.sample(2, seed=1)
     options = {"seed": 3, "model": model, "steps": 1, "progress": False}

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from idgen.cli import app
-from idgen.generate import read_manifest
-from idgen.hub import load_model
 from idgen.identity import FORMAT, VERSION, Identities
+from idgen.model import load_model
 from idgen.models import FaceFinderNet
+from idgen.sets import read_manifest
 
 Run = Callable[..., Any]
 

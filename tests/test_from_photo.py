@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from idgen import provenance
-from idgen.hub import Model, load_model
 from idgen.identity import Identities, Identity, mean
+from idgen.model import Model, load_model
 from idgen.sampling.draw import draw
 from idgen.sampling.interpolation import interpolate, mixup
 from idgen.sampling.packing import packed

@@ -11,7 +11,8 @@ from hub_server import HubServer
 
 from idgen import hub as models
 from idgen.errors import InputError
-from idgen.hub import Model, load_model, resolve
+from idgen.hub import resolve
+from idgen.model import Model, load_model
 
 REPO = Path(__file__).parents[1]
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from idgen import arguments
 from idgen.errors import InputError
 from idgen.identity import (
     Identities,
     Identity,
     centres,
-    check_seed,
     image_seed,
     key,
     mean,
@@ -255,10 +255,10 @@ def test_image_seed():
 
 
 def test_seed_refused():
-    assert check_seed(np.int64(5)) == 5 and check_seed(2**63 - 1) == 2**63 - 1
+    assert arguments.seed(np.int64(5)) == 5 and arguments.seed(2**63 - 1) == 2**63 - 1
     for seed in (1.5, 7.0, "7", None, True, -1, 2**63, float("nan"), [1]):
         with pytest.raises(InputError, match="not a whole number"):
-            check_seed(seed)
+            arguments.seed(seed)
         with pytest.raises(InputError, match="not a whole number"):
             image_seed(seed, 0, 0)
     with pytest.raises(InputError, match="counted from 0"):

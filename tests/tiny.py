@@ -73,9 +73,11 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     """Write a model folder as `idgen.hub.Model` reads it, the same at every call."""
     from diffusers import DPMSolverMultistepScheduler
 
+    from idgen.evaluation.calibrate import write_calibrations
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import FaceFinder
     from idgen.identity import centres
+    from idgen.model import Judge
     from idgen.models import (
         FaceAutoencoder,
         FaceFinderNet,
@@ -86,7 +88,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     )
     from idgen.pipelines import IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler, principal_axes
-    from idgen.scoring import Judge, fit_bridge, write_calibrations
+    from idgen.scoring import fit_bridge
 
     folder = Path(folder)
     with torch.random.fork_rng(devices=[]):

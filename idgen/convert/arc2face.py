@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DPMSolverMultistepScheduler, UNet2DConditionModel
 
-from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
 from idgen.hub import resolve
 from idgen.pipelines.arc2face import ADAPTER_NAME, LCM_LORA, SPACE, Arc2FacePipeline, load_text_encoder
-from idgen.pipelines.base import HUB_OPTIONS, load_network
+from idgen.pipelines.base import HUB_OPTIONS
 from idgen.revisions import REVISIONS
+from idgen.weights import first_sentence, load_network
 
 REPOSITORY = "FoivosPar/Arc2Face"
 BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -157,7 +157,7 @@ def convert(
     out = Path(out)
     if out.exists():
         raise InputError(f"{out} exists already: choose another folder, or remove it.")
-    from idgen.generate import check_writable
+    from idgen.files import check_writable
 
     check_writable(out.absolute().parent)
     hub = {"revision": revision}

@@ -18,16 +18,17 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, VQModel
 from torch import Tensor
 
-from idgen.checkpoints import fill, first_existing, read_pickle, read_tensors
+from idgen import models
 from idgen.errors import InputError
-from idgen.faces.encoder import FaceEncoder, load_network
+from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.generate import check_writable
+from idgen.files import check_writable
 from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import SAMPLED, Identities, safe_name
 from idgen.models import FaceFinderNet, IdentityUNet, IResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler
+from idgen.weights import fill, first_existing, read_pickle, read_tensors
 
 IDENTITIES = "identities.safetensors"
 ELASTICFACE = "elasticface-arc-r100"
@@ -289,7 +290,7 @@ def vq_name(name: str, levels: int = 3) -> str:
 def _read_encoder(path: Path, config: Mapping[str, Any]) -> FaceEncoder:
     tensors = read_tensors(path, "ElasticFace", _ELASTICFACE_ORIGIN)
     network = fill(lambda: IResNetRecognizer(**config), tensors, path, "iresnet100 of ElasticFace")
-    finder = load_network(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet)
+    finder = models.load(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet)
     return FaceEncoder(network, FaceFinder(finder), space=ELASTICFACE, flip=False, alignment="ffhq")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idgen import provenance
+from idgen.dataset.drawing import model_of
 from idgen.dataset.export import read_rows
 from idgen.dataset.folder import CARD, DATA, PEOPLE, REPORT, SHEET, data_name
 from idgen.dataset.plan import Planned
@@ -68,7 +69,7 @@ def report(
     now = status(planned, whole=True)
     if not now.done:
         raise InputError(f"Nothing in {folder} is finished yet: `idgen dataset run {folder}` makes it.")
-    model = planned.model(device)
+    model = model_of(planned, device)
     finished = [number for number in range(now.shards) if number not in set(now.missing)]
     taken = finished[:: max(1, -(-now.pictures // most))] if now.pictures > most else finished
     files = [planned.folder / DATA / data_name(now.shards, number) for number in taken]
@@ -83,7 +84,7 @@ def report(
                 some, planned.folder / REPORT, model=model, training=training, device=device, progress=progress
             )
     _sheet(planned, finished)
-    provenance.write(planned.folder / CARD, card(planned, now, result).encode())
+    files.write(planned.folder / CARD, card(planned, now, result).encode())
     return result
 
 
@@ -91,7 +92,7 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
     """The card as Markdown with the Hub's front matter, checked by huggingface_hub."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    from idgen import __version__
+    from idgen.version import __version__
 
     plan = planned.plan
     size = next((name for bound, name in _SIZES if now.pictures < bound), "1M<n<10M")

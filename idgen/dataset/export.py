@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from idgen import provenance
+from idgen import files
 from idgen.dataset.folder import DATA, PLANNED, data_name, read_json
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
@@ -71,10 +71,10 @@ def export(
         for row in read_rows(file):
             image = row.pop("image")
             if not _holds(out / image["path"], image["bytes"]):
-                provenance.write(out / image["path"], image["bytes"])
+                files.write(out / image["path"], image["bytes"])
             lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
     if lines:
-        provenance.write(out / "metadata.jsonl", "".join(lines).encode())
+        files.write(out / "metadata.jsonl", "".join(lines).encode())
     return now
 
 
@@ -87,7 +87,7 @@ def _settle(planned: Planned, out: Path, kind: str) -> None:
         raise InputError(f"{out} holds other files already: choose another folder.")
     if before is not None and before != about:
         raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
-    provenance.write(out / EXPORT, (json.dumps(about, indent=1) + "\n").encode())
+    files.write(out / EXPORT, (json.dumps(about, indent=1) + "\n").encode())
 
 
 def _holds(path: Path, content: bytes) -> bool:

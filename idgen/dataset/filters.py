@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from idgen.faces.generated import crops
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from idgen.dataset.plan import Plan
-    from idgen.hub import Model
     from idgen.identity import Identities
+    from idgen.model import Model
 
 NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE = (
     "no face is found",
@@ -101,7 +99,7 @@ class Filters:
         if self.encoder is None:
             return [(picture,) if self.aligned else None for picture in pictures]
         judges = [] if self.judge is None else [self.judge.recognizer]
-        faces = crops(pictures, self.encoder, [self.encoder, *judges], self.aligned)
+        faces = self.encoder.crops(pictures, [self.encoder, *judges], self.aligned)
         if not (self.aligned and self.plan.face):
             return faces
         return [

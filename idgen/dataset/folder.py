@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from idgen import provenance
+from idgen import files
 from idgen.errors import InputError
 
 PLAN, PLANNED = "plan.yaml", "planned.json"
@@ -58,7 +58,7 @@ def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str
 def note(path: Path, content: dict[str, Any]) -> None:
     """Tell `status` how far a shard is; where that cannot be written, nobody is told."""
     with suppress(InputError):
-        provenance.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}).encode())
+        files.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from idgen import provenance
+from idgen import files
+from idgen.dataset.drawing import model_of
 from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
@@ -139,7 +140,7 @@ def run(
         raise InputError(f"The number of workers is at least 1, got {workers}.")
     if batch_size < 1:
         raise InputError(f"The batch size is at least 1, got {batch_size}.")
-    planned.model(device)  # what cannot be loaded is refused before anything is started
+    model_of(planned, device)  # what cannot be loaded is refused before anything is started
     with _alone(folder):
         missing = status(planned, whole=True).missing
         if not missing:
@@ -157,7 +158,7 @@ def run(
             with _shown(planned, progress and engine != "slurm"):
                 _run_local(executor) if engine == "local" else executor.run()
             if engine == "slurm":
-                provenance.write(folder / SUBMITTED, str(executor.job_id).encode())
+                files.write(folder / SUBMITTED, str(executor.job_id).encode())
         except BrokenExecutor:
             raise InputError(
                 f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "

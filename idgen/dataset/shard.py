@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
-from idgen import provenance
+from idgen import files, provenance
+from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
 from idgen.dataset.plan import Planned
-from idgen.generate import paint, variation_of
-from idgen.hub import Model
+from idgen.model import Model
+from idgen.painting import paint
+from idgen.sampling.variation import parse_variation
 
 AT_ONCE = 16
 """Pictures measured together: always so many, whatever the batch, so that the numbers are the same to the last bit."""
@@ -46,10 +48,10 @@ class ShardMaker:
 
     def __init__(self, planned: Planned, batch_size: int = 8, device: str | None = None):
         self.planned, self.batch_size = planned, batch_size
-        self.model: Model = planned.model(device)
+        self.model: Model = model_of(planned, device)
         planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
         self.filters = Filters(planned.plan, self.model, planned.people)
-        self.variation = variation_of(self.model, planned.variation)
+        self.variation = parse_variation(planned.variation)
 
     def make(self, number: int) -> dict[str, Any]:
         """Make a shard and return what is noted of it; nothing of it is there until all of it is.
@@ -82,8 +84,8 @@ class ShardMaker:
         rows = [row for person in people.values() for row in sorted(person.rows, key=lambda row: row["k"])]
         data = parquet(rows)
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejected).encode()
-        provenance.write(planned.folder / REJECTED / f"{number:05d}.jsonl", lines)
-        provenance.write(planned.folder / DATA / data_name(plan.shards, number), data)
+        files.write(planned.folder / REJECTED / f"{number:05d}.jsonl", lines)
+        files.write(planned.folder / DATA / data_name(plan.shards, number), data)
         made = {
             "shard": number,
             "people": len(people),
@@ -101,7 +103,7 @@ class ShardMaker:
             "rejected_sha256": hashlib.sha256(lines).hexdigest(),
             "seconds": round(time.monotonic() - began, 1),
         }
-        provenance.write(planned.folder / MADE / f"{number:05d}.json", (json.dumps(made) + "\n").encode())
+        files.write(planned.folder / MADE / f"{number:05d}.json", (json.dumps(made) + "\n").encode())
         beat.unlink(missing_ok=True)
         return made
 

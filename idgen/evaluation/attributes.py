@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen.evaluation import verification
+from idgen.scoring import verification
 
 MOST_VALUES = 8
 _FEWEST_PAIRS = 30

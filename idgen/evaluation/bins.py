@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen import provenance
+from idgen import files
 from idgen.errors import InputError
 
 FOLDS = 10
@@ -117,7 +117,7 @@ class PairSet:
 
     def picture(self, index: int) -> Any:
         """Picture `index` as a PIL image; InputError when it cannot be decoded."""
-        from idgen.faces.images import open_image
+        from idgen.images import open_image
 
         try:
             return open_image(self.pictures[index])
@@ -178,7 +178,7 @@ def write_bin(path: str | Path, pictures: Sequence[bytes], same: ArrayLike) -> N
         raise InputError(f"{len(truth)} pairs need {2 * len(truth)} pictures, got {len(pictures)}.")
     file = io.BytesIO()
     pickle.dump(([bytes(picture) for picture in pictures], truth), file, protocol=4)
-    provenance.write(path, file.getvalue())
+    files.write(path, file.getvalue())
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,24 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from idgen import provenance
+from idgen import files
 from idgen.errors import InputError
-from idgen.evaluation import diversity, verification
+from idgen.evaluation import diversity
 from idgen.evaluation.attributes import Group, breakdown, some_people
 from idgen.evaluation.bins import FoldAccuracy, PairSet, read_bin, ten_fold_accuracy
 from idgen.evaluation.leakage import Search, leakage
 from idgen.evaluation.separability import Separability, precision_recall
-from idgen.evaluation.source import Source, read_source
-from idgen.evaluation.verification import Verification
+from idgen.faces import pose
+from idgen.model import load_model
+from idgen.scoring import verification
+from idgen.scoring.verification import Verification
+from idgen.sets import Source, read_source
 from idgen.vectors import check_same_space, check_vectors, save_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from idgen.hub import Model
+    from idgen.model import Model
     from idgen.scoring import Calibration
 
 FMR = 1e-3
@@ -244,11 +247,9 @@ def evaluate(
             of two spaces.
     """
     from idgen.evaluation.report import write_report
-    from idgen.generate import check_writable
-    from idgen.hub import load_model
 
     out = Path(out)
-    check_writable(out)
+    files.check_writable(out)
     if isinstance(model, (str, Path)):
         model = load_model(str(model), device)
     reader = _Reader(model, aligned, progress)
@@ -265,7 +266,7 @@ def evaluate(
         for kind, embedded in zip(("judge", "encoder"), set_.by, strict=False):
             path = out / f"vectors-{kind}.safetensors"
             save_vectors(path, embedded.vectors, set_.source.labels, embedded.space)
-    provenance.write(out / JSON, (json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
+    files.write(out / JSON, (json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n").encode())
     write_report(out / REPORT, result, set_, reader.read(training) if training and result.searches else None)
     return result
 
@@ -329,8 +330,6 @@ class _Reader:
         """The numbers of the pictures with a face, and their vectors by every recogniser."""
         from tqdm.auto import tqdm
 
-        from idgen.faces.generated import crops
-
         assert open_ is not None
         recognisers = [recogniser for _, recogniser, _ in self.recognisers()]
         kept: list[int] = []
@@ -345,7 +344,7 @@ class _Reader:
                         "square: add --photos for photos in which faces have to be found first."
                     )
                 batch.append(picture)
-            seen = crops(batch, self.model.encoder, recognisers, self.aligned)
+            seen = self.model.encoder.crops(batch, recognisers, self.aligned)
             kept += [start + place for place, each in enumerate(seen) if each is not None]
             for by, (part, recogniser) in enumerate(zip(parts, recognisers, strict=True)):
                 if shown := [each[by] for each in seen if each is not None]:
@@ -667,8 +666,8 @@ def _diversity(
     return Diversity(
         distance,
         spread,
-        diversity.spread_within(diversity.yaw_from_landmarks(points), labels[rows]),
-        diversity.spread_within(diversity.pitch_from_landmarks(points), labels[rows]),
+        diversity.spread_within(pose.yaw_from_landmarks(points), labels[rows]),
+        diversity.spread_within(pose.pitch_from_landmarks(points), labels[rows]),
         looked_at,
         1 - len(rows) / looked_at,
     )

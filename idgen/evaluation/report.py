@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from idgen import __version__, provenance
-from idgen.evaluation import charts, verification
+from idgen import files, provenance
+from idgen.evaluation import charts
 from idgen.evaluation.evaluate import FMR, Comparisons, Evaluation, Pair, Set, today
 from idgen.evaluation.leakage import Search
-from idgen.evaluation.source import Source
+from idgen.scoring import verification
+from idgen.sets import Source
+from idgen.version import __version__
 
 _SIDE = 104  # of a picture, in pixels
 _SHEET_PEOPLE, _SHEET_PICTURES = 8, 8
@@ -31,7 +33,7 @@ def write_report(path: str | Path, result: Evaluation, set_: Set | None, trainin
         set_: the set, for its pictures; None for pairs.
         training: the training set, for the pictures beside those that come close to it.
     """
-    provenance.write(path, page(result, set_, training).encode())
+    files.write(path, page(result, set_, training).encode())
 
 
 def page(result: Evaluation, set_: Set | None, training: Set | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import Detection, FaceFinder
-    from idgen.faces.images import open_image
+    from idgen.images import open_image
 
 __all__ = ["Detection", "FaceEncoder", "FaceFinder", "open_image"]
 

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from diffusers.utils import CONFIG_NAME
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-import idgen.models
+from idgen import hub, models
 from idgen.errors import InputError, NoFaceError
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
-from idgen.faces.images import ImageSource, describe, open_image
-from idgen.hub import resolve
+from idgen.files import read_json, write_json
 from idgen.identity import ONE_PHOTO, Identity, mean, safe_name
+from idgen.images import ImageSource, describe, open_image
 from idgen.models.finder import FaceFinderNet
 
-if TYPE_CHECKING:
-    from idgen.sharing.push import Pushed
-
 CALIBRATION_NAME = "calibration.json"
-
-Model = TypeVar("Model", bound=ModelMixin)
 
 
 @dataclass(frozen=True)
@@ -125,8 +117,8 @@ class FaceEncoder:
             InputError: there is no such encoder, its recogniser is no class of `idgen.models`, or a weight is missing
                 or left over.
         """
-        folder = resolve(name, revision) / (subfolder or "")
-        config = _read_json(folder / CONFIG_NAME)
+        folder = hub.resolve(name, revision) / (subfolder or "")
+        config = read_json(folder / CONFIG_NAME)
         if config.get("_class_name") == "InsightFaceEncoder":
             from idgen.faces.insight import InsightFaceEncoder
 
@@ -135,15 +127,15 @@ class FaceEncoder:
             raise InputError(f"{folder / CONFIG_NAME} does not name an embedding space: is this an encoder's folder?")
         finder = None
         if (folder / "finder").is_dir():
-            finder = FaceFinder(load_network(folder / "finder", FaceFinderNet))
+            finder = FaceFinder(models.load(folder / "finder", FaceFinderNet))
         calibration = folder / CALIBRATION_NAME
         return cls(
-            load_network(folder / "recognizer", ModelMixin),
+            models.load(folder / "recognizer", ModelMixin),
             finder,
             space=config["space"],
             flip=bool(config.get("flip", True)),
             alignment=str(config.get("alignment", "arcface")),
-            calibration=_read_json(calibration) if calibration.exists() else None,
+            calibration=read_json(calibration) if calibration.exists() else None,
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
@@ -154,16 +146,14 @@ class FaceEncoder:
         if self.finder is not None:
             self.finder.net.save_pretrained(folder / "finder")
         if self.calibration is not None:
-            _write_json(folder / CALIBRATION_NAME, self.calibration)
+            write_json(folder / CALIBRATION_NAME, self.calibration)
         config = {"space": self.space, "flip": self.flip, "alignment": self.alignment}
-        _write_json(folder / CONFIG_NAME, config)
+        write_json(folder / CONFIG_NAME, config)
         return folder
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
-        """Upload it for `from_pretrained(repo_id)`; see `idgen.sharing.push.push_encoder` for options and errors."""
-        from idgen.sharing.push import push_encoder
-
-        return push_encoder(self, repo_id, **options)
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Upload it for `from_pretrained(repo_id)`; options and errors as those of `idgen.push`."""
+        return hub.push(self, repo_id, **options)
 
     @torch.no_grad()
     def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
@@ -271,6 +261,58 @@ class FaceEncoder:
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
 
+    def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
+        """The largest face of a photo, found by this encoder and cut out for each of the viewers.
+
+        Raises:
+            InputError: as `detect_and_align`, which also warns.
+        """
+        crop, face, _ = self.detect_and_align(photo)
+        return tuple(
+            crop if viewer.alignment == self.alignment else viewer.crop(open_image(photo), face) for viewer in viewers
+        )
+
+    def crops(
+        self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True
+    ) -> list[tuple[Any, ...] | None]:
+        """What each of the viewers is to see of each picture; None for one that has to be searched and shows no face.
+
+        Args:
+            pictures: (N, 3, H, W) in [0, 1], or N pictures.
+            viewers: recognisers.
+            aligned: the pictures are face crops as this encoder aligns them.
+        """
+        if aligned and all(viewer.alignment == self.alignment for viewer in viewers):
+            return [(picture,) * len(viewers) for picture in pictures]
+        out: list[tuple[Any, ...] | None] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
+            for picture in to_pictures(pictures) if isinstance(pictures, Tensor) else pictures:
+                try:
+                    out.append(self.views(picture, viewers))
+                except NoFaceError:
+                    out.append(None)
+        return out
+
+    def embed_by(
+        self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True
+    ) -> list[Tensor]:
+        """The unit vectors (N, D) of pictures by each of the viewers; rows of NaN where no face is found.
+
+        Arguments as those of `crops`.
+        """
+        if aligned and all(viewer.alignment == self.alignment for viewer in viewers):
+            return [viewer.encode(pictures) for viewer in viewers]
+        seen = self.crops(pictures, viewers, aligned)
+        shown = [row for row, each in enumerate(seen) if each is not None]
+        out = []
+        for place, viewer in enumerate(viewers):
+            vectors = torch.full((len(seen), viewer.dim), torch.nan)
+            if shown:
+                vectors[shown] = viewer.encode([each[place] for each in seen if each is not None])
+            out.append(vectors)
+        return out
+
     def crop(self, picture: Image.Image, face: Detection) -> Image.Image:
         """Cut a face out of an RGB picture as this encoder's `alignment` asks."""
         alignment = ALIGNMENTS[self.alignment]
@@ -300,38 +342,6 @@ class FaceEncoder:
         return vectors.cpu()
 
 
-def load_network(folder: str | os.PathLike[str], kind: type[Model]) -> Model:
-    """Build the network that a folder's config.json names and fill in its weights, every one of them and no others.
-
-    Only classes of `idgen.models` and safetensors are read, so nothing that was fetched is executed.
-
-    Args:
-        folder: as the `save_pretrained` of a diffusers model writes it.
-        kind: what class it must be, or be derived from.
-
-    Raises:
-        InputError: a file is missing or damaged, the class is not one of ours, or weights are missing, left over or of
-            another shape.
-    """
-    folder = Path(folder)
-    config = _read_json(folder / CONFIG_NAME)
-    name = config.get("_class_name")
-    network = getattr(idgen.models, name, None) if isinstance(name, str) else None
-    if not (isinstance(network, type) and issubclass(network, kind)):
-        raise InputError(
-            f"{folder / CONFIG_NAME} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?"
-        )
-    model = cast(Model, cast(Any, network).from_config(config).eval())
-    weights = folder / SAFETENSORS_WEIGHTS_NAME
-    if not weights.is_file():
-        raise InputError(f"There are no weights {weights}: fetch the model again.")
-    try:
-        model.load_state_dict(load_file(weights), strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"The weights {weights} do not fit {name}: {' '.join(str(error).split())}") from error
-    return model
-
-
 def _to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
     if pixels.shape[-1] == side:
         return pixels
@@ -359,19 +369,3 @@ def to_pictures(images: Tensor) -> list[ImageSource]:
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
     return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read {path} ({error.strerror}): is the folder complete?") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: fetch it again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} does not hold a JSON object: fetch it again.")
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

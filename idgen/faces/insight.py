@@ -23,8 +23,9 @@ from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
-from idgen.faces.encoder import CALIBRATION_NAME, FaceEncoder, _read_json, _write_json
+from idgen.faces.encoder import CALIBRATION_NAME, FaceEncoder
 from idgen.faces.finder import Detection
+from idgen.files import read_json, write_json
 from idgen.hub import resolve
 
 ROOT = Path("~/.insightface/models")
@@ -168,7 +169,7 @@ class InsightFaceEncoder(FaceEncoder):
             options = {"det_sizes": config["det_sizes"], "space": config["space"], "threshold": config["threshold"]}
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / CONFIG_NAME} is incomplete ({error!r}): convert the model again.") from error
-        return cls(*files, calibration=_read_json(calibration) if calibration.exists() else None, **options)
+        return cls(*files, calibration=read_json(calibration) if calibration.exists() else None, **options)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Copy the two files, which keep their licence, beside a config.json."""
@@ -177,7 +178,7 @@ class InsightFaceEncoder(FaceEncoder):
         for file in self.files:
             shutil.copy(file, folder / file.name)
         if self.calibration is not None:
-            _write_json(folder / CALIBRATION_NAME, self.calibration)
+            write_json(folder / CALIBRATION_NAME, self.calibration)
         config = {
             "_class_name": type(self).__name__,
             "space": self.space,
@@ -187,7 +188,7 @@ class InsightFaceEncoder(FaceEncoder):
             "threshold": self.threshold,
             "licence": LICENCE,
         }
-        _write_json(folder / CONFIG_NAME, config)
+        write_json(folder / CONFIG_NAME, config)
         return folder
 
     def crop(self, picture: Image.Image, face: Detection) -> Image.Image:

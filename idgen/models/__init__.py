@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from idgen.errors import InputError
+from idgen.files import read_json
+from idgen.weights import load_network
 
 if TYPE_CHECKING:
     from idgen.models.autoencoder import FaceAutoencoder as FaceAutoencoder
@@ -26,7 +32,30 @@ _HOME = {
     "ResNetRecognizer": "recognizer",
 }
 
-__all__ = [*_HOME]
+__all__ = [*_HOME, "load"]
+
+Network = TypeVar("Network")
+
+
+def load(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
+    """The network that a folder's config.json names, with its weights, every one of them and no others.
+
+    Only classes of this package and safetensors are read, so nothing that was fetched is executed.
+
+    Args:
+        folder: as the `save_pretrained` of a diffusers model writes it.
+        kind: what class it must be, or be derived from.
+
+    Raises:
+        InputError: a file is missing or damaged, the class is not one of ours, or weights are missing, left over or of
+            another shape.
+    """
+    config = Path(folder) / "config.json"
+    name = read_json(config).get("_class_name")
+    network = __getattr__(name) if name in _HOME else None
+    if not (isinstance(network, type) and issubclass(network, kind)):
+        raise InputError(f"{config} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?")
+    return load_network(network, Path(folder))
 
 
 def __getattr__(name: str) -> Any:

@@ -18,14 +18,14 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from idgen.checkpoints import check_fit, read_tensors
 from idgen.errors import InputError
-from idgen.faces.images import ImageSource
 from idgen.identity import Identities, Identity
+from idgen.images import ImageSource
 from idgen.pipelines import expression as expressions
 from idgen.pipelines.base import HUB_OPTIONS, Condition, IdentityPipeline, register
 from idgen.pipelines.normals import read_normals
 from idgen.pipelines.workers import by_image
+from idgen.weights import check_fit, read_tensors
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel

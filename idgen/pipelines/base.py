@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import math
-import operator
 import os
-import tempfile
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 import diffusers
 import numpy as np
@@ -20,23 +18,17 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, BaseOutput
+from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
-import idgen
-from idgen.checkpoints import cut_short, first_sentence
+from idgen import arguments, hub
 from idgen.errors import InputError
-from idgen.hub import resolve
-from idgen.identity import Identities, Identity, check_seed, image_seed, key
+from idgen.identity import Identities, Identity, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import by_image
-from idgen.sampling.variation import cone
-
-if TYPE_CHECKING:
-    from idgen.sharing.push import Pushed
+from idgen.weights import first_sentence, load_network
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
@@ -196,7 +188,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale: Guidance | None = None,
         seed: int = 0,
         first: int | Sequence[int] = 0,
-        variation_cosine: float = 1.0,
         latents: Tensor | None = None,
         batch_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
@@ -214,7 +205,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 no empty identity.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
-            variation_cosine: below 1, each picture is of its own random vector at this cosine to the identity.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
                 along an `idgen.sampling.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
@@ -230,10 +220,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         people = self._people(identities)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        seed = check_seed(seed)
         firsts = [first] * len(people) if not isinstance(first, Sequence) else list(first)
-        for number in set(firsts):
-            self.check_inputs(images_per_identity, steps, guidance, number, variation_cosine, batch_size, output_type)
+        self.check_inputs(images_per_identity, steps, guidance, seed, firsts, batch_size, output_type)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         if latents is not None:
@@ -251,8 +239,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 part = jobs[start : start + batch_size]
                 seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in part]
                 generators = [Generator().manual_seed(number) for number in seeds]
-                wanted = [people.vectors[person] for person, _ in part]
-                noise, vectors = self._noise(wanted, variation_cosine, generators)
+                vectors = people.vectors[[person for person, _ in part]]
+                noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
                 given = condition(part, vectors, generators)
@@ -274,27 +262,20 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         images_per_identity: int,
         num_inference_steps: int,
         guidance_scale: Guidance,
-        first: int,
-        variation_cosine: float,
+        seed: int,
+        firsts: Sequence[int],
         batch_size: int,
         output_type: str,
     ) -> None:
         """Raise InputError unless the arguments of a call can be used."""
-        most = int(self.scheduler.config.num_train_timesteps)
-        for what, value, least in (
-            ("number of pictures an identity", images_per_identity, 1),
-            ("number of steps", num_inference_steps, 1),
-            ("number of the first picture", first, 0),
-            ("batch size", batch_size, 1),
-        ):
-            if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-                raise InputError(f"The {what} is a whole number of at least {least}, got {value!r}.")
-        if num_inference_steps > most:
-            raise InputError(f"The number of steps is at most {most:,}, got {num_inference_steps:,}.")
+        arguments.whole("number of pictures a person", images_per_identity, 1)
+        arguments.steps(num_inference_steps, int(self.scheduler.config.num_train_timesteps))
+        arguments.seed(seed)
+        arguments.batch_size(batch_size)
+        for number in set(firsts):
+            arguments.whole("number of the first picture", number, 0)
         for step in range(num_inference_steps):
             self._check_guidance(scale_at(guidance_scale, step / num_inference_steps))
-        if not (_is_number(variation_cosine) and -1 <= variation_cosine <= 1):
-            raise InputError(f"The cosine of the variation is a number from -1 to 1, got {variation_cosine!r}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
 
@@ -319,15 +300,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         """(C, h, w) of a picture's noise."""
         config = self.denoiser.config
         return config.in_channels, config.sample_size, config.sample_size
-
-    def _noise(self, wanted: Sequence[Tensor], cosine: float, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
-        """First latents (B, C, h, w) and vectors (B, D). Noise comes first, so that a variation does not change it."""
-        noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
-        vectors = [
-            cone(vector, cosine, generator) if cosine < 1 else vector
-            for vector, generator in zip(wanted, generators, strict=True)
-        ]
-        return noise, torch.stack(vectors)
 
     @torch.inference_mode()
     def _denoise(
@@ -383,23 +355,19 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     # ------------------------------------------------------------ loading and sharing
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload it with a card, and with code for people without idgen; returns what others load it by.
 
         Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole.
 
         Args:
             repo_id: "user/name".
-            options: of `idgen.sharing.push.push`, such as `licence`.
+            options: of `idgen.push`, such as `licence`.
 
         Raises:
             InputError: as that.
         """
-        from idgen.sharing.push import push
-
-        with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
-            self.save_pretrained(folder)
-            return push(folder, repo_id, **options)
+        return hub.push(self, repo_id, **options)
 
     @classmethod
     def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -442,44 +410,21 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             InputError: there is no such pipeline, or the hub cannot be reached.
         """
-        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        index = resolve(pretrained_model_name, patterns=[cls.config_name], **hub) / cls.config_name
+        options = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        index = hub.resolve(pretrained_model_name, patterns=[cls.config_name], **options) / cls.config_name
         if not index.is_file():
             raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
         parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
         patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        return str(resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **hub))
+        return str(
+            hub.resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **options)
+        )
 
 
 # What `help`, an editor, and diffusers' look at a pipeline's arguments see.
 setattr(IdentityPipeline.__call__, "__signature__", inspect.signature(IdentityPipeline.iterate))  # noqa: B010
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
-    """Build a diffusers network from its folder, every weight of it and no others; InputError where they do not fit."""
-    weights = folder / SAFETENSORS_WEIGHTS_NAME
-    for file in (folder / CONFIG_NAME, weights):
-        if not file.is_file():
-            raise InputError(f"There is no {file}: fetch the model again.")
-    try:
-        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        try:
-            with safe_open(weights, "pt"):
-                pass
-        except SafetensorError as damage:
-            raise cut_short(weights, damage, "where the model came from") from error
-        raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
-    for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
-        if names:
-            raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")
-    return network
 
 
 def register(pipeline: type[IdentityPipeline]) -> None:
@@ -489,7 +434,7 @@ def register(pipeline: type[IdentityPipeline]) -> None:
     # Where a repository brings code for people without idgen, diffusers would run that rather than import idgen, unless
     # idgen looks like one of its own pipeline modules; it then also says that it cannot check what we pass, by its
     # whole representation.
-    setattr(diffusers.pipelines, "idgen", idgen)  # noqa: B010
+    setattr(diffusers.pipelines, "idgen", sys.modules["idgen"])  # noqa: B010
     logging.getLogger(pipeline_loading_utils.__name__).addFilter(_is_needed)
     setattr(diffusers, pipeline.__name__, pipeline)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
+from idgen import arguments
 from idgen.errors import InputError
 
 Guidance = float | Callable[[float], float]
@@ -33,12 +33,4 @@ def scale_at(guidance: Guidance, done: float) -> float:
     Raises:
         InputError: it is not a number from 0 to 100.
     """
-    scale = guidance(done) if callable(guidance) else guidance
-    if (
-        isinstance(scale, bool)
-        or not isinstance(scale, (int, float))
-        or not math.isfinite(scale)
-        or not 0 <= scale <= 100
-    ):
-        raise InputError(f"The guidance is a number from 0 to 100, got {scale!r}.")
-    return float(scale)
+    return arguments.guidance(guidance(done) if callable(guidance) else guidance)

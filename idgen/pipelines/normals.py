@@ -19,7 +19,7 @@ from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.faces.align import Array, apply, ffhq_square, invert
-from idgen.faces.images import ImageSource, describe, open_image
+from idgen.images import ImageSource, describe, open_image
 
 LEAST_HEAD = 0.02
 """Share of the picture that the head has at least."""

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from idgen import arguments
 from idgen.errors import InputError
-from idgen.identity import Identities, check_seed, mean, person_seed, safe_name
+from idgen.identity import Identities, mean, person_seed, safe_name
 from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
 from idgen.sampling.packing import packed
 from idgen.sampling.sampler import IdentitySampler
 
 if TYPE_CHECKING:
-    from idgen.hub import Model
+    from idgen.model import Model
 
 GALLERY = 2000
 """Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
@@ -49,7 +50,7 @@ def draw(
     Raises:
         InputError: a file is missing or given in vain, has too few people, is of another space, or `n` is out of range.
     """
-    seed = check_seed(seed)
+    seed = arguments.seed(seed)
     if (origin is not None) != (method in _FROM_FILE):
         raise InputError(
             f"The method {method} needs a file: add --from people.safetensors."

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from idgen import arguments
 from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, Identity, check_seed, person_seed
+from idgen.identity import SAMPLED, Identities, Identity, person_seed
 
 _ALMOST = 1e-6
 """Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
@@ -114,7 +115,7 @@ def mixup(people: Identities, n: int, seed: int, grid: Sequence[float] = MIXUP_G
     Raises:
         InputError: fewer than two people, no or wrong shares, or a pair of opposite people.
     """
-    check_seed(seed)
+    arguments.seed(seed)
     if len(people) < 2:
         raise InputError("One person alone cannot be mixed: give at least two.")
     if n < 1 or first < 0:

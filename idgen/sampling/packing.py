@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
+from idgen import arguments
 from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, check_seed
+from idgen.identity import SAMPLED, Identities
 
 _MOST_ROWS = 2048  # people that move in one step; the others stand still
 _LEAST_WAY = 0.05
@@ -52,7 +53,7 @@ def pack(
     Raises:
         InputError: fewer than two people, broken vectors, or an option out of range.
     """
-    check_seed(seed)
+    arguments.seed(seed)
     if start.ndim != 2 or len(start) < 2:
         raise InputError(f"At least two people (N, D) can be pushed apart, got the shape {tuple(start.shape)}.")
     if gallery is not None and (gallery.ndim != 2 or gallery.shape[1] != start.shape[1] or not len(gallery)):

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
+from idgen import arguments
 from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, check_seed, person_seed
+from idgen.identity import SAMPLED, Identities, person_seed
 
 if TYPE_CHECKING:
     from idgen.models.identity_flow import IdentityFlow
@@ -134,7 +135,7 @@ class IdentitySampler:
         Raises:
             InputError: anything of the above is not usable.
         """
-        seed = check_seed(seed)
+        seed = arguments.seed(seed)
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX_PEOPLE:
             raise InputError(f"The number of people to sample is a whole number from 1 to {_MAX_PEOPLE:,}, got {n!r}.")
         if first < 0:
@@ -233,10 +234,10 @@ class IdentitySampler:
             raise InputError(f"The tensors of the sampler in {folder} do not fit together: {shapes}.")
         flow = None
         if (folder / "flow").is_dir():
-            from idgen.faces.encoder import load_network
+            from idgen import models
             from idgen.models.identity_flow import IdentityFlow
 
-            flow = load_network(folder / "flow", IdentityFlow)
+            flow = models.load(folder / "flow", IdentityFlow)
         return cls(space, **tensors, flow=flow)
 
 

@@ -1,26 +1,19 @@
 """Variations of one identity vector.
 
 A *variation* is called with a vector (D,) and a generator and returns another vector of unit length. `vary` makes one
-for
-every picture of every person: what comes out are identities that any pipeline pictures, one picture each.
+for every picture of every person: what comes out are identities that any pipeline pictures, one picture each.
 
-| in words | | source |
-|---|---|---|
-| `cone:0.7` | cosine to the person uniform in [0.7, 1], the direction around it uniform | IDperturb (arXiv 2602.18831)
-|
-| `cone:0.7-0.9` | the same, in [0.7, 0.9]; `cone:0.7-0.7` is exactly 0.7 | |
-| `gaussian:0.03` | normal noise of that standard deviation a number, set back to the length | Vec2Face (arXiv
-2409.02979) |
-| `similarity:0.5` | the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` | CemiFace
-(arXiv 2409.18876) |
+- `cone:0.7`: cosine to the person uniform in [0.7, 1], the direction around it uniform (IDperturb, arXiv 2602.18831);
+  `cone:0.7-0.9`: in [0.7, 0.9]; `cone:0.7-0.7`, or the number 0.3: exactly 0.7.
+- `gaussian:0.03`: normal noise of that standard deviation, set back to the length (Vec2Face, arXiv 2409.02979).
+- `similarity:0.5`: the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` (CemiFace, arXiv
+  2409.18876).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +23,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
+from idgen import arguments, files
 from idgen.errors import InputError
 from idgen.identity import Identities, key, vector_seed
 
@@ -204,11 +198,7 @@ class SimilarityCurve:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, all of it or nothing."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        aside.write_text(json.dumps({"format": "idgen.similarity-curve", **asdict(self)}, indent=1) + "\n")
-        os.replace(aside, path)
+        files.write_json(path, {"format": "idgen.similarity-curve", **asdict(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> SimilarityCurve:
@@ -222,6 +212,18 @@ class SimilarityCurve:
             raise InputError(
                 f"There is no readable similarity curve in {path} ({error!r}): measure it again."
             ) from error
+
+
+def settled(text: float | str, curve: Callable[[], SimilarityCurve]) -> float | str:
+    """A variation in words that need no curve any more and no rule for numbers: "cone:0.7-0.7"; 0 for none."""
+    if isinstance(text, str) and not text.startswith("similarity:"):
+        return text
+    found = parse_variation(text, curve)
+    return 0 if found is None else f"cone:{found.lowest:.6f}-{found.highest:.6f}"  # type: ignore[attr-defined]
+
+
+ANY_CURVE = SimilarityCurve([-1, 1], [-1, 1], [0, 0], "", "", "", 0)
+"""Of no model: for checking words before a model is loaded."""
 
 
 def isotonic(values: ArrayLike) -> NDArray[np.float64]:
@@ -239,16 +241,22 @@ def isotonic(values: ArrayLike) -> NDArray[np.float64]:
 # ------------------------------------------------------------------------------------------------------ for pictures
 
 
-def parse_variation(text: str, curve: Callable[[], SimilarityCurve] | None = None) -> Variation:
-    """A variation in words, see the table above.
+def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | None = None) -> Variation | None:
+    """A variation in words, see the table above, or as one number.
 
     Args:
-        text: such as "cone:0.7".
+        text: such as "cone:0.7"; or v from 0 (none) to 1, which is short for the cone at exactly the cosine 1 − v.
         curve: gives the model's curve; called for "similarity:…" only.
+
+    Returns:
+        None for 0: exactly the person.
 
     Raises:
         InputError: the words are not understood, or a number is out of range.
     """
+    if not isinstance(text, str):
+        cosine = 1 - arguments.number("variation", text, 0, 1)
+        return None if cosine == 1 else Cone(cosine, cosine)
     kind, _, numbers = text.partition(":")
     try:
         values = [float(number) for number in numbers.split("-")] if not numbers.startswith("-") else [float(numbers)]

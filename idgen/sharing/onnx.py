@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgen.errors import InputError
-from idgen.hub import Model, load_model, resolve
+from idgen.hub import resolve
+from idgen.model import Model, load_model
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
@@ -98,7 +99,7 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
             cannot be written.
     """
     from idgen.faces.encoder import FaceEncoder
-    from idgen.generate import check_writable
+    from idgen.files import check_writable
 
     out = Path(out)
     pack = out.suffix != ".onnx"

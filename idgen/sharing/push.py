@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from idgen import hub, provenance
 from idgen.contact_sheet import Cell, contact_sheet
 from idgen.errors import InputError
-from idgen.generate import generate, read_manifest
-from idgen.hub import PARTS, hub_errors, load_model
+from idgen.faces.encoder import FaceEncoder
+from idgen.hub import hub_errors
+from idgen.model import PARTS, Model, load_model
+from idgen.painting import generate
+from idgen.pipelines.base import IdentityPipeline
+from idgen.sets import read_manifest
 from idgen.sharing import card as cards
 from idgen.sharing.remote_code import NETWORKS_FILE, PIPELINE_FILE, NeedsIdgen, networks_code, pipeline_code
-
-if TYPE_CHECKING:
-    from idgen.faces.encoder import FaceEncoder
-    from idgen.hub import Model
 
 INDEX, PEOPLE = "model_index.json", "people.safetensors"
 SHOWN, MEASURED, IMAGES = 4, 12, 6
@@ -73,7 +73,27 @@ class Pushed:
         return lines
 
 
-def push(
+def push(what: str | Path | Model | IdentityPipeline | FaceEncoder, repo: str, **options: Any) -> Pushed:
+    """Upload a model, a pipeline alone, or a face encoder.
+
+    Args:
+        what: a model, by name, folder, hub id or loaded; a pipeline; or a face encoder.
+        repo: "user/name"; made if it does not exist.
+        options: of `push_model`, or of `push_encoder`.
+
+    Raises:
+        InputError: as those.
+    """
+    if isinstance(what, FaceEncoder):
+        return push_encoder(what, repo, **options)
+    if isinstance(what, IdentityPipeline):
+        with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
+            what.save_pretrained(folder)
+            return push_model(folder, repo, **options)
+    return push_model(what, repo, **options)
+
+
+def push_model(
     model: str | Path | Model,
     repo: str,
     *,

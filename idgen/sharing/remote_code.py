@@ -198,7 +198,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
 
 def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]) -> str:
     """The file: what was reached, and at the end the statements of these modules that define nothing."""
-    from idgen import __version__
+    from idgen.version import __version__
 
     defined: dict[str, str] = {}
     parts: list[str] = []

@@ -21,15 +21,18 @@ from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
+from idgen import models
 from idgen.errors import InputError
-from idgen.faces.encoder import FaceEncoder, load_network
+from idgen.evaluation.calibrate import write_calibrations
+from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import centres
+from idgen.model import Judge
 from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import IdentitySampler
-from idgen.scoring import Bridge, Judge, write_calibrations
+from idgen.scoring import Bridge
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import ORIGIN, digest, replace_folder
 from idgen.training.recognition import cached_embeddings
@@ -97,12 +100,12 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
             raise InputError(f"There is no trained {run} in {trained}: run `idgen train {run}` first.")
         return trained
 
-    denoiser = load_network(network("generator"), IdentityDiT)
-    autoencoder = load_network(network("autoencoder"), FaceAutoencoder)
-    finder = load_network(network("finder"), FaceFinderNet)
-    recognizer = load_network(network("recognizer"), ResNetRecognizer)
-    judge = load_network(network("judge"), ModelMixin)
-    flow = load_network(network("sampler"), IdentityFlow)
+    denoiser = models.load(network("generator"), IdentityDiT)
+    autoencoder = models.load(network("autoencoder"), FaceAutoencoder)
+    finder = models.load(network("finder"), FaceFinderNet)
+    recognizer = models.load(network("recognizer"), ResNetRecognizer)
+    judge = models.load(network("judge"), ModelMixin)
+    flow = models.load(network("sampler"), IdentityFlow)
     for run in ("generator", "autoencoder", "sampler"):
         _check_origin(network, run)
     faces, unseen = load_faces(args.data, args.size), load_faces(args.measure, args.size)

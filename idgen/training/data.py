@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idgen.errors import InputError
-from idgen.evaluation.source import Source, read_source
-
-CACHE = Path(os.environ.get("IDGEN_CACHE", Path.home() / ".cache" / "idgen"))
+from idgen.sets import Source, read_source
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
         )
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
     key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "2"]).encode()).hexdigest()[:20]
-    folder = CACHE / "decoded" / key
+    folder = files.cache("decoded", key)
     if not (folder / "labels.npy").exists():
         _decode(read_source(path, ("landmarks",), labelled), size, folder)
     with np.load(folder / "columns.npz") as archive:
@@ -126,8 +124,8 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(folder.parent).free) < need:
         raise InputError(
-            f"Decoded, {source.name} takes {need / 1e9:,.1f} GB, and {CACHE} has {free / 1e9:,.1f}: make room there, "
-            "or set IDGEN_CACHE to a folder elsewhere."
+            f"Decoded, {source.name} takes {need / 1e9:,.1f} GB, and {folder.parent} has {free / 1e9:,.1f}: make room "
+            "there, or set IDGEN_CACHE to a folder elsewhere."
         )
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
     aside.mkdir(exist_ok=True)

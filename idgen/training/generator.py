@@ -20,12 +20,13 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from tqdm.auto import tqdm
 
-from idgen.evaluation import verification
+from idgen import files
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
+from idgen.scoring import verification
 from idgen.training.augment import Random
-from idgen.training.data import CACHE, Faces, hold_out, load_faces
+from idgen.training.data import Faces, hold_out, load_faces
 from idgen.training.loop import RunArgs, build, digest, frozen, train
 from idgen.training.recognition import cached_embeddings, content_key, save_aside
 
@@ -62,7 +63,7 @@ def held_out_people(args: GeneratorArgs, faces: Faces) -> int:
 def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
     """Latents (2, N, C, h, w) of all images and their mirror images; kept in the cache."""
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    file = CACHE / "latents" / f"{content_key(args.autoencoder, faces)}.npy"
+    file = files.cache("latents") / f"{content_key(args.autoencoder, faces)}.npy"
     if not file.exists():
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=args.precision == "bf16"):
             save_aside(file, _latents(args, faces, device))

@@ -29,9 +29,9 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from idgen.checkpoints import first_sentence
+from idgen import models
 from idgen.errors import InputError
-from idgen.faces.encoder import load_network
+from idgen.weights import first_sentence
 
 ORIGIN = "origin.json"
 """What a network was made from, see `train`; beside its weights."""
@@ -129,7 +129,7 @@ def trained_weights(folder: Path) -> Path:
 
 def frozen(folder: Path, kind: type[Network]) -> Network:
     """A network that was trained before and does not learn any more; see `load_network` and `trained_weights`."""
-    return load_network(trained_weights(folder).parent, kind).requires_grad_(False)
+    return models.load(trained_weights(folder).parent, kind).requires_grad_(False)
 
 
 def has_bf16(device: str | None = None) -> bool:

@@ -16,11 +16,12 @@ from pytorch_metric_learning import losses
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from idgen import files
 from idgen.errors import InputError
-from idgen.evaluation import verification
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
+from idgen.scoring import verification
 from idgen.training import augment
-from idgen.training.data import CACHE, Faces, load_faces, occurrence
+from idgen.training.data import Faces, load_faces, occurrence
 from idgen.training.loop import RunArgs, build, digest, frozen, has_bf16, train
 
 ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
@@ -160,7 +161,7 @@ def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None)
     """Unit embeddings (N, D) of all faces, summed with the mirrored images', by the recogniser in a folder; kept in the
     cache."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    file = CACHE / "embeddings" / f"{content_key(recognizer, faces)}.npy"
+    file = files.cache("embeddings") / f"{content_key(recognizer, faces)}.npy"
     if not file.exists():
         network = frozen(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):

@@ -23,12 +23,12 @@ from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.cli import app
 from idgen.errors import InputError
-from idgen.generate import read_manifest
-from idgen.hub import load_model
 from idgen.identity import Identities
+from idgen.model import load_model
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.normals import head_normals
 from idgen.revisions import REVISIONS
+from idgen.sets import read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from idgen.dataset.plan import Plan, Planned, make_plan
+from idgen.dataset.drawing import make_plan
+from idgen.dataset.plan import Plan, Planned
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from idgen.cli import app
 from idgen.dataset.card import report
+from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import export
 from idgen.dataset.folder import CARD, DATA, REPORT, SHEET, data_name
-from idgen.dataset.plan import Plan, make_plan
+from idgen.dataset.plan import Plan
 from idgen.dataset.run import run
 from idgen.errors import InputError
 from idgen.evaluation.bins import read_bin
-from idgen.evaluation.source import read_source
+from idgen.sets import read_source
 
 
 @pytest.fixture(scope="module")

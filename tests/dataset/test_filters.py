@@ -21,7 +21,7 @@ from idgen.dataset.filters import (
     thumbnail,
 )
 from idgen.dataset.plan import Plan
-from idgen.hub import Model, load_model
+from idgen.model import Model, load_model
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from idgen.dataset.drawing import make_plan
 from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED
-from idgen.dataset.plan import Plan, Planned, _digest, make_plan
+from idgen.dataset.plan import Plan, Planned, digest
 from idgen.errors import InputError
-from idgen.hub import load_model
 from idgen.identity import Identities
+from idgen.model import load_model
 
 
 def test_shards_hold_everybody_once(plan: dict[str, Any]) -> None:
@@ -78,7 +79,7 @@ def test_a_folder_of_another_version(planned: Planned) -> None:
     text = (planned.folder / PLAN).read_text().replace("apart: 0\n", "")
     (planned.folder / PLAN).write_text(text)
     settled = json.loads((planned.folder / PLANNED).read_text())
-    (planned.folder / PLANNED).write_text(json.dumps({**settled, "plan": _digest(text)}))
+    (planned.folder / PLANNED).write_text(json.dumps({**settled, "plan": digest(text)}))
     assert Planned.load(planned.folder).plan == planned.plan
     del settled["variation"]
     (planned.folder / PLANNED).write_text(json.dumps(settled))
@@ -144,12 +145,12 @@ def test_more_people_than_can_be_kept_apart(
 def test_a_similarity_becomes_a_cone_when_it_is_planned(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
     import shutil
 
-    from idgen.choosing import CURVE
-    from idgen.generate import weights_fingerprint
     from idgen.sampling import SimilarityCurve
+    from idgen.similarity import CURVE
+    from idgen.weights import fingerprint
 
     model = shutil.copytree(tiny_model, tmp_path / "measured")
-    weights = weights_fingerprint(model)
+    weights = fingerprint(model)
     SimilarityCurve([0.2, 1.0], [0.1, 0.9], [0.1, 0.1], "tiny", weights, "tiny-encoder", 8).save(model / CURVE)
     similar = {**plan, "model": str(model), "variation": "similarity:0.5"}
     assert make_plan(Plan(**similar), tmp_path / "s").variation == "cone:0.600000-0.600000"

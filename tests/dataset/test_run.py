@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from idgen.dataset.drawing import make_plan
 from idgen.dataset.filters import DUPLICATE, REASONS
 from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name
-from idgen.dataset.plan import Plan, Planned, make_plan
+from idgen.dataset.plan import Plan, Planned
 from idgen.dataset.run import run
 from idgen.dataset.status import status
 from idgen.errors import InputError
@@ -57,7 +58,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def test_every_picture_can_be_made_again_and_is_accounted_for(reference: Path, picky: Plan) -> None:
     from idgen import provenance
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     rows = rows_of(reference)
     rejected = [json.loads(line) for path in (reference / REJECTED).glob("*") for line in path.read_text().splitlines()]

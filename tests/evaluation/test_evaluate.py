@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from idgen import provenance
 from idgen.cli import app
 from idgen.errors import InputError
-from idgen.evaluation import verification
 from idgen.evaluation.attributes import breakdown, groups
 from idgen.evaluation.bins import write_bin
 from idgen.evaluation.evaluate import evaluate, read_pairs, worst_pairs
-from idgen.hub import load_model
+from idgen.model import load_model
+from idgen.scoring import verification
 from idgen.vectors import save_vectors
 
 pytest.importorskip("torchmetrics")

@@ -54,8 +54,7 @@ def faces(tmp_path_factory) -> Path:
 
 
 def run(figures, monkeypatch, tmp_path, tiny_model, faces, *more: str) -> dict:
-    monkeypatch.setattr(figures, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr("idgen.training.data.CACHE", tmp_path / "cache")
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     few = ["--people=3", "--images=2", "--val-people=2", "--val-images=1", "--negatives=3", "--threads=1"]
     out = tmp_path / "figures.json"
     given = ["figures.py", "--faces", str(faces), "--model", str(tiny_model), "--out", str(out), *few, *more]

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from idgen import models
 from idgen.errors import InputError
 from idgen.faces.align import align, align_ffhq
-from idgen.faces.encoder import FaceEncoder, load_network
+from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
@@ -271,9 +272,9 @@ def test_refuses_a_damaged_folder(saved: Path, tmp_path: Path, damage: Callable[
 
 
 def test_load_network_checks_the_kind(saved: Path) -> None:
-    assert isinstance(load_network(saved / "finder", FaceFinderNet), FaceFinderNet)
+    assert isinstance(models.load(saved / "finder", FaceFinderNet), FaceFinderNet)
     with pytest.raises(InputError, match="no PlainRecognizer"):
-        load_network(saved / "recognizer", PlainRecognizer)
+        models.load(saved / "recognizer", PlainRecognizer)
 
 
 # ---------------------------------------------------------------- FFHQ alignment

@@ -107,7 +107,8 @@ def test_a_silent_fallback_to_the_cpu_is_said(pack: Path) -> None:
 
 
 def test_without_a_calibration_scores_are_refused(encoder: InsightFaceEncoder, tiny_model: Path) -> None:
-    from idgen.scoring import Bridge, Judge, Scorer
+    from idgen.model import Judge
+    from idgen.scoring import Bridge, Scorer
 
     judge = Judge.from_pretrained(tiny_model / "judge")
     bridge = Bridge(torch.zeros(48, 512), torch.zeros(48), encoder.space, judge.space)

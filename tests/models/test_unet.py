@@ -10,7 +10,7 @@ import torch
 from reference import idiff_face as official
 from torch.nn.functional import normalize
 
-from idgen.faces.encoder import load_network
+from idgen import models
 from idgen.models import IdentityUNet
 
 SMALL: dict[str, Any] = {
@@ -121,7 +121,7 @@ def test_saved_and_loaded_again(tmp_path: Path, empty: bool) -> None:
     network.save_pretrained(tmp_path)
     drop = torch.tensor([True, False, False])
     expected = network(*inputs(), drop)
-    for again in (load_network(tmp_path, IdentityUNet), IdentityUNet.from_pretrained(tmp_path)):
+    for again in (models.load(tmp_path, IdentityUNet), IdentityUNet.from_pretrained(tmp_path)):
         assert again.has_empty_identity is empty
         assert torch.equal(again(*inputs(), drop), expected)
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from idgen import provenance
 from idgen.cli import app
 from idgen.errors import InputError
-from idgen.hub import Model
+from idgen.model import Model
 from idgen.sharing.card import completed, figures, read_evaluation
 from idgen.sharing.push import push
 

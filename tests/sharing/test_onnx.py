@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from idgen import FaceEncoder
 from idgen.cli import app
 from idgen.errors import InputError
-from idgen.hub import Model
+from idgen.model import Model
 from idgen.models import PlainRecognizer, ResNetRecognizer
 
 onnx = pytest.importorskip("onnx")

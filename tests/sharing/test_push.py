@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from idgen import FaceEncoder, IDiffFacePipeline
 from idgen.cli import app
 from idgen.errors import InputError
-from idgen.hub import Model, load_model
+from idgen.model import Model, load_model
 from idgen.sharing.push import Pushed, push
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from idgen.hub import Model
+from idgen.model import Model
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def serving() -> Callable[..., AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def small(tiny_model: Path) -> Model:
     """A complete model with random weights."""
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     return load_model(str(tiny_model))
 
@@ -48,7 +48,7 @@ def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
     """As a converted model: an encoder, but no judge and no sampler."""
     import shutil
 
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     folder = tmp_path_factory.mktemp("converted") / "converted"
     shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("judge", "sampler"))

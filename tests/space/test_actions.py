@@ -19,8 +19,8 @@ from tiny import noise_png
 from idgen import provenance
 from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance
-from idgen.hub import Model
 from idgen.identity import Identities, Identity
+from idgen.model import Model
 from idgen.scoring import BINS
 from space import actions, again, plots, view
 from space.actions import Recipe, last
@@ -217,7 +217,7 @@ def test_two_pictures_are_compared_with_a_verdict(built_in: Model, portrait: byt
 
 @pytest.fixture(scope="module")
 def built_in() -> Model:
-    from idgen.hub import load_model
+    from idgen.model import load_model
 
     return load_model("nobody-128")
 

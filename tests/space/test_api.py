@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import noise_png
 
 from idgen import provenance
-from idgen.hub import Model
+from idgen.model import Model
 from space import actions
 from space.actions import Recipe, last
 from space.models import Models

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.hub import Model, load_model
 from idgen.identity import Identities
+from idgen.model import Model, load_model
 from space import actions, again
 from space.actions import Recipe, last
 from space.models import Models

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
-from idgen.hub import Model
+from idgen.model import Model
 from space.models import Models
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from idgen.hub import Model
 from idgen.identity import Identity
+from idgen.model import Model
 from space.settings import Settings
 
 pytest.importorskip("gradio")

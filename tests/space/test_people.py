@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from idgen.errors import InputError
-from idgen.hub import Model
 from idgen.identity import Identity
+from idgen.model import Model
 from space import actions
 from space.models import Models, defaults
 from space.people import Seals, read_vector, verified

@@ -17,7 +17,7 @@ from hub_server import HubServer
 from pages import ROOT, blocks, page
 from started import free_port, started
 
-from idgen.hub import load_model
+from idgen.model import load_model
 from space import actions
 from space.actions import Recipe, last
 from space.models import Models

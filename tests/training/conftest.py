@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.training import data
-
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 

@@ -8,9 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from idgen.cli import app
-from idgen.hub import load_model
-from idgen.training import generator as generator_module
-from idgen.training import recognition as recognition_module
+from idgen.model import load_model
 
 TINY = {
     "recognizer": {"channels": [16, 16, 16], "blocks": [1, 1, 2], "embedding_dim": 16},
@@ -24,8 +22,7 @@ NEEDS = {"autoencoder": ["recognizer"], "generator": ["recognizer", "autoencoder
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    for module in (generator_module, recognition_module):
-        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
 

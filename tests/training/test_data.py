@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from idgen.training import data
+from idgen import files
 from idgen.training.data import hold_out, load_faces
 
 
@@ -91,7 +91,7 @@ def test_every_picture_that_cannot_be_used_is_counted(folder):
         Image.new("RGB", (100, 120)).save(folder / name)
     with pytest.raises(ValueError, match="100×120 pixels: cut faces square"):
         load_faces(folder, size=128)
-    assert not list((data.CACHE / "decoded").iterdir()), "nothing half-written stays"
+    assert not list((files.cache("decoded")).iterdir()), "nothing half-written stays"
 
 
 def test_what_cannot_be_read_is_said(folder, tmp_path):

@@ -18,8 +18,6 @@ from idgen.models import (
     ResNetRecognizer,
 )
 from idgen.models.finder import face_size
-from idgen.training import generator as generator_module
-from idgen.training import recognition as recognition_module
 from idgen.training.autoencoder import AutoencoderArgs, train_autoencoder
 from idgen.training.finder import (
     FinderArgs,
@@ -47,8 +45,7 @@ AUTOENCODER = {"latent_channels": 4, "encoder_channels": (16, 16), "decoder_chan
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    for module in (generator_module, recognition_module):
-        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
 
 
 def same(first, second):

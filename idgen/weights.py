@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idgen.errors import InputError
+from idgen.files import read_json
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -121,6 +123,66 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
     state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
+
+
+def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
+    """A network from the folder that a diffusers model's `save_pretrained` wrote: all of its weights and no others.
+
+    Args:
+        kind: its class, of ours or of diffusers.
+        folder: with config.json and diffusion_pytorch_model.safetensors.
+        dtype: of the weights; by default float32.
+
+    Raises:
+        InputError: a file is missing or damaged, or weights are missing, left over or of another shape.
+    """
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    for file in (folder / "config.json", weights):
+        if not file.is_file():
+            raise InputError(f"There is no {file}: fetch the model again.")
+    if not kind.__module__.startswith("idgen."):  # diffusers renames what its older versions saved
+        return _load_of_diffusers(kind, folder, weights, dtype)
+    network = kind.from_config(read_json(folder / "config.json")).eval()
+    tensors = read_tensors(weights, kind.__name__, "where the model came from")
+    check_fit(network.state_dict(), tensors, weights, kind.__name__)
+    network.load_state_dict(tensors)
+    return network if dtype is None else nn.Module.to(network, dtype)  # `ModelMixin.to` imports peft: seconds
+
+
+def _load_of_diffusers(kind: type[Any], folder: Path, weights: Path, dtype: torch.dtype | None) -> Any:
+    try:
+        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        read_tensors(weights, kind.__name__, "where the model came from")  # is the file damaged?
+        raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
+    for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
+        if names:
+            raise InputError(f"{len(names)} weights of {folder} are {what}, such as {sorted(names)[0]}.")
+    return network
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
+
+    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
+    """
+    folder, digest = Path(folder), hashlib.sha256()
+    try:
+        index = read_json(folder / "model_index.json")
+    except InputError:
+        index = {}
+    parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
+    for part in sorted(parts | {"encoder", "judge"}):
+        for path in sorted((folder / part).rglob("*")):
+            if path.suffix not in (".safetensors", ".onnx", ".json"):
+                continue
+            size = path.stat().st_size
+            digest.update(f"{path.relative_to(folder).as_posix()}:{size}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+                file.seek(max(0, size - (1 << 20)))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
 
 
 def first_existing(folders: Sequence[Path], name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from idgen.checkpoints import first_sentence
 from idgen.errors import InputError
-from idgen.faces.images import open_image
+from idgen.identity import Identities
+from idgen.images import open_image
 from idgen.vectors import SUFFIXES, load_vectors
+from idgen.weights import first_sentence
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_WANTED = "identities.safetensors"
+IDENTITIES, MANIFEST = "identities.safetensors", "manifest.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,23 +79,41 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
         raise InputError(
             f"{path} is neither Parquet nor a file of vectors ({', '.join(SUFFIXES)}): give one, or a folder."
         )
-    if (path / "manifest.jsonl").is_file():
+    if (path / MANIFEST).is_file():
         return _manifest(path)
     parquet = sorted(path.rglob("*.parquet"))
     return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
 
 
-def _manifest(path: Path) -> Source:
-    from idgen.generate import read_manifest
-    from idgen.identity import Identities
+def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
+    folder = Path(folder)
+    lines = []
+    try:
+        for text in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # the process was killed while it wrote this one
+            if (
+                isinstance(line, dict)
+                and {"file", "identity", "k"} <= line.keys()
+                and (folder / line["file"]).is_file()
+            ):
+                lines.append(line)
+    except FileNotFoundError:
+        pass
+    return lines
 
+
+def _manifest(path: Path) -> Source:
     lines = read_manifest(path)
     if not lines:
         raise InputError(f"The manifest in {path} names no picture that exists: generate some first.")
     wanted: dict[str, Tensor] = {}
     space = None
-    if (path / _WANTED).is_file():
-        people = Identities.load(path / _WANTED)
+    if (path / IDENTITIES).is_file():
+        people = Identities.load(path / IDENTITIES)
         wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
@@ -194,9 +214,7 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
     wanted: dict[str, Tensor] = {}
     space = None
     folder = path if path.is_dir() else path.parent
-    if (folder / _WANTED).is_file():
-        from idgen.identity import Identities
-
-        people = Identities.load(folder / _WANTED)
+    if (folder / IDENTITIES).is_file():
+        people = Identities.load(folder / IDENTITIES)
         wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
     return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)

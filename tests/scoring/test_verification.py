@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from idgen.errors import InputError
-from idgen.evaluation.verification import (
+from idgen.scoring.verification import (
     Verification,
     auc,
     d_prime,

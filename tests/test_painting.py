@@ -14,9 +14,10 @@ from PIL import Image
 from idgen import provenance
 from idgen.contact_sheet import MATCH, NO_MATCH
 from idgen.errors import InputError
-from idgen.generate import MANIFEST, SETTINGS, SHEET, _Job, _jobs, generate, read_manifest, weights_fingerprint
-from idgen.hub import Model, load_model
 from idgen.identity import Identities, image_seed, key
+from idgen.model import Model, load_model
+from idgen.painting import MANIFEST, SETTINGS, SHEET, _Job, _jobs, generate, read_manifest
+from idgen.weights import fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +235,9 @@ def test_the_fingerprint_sees_other_weights(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"denoiser": ["idgen", "IdentityDiT"]}')
     weights = tmp_path / "denoiser" / "model.safetensors"
     weights.write_bytes(bytes(3 << 20))
-    before = weights_fingerprint(tmp_path)
+    before = fingerprint(tmp_path)
     weights.write_bytes(bytes((3 << 20) - 1) + b"x")
-    assert weights_fingerprint(tmp_path) != before
+    assert fingerprint(tmp_path) != before
 
 
 @pytest.mark.parametrize("variation", ["cone:1", "gaussian:0", 0.0])
@@ -255,9 +256,9 @@ def test_another_judge_or_encoder_is_another_model(tmp_path: Path, tiny_model: P
     import shutil
 
     folder = shutil.copytree(tiny_model, tmp_path / "model")
-    before = weights_fingerprint(folder)
+    before = fingerprint(folder)
     path = next(path for path in sorted((folder / part).rglob("*.safetensors")))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert weights_fingerprint(folder) != before
+    assert fingerprint(folder) != before

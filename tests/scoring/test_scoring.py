@@ -9,26 +9,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from idgen.errors import InputError
+from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.identity import Identities, Identity, centres
+from idgen.model import Judge
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
-from idgen.scoring import (
-    BINS,
-    EDGES,
-    Bridge,
-    Calibration,
-    ErrorRates,
-    Judge,
-    Score,
-    Scorer,
-    calibrate,
-    fit_bridge,
-    one_in,
-    write_calibrations,
-)
+from idgen.scoring import BINS, EDGES, Bridge, Calibration, ErrorRates, Score, Scorer, fit_bridge
+from idgen.words import one_in
 
 PEOPLE, EACH, DE, DJ = 30, 6, 16, 12
 LABELS = np.repeat(np.arange(PEOPLE), EACH)
@@ -325,7 +315,7 @@ def model(tmp_path_factory):
     bridge = fit_bridge(encoder.encode(images), recognizer.encode(images), FACE_LABELS, "enc", "jud")
     encoder.save_pretrained(folder / "encoder")
     Judge(recognizer, bridge).save_pretrained(folder / "judge")
-    calibrate(folder, images, FACE_LABELS, "patterns", batch_size=100)
+    write_calibrations(folder, encoder.encode(images), recognizer.encode(images), FACE_LABELS, "patterns")
     return folder
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import operator
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from idgen import provenance
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from tqdm.auto import tqdm
+
+from idgen import arguments, files, provenance, weights
 from idgen.contact_sheet import Cell, contact_sheet
 from idgen.errors import InputError
+from idgen.identity import Identities, Identity
+from idgen.model import Model, load_model
+from idgen.pipelines.base import GeneratedImage, IdentityPipeline
+from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
+from idgen.sets import IDENTITIES, MANIFEST, read_manifest
+from idgen.similarity import similarity_curve
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from idgen.hub import Model
-    from idgen.identity import Identities, Identity
-    from idgen.pipelines import GeneratedImage, IdentityPipeline
-    from idgen.sampling.variation import Variation
-
-MOST_IMAGES = 1000
-"""Pictures a person in one run."""
-FMR = 1e-3
-"""False-match rate of the verdicts in a manifest."""
-
-IDENTITIES, MANIFEST, SETTINGS, SHEET = "identities.safetensors", "manifest.jsonl", "settings.json", "contact-sheet.png"
+SETTINGS, SHEET = "settings.json", "contact-sheet.png"
 
 
 def generate(
@@ -79,14 +73,13 @@ def generate(
         InputError: an argument cannot be used, the identities are of another space than the model's, the folder cannot
             be written, or it holds pictures of other settings.
     """
-    from tqdm.auto import tqdm
 
-    from idgen.hub import load_model
-    from idgen.identity import Identities, Identity, check_seed
+    from idgen.identity import Identities, Identity
 
-    out, seed = Path(out), check_seed(seed)
-    check(images, steps, guidance, variation, batch_size)
-    check_writable(out)
+    out, seed = Path(out), arguments.seed(seed)
+    arguments.images(images)
+    check_options(steps, guidance, variation, batch_size)
+    files.check_writable(out)
     if isinstance(identities, Identity):
         identities = Identities.of([identities])
     for name in identities.names:
@@ -97,16 +90,17 @@ def generate(
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     identities.require_space(pipeline.config.space, pipeline.identity_dim)
 
-    varied = variation_of(model, variation)
+    words = settled(variation, lambda: similarity_curve(model))
+    varied = parse_variation(words)
     settings = {
         "model": model.name,
-        "weights": weights_fingerprint(model.folder),
+        "weights": weights.fingerprint(model.folder),
         "people": identities.fingerprint(),
         "seed": seed,
         "steps": pipeline.config.num_inference_steps if steps is None else steps,
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
-        "variation": variation,
-        "fmr": FMR,
+        "variation": words,
+        "fmr": arguments.FMR,
     }
     _settle(out, settings, identities, overwrite)
     done = {(line["identity"], line["k"]): line for line in read_manifest(out)}
@@ -150,37 +144,25 @@ def generate(
     return out
 
 
-def variation_of(model: Model, variation: float | str) -> float | Variation:
-    """A variation in words as `paint` takes it; measures the model's similarity curve where that is asked for."""
-    if not isinstance(variation, str):
-        return variation
-    from idgen.choosing import similarity_curve
-    from idgen.sampling.variation import parse_variation
-
-    return parse_variation(variation, lambda: similarity_curve(model))
-
-
 def paint(
     pipeline: IdentityPipeline,
     people: Identities,
     images: int,
     seed: int,
     first: int,
-    variation: float | Variation,
+    variation: Variation | None,
     options: dict[str, Any],
 ) -> Generator[GeneratedImage, None, None]:
     """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation.
 
     Args:
         pipeline, people, seed: as the pipeline takes them.
-        variation: see `variation_of`.
+        variation: see `idgen.sampling.variation.parse_variation`; None for none.
         options: what else `pipeline.iterate` takes.
     """
-    if not callable(variation):
-        yield from pipeline.iterate(people, images, seed=seed, first=first, variation_cosine=1 - variation, **options)
+    if variation is None:
+        yield from pipeline.iterate(people, images, seed=seed, first=first, **options)
         return
-    from idgen.sampling.variation import vary
-
     # A vector for every picture, each pictured once, with its own number: equal vectors give different pictures, too.
     varied = vary(people, variation, images, seed, first)
     numbers = [first + i % images for i in range(len(varied))]
@@ -193,10 +175,6 @@ def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]
 
     A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, see `generate`.
     """
-    from torch.nn.functional import cosine_similarity
-
-    from idgen.faces.generated import embed
-
     encoder = model.encoder if model.has("encoder") else None
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
@@ -208,7 +186,7 @@ def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]
         if encoder is None:
             return [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
         if scorer is None:
-            cosines = cosine_similarity(embed(pictures, encoder, [encoder], aligned)[0], wanted).tolist()
+            cosines = cosine_similarity(encoder.embed_by(pictures, [encoder], aligned)[0], wanted).tolist()
             return [{"similarity": number(value), "judge_similarity": None, "match": None} for value in cosines]
         return [
             {
@@ -220,62 +198,6 @@ def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]
         ]
 
     return score
-
-
-def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
-    folder = Path(folder)
-    lines = []
-    try:
-        for text in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue  # the process was killed while it wrote this one
-            if (
-                isinstance(line, dict)
-                and {"file", "identity", "k"} <= line.keys()
-                and (folder / line["file"]).is_file()
-            ):
-                lines.append(line)
-    except FileNotFoundError:
-        pass
-    return lines
-
-
-def check_writable(out: Path) -> None:
-    """Raise InputError unless a folder can be made or written at `out`; makes nothing itself."""
-    existing = out.absolute()
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    if not existing.is_dir():
-        raise InputError(f"Cannot write to the folder {out}: {existing} is a file; choose another folder.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"Cannot write to the folder {out}: no permission in {existing}; choose another folder.")
-
-
-def weights_fingerprint(folder: str | Path) -> str:
-    """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
-
-    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
-    """
-    folder, digest = Path(folder), hashlib.sha256()
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        index = {}
-    parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
-    for part in sorted(parts | {"encoder", "judge"}):
-        for path in sorted((folder / part).rglob("*")):
-            if path.suffix not in (".safetensors", ".onnx", ".json"):
-                continue
-            size = path.stat().st_size
-            digest.update(f"{path.relative_to(folder).as_posix()}:{size}\n".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
-                file.seek(max(0, size - (1 << 20)))
-                digest.update(file.read())
-    return digest.hexdigest()[:16]
 
 
 @dataclass
@@ -317,36 +239,14 @@ def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def check(images: int, steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
-    """Raise InputError unless `generate` can use these arguments."""
-    images = _whole("number of pictures a person", images)
-    if images < 1:
-        raise InputError(f"The number of pictures a person is at least 1, got {images}.")
-    if images > MOST_IMAGES:
-        raise InputError(
-            f"One run makes at most {MOST_IMAGES:,} pictures a person, got {images:,}: "
-            "make several runs, each with another seed and folder."
-        )
-    if steps is not None and not 1 <= _whole("number of steps", steps) <= 1000:
-        raise InputError(f"The number of steps is from 1 to 1,000, got {steps}.")
-    if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= 100):
-        raise InputError(f"The guidance is a number from 0 to 100, got {guidance}.")
-    if isinstance(variation, str):
-        from idgen.sampling.variation import SimilarityCurve, parse_variation
-
-        any_curve = SimilarityCurve([-1, 1], [-1, 1], [0, 0], "", "", "", 0)
-        parse_variation(variation, lambda: any_curve)  # a typing error is said before anything is loaded
-    elif not 0 <= variation <= 1:
-        raise InputError(f"The variation is a number from 0 (none) to 1, got {variation}.")
-    if _whole("batch size", batch_size) < 1:
-        raise InputError(f"The batch size is at least 1, got {batch_size}.")
-
-
-def _whole(what: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InputError(f"The {what} is a whole number, got {value!r}.") from None
+def check_options(steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
+    """Refuse what `generate` takes of the way to paint before anything is loaded."""
+    if steps is not None:
+        arguments.steps(steps)
+    if guidance is not None:
+        arguments.guidance(guidance)
+    parse_variation(variation, lambda: ANY_CURVE)
+    arguments.batch_size(batch_size)
 
 
 def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwrite: bool) -> None:
@@ -389,7 +289,7 @@ def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwri
 
 def _start(out: Path, settings: dict[str, Any], identities: Identities) -> None:
     identities.save(out / IDENTITIES)
-    provenance.write(out / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    files.write(out / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
 
 
 def _write_manifest(out: Path, identities: Identities, done: dict[tuple[str, int], dict[str, Any]]) -> None:
@@ -399,7 +299,7 @@ def _write_manifest(out: Path, identities: Identities, done: dict[tuple[str, int
         key=lambda line: (order[line["identity"]], line["k"]),
     )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    provenance.write(out / MANIFEST, text.encode())
+    files.write(out / MANIFEST, text.encode())
 
 
 def _write_sheet(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from idgen.errors import InputError
-from idgen.faces.images import MAX_SIDE, UPLOADS, describe, open_image
+from idgen.images import MAX_SIDE, UPLOADS, describe, open_image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -1,0 +1,175 @@
+"""The people of a dataset's plan, drawn and written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from idgen import files
+from idgen.choosing import picture_means, told_apart
+from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED
+from idgen.dataset.plan import Plan, Planned, digest
+from idgen.errors import InputError
+from idgen.identity import Identities
+from idgen.model import Model, load_model
+from idgen.sampling.draw import GALLERY, draw, sampler_of
+from idgen.sampling.interpolation import SoftLabel
+from idgen.sampling.variation import settled
+from idgen.similarity import similarity_curve
+from idgen.version import __version__
+from idgen.weights import fingerprint
+
+MOST_CANDIDATES = 10
+"""Times `people`: candidates that are drawn at most to find people who are told apart."""
+_PEOPLE_A_BLOCK = 50  # pictured between two saves of a plan that keeps people apart
+
+# Methods of `idgen.sampling.draw` that can go on drawing.
+_ENDLESS = (None, "flow", "gaussian", "sphere")
+
+
+def model_of(planned: Planned, device: str | None = None) -> Model:
+    """The model, as it was when a dataset was planned.
+
+    Raises:
+        InputError: it is not there, or its weights are others now.
+    """
+    model = load_model(planned.plan.model, device)
+    if fingerprint(model.folder) != planned.weights:
+        raise InputError(
+            f"The weights of {planned.plan.model} are not those that {planned.folder} was planned for: pictures of "
+            "both would be mixed; plan again, in a new folder."
+        )
+    return model
+
+
+def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progress: bool = True) -> Planned:
+    """Draw the people of a plan and write plan, people and what else the workers need into a folder.
+
+    Called again with the same plan it changes nothing; where it was interrupted, it goes on.
+
+    Raises:
+        InputError: the folder holds another dataset or cannot be written, the model is not there or lacks what the
+            plan's filters need, or so many people cannot be kept apart.
+    """
+    folder = Path(folder)
+    files.check_writable(folder)
+    if (folder / PLANNED).is_file():
+        before = Planned.load(folder)
+        if before.plan != plan:
+            changed = [
+                item.name for item in fields(plan) if getattr(plan, item.name) != getattr(before.plan, item.name)
+            ]
+            raise InputError(
+                f"{folder} holds a dataset of another plan (its `{changed[0]}` is "
+                f"{getattr(before.plan, changed[0])}): choose another folder."
+            )
+        model_of(before, device)
+        return before
+    if (folder / CARD).exists() or (folder / DATA).exists():
+        raise InputError(f"{folder} holds other files already: choose another folder.")
+    model = load_model(plan.model, device)
+    check_model(plan, model)
+    if plan.people > GALLERY and plan.method == "packed":
+        raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
+    # A similarity is measured once, here: workers that measured for themselves could find another cone.
+    variation = settled(plan.vary, lambda: similarity_curve(model))
+    people, labels = _people(plan, model, folder, progress)
+    _write_plan(folder, plan, people, labels, fingerprint(model.folder), variation)
+    shutil.rmtree(folder / "apart", ignore_errors=True)
+    return Planned.load(folder)
+
+
+def check_model(plan: Plan, model: Model) -> None:
+    """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
+    needed = {"match": plan.match is not None, "other": plan.other, "apart": plan.apart > 0}
+    without = {"match": "match: none", "other": "other: false", "apart": "apart: 0"}
+    if (unmet := [name for name, wanted in needed.items() if wanted]) and not model.has("judge"):
+        raise InputError(
+            f"The model {model.name!r} has no judge, which `{unmet[0]}` of the plan needs: set "
+            f"{' and '.join(without[name] for name in unmet)}."
+        )
+    if plan.face and (not model.has("encoder") or model.encoder.finder is None):
+        raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
+    if plan.match is not None:
+        calibration = model.judge.calibration
+        if calibration is None:
+            raise InputError(f"The judge of {model.name!r} has no calibration: set match: none.")
+        calibration.threshold("image-bridge", plan.match)  # says which rates there are
+
+
+def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Identities, list[SoftLabel]]:
+    sampler = sampler_of(model)
+    if not plan.apart:
+        return draw(sampler, plan.people, plan.seed, plan.method, plan.file)
+    if plan.method not in _ENDLESS:
+        people, labels = draw(sampler, plan.people, plan.seed, plan.method, plan.file)
+        kept = _told_apart(plan, model, people, folder, progress)
+        if len(kept) < plan.people:
+            raise _too_many(plan, len(people), len(kept))
+        return people, labels
+    most, candidates = MOST_CANDIDATES * plan.people, plan.people
+    before = (0, 0)  # candidates and kept, the time before
+    while True:
+        people, _ = draw(sampler, candidates, plan.seed, plan.method)
+        kept = _told_apart(plan, model, people, folder, progress)
+        if len(kept) >= plan.people:
+            return people.take(kept[: plan.people].tolist()), []
+        # The fuller it is, the fewer of the next are apart from everybody: as many as of the last ones at most.
+        rate = (len(kept) - before[1]) / (candidates - before[0])
+        if len(kept) + rate * (most - candidates) < plan.people:
+            raise _too_many(plan, candidates, len(kept))
+        before = candidates, len(kept)
+        candidates = min(most, candidates + math.ceil(1.1 * (plan.people - len(kept)) / rate), 2 * candidates)
+
+
+def _too_many(plan: Plan, candidates: int, kept: int) -> InputError:
+    return InputError(
+        f"Of {candidates:,} candidates the judge tells only {kept:,} people apart at a false-match rate of "
+        f"{plan.apart_fmr:g}, not {plan.people:,}: plan fewer people, or a smaller apart_fmr."
+    )
+
+
+def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, progress: bool) -> Tensor:
+    """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
+    calibration = model.judge.calibration
+    if calibration is None:
+        raise InputError(f"The judge of {model.name!r} has no calibration: set apart: 0.")
+    threshold = calibration.threshold("mean-mean", plan.apart_fmr)
+    means, weights = [], fingerprint(model.folder)
+    starts = range(0, len(people), _PEOPLE_A_BLOCK)
+    for start in tqdm(starts, desc="kept apart", unit="block", disable=not progress):
+        block = people[start : start + _PEOPLE_A_BLOCK]
+        name = digest(f"{block.fingerprint()} {plan.text()} {weights}")
+        path = folder / "apart" / f"{name}.safetensors"
+        if not path.is_file():
+            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
+            files.write(path, save({"means": pictured}))
+        means.append(load_file(path)["means"])
+    return told_apart(torch.cat(means), threshold)
+
+
+def _write_plan(
+    folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str, variation: float | str
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    people.save(folder / PEOPLE)
+    if labels:
+        files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1).encode())
+    text = plan.text()
+    files.write(folder / PLAN, text.encode())
+    settled = {
+        "plan": digest(text),
+        "people": people.fingerprint(),
+        "weights": weights,
+        "variation": variation,
+        "idgen": __version__,
+    }
+    files.write(folder / PLANNED, (json.dumps(settled, indent=1) + "\n").encode())

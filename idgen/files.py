@@ -1,0 +1,107 @@
+"""Files that are written whole or not at all, and read strictly; folders; and where what can be made again is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from idgen.errors import InputError
+
+
+@contextmanager
+def aside(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; renamed to `path` at the end, removed if anything fails.
+
+    What was at `path` is replaced. Missing parent folders are made.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    path = Path(path).absolute()
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            if beside.is_file() and path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            if beside.is_dir() and path.is_dir():
+                replace_folder(beside, path)
+            else:
+                os.replace(beside, path)
+        finally:
+            remove(beside)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
+
+
+def write(path: str | Path, data: bytes | str) -> Path:
+    """Write a file, complete or not at all; see `aside`."""
+    with aside(path) as beside:
+        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write JSON for people to read, complete or not at all."""
+    return write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A file's JSON object; InputError where there is none."""
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read {path} ({error.strerror}): is the folder complete?") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: fetch it again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not hold a JSON object: fetch it again.")
+    return content
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a complete folder in place of another one; a reader sees one of them or, for an instant, none."""
+    gone = old.with_name(f".{old.name}.{secrets.token_hex(4)}.old")
+    if old.exists():
+        old.rename(gone)
+    new.rename(old)
+    remove(gone)
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_writable(out: str | Path) -> None:
+    """Raise InputError unless a folder can be made or written at `out`; makes nothing itself."""
+    existing = Path(out).absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"Cannot write to the folder {out}: {existing} is a file; choose another folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write to the folder {out}: no permission in {existing}; choose another folder.")
+
+
+def check_writable_file(out: str | Path) -> None:
+    """Raise InputError unless a file can be written at `out`; makes nothing itself."""
+    out = Path(out)
+    if out.is_dir():
+        raise InputError(f"Cannot write {out}: it is a folder; give a file, such as {out / 'people.safetensors'}.")
+    check_writable(out.absolute().parent)
+
+
+def cache(*parts: str) -> Path:
+    """A place for what can be made again: a path in `IDGEN_CACHE`, by default ~/.cache/idgen; nothing is made."""
+    return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)

@@ -1,0 +1,200 @@
+"""A model's folder and its parts, each loaded when it is first used. Only here do the parts meet."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from idgen import arguments, hub
+from idgen.errors import InputError
+from idgen.faces.encoder import FaceEncoder
+from idgen.sampling.sampler import IdentitySampler
+from idgen.scoring.bridge import BRIDGE_NAME, Bridge
+from idgen.scoring.calibration import CALIBRATION_NAME, Calibration
+from idgen.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from idgen.pipelines import IdentityPipeline
+
+PARTS = ("encoder", "judge", "sampler")
+"""What a model's folder may hold beside its pipeline."""
+
+
+class Model:
+    """A model's folder, whose parts are loaded when they are first used. Safe to share between threads.
+
+    The folder holds a pipeline (model_index.json and its parts), and may hold encoder/ (`FaceEncoder`), judge/
+    (`Judge`) and sampler/ (`IdentitySampler`); what is missing is refused when it is asked for.
+
+    Args:
+        folder: where it is.
+        name: what to call it; by default as the folder.
+        device: for the networks, such as "cpu" or "cuda"; by default the best there is.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], name: str | None = None, device: str | None = None):
+        self.folder = Path(folder)
+        self.name = name or self.folder.resolve().name
+        self._device = device
+        self._parts: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def device(self) -> str:
+        """Where the networks are put."""
+        if self._device is None:
+            self._device = arguments.device(None)
+        return self._device
+
+    @property
+    def pipeline(self) -> IdentityPipeline:
+        """Identities to pictures."""
+        return self._part("pipeline")
+
+    @property
+    def encoder(self) -> FaceEncoder:
+        """Faces to the vectors that the pipeline takes."""
+        return self._part("encoder")
+
+    @property
+    def judge(self) -> Judge:
+        """The independent recogniser."""
+        return self._part("judge")
+
+    @property
+    def sampler(self) -> IdentitySampler:
+        """People who do not exist."""
+        return self._part("sampler")
+
+    @property
+    def scorer(self) -> Scorer:
+        """Encoder and judge, with thresholds at a false-match rate of 1 in 1,000."""
+        return self._part("scorer")
+
+    def has(self, part: str) -> bool:
+        """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
+        return (self.folder / part / "config.json").exists()
+
+    def push(self, repo: str, **options: Any) -> Any:
+        """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
+        return hub.push(self, repo, **options)
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.folder)!r}, name={self.name!r})"
+
+    def _part(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = getattr(self, f"_load_{name}")()
+            return self._parts[name]
+
+    def _need(self, part: str, file: str) -> Path:
+        if not (self.folder / file).exists():
+            raise InputError(f"The model {self.name!r} has no {part}: {self.folder / file} does not exist.")
+        return (self.folder / file).parent
+
+    def _load_pipeline(self) -> IdentityPipeline:
+        from diffusers.utils import logging
+
+        from idgen.pipelines import pipeline_class
+
+        if not (self.folder / "model_index.json").exists() and (self.folder / "arc2face").is_dir():
+            raise InputError(
+                f"{self.name} has Arc2Face's files as published: make a model of them by "
+                f"`idgen convert arc2face {self.folder} OUT`, then use OUT."
+            )
+        folder = self._need("pipeline", "model_index.json")
+        kind = pipeline_class(folder)
+        half = kind.half_on_accelerator and not self.device.startswith("cpu")
+        showing = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
+        try:
+            pipeline = kind.from_pretrained(folder, **({"dtype": torch.float16} if half else {}))
+        finally:
+            if showing:
+                logging.enable_progress_bar()
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+    def _load_encoder(self) -> FaceEncoder:
+        return FaceEncoder.from_pretrained(self._need("encoder", "encoder/config.json")).to(self.device)
+
+    def _load_judge(self) -> Judge:
+        judge = Judge.from_pretrained(self._need("judge", "judge/config.json"))
+        judge.recognizer.to(self.device)
+        return judge
+
+    def _load_sampler(self) -> IdentitySampler:
+        return IdentitySampler.from_pretrained(self._need("sampler", "sampler/config.json"))
+
+    def _load_scorer(self) -> Scorer:
+        return Scorer(self.encoder, self.judge)
+
+
+def load_model(
+    name: str | os.PathLike[str] = hub.DEFAULT_MODEL, device: str | None = None, revision: str | None = None
+) -> Model:
+    """A model by the name of one in the package, a folder, or a hub repository; its parts are loaded on first use.
+
+    Args:
+        name: see `resolve`; `user/name@revision` pins a repository.
+        device: see `Model`.
+        revision: the same pin, apart.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    text = os.fspath(name)
+    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
+        raise InputError(
+            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
+        )
+    folder = hub.resolve(text, revision)
+    fetched = "/" in text and not Path(text).is_dir()
+    if fetched and revision is not None:
+        text = f"{text.partition('@')[0]}@{revision}"
+    return Model(folder, text if fetched else None, device)
+
+
+class Judge:
+    """The second recogniser, with the bridge from the encoder's space and its own calibration.
+
+    A folder holds a `FaceEncoder` (without a finder) and `bridge.safetensors`.
+
+    Args:
+        recognizer: embeds aligned faces.
+        bridge: from the encoder's space to the recogniser's.
+        calibration: of the recogniser's space, with `image-bridge`; by default the recogniser's own. Without one the
+            judge can embed but not score.
+    """
+
+    def __init__(self, recognizer: FaceEncoder, bridge: Bridge, calibration: Calibration | None = None):
+        self.recognizer, self.bridge, self.space = recognizer, bridge, recognizer.space
+        self.calibration = Calibration.of(recognizer) if calibration is None else calibration
+        if bridge.target != self.space:
+            raise InputError(f"The bridge leads to the space {bridge.target!r}, but the judge's is {self.space!r}.")
+        if self.calibration is not None and self.calibration.space != self.space:
+            raise InputError(
+                f"The calibration is of the space {self.calibration.space!r}, but the judge's is {self.space!r}."
+            )
+
+    def encode(self, images: Any) -> Tensor:
+        """Aligned faces, (N, 3, H, H) in [0, 1] or N PIL images, to (N, Dj) unit vectors."""
+        return self.recognizer.encode(images)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Judge:
+        """Read a judge's folder."""
+        return cls(FaceEncoder.from_pretrained(folder), Bridge.load(Path(folder) / BRIDGE_NAME))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that `from_pretrained` reads."""
+        self.recognizer.save_pretrained(folder)
+        self.bridge.save(Path(folder) / BRIDGE_NAME)
+        if self.calibration is not None:
+            self.calibration.save(Path(folder) / CALIBRATION_NAME)

@@ -1,0 +1,324 @@
+"""What cosines mean: error rates of a recogniser, measured on people that it never saw.
+
+Kinds of comparison:
+
+- `image-image`: one picture against another;
+- `image-mean`: a picture against the normalised mean of a person's other pictures;
+- `mean-mean`: the mean of one half of a person's pictures against the mean of the other half (two identities);
+- `image-bridge`: the judge's vector of a picture against the bridged encoder mean of the person's other pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from idgen import arguments, files
+from idgen.errors import InputError
+from idgen.scoring import verification
+from idgen.words import one_in
+
+BINS = 201
+EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
+"""Edges of the histograms' bins; the middle bin is centred on 0."""
+
+CALIBRATION_NAME = "calibration.json"
+UNCALIBRATED = (
+    "what they mean was not measured here for this embedding space: take a threshold from the literature on its "
+    "recogniser, or measure one on pictures of people it never saw."
+)
+"""What a cosine says without a calibration."""
+
+_FORMAT, _VERSION = "idgen.calibration", 1
+_FEWEST_FALSE_MATCHES = 10  # a threshold that rests on fewer is chance
+_SCORES = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """How one kind of comparison tells people apart.
+
+    Args:
+        thresholds: false-match rate ("0.001") → the lowest cosine that counts as a match; None where the impostor
+            comparisons are too few to tell (fewer than 10 false matches expected).
+        tar: false-match rate → true-accept rate at that threshold, or None.
+        eer: equal error rate.
+        genuine_pairs, impostor_pairs: numbers of comparisons of the same person, of different people.
+        genuine, impostor: their histograms, counts in the bins of `EDGES`.
+    """
+
+    thresholds: dict[str, float | None]
+    tar: dict[str, float | None]
+    eer: float
+    genuine_pairs: int
+    impostor_pairs: int
+    genuine: list[int]
+    impostor: list[int]
+
+    @classmethod
+    def measure(cls, genuine: ArrayLike, impostor: ArrayLike) -> ErrorRates:
+        """From the cosines of comparisons of the same person and of different people."""
+        same, other = np.asarray(genuine).ravel(), np.asarray(impostor).ravel()
+        if not same.size or not other.size:
+            raise InputError("Error rates need people with several pictures and more than one person: give more faces.")
+        thresholds: dict[str, float | None] = {}
+        tar: dict[str, float | None] = {}
+        for rate in arguments.FMRS:
+            known = other.size * rate >= _FEWEST_FALSE_MATCHES
+            threshold = verification.threshold_at_fmr(other, rate) if known else None
+            thresholds[f"{rate:g}"] = threshold
+            tar[f"{rate:g}"] = None if threshold is None else 1 - float(verification.fnmr(same, threshold))
+        return cls(
+            thresholds,
+            tar,
+            verification.eer(same, other),
+            same.size,
+            other.size,
+            np.histogram(same.clip(-1, 1), EDGES)[0].tolist(),
+            np.histogram(other.clip(-1, 1), EDGES)[0].tolist(),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the cosines of one embedding space mean, measured on people that its recogniser never saw.
+
+    Args:
+        space: name of the embedding space.
+        people, images: how many of each it was measured on.
+        data: where they come from, in words.
+        kinds: kind of comparison → its error rates.
+    """
+
+    space: str
+    people: int
+    images: int
+    data: str
+    kinds: dict[str, ErrorRates] = field(default_factory=dict)
+
+    @classmethod
+    def measure(cls, space: str, embeddings: Tensor, labels: ArrayLike, data: str) -> Calibration:
+        """Measure `image-image`, `image-mean` and `mean-mean`.
+
+        Args:
+            space: name of the embedding space.
+            embeddings: (N, D), normalised here.
+            labels: (N,) whose equality means the same person; at least two people with two pictures.
+            data: where the pictures come from, in words.
+        """
+        vectors, people = _vectors_and_people(embeddings, labels)
+        kinds = {
+            "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
+            "image-mean": ErrorRates.measure(*_image_mean_scores(vectors, vectors, people, _unit)),
+            "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
+        }
+        return cls(space, int(people.max()) + 1, len(people), data, kinds)
+
+    def measure_bridge(
+        self, bridge: Any, encoder_embeddings: Tensor, judge_embeddings: Tensor, labels: ArrayLike
+    ) -> Calibration:
+        """This calibration (the judge's) with `image-bridge` added, measured on the same pictures.
+
+        Args:
+            bridge: from the encoder's space to this one.
+            encoder_embeddings: (N, De), normalised here.
+            judge_embeddings: (N, Dj), normalised here.
+            labels: (N,) whose equality means the same person.
+        """
+        if bridge.target != self.space:
+            raise InputError(f"The bridge leads to the space {bridge.target!r}, but this one is {self.space!r}.")
+        vectors, people = _vectors_and_people(encoder_embeddings, labels)
+        probes, _ = _vectors_and_people(judge_embeddings, labels)
+
+        def reference(sums: _SCORES) -> _SCORES:
+            return bridge(torch.from_numpy(_unit(sums))).numpy()
+
+        rates = ErrorRates.measure(*_image_mean_scores(probes, vectors, people, reference))
+        return replace(self, kinds={**self.kinds, "image-bridge": rates})
+
+    def rates(self, kind: str) -> ErrorRates:
+        """The error rates of a kind of comparison; InputError when it was not measured."""
+        if kind not in self.kinds:
+            measured = ", ".join(self.kinds) or "nothing"
+            raise InputError(f"The calibration of {self.space!r} says nothing on {kind!r}: it has {measured}.")
+        return self.kinds[kind]
+
+    def threshold(self, kind: str, fmr: float) -> float:
+        """The lowest cosine that is a match at a false-match rate.
+
+        Raises:
+            InputError: the kind or the rate was not measured, or with too few comparisons.
+        """
+        rates = self.rates(kind)
+        known = [float(rate) for rate, threshold in rates.thresholds.items() if threshold is not None]
+        key = f"{fmr:g}"
+        if key not in rates.thresholds:
+            arguments.fmr(fmr, known)
+        threshold = rates.thresholds[key]
+        if threshold is None:
+            raise InputError(
+                f"{rates.impostor_pairs:,} comparisons of different people are too few to know a threshold for a "
+                f"false-match rate of {fmr:g}: choose {_listed(rates)}, or calibrate on more people."
+            )
+        return threshold
+
+    def fmr_at(self, score: float, kind: str) -> float:
+        """Share of the comparisons of different people that score at least `score` (linear within a histogram bin)."""
+        return 1 - _share_below(self.rates(kind).impostor, score)
+
+    def fnmr_at(self, score: float, kind: str) -> float:
+        """Share of the comparisons of the same person that score below `score` (linear within a histogram bin)."""
+        return _share_below(self.rates(kind).genuine, score)
+
+    def percentile(self, q: float, kind: str, genuine: bool = True) -> float:
+        """The cosine below which q % of the comparisons of the same person (or of different people) lie."""
+        if not 0 <= q <= 100:
+            raise InputError(f"A percentile lies between 0 and 100, got {q}.")
+        rates = self.rates(kind)
+        counts = np.array(rates.genuine if genuine else rates.impostor, float)
+        cumulative = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+        bin_ = int(np.clip(np.searchsorted(cumulative, q / 100, side="left") - 1, 0, BINS - 1))
+        while counts[bin_] == 0:  # q = 0: the first bin that holds anything
+            bin_ += 1
+        inside = (q / 100 - cumulative[bin_]) / (cumulative[bin_ + 1] - cumulative[bin_])
+        return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))
+
+    def densities(self, kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """For drawing: the bins' edges (202,) and the densities (201,) of the same person and of different people."""
+        rates = self.rates(kind)
+        genuine, impostor = (
+            np.array(counts, float) / sum(counts) / np.diff(EDGES) for counts in (rates.genuine, rates.impostor)
+        )
+        return EDGES.copy(), genuine, impostor
+
+    def meaning(self, score: float, kind: str) -> str:
+        """One score in plain words."""
+        rates = self.rates(kind)
+        false_match = self.fmr_at(score, kind)
+        if false_match * rates.impostor_pairs < 1:
+            strangers = f"none of {rates.impostor_pairs:,} comparisons of different people scored so high"
+        elif false_match >= 0.1:
+            strangers = f"{false_match:.0%} of the comparisons of different people score at least as high"
+        else:
+            strangers = f"{one_in(false_match)} comparisons of different people scores at least as high"
+        return f"{score:.2f}: {strangers}, and {self.fnmr_at(score, kind):.0%} of those of one person score lower."
+
+    def explanation(self, kind: str, fmr: float) -> str:
+        """What the scores of a kind mean, in plain words, for who has never seen one."""
+        low, middle, high = (self.percentile(q, kind) for q in (5, 50, 95))
+        return (
+            f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
+            f"between {low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same "
+            f"person; {one_in(fmr)} comparisons of different people gets there by chance. {self.scope}"
+        )
+
+    @property
+    def scope(self) -> str:
+        """On what the thresholds were measured, and so how far they reach, in a sentence."""
+        return (
+            f"Thresholds measured on {self.people:,} people that the recogniser had never seen ({self.data}); on faces "
+            "of another kind they mean less."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `calibration.json` holds, and `FaceEncoder.calibration`."""
+        return {"format": _FORMAT, "version": _VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Calibration:
+        """From what `to_dict` gave; InputError when it is something else."""
+        try:
+            content = dict(content)
+            if (content.pop("format"), content.pop("version")) != (_FORMAT, _VERSION):
+                raise ValueError("another format or version")
+            kinds = {kind: ErrorRates(**rates) for kind, rates in content.pop("kinds").items()}
+            if any(len(counts) != BINS for rates in kinds.values() for counts in (rates.genuine, rates.impostor)):
+                raise ValueError(f"a histogram has not {BINS} bins")
+            return cls(**content, kinds=kinds)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"This is no calibration that idgen can read ({error!r}): calibrate again.") from error
+
+    @classmethod
+    def of(cls, encoder: Any) -> Calibration | None:
+        """A `FaceEncoder`'s own, or None where it was not measured."""
+        return None if encoder.calibration is None else cls.from_dict(encoder.calibration)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON."""
+        files.write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read what `save` wrote; InputError when it cannot be read."""
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:  # InputError is a ValueError
+            raise InputError(f"There is no readable calibration in {path}: {error}") from error
+
+
+def _listed(rates: ErrorRates) -> str:
+    return " or ".join(rate for rate, threshold in rates.thresholds.items() if threshold is not None) or "none"
+
+
+def _share_below(counts: list[int], score: float) -> float:
+    cumulative = np.concatenate([[0.0], np.cumsum(counts) / sum(counts)])
+    return float(np.interp(score, EDGES, cumulative))
+
+
+def _unit(vectors: _SCORES) -> _SCORES:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _vectors_and_people(embeddings: Tensor, labels: ArrayLike) -> tuple[_SCORES, NDArray[np.intp]]:
+    """Unit vectors (N, D) and people numbered from 0 (N,)."""
+    people = np.unique(np.asarray(labels), return_inverse=True)[1]
+    if embeddings.ndim != 2 or people.shape != (len(embeddings),):
+        raise InputError(
+            f"Embeddings (N, D) need N labels, got the shapes {tuple(embeddings.shape)} and {people.shape}."
+        )
+    if not embeddings.isfinite().all():
+        raise InputError("The embeddings hold NaN or infinity: the recogniser or a picture is broken.")
+    return _unit(embeddings.detach().float().cpu().numpy()), people
+
+
+def _sums(vectors: _SCORES, people: NDArray[np.intp]) -> _SCORES:
+    sums = np.zeros((int(people.max()) + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, people, vectors)
+    return sums
+
+
+def _image_mean_scores(
+    probes: _SCORES, vectors: _SCORES, people: NDArray[np.intp], reference: Any
+) -> tuple[_SCORES, _SCORES]:
+    """Probe i against reference(sum of its person's other vectors), and against reference(sum) of all other people."""
+    sums = _sums(vectors, people)
+    several = np.bincount(people)[people] > 1
+    genuine = (probes[several] * reference(sums[people[several]] - vectors[several])).sum(1)
+    references = reference(sums)
+    impostor = []
+    for start in range(0, len(probes), 1024):  # blocks keep memory flat
+        block = slice(start, start + 1024)
+        other = people[block, None] != np.arange(len(references))
+        impostor.append((probes[block] @ references.T)[other])
+    return genuine, np.concatenate(impostor)
+
+
+def _mean_mean_scores(vectors: _SCORES, people: NDArray[np.intp]) -> tuple[_SCORES, _SCORES]:
+    """The mean of every second picture of a person against the mean of the others, own and other people's."""
+    turn = np.zeros(len(people), np.intp)  # which of its person's pictures each one is
+    order = np.argsort(people, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(people))[:-1]])
+    turn[order] = np.arange(len(people)) - starts[people[order]]
+    second = (turn % 2).astype(bool)
+    several = np.bincount(people) > 1
+    halves = _sums(vectors * second[:, None], people), _sums(vectors * ~second[:, None], people)
+    scores = _unit(halves[0][several]) @ _unit(halves[1][several]).T
+    same = np.eye(len(scores), dtype=bool)
+    return scores[same], scores[~same]

@@ -1,0 +1,211 @@
+"""Is it the same person? Cosines with their meaning, by a judge that did not make the vector.
+
+Two recognisers take part. The *encoder* makes the vectors that condition a picture. The *judge*, another network,
+trained on its own, gives the verdict. What a picture of an encoder's vector should look like to the judge is predicted
+by a `Bridge`, and how well that tells people apart is measured like everything else, on people nobody trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from idgen import words
+from idgen.errors import InputError
+from idgen.identity import ONE_PHOTO, Identities, Identity
+from idgen.scoring.bridge import Bridge
+from idgen.scoring.calibration import Calibration
+
+
+class Recogniser(Protocol):
+    """What scoring needs of a `FaceEncoder`."""
+
+    space: str
+    calibration: dict[str, Any] | None
+
+    def encode(self, images: Any, aligned: bool = True, batch_size: int = 64) -> Tensor: ...
+
+    def embed_by(self, pictures: Any, viewers: Sequence[Any], aligned: bool = True) -> list[Tensor]: ...
+
+    def views(self, photo: Any, viewers: Sequence[Any]) -> tuple[Any, ...]: ...
+
+
+class JudgeOf(Protocol):
+    """What scoring needs of a `Judge`."""
+
+    space: str
+    recognizer: Any
+    bridge: Bridge
+    calibration: Calibration | None
+
+    def encode(self, images: Any) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """One picture against the identity it was made for.
+
+    Args:
+        similarity: the encoder's cosine to the wanted vector; NaN where no face is found.
+        judge_similarity: the judge's cosine to the bridged vector; NaN where no face is found.
+        match: the judge's verdict: `judge_similarity` reaches `judge_threshold`.
+        threshold, judge_threshold: the two cosines that count as the same person, at the scorer's false-match rate.
+    """
+
+    similarity: float
+    judge_similarity: float
+    match: bool
+    threshold: float
+    judge_threshold: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two photos or identities against each other.
+
+    Args:
+        kind: the encoder's kind of comparison.
+        cosine, threshold: the encoder's.
+        match: whether they are the same person: the judge's verdict, or the encoder's where the judge has nothing to
+            look at (two identities).
+        judge_cosine, judge_threshold: the judge's, or None.
+        fmr: the false-match rate of the thresholds.
+    """
+
+    kind: str
+    cosine: float
+    threshold: float
+    match: bool
+    judge_cosine: float | None
+    judge_threshold: float | None
+    fmr: float
+
+    @property
+    def verdict(self) -> str:
+        """ "same person" or "different people"."""
+        return "same person" if self.match else "different people"
+
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        who, cosine, threshold = "judge", self.judge_cosine, self.judge_threshold
+        if cosine is None or threshold is None:
+            who, cosine, threshold = "encoder", self.cosine, self.threshold
+        return (
+            f"{self.verdict.capitalize()}, says the {who}: {cosine:.2f}, where {threshold:.2f} or more counts as the "
+            f"same person and {words.one_in(self.fmr)} comparisons of different people gets there by chance."
+        )
+
+
+class Scorer:
+    """Scores pictures against identities, by the encoder and by an independent judge.
+
+    Args:
+        encoder: what made the identities' vectors.
+        judge: a recogniser of another space.
+        fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
+        calibration: of the encoder's space; by default the encoder's own.
+
+    Raises:
+        InputError: the judge is the encoder, is for another encoder, or a calibration is missing or does not reach
+            the false-match rate.
+    """
+
+    def __init__(self, encoder: Recogniser, judge: JudgeOf, fmr: float = 1e-3, calibration: Calibration | None = None):
+        calibration = Calibration.of(encoder) if calibration is None else calibration
+        if judge.space == encoder.space:
+            raise InputError(f"The judge and the encoder are both {encoder.space!r}: an encoder may not judge itself.")
+        if judge.bridge.source != encoder.space:
+            raise InputError(
+                f"The judge knows the space {judge.bridge.source!r}, but the encoder's is {encoder.space!r}."
+            )
+        if calibration is None or judge.calibration is None:
+            which = "encoder" if calibration is None else "judge"
+            raise InputError(f"The {which} has no calibration.json, so its scores have no meaning: calibrate it first.")
+        if calibration.space != encoder.space:
+            raise InputError(f"The calibration is of the space {calibration.space!r}, not of {encoder.space!r}.")
+        self.encoder, self.judge, self.fmr = encoder, judge, fmr
+        self.calibration, self.judge_calibration = calibration, judge.calibration
+        # A threshold from means errs on the safe side for a vector from one photo: fewer false matches, not more.
+        self.threshold = calibration.threshold("image-mean", fmr)
+        self.judge_threshold = judge.calibration.threshold("image-bridge", fmr)
+
+    def score(self, images: Any, vectors: Tensor | Identity | Identities, aligned: bool = True) -> list[Score]:
+        """Pictures against the vectors they were made for.
+
+        Args:
+            images: N PIL images, or (N, 3, H, W) in [0, 1].
+            vectors: (N, D) in the encoder's space, one a picture; or one vector or identity for all of them.
+            aligned: they are face crops as the encoder aligns them; else, or where the judge was made for another
+                alignment, the face is found first.
+
+        Raises:
+            InputError: no pictures, another number of vectors than pictures, or an identity from another space.
+        """
+        if isinstance(vectors, Identity | Identities):
+            vectors.require_space(self.encoder.space)
+            vectors = vectors.vector if isinstance(vectors, Identity) else vectors.vectors
+        count = len(images)
+        if not count:
+            raise InputError("There are no pictures to score: give at least one.")
+        wanted = vectors.detach().cpu().float()
+        if wanted.ndim == 1 or (wanted.ndim == 2 and len(wanted) == 1):
+            wanted = wanted.reshape(1, -1).expand(count, -1)
+        dim = self.judge.bridge.weight.shape[1]
+        if wanted.shape != (count, dim):
+            raise InputError(f"{count} pictures need vectors ({count}, {dim}), got the shape {tuple(wanted.shape)}.")
+        own, judges = self.encoder.embed_by(images, [self.encoder, self.judge.recognizer], aligned)
+        similarity, judge_similarity = _cosines(own, wanted), _cosines(judges, self.judge.bridge(wanted))
+        return [
+            Score(own, judged, judged >= self.judge_threshold, self.threshold, self.judge_threshold)
+            for own, judged in zip(similarity, judge_similarity, strict=True)
+        ]
+
+    def compare(self, a: Any, b: Any) -> Comparison:
+        """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
+
+        Raises:
+            InputError: a photo without a face, or an identity from another space.
+        """
+        both = self.encoder, self.judge.recognizer
+        faces = [self.encoder.views(side, both) for side in (a, b) if not isinstance(side, Identity)]
+        people = [side for side in (a, b) if isinstance(side, Identity)]
+        for person in people:
+            person.require_space(self.encoder.space, self.judge.bridge.weight.shape[1])
+        single = len(faces) + sum(person.source == ONE_PHOTO for person in people)
+        kind = ("mean-mean", "image-mean", "image-image")[single]
+        threshold = self.calibration.threshold(kind, self.fmr)
+        vectors = [person.vector for person in people]
+        if faces:
+            vectors += list(self.encoder.encode([own for own, _ in faces]))
+        cosine = _cosines(vectors[0][None], vectors[1][None])[0]
+        if not faces:
+            return Comparison(kind, cosine, threshold, cosine >= threshold, None, None, self.fmr)
+        judged = list(self.judge.encode([theirs for _, theirs in faces]))
+        judged += [self.judge.bridge(person.vector) for person in people]
+        judge_cosine = _cosines(judged[0][None], judged[1][None])[0]
+        judge_kind = "image-bridge" if people else "image-image"
+        judge_threshold = self.judge_calibration.threshold(judge_kind, self.fmr)
+        return Comparison(
+            kind, cosine, threshold, judge_cosine >= judge_threshold, judge_cosine, judge_threshold, self.fmr
+        )
+
+    def pairwise(self, images: Any, aligned: bool = True) -> Tensor:
+        """(N, N) cosines of the judge between N pictures, kind `image-image`; NaN where no face is found.
+
+        Arguments as those of `score`.
+        """
+        (vectors,) = self.encoder.embed_by(images, [self.judge.recognizer], aligned)
+        return vectors @ vectors.T
+
+    def sentence(self, scores: Sequence[Score]) -> str:
+        """How many are the same person, in plain words."""
+        matches = sum(score.match for score in scores)
+        return words.verdicts(matches, len(scores), self.fmr)
+
+
+def _cosines(a: Tensor, b: Tensor) -> list[float]:
+    return (normalize(a.detach().cpu().float()) * normalize(b.detach().cpu().float())).sum(1).tolist()

@@ -1,0 +1,109 @@
+"""How similar a model's pictures of varied vectors are to the person: measured, not promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idgen import files, weights
+from idgen.errors import InputError
+from idgen.identity import Identities
+from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
+
+if TYPE_CHECKING:
+    from idgen.faces.encoder import FaceEncoder
+    from idgen.model import Model
+
+CURVE = "similarity-curve.json"
+CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+def embed_pictures(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Tensor:
+    """(N, D) of a model's pictures; NaN where no face is found."""
+    return model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0]
+
+
+def batches(made: Iterable[Any]) -> Iterator[list[Any]]:
+    items = iter(made)
+    while batch := list(islice(items, 32)):
+        yield batch
+
+
+def measure_similarity(
+    model: Model,
+    cosines: Sequence[float] = CURVE_COSINES,
+    people: int = 25,
+    images: int = 4,
+    seed: int = 0,
+    *,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SimilarityCurve:
+    """How similar pictures of varied vectors are to the person, by the model's encoder.
+
+    Args:
+        model: paints, and embeds what it painted.
+        cosines: of the cones to measure at.
+        people, images: how many sampled people, and pictures of each, at every cosine.
+        seed: of people, variations and pictures.
+        steps: denoising steps; by default the model's.
+        progress: called with the number of cosines done and of all.
+
+    Raises:
+        InputError: fewer than two cosines, or an argument out of range.
+    """
+    crowd = model.sampler.sample(people, seed)
+    measured = []
+    for done, cosine in enumerate(cosines):
+        values = similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps)
+        found = np.isfinite(values)
+        if not found.any():
+            raise InputError(
+                f"No face was found in any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}."
+            )
+        measured.append(np.where(found, values, values[found].mean()))  # those without a face say nothing
+        if progress is not None:
+            progress(done + 1, len(cosines))
+    return SimilarityCurve.fit(
+        cosines,
+        measured,
+        model=model.name,
+        weights=weights.fingerprint(model.folder),
+        space=model.encoder.space,
+    )
+
+
+def similarities(
+    model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
+) -> NDArray[np.float64]:
+    """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person; NaN
+    where no face is found."""
+    varied = vary(people, variation, images, seed)
+    wanted = people.vectors.repeat_interleave(images, 0)
+    out: list[Tensor] = []
+    numbers = list(range(images)) * len(people)
+    made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, num_inference_steps=steps, batch_size=8)
+    for batch in batches(made):
+        seen = embed_pictures(model, model.encoder, [item.image for item in batch])
+        out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
+    return torch.cat(out).double().numpy()
+
+
+def similarity_curve(model: Model, progress: Callable[[int, int], None] | None = None) -> SimilarityCurve:
+    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
+    fingerprint = weights.fingerprint(model.folder)
+    for path in (Path(model.folder) / CURVE, files.cache("similarity", f"{fingerprint}.json")):
+        if path.is_file():
+            curve = SimilarityCurve.load(path)
+            if curve.weights == fingerprint:  # else it is of weights that were replaced
+                return curve
+    curve = measure_similarity(model, progress=progress)
+    curve.save(files.cache("similarity", f"{fingerprint}.json"))
+    return curve
