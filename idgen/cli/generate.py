@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from idgen import arguments
 from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
 from idgen.errors import InputError
 from idgen.files import check_writable
 from idgen.words import count, verdicts
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def generate(
@@ -21,7 +29,10 @@ def generate(
     steps: int = integer(None, "Denoising steps; by default the model's."),
     guidance: float = option(None, "How strongly to follow the identity; by default the model's."),
     variation: str = option(
-        "0", "0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5."
+        "0",
+        "0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5.",
+        parser=_number,
+        metavar="TEXT",
     ),
     batch_size: int = BATCH_SIZE,
     overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
@@ -44,18 +55,8 @@ def generate(
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
     try:
-        painting.generate(
-            identities,
-            out,
-            images,
-            seed,
-            loaded,
-            steps,
-            guidance,
-            variation,
-            batch_size=batch_size,
-            overwrite=overwrite,
-        )
+        how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
+        painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:
         wanted = len(identities) * images
         raise interrupted(len(read_manifest(out)), wanted, f"pictures in {out}") from None
