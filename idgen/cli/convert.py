@@ -73,18 +73,10 @@ def arc2face(
 
     from idgen.convert.arc2face import convert
 
-    folder = convert(
-        source,
-        out,
-        base,
-        few_step=lora or few_step,
-        controlnet=controlnet,
-        expression=expression,
-        pack=pack,
-        revision=revision,
-        base_revision=base_revision,
-        dtype=torch.float32 if single else torch.float16,
-    )
+    parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "few_step": lora or few_step}
+    commits = {"revision": revision, "base_revision": base_revision}
+    dtype = torch.float32 if single else torch.float16
+    folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)
     say(f"Arc2Face: {folder} (its README.md says under which licences)")
     if pack is None:
         say("It reads no photos: for that, give --pack, an insightface pack (non-commercial research only).")

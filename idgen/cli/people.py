@@ -14,7 +14,6 @@ from idgen.words import count
 if TYPE_CHECKING:
     from idgen.identity import Identity
 
-
 Method = Literal["flow", "gaussian", "sphere", "packed", "file", "interpolate", "mean", "mixup"]
 
 
@@ -101,9 +100,8 @@ def compare(
     if as_json:
         say(json.dumps({**asdict(result), "verdict": result.verdict}))
         return
-    say(f"Encoder: cosine {result.cosine:.3f}, threshold {result.threshold:.3f}.")
-    if result.judge_cosine is not None and result.judge_threshold is not None:
-        say(f"Judge:   cosine {result.judge_cosine:.3f}, threshold {result.judge_threshold:.3f}.")
+    said = [("Encoder:", result.cosine, result.threshold), ("Judge:  ", result.judge_cosine, result.judge_threshold)]
+    say(*(f"{who} cosine {cosine:.3f}, threshold {least:.3f}." for who, cosine, least in said if cosine is not None))
     say(result.sentence())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from idgen.cli.shell import DEVICE, JSON, argument, flag, group, option, say
 from idgen.errors import InputError
@@ -27,18 +28,9 @@ def push(
     """Upload a model to the Hugging Face Hub, with a card and with code for people without idgen."""
     from idgen.sharing.push import push_model
 
-    done = push_model(
-        source,
-        repo,
-        private=private,
-        revision=revision,
-        message=message,
-        licence=licence,
-        data=data,
-        evaluation=evaluation,
-        measure=measure,
-        device=device,
-    )
+    where: dict[str, Any] = {"private": private, "revision": revision, "message": message}
+    card: dict[str, Any] = {"licence": licence, "data": data, "evaluation": evaluation, "measure": measure}
+    done = push_model(source, repo, **where, **card, device=device)
     say(f"{count(len(done.files), 'file', 'files')}: {done.url}")
     if done.left_out:
         say(f"Not uploaded: {', '.join(done.left_out)}.")
@@ -72,8 +64,7 @@ def provenance(
     try:
         anchors = None if trust is None else trust.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"The file {trust} of authorities to trust cannot be read: give certificates as PEM."
-        ) from error
+        wrong = f"The file {trust} of authorities to trust cannot be read: give certificates as PEM."
+        raise InputError(wrong) from error
     reports = [report(file, anchors) for file in files]
     say(*([json.dumps(reports, indent=1)] if as_json else map(sentence, reports)))

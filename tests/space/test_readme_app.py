@@ -118,16 +118,12 @@ def test_every_variable_and_its_default_is_said() -> None:
     }
     assert said == set(re.findall(r"IDGEN_[A-Z_]+", Settings.__doc__ or ""))
     home, public = Settings.from_env({}), Settings.from_env({"SPACE_ID": "you/idgen"})
-    rows = re.findall(r"^\| (`IDGEN.*?) \| .*? \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
-    for settings, column in ((home, 1), (public, 2)):
-        shown = {row[0]: row[column] for row in rows}
-        assert shown["`IDGEN_VECTOR_UPLOADS`"] == str(int(settings.vector_uploads))
-        assert shown["`IDGEN_QUEUE_LENGTH`"] == str(settings.queue_length)
-        assert shown["`IDGEN_KEEP_SECONDS`"] == str(settings.keep_seconds)
-        assert shown["`IDGEN_REQUESTS_PER_MINUTE`, `…_IN_ALL`"] == (
-            f"{settings.requests_per_minute}, {settings.requests_per_minute_in_all}"
-        )
-        assert shown["`IDGEN_MEGABYTES_PER_TEN_MINUTES`, `…_IN_ALL`"] == (
-            f"{settings.megabytes_per_ten_minutes}, {settings.megabytes_per_ten_minutes_in_all}"
-        )
+    for names, *columns in re.findall(r"^\| (`IDGEN.*?) \| .*? \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE):
+        first, *others = re.findall(r"`(.*?)`", names)
+        attributes = [name.removeprefix("IDGEN_").lower() for name in (first, *(o.replace("…", first) for o in others))]
+        for settings, column in zip((home, public), columns, strict=True):
+            values = [column.removesuffix(" on a Space")] if len(attributes) == 1 else column.split(", ")
+            for attribute, value in zip(attributes, values, strict=True):
+                setting = getattr(settings, attribute)
+                assert value == (setting if isinstance(setting, str) else f"{setting:g}"), attribute
     assert Models(home.models).names == ["nobody-128"]
