@@ -74,7 +74,7 @@ def arc2face(
     from idgen.convert.arc2face import convert
 
     parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "few_step": lora or few_step}
-    commits = {"revision": revision, "base_revision": base_revision}
+    commits: dict[str, Any] = {"revision": revision, "base_revision": base_revision}
     dtype = torch.float32 if single else torch.float16
     folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)
     say(f"Arc2Face: {folder} (its README.md says under which licences)")

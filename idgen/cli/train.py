@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from idgen.cli.shell import argument, say
+from idgen.cli.shell import argument, needing, say
 from idgen.errors import InputError
 
 
@@ -16,7 +16,6 @@ def train(
     network: str = argument("NETWORK", "What to train; without it, a list.", ""),
 ) -> None:
     """Train a network; `idgen train NETWORK --help` lists its options, --recipe FILE.yaml sets them."""
-    from idgen.options import parse
     from idgen.training import recipe
 
     if network in ("", "--help"):
@@ -25,6 +24,8 @@ def train(
             "Options are those of the network: idgen train recognizer --help",
         )
         raise typer.Exit(0 if network else 2)
+    with needing("train"):
+        from idgen.options import parse
     args_class, function = recipe.trainer(network)
     args: Any = parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
     try:

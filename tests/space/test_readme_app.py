@@ -125,5 +125,5 @@ def test_every_variable_and_its_default_is_said() -> None:
             values = [column.removesuffix(" on a Space")] if len(attributes) == 1 else column.split(", ")
             for attribute, value in zip(attributes, values, strict=True):
                 setting = getattr(settings, attribute)
-                assert value == (setting if isinstance(setting, str) else f"{setting:g}"), attribute
+                assert value == (", ".join(setting) if attribute == "models" else f"{setting:g}"), attribute
     assert Models(home.models).names == ["nobody-128"]
