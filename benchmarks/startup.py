@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,10 +30,12 @@ COMMANDS = {
 def seconds(checkout: Path, arguments: list[str], folder: Path) -> float:
     """Processor time of one run."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    before = os.times()
-    subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{checkout}: {' '.join(arguments)}: {done.stderr}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def prepare(folder: Path) -> None:
@@ -61,7 +64,7 @@ def main() -> None:
         for title, arguments in COMMANDS.items():
             runs = [[seconds(checkout, arguments, Path(name)) for checkout in checkouts] for _ in range(args.repeats)]
             here, there = (min(times) for times in zip(*runs, strict=True))
-            print(f"{title:16}{here:7.2f} s{there:7.2f} s{here / there:8.2f}")
+            print(f"{title:16}{here:7.3f} s{there:7.3f} s{here / there:8.2f}")
 
 
 if __name__ == "__main__":

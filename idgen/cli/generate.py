@@ -9,7 +9,6 @@ from typing import Any
 from idgen import arguments
 from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
 from idgen.errors import InputError
-from idgen.files import check_writable
 from idgen.words import count, verdicts
 
 
@@ -42,6 +41,8 @@ def generate(
     """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
     if (people is None) == (sample is None):
         raise InputError("Give either a file of identities or --sample with a number of people.")
+    from idgen.files import check_writable
+
     arguments.images(images)
     check_writable(out)
     from idgen import painting

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, say
 from idgen.errors import InputError
-from idgen.files import check_writable_file
 from idgen.words import count
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def sample(
     device: str = DEVICE,
 ) -> None:
     """Draw people who do not exist."""
+    from idgen.files import check_writable_file
+
     check_writable_file(out)
     from idgen.model import load_model
     from idgen.sampling.draw import draw, sampler_of, write_soft_labels
@@ -69,6 +70,8 @@ def identify(
     device: str = DEVICE,
 ) -> None:
     """Read the largest face of photos into an identity; of several photos, their mean."""
+    from idgen.files import check_writable_file
+
     check_writable_file(out)
     from idgen.identity import Identities
     from idgen.model import load_model
