@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import groupby, islice
@@ -209,9 +209,9 @@ def sheet(folder: Path, names: Sequence[str], model: str) -> Image:
     return contact_sheet(list(rows.items()), title)
 
 
-def _missing(names: Sequence[str], images: int, done: dict[tuple[str, int], Line]) -> Iterator[Run]:
-    for row, name in enumerate(names):
-        numbers = [k for k in range(images) if (name, k) not in done]
+def _missing(people: int, images: int, done: Collection[tuple[int, int]]) -> Iterator[Run]:
+    for row in range(people):
+        numbers = [k for k in range(images) if (row, k) not in done]
         for _, group in groupby(enumerate(numbers), key=lambda at: at[1] - at[0]):  # one after another
             run = [k for _, k in group]
             yield run[0], len(run), row
@@ -273,9 +273,7 @@ def _fill(
     progress: bool,
 ) -> int:
     """Make what is missing, and return how many pictures that were."""
-    done = {(line["identity"], line["k"]): line for line in read_manifest(out)}
-    _write_manifest(out, people, done)  # without a line that was cut off
-    missing = list(_missing(people.names, images, done))
+    missing = list(_missing(len(people), images, _in_order(out, people)))
     count, wanted = sum(count for _, count, _ in missing), len(people) * images
     bar = tqdm(total=wanted, initial=wanted - count, desc=out.name, unit="image", disable=not progress)
     made = paint_runs(model.pipeline, people, missing, seed, variation, options)
@@ -288,16 +286,17 @@ def _fill(
                 line = {"file": file, "identity": name, "k": item.k, "seed": seed, **meaning, "model": model.name}
                 manifest.write(_json_line(line))
                 manifest.flush()
-                done[name, item.k] = line
                 bar.update()
-    _write_manifest(out, people, done)
+    _in_order(out, people)
     return count
 
 
-def _write_manifest(out: Path, people: Identities, done: dict[tuple[str, int], Line]) -> None:
+def _in_order(out: Path, people: Identities) -> Collection[tuple[int, int]]:
+    """Put the manifest in order, without a line that was cut off; returns (row of the person, k) of what there is."""
     order = {name: row for row, name in enumerate(people.names)}
-    places = sorted((order[name], k, name) for name, k in done if name in order)
-    files.write(out / MANIFEST, "".join(_json_line(done[name, k]) for _, k, name in places))
+    lines = {(order[one["identity"]], one["k"]): one for one in read_manifest(out) if one["identity"] in order}
+    files.write(out / MANIFEST, "".join(_json_line(lines[place]) for place in sorted(lines)))
+    return lines.keys()
 
 
 def _json_line(line: Line) -> str:

@@ -133,7 +133,12 @@ def signature(data: bytes, anchors: str | None = None) -> dict[str, Any] | None:
     except InputError:
         return {"state": "unchecked", "signer": None, "issuer": None, "problems": []}
     if anchors is not None:
-        _check_anchors(anchors)
+        from cryptography.x509 import load_pem_x509_certificates
+
+        try:
+            load_pem_x509_certificates(anchors.encode())
+        except ValueError as error:
+            raise InputError("The file of authorities to trust holds no certificates: give them as PEM.") from error
     mime = MIME["PNG" if data.startswith(b"\x89PNG") else "JPEG" if data.startswith(b"\xff\xd8") else "WEBP"]
     try:
         with _context(anchors) as context, c2pa.Reader(mime, io.BytesIO(data), context=context) as reader:
@@ -155,15 +160,6 @@ def _pem(text: str, name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"The PEM file that {name} names cannot be read ({reason}): check the path.") from error
-
-
-def _check_anchors(text: str) -> None:
-    from cryptography.x509 import load_pem_x509_certificates
-
-    try:
-        load_pem_x509_certificates(text.encode())
-    except ValueError as error:
-        raise InputError("The file of authorities to trust holds no certificates: give them as PEM.") from error
 
 
 def _c2pa() -> ModuleType:

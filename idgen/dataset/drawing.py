@@ -78,7 +78,13 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model))
     people, labels = _people(plan, model, folder, progress)
-    _write_plan(folder, plan, people, labels, fingerprint(model.folder), variation)
+    text = plan.text()
+    people.save(folder / PEOPLE)
+    if labels:
+        files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
+    files.write(folder / PLAN, text)
+    prints = {"plan": digest(text), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
+    files.write_json(folder / PLANNED, {**prints, "variation": variation, "idgen": __version__})
     shutil.rmtree(folder / "apart", ignore_errors=True)
     return Planned.load(folder)
 
@@ -148,15 +154,3 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
     return told_apart(torch.cat(means), calibration.threshold("mean-mean", plan.apart_fmr))
-
-
-def _write_plan(
-    folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str, variation: float | str
-) -> None:
-    people.save(folder / PEOPLE)
-    if labels:
-        files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
-    text = plan.text()
-    files.write(folder / PLAN, text)
-    settled = {"plan": digest(text), "people": people.fingerprint(), "weights": weights, "variation": variation}
-    files.write_json(folder / PLANNED, {**settled, "idgen": __version__})

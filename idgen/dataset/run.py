@@ -58,11 +58,11 @@ class MakeShards:
     device: str | None = None
 
     def __call__(self, _: Any, rank: int = 0, world_size: int = 1) -> None:
-        worker = _worker_number()
-        if worker is not None:
+        number_in_pool = multiprocessing.current_process()._identity  # () where this is no process of a pool
+        if number_in_pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
         with one_thread():
-            device = _pinned(self.device, worker or 0)
+            device = _pinned(self.device, *number_in_pool[-1:])
             planned = Planned.load(self.folder)
             # By what is planned, not by the folder alone: another plan may have taken its place since.
             who = planned.people.fingerprint()
@@ -75,13 +75,7 @@ class MakeShards:
                     _makers[key].make(number)
 
 
-def _worker_number() -> int | None:
-    """Which of a pool's processes this is, from 0; None where it is none."""
-    identity = multiprocessing.current_process()._identity
-    return identity[-1] - 1 if identity else None
-
-
-def _pinned(device: str | None, worker: int) -> str | None:
+def _pinned(device: str | None, worker: int = 0) -> str | None:
     """The GPU of a worker where there are several and none was named."""
     if device not in (None, "cuda"):
         return device
