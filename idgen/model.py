@@ -161,6 +161,15 @@ def load_model(
     return Model(folder, text if fetched else None, device)
 
 
+def sampler_of(model: Model) -> IdentitySampler:
+    """The model's sampler; for a model without one, one that knows nobody and only draws anywhere on the sphere."""
+    if model.has("sampler"):
+        return model.sampler
+    dim = model.pipeline.identity_dim
+    nobody = torch.zeros(0, dim)
+    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
+
+
 class Judge:
     """The second recogniser, with the bridge from the encoder's space and its own calibration.
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from idgen.errors import InputError
-from idgen.faces.align import Array, apply, ffhq_square, invert
+from idgen.geometry import Array, apply, ffhq_square, invert
 from idgen.images import ImageSource, describe, open_image
 
 LEAST_HEAD = 0.02
