@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from idgen import arguments, hub
+from idgen import arguments, hub, uploading
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
 from idgen.sampling.sampler import IdentitySampler
@@ -82,7 +82,7 @@ class Model:
 
     def push(self, repo: str, **options: Any) -> Any:
         """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
-        return hub.push(self, repo, **options)
+        return uploading.push(self, repo, **options)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
