@@ -1,4 +1,4 @@
-"""Maps of the plane, and FFHQ's square around a face: what cutting faces out and drawing them have in common.
+"""Maps of the plane, ArcFace's template and FFHQ's square: what finding, cutting out and drawing faces share.
 
 A map is a (2, 3) matrix [A | t] that takes a point p to A p + t. Coordinates are continuous: (0, 0) is the outer corner
 of the top-left pixel.
@@ -12,6 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array: TypeAlias = NDArray[np.float64]
+
+TEMPLATE_SIZE = 112
+# Eye on the picture's left, the other eye, nose tip, mouth corner on the left, the other corner, in a 112×112 crop
+# (Deng et al. 2019, ArcFace; the points of SphereFace's 96×112 crop moved right by 8).
+TEMPLATE: Array = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+TEMPLATE.setflags(write=False)
 
 
 def apply(matrix: Array, points: ArrayLike) -> Array:

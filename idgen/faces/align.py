@@ -14,15 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from idgen.geometry import Array, apply, ffhq_square, invert
+from idgen.geometry import TEMPLATE, TEMPLATE_SIZE, Array, apply, ffhq_square, invert
 
-TEMPLATE_SIZE = 112
-# Eye on the picture's left, the other eye, nose tip, mouth corner on the left, the other corner, in a 112×112 crop
-# (Deng et al. 2019, ArcFace; the points of SphereFace's 96×112 crop moved right by 8).
-TEMPLATE: Array = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-TEMPLATE.setflags(write=False)
 MIRRORED = [1, 0, 2, 4, 3]  # the order of the points in a mirrored picture: its left eye was the right one
 
 
