@@ -229,46 +229,48 @@ def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> Identit
 
 
 def _check_schedule(family: Family, path: Path, buffers: Mapping[str, Tensor]) -> None:
-    missing = [name for name in _BUFFERS if name not in buffers]
-    if missing:
-        raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
-    wrong = [name for name, value in buffers.items() if value.shape != (1000,)]
-    if wrong or not torch.allclose(buffers["betas"].float(), torch.linspace(1e-4, 0.02, 1000), rtol=1e-5, atol=0):
+    for name in _BUFFERS:
+        if name not in buffers:
+            raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {name}.")
+    published = torch.linspace(1e-4, 0.02, 1000)
+    shapes = {value.shape for value in buffers.values()}
+    if shapes != {published.shape} or not torch.allclose(buffers["betas"].float(), published, rtol=1e-5, atol=0):
         raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
 
 
 def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:
     config = {**VQ_F4, **config}
-    levels = len(config["block_out_channels"])
     tensors: dict[str, Tensor] = {}
     for path in paths:
         for name, value in read_tensors(path, "first stage", _FIRST_STAGE_ORIGIN).items():
-            renamed = vq_name(name, levels)
-            # diffusers has the attention's 1×1 convolutions as linear layers.
-            is_convolution = ".attentions." in renamed and value.ndim == 4 and value.shape[2:] == (1, 1)
+            renamed = vq_name(name, len(config["block_out_channels"]))
             if renamed in tensors:
                 raise InputError(f"{paths[0]} and {paths[1]} both hold {name}: one of them is the other's copy.")
-            tensors[renamed] = value[:, :, 0, 0] if is_convolution else value
+            # diffusers has the attention's 1×1 convolutions as linear layers.
+            linear = ".attentions." in renamed and value.shape[2:] == (1, 1)
+            tensors[renamed] = value[:, :, 0, 0] if linear else value
     return fill(lambda: VQModel(**config), tensors, paths[0].parent, "first stage VQ-f4")
+
+
+_VQ_NAMES = (
+    (r"^encoder\.down\.(\d+)\.", r"encoder.down_blocks.\1."),
+    (r"(blocks\.\d+)\.block\.(\d+)\.", r"\1.resnets.\2."),
+    (r"(blocks\.\d+)\.(down|up)sample\.", r"\1.\2samplers.0."),
+    (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
+    (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
+    (r"\.mid\.attn_1\.norm\.", ".mid_block.attentions.0.group_norm."),
+    (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
+    (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
+    (r"\.nin_shortcut\.", ".conv_shortcut."),
+    (r"\.norm_out\.", ".conv_norm_out."),
+)
 
 
 def vq_name(name: str, levels: int = 3) -> str:
     """What diffusers' `VQModel` calls a tensor of CompVis' VQ models; `levels` is the number of resolutions."""
-    name = re.sub(
-        r"^decoder\.up\.(\d+)\.", lambda found: f"decoder.up_blocks.{levels - 1 - int(found[1])}.", name
-    )  # counted from the coarsest
-    for pattern, replacement in (
-        (r"^encoder\.down\.(\d+)\.", r"encoder.down_blocks.\1."),
-        (r"(blocks\.\d+)\.block\.(\d+)\.", r"\1.resnets.\2."),
-        (r"(blocks\.\d+)\.(down|up)sample\.", r"\1.\2samplers.0."),
-        (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
-        (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
-        (r"\.mid\.attn_1\.norm\.", ".mid_block.attentions.0.group_norm."),
-        (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
-        (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
-        (r"\.nin_shortcut\.", ".conv_shortcut."),
-        (r"\.norm_out\.", ".conv_norm_out."),
-    ):
+    if found := re.match(r"decoder\.up\.(\d+)\.", name):  # counted from the coarsest
+        name = f"decoder.up_blocks.{levels - 1 - int(found[1])}.{name[found.end() :]}"
+    for pattern, replacement in _VQ_NAMES:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -297,8 +299,7 @@ def read_contexts(path: Path, family: Family) -> Identities:
             raise cut_short(path, error, origin) from error
         if array.ndim != 2 or not array.size or array.dtype.kind != "f":
             raise InputError(f"{path} holds an array {array.shape} of {array.dtype}, not vectors (N, D) of floats.")
-        array = array.astype(np.float64)
-        lengths = np.linalg.norm(array, axis=1, keepdims=True)
+        lengths = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and lengths.min() > 0):
             raise InputError(f"{path} holds a vector that is zero, NaN or infinite: get it again from {origin}.")
         vectors, names = (array / lengths).astype(np.float32), [str(row) for row in range(len(array))]
@@ -308,8 +309,7 @@ def read_contexts(path: Path, family: Family) -> Identities:
         if not rows or not all(isinstance(row, np.ndarray) and row.shape == rows[0].shape for row in rows):
             raise InputError(f"{path} does not hold a name and a vector (D,) for each identity.")
         vectors, names = np.stack(rows), [safe_name(str(name)) for name in content]
-    sampled = path.name.startswith("random_synthetic")
-    source = f"{SAMPLED}, {path.name}" if sampled else f"{family.name}, {path.name}"
+    source = f"{SAMPLED if path.name.startswith('random_synthetic') else family.name}, {path.name}"
     return Identities(vectors, family.space, [source] * len(names), names)
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from idgen.arguments import number
 from idgen.errors import InputError
 
 SIZE, COEFFICIENTS = 55, 50
 SLIDERS: dict[str, tuple[int, float, float]] = {
-    **{f"expression_{number}": (number, -3.0, 3.0) for number in range(COEFFICIENTS)},
+    **{f"expression_{index}": (index, -3.0, 3.0) for index in range(COEFFICIENTS)},
     "eyelid_a": (50, 0.0, 1.0),
     "eyelid_b": (51, 0.0, 1.0),
     "jaw_open": (52, 0.0, 0.5),
@@ -73,9 +74,9 @@ def check(values: Tensor) -> Tensor:
     values = values.detach().cpu().float()
     for name, (place, low, high) in SLIDERS.items():
         part = values[..., place]
-        if not bool(((part >= low - 1e-5) & (part <= high + 1e-5)).all()):  # so that NaN is caught too
-            wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))].flatten()[0]
-            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong):g}.")
+        wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))]  # so that NaN is caught too
+        if wrong.numel():
+            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong[0]):g}.")
     return values
 
 
@@ -117,8 +118,7 @@ def draw(generator: Generator, strength: float = 1.0) -> Tensor:
         generator: CPU generator.
         strength: 0 is neutral; 1 gives the coefficients a standard deviation of 1.
     """
-    if not 0 <= strength <= 2:
-        raise InputError(f"The strength of a random expression is a number from 0 to 2, got {strength}.")
+    number("strength of a random expression", strength, 0, 2)
     vector = torch.zeros(SIZE)
     vector[:COEFFICIENTS] = torch.randn(COEFFICIENTS, generator=generator)
     eyes, jaw, *sides = torch.randn(4, generator=generator).tolist()

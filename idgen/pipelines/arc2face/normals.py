@@ -9,6 +9,7 @@ renderer, on which EMOCA builds. FLAME's head may not be shipped, so `head_norma
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from idgen.arguments import number
 from idgen.errors import InputError
 from idgen.geometry import Array, apply, ffhq_square, invert
 from idgen.images import ImageSource, describe, open_image
+from idgen.words import percent
 
 LEAST_HEAD = 0.02
 """Share of the picture that the head has at least."""
@@ -105,20 +107,24 @@ def read_normals(source: ImageSource, size: int) -> Tensor:
     normals = 2 * values - 1
     head = np.abs(normals).max(2) > 0.05
     if head.mean() < LEAST_HEAD:
-        raise InputError(
-            f"The normal map {name} shows no head: nearly all of it is the grey (128, 128, 128) of nothing."
-        )
-    lengths = np.linalg.norm(normals[head], axis=1)
-    unit = np.abs(lengths - 1) < 0.2
+        raise InputError(f"The normal map {name} shows no head: nearly all is the grey (128, 128, 128) of nothing.")
+    unit = np.abs(np.linalg.norm(normals[head], axis=1) - 1) < 0.2
     if unit.mean() < 0.9:
         raise InputError(
-            f"{name} is no normal map: only {unit.mean():.0%} of its pixels hold unit normals as (n + 1) / 2 "
-            "on a ground of (128, 128, 128); is it a photo or a depth map?"
+            f"{name} is no normal map: only {percent(unit.mean())} of its pixels hold unit normals as (n + 1) / 2 on "
+            "a ground of (128, 128, 128); is it a photo or a depth map?"
         )
-    facing = normals[head][:, 2]
-    if (facing > 0).mean() < 0.5:
+    if (normals[head][:, 2] > 0).mean() < 0.5:
         raise InputError(
             f"The normal map {name} faces away: the blue of most of its pixels is below 128, but z points to the "
             "viewer; was another convention used, or are the channels in BGR order?"
         )
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def read_all_normals(normals: ImageSource | Sequence[ImageSource], size: int, images: int) -> list[Tensor]:
+    """One checked normal map, or one for each of a person's pictures; errors as those of `read_normals`."""
+    sources = normals if isinstance(normals, (list, tuple)) else [normals]
+    if len(sources) not in (1, images):
+        raise InputError(f"Give one normal map, or one for each of the {images} pictures, not {len(sources)}.")
+    return [read_normals(source, size) for source in sources]

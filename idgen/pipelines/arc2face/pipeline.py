@@ -23,14 +23,12 @@ from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
 from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
 from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SPACE
-from idgen.pipelines.arc2face.normals import read_normals
+from idgen.pipelines.arc2face.normals import read_all_normals
 from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, EncodedIdentities, encode_prompt, load_text_encoder
 from idgen.pipelines.base import Condition, IdentityPipeline
 from idgen.pipelines.registry import register
 from idgen.pipelines.workers import by_image
 from idgen.weights import load_network
-
-_AHEAD = 64  # identities whose prompts are made in one pass
 
 
 class Arc2FacePipeline(IdentityPipeline):
@@ -106,8 +104,6 @@ class Arc2FacePipeline(IdentityPipeline):
         """Side of the pictures in pixels."""
         return int(self.denoiser.config.sample_size) * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
 
-    # ------------------------------------------------------------ conditioning
-
     def encode(self, identities: Identity | Identities | Tensor) -> EncodedIdentities:
         """The prompt embeddings of any number of identities; afterwards `pipeline.text_encoder` may be dropped.
 
@@ -172,19 +168,20 @@ class Arc2FacePipeline(IdentityPipeline):
             raise InputError(
                 "This Arc2Face has no expression adapter: add it by `with_expression`, or load it with expression=True."
             )
+        if normals is not None and self.controlnet is None:
+            raise InputError("This Arc2Face has no ControlNet for the pose: load it with controlnet=True.")
         faces = expressions.for_pictures(expression, expression_strength, len(people), images_per_identity)
-        maps = self._wanted_normals(normals, images_per_identity)
-        known: dict[int, Tensor] = {}
+        maps = None if normals is None else read_all_normals(normals, self.image_size, images_per_identity)
         nobody = people.nobody if isinstance(people, EncodedIdentities) else self._nobody_prompt()
+        known: dict[int, Tensor] = {}  # prompts of the batch before: a person's pictures may be in two
 
         def prompts(rows: Sequence[int]) -> Tensor:
             if isinstance(people, EncodedIdentities):
                 return people.prompts[rows]
-            for row in set(known) - set(rows):
+            for row in known.keys() - set(rows):
                 del known[row]
-            if missing := sorted(set(rows) - set(known)):
-                block = range(missing[0], min(max(missing[0] + _AHEAD, missing[-1] + 1), len(people)))
-                known.update(zip(block, self._prompts(people.vectors[block.start : block.stop]), strict=True))
+            if missing := sorted(set(rows) - known.keys()):
+                known.update(zip(missing, self._prompts(people.vectors[missing]), strict=True))
             return torch.stack([known[row] for row in rows])
 
         def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> dict[str, Tensor | None]:
@@ -198,16 +195,6 @@ class Arc2FacePipeline(IdentityPipeline):
 
         return condition
 
-    def _wanted_normals(self, normals: Any, images: int) -> list[Tensor] | None:
-        if normals is None:
-            return None
-        if self.controlnet is None:
-            raise InputError("This Arc2Face has no ControlNet for the pose: load it with controlnet=True.")
-        sources = list(normals) if isinstance(normals, (list, tuple)) else [normals]
-        if len(sources) not in (1, images):
-            raise InputError(f"Give one normal map, or one for each of the {images} pictures, not {len(sources)}.")
-        return [read_normals(source, self.image_size) for source in sources]
-
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         device, dtype = self._execution_device, self.denoiser.dtype
 
@@ -218,30 +205,26 @@ class Arc2FacePipeline(IdentityPipeline):
             return torch.stack([values, other], 1)
 
         given = [rows(condition["prompts"], condition["nobody"])]
-        faces, maps = condition["expression"], condition["normals"]
-        if faces is not None:
+        if (faces := condition["expression"]) is not None:
             given.append(rows(faces[:, None], torch.zeros(1, 1, expressions.SIZE)))
-        if maps is not None:
+        if (maps := condition["normals"]) is not None:
             given.append(rows(maps))
         denoiser: Any = self.denoiser if faces is None else self._expressive
 
         def call(sample: Tensor, timestep: Tensor, prompts: Tensor, *more: Tensor) -> Tensor:
-            left = list(more)
-            added = {"image_embeds": [left.pop(0)]} if faces is not None else None
-            residuals: dict[str, Any] = {}
+            added: dict[str, Any] = {}
+            if faces is not None:
+                added["added_cond_kwargs"] = {"image_embeds": [more[0]]}
             if maps is not None:
-                down, middle = self.controlnet(sample, timestep, prompts, left.pop(0), return_dict=False)
-                residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-            return denoiser(sample, timestep, prompts, added_cond_kwargs=added, **residuals, return_dict=False)[0]
+                down, middle = self.controlnet(sample, timestep, prompts, more[-1], return_dict=False)
+                added |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+            return denoiser(sample, timestep, prompts, **added, return_dict=False)[0]
 
         return call, tuple(given)
 
-    # ------------------------------------------------------------ other pipelines of the same parts
-
     def few_step(self, lora: str | os.PathLike[str] = files.LCM_LORA, **hub: Any) -> Arc2FacePipeline:
-        """This model with the LCM-LoRA in its denoiser: 2 to 4 steps without guidance. This one stays as it is.
-
-        The rest is shared. Needs the package peft.
+        """This model with the LCM-LoRA in its denoiser: 2 to 4 steps without guidance. This one stays as it is, and the
+        rest is shared. Needs the package peft.
 
         Args:
             lora: a safetensors file, a folder that holds `pytorch_lora_weights.safetensors`, or a hub repository.
@@ -286,8 +269,6 @@ class Arc2FacePipeline(IdentityPipeline):
         if self._expressive is not None:
             nn.Module.to(self._expressive, self.denoiser.device, self.denoiser.dtype)
         return self
-
-    # ------------------------------------------------------------ files
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, adapter included."""
