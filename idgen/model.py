@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.utils import logging
 from torch import Tensor
 
-from idgen import arguments, hub
+from idgen import arguments, hub, uploading
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
 from idgen.sampling.sampler import IdentitySampler
@@ -34,47 +36,40 @@ class Model:
     Args:
         folder: where it is.
         name: what to call it; by default as the folder.
-        device: for the networks, such as "cpu" or "cuda"; by default the best there is.
+        device: where the networks are put, such as "cpu" or "cuda"; by default the best there is.
     """
 
     def __init__(self, folder: str | os.PathLike[str], name: str | None = None, device: str | None = None):
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name
-        self._device = device
+        self.device = arguments.device(device)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
 
     @property
-    def device(self) -> str:
-        """Where the networks are put."""
-        if self._device is None:
-            self._device = arguments.device(None)
-        return self._device
-
-    @property
     def pipeline(self) -> IdentityPipeline:
         """Identities to pictures."""
-        return self._part("pipeline")
+        return self._part("pipeline", self._load_pipeline)
 
     @property
     def encoder(self) -> FaceEncoder:
         """Faces to the vectors that the pipeline takes."""
-        return self._part("encoder")
+        return self._part("encoder", lambda: FaceEncoder.from_pretrained(self._need("encoder")).to(self.device))
 
     @property
     def judge(self) -> Judge:
         """The independent recogniser."""
-        return self._part("judge")
+        return self._part("judge", lambda: Judge.from_pretrained(self._need("judge")).to(self.device))
 
     @property
     def sampler(self) -> IdentitySampler:
         """People who do not exist."""
-        return self._part("sampler")
+        return self._part("sampler", lambda: IdentitySampler.from_pretrained(self._need("sampler")))
 
     @property
     def scorer(self) -> Scorer:
         """Encoder and judge, with thresholds at a false-match rate of 1 in 1,000."""
-        return self._part("scorer")
+        return self._part("scorer", lambda: Scorer(self.encoder, self.judge))
 
     def has(self, part: str) -> bool:
         """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
@@ -82,58 +77,40 @@ class Model:
 
     def push(self, repo: str, **options: Any) -> Any:
         """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
-        return hub.push(self, repo, **options)
+        return uploading.push(self, repo, **options)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
 
-    def _part(self, name: str) -> Any:
+    def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._parts:
-                self._parts[name] = getattr(self, f"_load_{name}")()
+                self._parts[name] = load()
             return self._parts[name]
 
-    def _need(self, part: str, file: str) -> Path:
-        if not (self.folder / file).exists():
-            raise InputError(f"The model {self.name!r} has no {part}: {self.folder / file} does not exist.")
-        return (self.folder / file).parent
+    def _need(self, part: str) -> Path:
+        folder = self.folder / part
+        if not self.has(part):
+            raise InputError(f"The model {self.name!r} has no {part}: {folder / 'config.json'} does not exist.")
+        return folder
 
     def _load_pipeline(self) -> IdentityPipeline:
-        from diffusers.utils import logging
-
+        index = self.folder / "model_index.json"
+        if not index.exists():
+            raise InputError(f"The model {self.name!r} has no pipeline: {index} does not exist.")
         from idgen.pipelines import pipeline_class
 
-        if not (self.folder / "model_index.json").exists() and (self.folder / "arc2face").is_dir():
-            raise InputError(
-                f"{self.name} has Arc2Face's files as published: make a model of them by "
-                f"`idgen convert arc2face {self.folder} OUT`, then use OUT."
-            )
-        folder = self._need("pipeline", "model_index.json")
-        kind = pipeline_class(folder)
+        kind = pipeline_class(self.folder)
         half = kind.half_on_accelerator and not self.device.startswith("cpu")
         showing = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
         try:
-            pipeline = kind.from_pretrained(folder, **({"dtype": torch.float16} if half else {}))
+            pipeline = kind.from_pretrained(self.folder, **({"dtype": torch.float16} if half else {}))
         finally:
             if showing:
                 logging.enable_progress_bar()
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
-
-    def _load_encoder(self) -> FaceEncoder:
-        return FaceEncoder.from_pretrained(self._need("encoder", "encoder/config.json")).to(self.device)
-
-    def _load_judge(self) -> Judge:
-        judge = Judge.from_pretrained(self._need("judge", "judge/config.json"))
-        judge.recognizer.to(self.device)
-        return judge
-
-    def _load_sampler(self) -> IdentitySampler:
-        return IdentitySampler.from_pretrained(self._need("sampler", "sampler/config.json"))
-
-    def _load_scorer(self) -> Scorer:
-        return Scorer(self.encoder, self.judge)
 
 
 def load_model(
@@ -150,15 +127,26 @@ def load_model(
         InputError: there is no such model.
     """
     text = os.fspath(name)
-    if text == "FoivosPar/Arc2Face":  # said before gigabytes are fetched
+    published = text == "FoivosPar/Arc2Face"  # said before gigabytes are fetched
+    if published or ((Path(text) / "arc2face").is_dir() and not (Path(text) / "model_index.json").exists()):
         raise InputError(
-            f"{text} has Arc2Face's files as published: `idgen convert arc2face {text} OUT` makes a model."
+            f"{text} has Arc2Face's files as published: make a model of them by `idgen convert arc2face {text} OUT`, "
+            "then use OUT."
         )
     folder = hub.resolve(text, revision)
     fetched = "/" in text and not Path(text).is_dir()
     if fetched and revision is not None:
         text = f"{text.partition('@')[0]}@{revision}"
     return Model(folder, text if fetched else None, device)
+
+
+def sampler_of(model: Model) -> IdentitySampler:
+    """The model's sampler; for a model without one, one that knows nobody and only draws anywhere on the sphere."""
+    if model.has("sampler"):
+        return model.sampler
+    dim = model.pipeline.identity_dim
+    nobody = torch.zeros(0, dim)
+    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
 
 
 class Judge:
@@ -186,6 +174,11 @@ class Judge:
     def encode(self, images: Any) -> Tensor:
         """Aligned faces, (N, 3, H, H) in [0, 1] or N PIL images, to (N, Dj) unit vectors."""
         return self.recognizer.encode(images)
+
+    def to(self, device: str | torch.device) -> Judge:
+        """Move the recogniser."""
+        self.recognizer.to(device)
+        return self
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Judge:

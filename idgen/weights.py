@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,24 +137,20 @@ def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None
     Raises:
         InputError: a file is missing or damaged, or weights are missing, left over or of another shape.
     """
-    weights = folder / "diffusion_pytorch_model.safetensors"
+    weights, origin = folder / "diffusion_pytorch_model.safetensors", "where the model came from"
     for file in (folder / "config.json", weights):
         if not file.is_file():
             raise InputError(f"There is no {file}: fetch the model again.")
-    if not kind.__module__.startswith("idgen."):  # diffusers renames what its older versions saved
-        return _load_of_diffusers(kind, folder, weights, dtype)
-    network = kind.from_config(read_json(folder / "config.json")).eval()
-    tensors = read_tensors(weights, kind.__name__, "where the model came from")
-    check_fit(network.state_dict(), tensors, weights, kind.__name__)
-    network.load_state_dict(tensors)
-    return network if dtype is None else nn.Module.to(network, dtype)  # `ModelMixin.to` imports peft: seconds
-
-
-def _load_of_diffusers(kind: type[Any], folder: Path, weights: Path, dtype: torch.dtype | None) -> Any:
-    try:
+    if kind.__module__.startswith("idgen."):
+        network = kind.from_config(read_json(folder / "config.json")).eval()
+        tensors = read_tensors(weights, kind.__name__, origin)
+        check_fit(network.state_dict(), tensors, weights, kind.__name__)
+        network.load_state_dict(tensors)
+        return network if dtype is None else nn.Module.to(network, dtype)  # `ModelMixin.to` imports peft: seconds
+    try:  # diffusers renames what its older versions saved
         network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        read_tensors(weights, kind.__name__, "where the model came from")  # is the file damaged?
+        read_tensors(weights, kind.__name__, origin)  # is the file damaged?
         raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
     for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
         if names:
@@ -166,11 +163,9 @@ def fingerprint(folder: str | Path) -> str:
 
     Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
     """
-    folder, digest = Path(folder), hashlib.sha256()
-    try:
+    folder, digest, index = Path(folder), hashlib.sha256(), {}
+    with suppress(InputError):  # a folder without a pipeline
         index = read_json(folder / "model_index.json")
-    except InputError:
-        index = {}
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
     for part in sorted(parts | {"encoder", "judge"}):
         for path in sorted((folder / part).rglob("*")):

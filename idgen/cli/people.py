@@ -36,7 +36,8 @@ def sample(
 
     check_writable_file(out)
     from idgen.model import load_model
-    from idgen.sampling.draw import draw, sampler_of, write_soft_labels
+    from idgen.model import sampler_of
+    from idgen.sampling.draw import draw, write_soft_labels
 
     loaded = load_model(model, device)
     sampler = sampler_of(loaded)

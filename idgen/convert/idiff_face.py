@@ -5,9 +5,7 @@ Weights are renamed, never computed with; the training configuration beside them
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +16,16 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, VQModel
 from torch import Tensor
 
-from idgen import models
+from idgen import files, models
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.files import check_writable
 from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import SAMPLED, Identities, safe_name
 from idgen.models import FaceFinderNet, IdentityUNet, IResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler
-from idgen.weights import fill, first_existing, read_pickle, read_tensors
+from idgen.weights import cut_short, fill, first_existing, read_pickle, read_tensors
 
 IDENTITIES = "identities.safetensors"
 ELASTICFACE = "elasticface-arc-r100"
@@ -162,48 +159,44 @@ def convert(
         raise InputError(f"There is no folder {folder}: give the one with the checkpoint, from {family.origin}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: choose another folder to write.")
-    check_writable(out.absolute().parent)
-    file = Path(checkpoint) if checkpoint is not None else _find_checkpoint(family, folder)
-    above = [folder, *folder.absolute().parents[:2]]
-    places = [above_one / "models" / "autoencoder" for above_one in above] + [folder]
-    first_stage = [
-        first_existing([Path(autoencoder)] if autoencoder is not None else places, name) for name in _FIRST_STAGE
-    ]
     if encoder is not None and family is not IDIFF_FACE:
         raise InputError(f"The recogniser behind {family.name}'s vectors is not ElasticFace: leave the encoder out.")
-    if encoder is None and family is IDIFF_FACE:
-        found = first_existing([above_one / "utils" for above_one in above], _ELASTICFACE_FILE)
-        encoder = found if found.is_file() else None
-
-    # What is quick to refuse comes before what is slow to read.
+    files.check_writable(out)
+    file = Path(checkpoint) if checkpoint is not None else _find_checkpoint(family, folder)
+    first_stage, backbone = _find_parts(folder, autoencoder, family)
+    if encoder is not None:
+        backbone = Path(encoder)
     people = None if contexts is None else read_contexts(Path(contexts), family)
-    if people is not None:
+    if people is not None:  # quick to refuse, before what is slow to read
         people.require_space(family.space, (unet or {}).get("identity_dim", 512))
-    aside = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
-    try:
-        pipeline = family.pipeline(
-            _read_unet(family, file, unet or {}),
-            _read_first_stage(first_stage, vq or {}),
-            _fast_scheduler() if fast else family.scheduler,
-            space=family.space,
-            num_inference_steps=20 if fast else family.steps,
-            guidance_scale=family.guidance,
-        )
-        pipeline.save_pretrained(aside)
-        if encoder is not None:
-            _read_encoder(Path(encoder), iresnet or {}).save_pretrained(aside / "encoder")
+    pipeline = family.pipeline(
+        _read_unet(family, file, unet or {}),
+        _read_first_stage(first_stage, vq or {}),
+        _fast_scheduler() if fast else family.scheduler,
+        space=family.space,
+        num_inference_steps=20 if fast else family.steps,
+        guidance_scale=family.guidance,
+    )
+    recognizer = None if backbone is None else _read_encoder(backbone, iresnet or {})
+    with files.aside(out) as beside:
+        pipeline.save_pretrained(beside)
+        if recognizer is not None:
+            recognizer.save_pretrained(beside / "encoder")
         if people is not None:
-            people.save(aside / IDENTITIES)
-        (aside / "README.md").write_text(_card(family, file, encoder is not None), encoding="utf-8")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            people.save(beside / IDENTITIES)
+        (beside / "README.md").write_text(_card(family, file, recognizer is not None), encoding="utf-8")
     return out
+
+
+def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) -> tuple[list[Path], Path | None]:
+    """The first stage's two files, and ElasticFace's if it is there and of the family."""
+    above = [folder, *folder.absolute().parents[:2]]
+    places = [place / "models" / "autoencoder" for place in above] + [folder]
+    if autoencoder is not None:
+        places = [Path(autoencoder)]
+    backbone = first_existing([place / "utils" for place in above], _ELASTICFACE_FILE)
+    found = backbone if family is IDIFF_FACE and backbone.is_file() else None
+    return [first_existing(places, name) for name in _FIRST_STAGE], found
 
 
 def _find_checkpoint(family: Family, folder: Path) -> Path:
@@ -222,67 +215,62 @@ def _fast_scheduler() -> DPMSolverMultistepScheduler:
     return DPMSolverMultistepScheduler(**config, timestep_spacing="trailing")
 
 
-# ---------------------------------------------------------------- the networks
-
-
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
     prefix = "eps_model."
-    if not (family.bare and not any(name.startswith(prefix) for name in tensors)):
+    if not family.bare or any(name.startswith(prefix) for name in tensors):
         _check_schedule(family, path, {name: tensors.pop(name) for name in _BUFFERS if name in tensors})
-        tensors = {  # what has no prefix stays as it is, so that it is reported as unknown
+        tensors = {  # what has no prefix is reported as unknown
             name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
             for name, value in tensors.items()
         }
-    return fill(
-        lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}),
-        tensors,
-        path,
-        f"U-Net of {family.name}",
-    )
+    what = f"U-Net of {family.name}"
+    return fill(lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}), tensors, path, what)
 
 
 def _check_schedule(family: Family, path: Path, buffers: Mapping[str, Tensor]) -> None:
-    missing = [name for name in _BUFFERS if name not in buffers]
-    if missing:
-        raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
-    wrong = [name for name, value in buffers.items() if value.shape != (1000,)]
-    if wrong or not torch.allclose(buffers["betas"].float(), torch.linspace(1e-4, 0.02, 1000), rtol=1e-5, atol=0):
+    for name in _BUFFERS:
+        if name not in buffers:
+            raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {name}.")
+    published = torch.linspace(1e-4, 0.02, 1000)
+    shapes = {value.shape for value in buffers.values()}
+    if shapes != {published.shape} or not torch.allclose(buffers["betas"].float(), published, rtol=1e-5, atol=0):
         raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
 
 
 def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:
     config = {**VQ_F4, **config}
-    levels = len(config["block_out_channels"])
     tensors: dict[str, Tensor] = {}
     for path in paths:
         for name, value in read_tensors(path, "first stage", _FIRST_STAGE_ORIGIN).items():
-            renamed = vq_name(name, levels)
-            # diffusers has the attention's 1×1 convolutions as linear layers.
-            is_convolution = ".attentions." in renamed and value.ndim == 4 and value.shape[2:] == (1, 1)
+            renamed = vq_name(name, len(config["block_out_channels"]))
             if renamed in tensors:
                 raise InputError(f"{paths[0]} and {paths[1]} both hold {name}: one of them is the other's copy.")
-            tensors[renamed] = value[:, :, 0, 0] if is_convolution else value
+            # diffusers has the attention's 1×1 convolutions as linear layers.
+            linear = ".attentions." in renamed and value.shape[2:] == (1, 1)
+            tensors[renamed] = value[:, :, 0, 0] if linear else value
     return fill(lambda: VQModel(**config), tensors, paths[0].parent, "first stage VQ-f4")
+
+
+_VQ_NAMES = (
+    (r"^encoder\.down\.(\d+)\.", r"encoder.down_blocks.\1."),
+    (r"(blocks\.\d+)\.block\.(\d+)\.", r"\1.resnets.\2."),
+    (r"(blocks\.\d+)\.(down|up)sample\.", r"\1.\2samplers.0."),
+    (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
+    (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
+    (r"\.mid\.attn_1\.norm\.", ".mid_block.attentions.0.group_norm."),
+    (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
+    (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
+    (r"\.nin_shortcut\.", ".conv_shortcut."),
+    (r"\.norm_out\.", ".conv_norm_out."),
+)
 
 
 def vq_name(name: str, levels: int = 3) -> str:
     """What diffusers' `VQModel` calls a tensor of CompVis' VQ models; `levels` is the number of resolutions."""
-    name = re.sub(
-        r"^decoder\.up\.(\d+)\.", lambda found: f"decoder.up_blocks.{levels - 1 - int(found[1])}.", name
-    )  # counted from the coarsest
-    for pattern, replacement in (
-        (r"^encoder\.down\.(\d+)\.", r"encoder.down_blocks.\1."),
-        (r"(blocks\.\d+)\.block\.(\d+)\.", r"\1.resnets.\2."),
-        (r"(blocks\.\d+)\.(down|up)sample\.", r"\1.\2samplers.0."),
-        (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
-        (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
-        (r"\.mid\.attn_1\.norm\.", ".mid_block.attentions.0.group_norm."),
-        (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
-        (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
-        (r"\.nin_shortcut\.", ".conv_shortcut."),
-        (r"\.norm_out\.", ".conv_norm_out."),
-    ):
+    if found := re.match(r"decoder\.up\.(\d+)\.", name):  # counted from the coarsest
+        name = f"decoder.up_blocks.{levels - 1 - int(found[1])}.{name[found.end() :]}"
+    for pattern, replacement in _VQ_NAMES:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -292,9 +280,6 @@ def _read_encoder(path: Path, config: Mapping[str, Any]) -> FaceEncoder:
     network = fill(lambda: IResNetRecognizer(**config), tensors, path, "iresnet100 of ElasticFace")
     finder = models.load(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet)
     return FaceEncoder(network, FaceFinder(finder), space=ELASTICFACE, flip=False, alignment="ffhq")
-
-
-# ---------------------------------------------------------------- the identities
 
 
 def read_contexts(path: Path, family: Family) -> Identities:
@@ -311,13 +296,10 @@ def read_contexts(path: Path, family: Family) -> Identities:
         try:
             array = np.load(path, allow_pickle=False)
         except ValueError as error:
-            raise InputError(
-                f"{path} cannot be read ({error}): was it cut short? Get it again from {origin}."
-            ) from error
+            raise cut_short(path, error, origin) from error
         if array.ndim != 2 or not array.size or array.dtype.kind != "f":
             raise InputError(f"{path} holds an array {array.shape} of {array.dtype}, not vectors (N, D) of floats.")
-        array = array.astype(np.float64)
-        lengths = np.linalg.norm(array, axis=1, keepdims=True)
+        lengths = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and lengths.min() > 0):
             raise InputError(f"{path} holds a vector that is zero, NaN or infinite: get it again from {origin}.")
         vectors, names = (array / lengths).astype(np.float32), [str(row) for row in range(len(array))]
@@ -327,13 +309,12 @@ def read_contexts(path: Path, family: Family) -> Identities:
         if not rows or not all(isinstance(row, np.ndarray) and row.shape == rows[0].shape for row in rows):
             raise InputError(f"{path} does not hold a name and a vector (D,) for each identity.")
         vectors, names = np.stack(rows), [safe_name(str(name)) for name in content]
-    sampled = path.name.startswith("random_synthetic")
-    source = f"{SAMPLED}, {path.name}" if sampled else f"{family.name}, {path.name}"
+    source = f"{SAMPLED if path.name.startswith('random_synthetic') else family.name}, {path.name}"
     return Identities(vectors, family.space, [source] * len(names), names)
 
 
 def _card(family: Family, checkpoint: Path, encoder: bool) -> str:
-    parts = f"""---
+    card = f"""---
 license: cc-by-nc-sa-4.0
 library_name: diffusers
 ---
@@ -346,5 +327,5 @@ Load it with `idgen.{family.pipeline.__name__}.from_pretrained`.
 * First stage: VQ-f4 of CompVis latent-diffusion (code MIT), trained on FFHQ (CC BY-NC-SA 4.0).
 """
     if encoder:
-        parts += "* Recogniser in encoder/: ElasticFace-Arc, CC BY-NC-SA 4.0; the face finder beside it is idgen's.\n"
-    return parts
+        card += "* Recogniser in encoder/: ElasticFace-Arc, CC BY-NC-SA 4.0; the face finder beside it is idgen's.\n"
+    return card

@@ -1,38 +1,33 @@
-"""The networks, each a diffusers `ModelMixin, ConfigMixin`; imported when first used."""
+"""The networks, each a diffusers `ModelMixin, ConfigMixin`."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from idgen.errors import InputError
 from idgen.files import read_json
+from idgen.models.autoencoder import FaceAutoencoder
+from idgen.models.dit import IdentityDiT
+from idgen.models.finder import FaceFinderNet
+from idgen.models.identity_flow import IdentityFlow
+from idgen.models.iresnet import IResNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
+from idgen.models.unet import IdentityUNet
 from idgen.weights import load_network
 
-if TYPE_CHECKING:
-    from idgen.models.autoencoder import FaceAutoencoder as FaceAutoencoder
-    from idgen.models.dit import IdentityDiT as IdentityDiT
-    from idgen.models.finder import FaceFinderNet as FaceFinderNet
-    from idgen.models.identity_flow import IdentityFlow as IdentityFlow
-    from idgen.models.iresnet import IResNetRecognizer as IResNetRecognizer
-    from idgen.models.recognizer import PlainRecognizer as PlainRecognizer
-    from idgen.models.recognizer import ResNetRecognizer as ResNetRecognizer
-    from idgen.models.unet import IdentityUNet as IdentityUNet
-
-_HOME = {
-    "FaceAutoencoder": "autoencoder",
-    "FaceFinderNet": "finder",
-    "IResNetRecognizer": "iresnet",
-    "IdentityDiT": "dit",
-    "IdentityFlow": "identity_flow",
-    "IdentityUNet": "unet",
-    "PlainRecognizer": "recognizer",
-    "ResNetRecognizer": "recognizer",
-}
-
-__all__ = [*_HOME, "load"]
+__all__ = [
+    "FaceAutoencoder",
+    "FaceFinderNet",
+    "IResNetRecognizer",
+    "IdentityDiT",
+    "IdentityFlow",
+    "IdentityUNet",
+    "PlainRecognizer",
+    "ResNetRecognizer",
+    "load",
+]
 
 Network = TypeVar("Network")
 
@@ -52,15 +47,7 @@ def load(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
     """
     config = Path(folder) / "config.json"
     name = read_json(config).get("_class_name")
-    network = __getattr__(name) if name in _HOME else None
+    network = globals()[name] if name in __all__ else None
     if not (isinstance(network, type) and issubclass(network, kind)):
         raise InputError(f"{config} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?")
     return load_network(network, Path(folder))
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value

@@ -14,12 +14,10 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from idgen.geometry import TEMPLATE
 from idgen.models.recognizer import ResidualBlock
 
-# Five ArcFace points for a 112 pixel crop (insightface).
-_TEMPLATE = torch.tensor(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
+_TEMPLATE = torch.tensor(TEMPLATE, dtype=torch.float32)
 
 
 def _spread(landmarks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -52,13 +52,13 @@ def _pool(workers: int) -> ThreadPoolExecutor:
         return _pools[workers]
 
 
-def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int | None = None) -> Tensor:
+def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int = ACCELERATOR_IMAGES) -> Tensor:
     """`call(*arguments)` where the result of every image is independent of the others to the last bit.
 
     Args:
         call: network; acts on each row alone.
         arguments: (N, R, …) tensors: R rows for each of N images. `call` gets them as (B·R, …) and returns (B·R, …).
-        at_once: images that fit in memory together, as far as the caller knows.
+        at_once: images in a call on an accelerator.
 
     Returns:
         (N, R, …)
@@ -66,9 +66,8 @@ def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int | Non
     count, rows = arguments[0].shape[:2]
     if arguments[0].device.type != "cpu":
         parts = []
-        block = min(at_once or ACCELERATOR_IMAGES, ACCELERATOR_IMAGES)
-        for start in range(0, count, block):
-            index = torch.arange(start, start + block, device=arguments[0].device).clamp_max(count - 1)
+        for start in range(0, count, at_once):
+            index = torch.arange(start, start + at_once, device=arguments[0].device).clamp_max(count - 1)
             out = call(*(argument[index].flatten(0, 1) for argument in arguments))
             parts.append(out.unflatten(0, (-1, rows))[: count - start])
         return torch.cat(parts)
@@ -78,14 +77,5 @@ def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int | Non
             # Copied, so that it begins at a cache line wherever in a batch it lies: kernels follow the address too.
             return call(*(argument[image].clone(memory_format=torch.contiguous_format) for argument in arguments))
 
-    together = at_once or count
-    return torch.cat(
-        [torch.stack(_spread(one, range(count)[start : start + together])) for start in range(0, count, together)]
-    )
-
-
-def _spread(one: Callable[[int], Tensor], images: Sequence[int]) -> list[Tensor]:
     workers = torch.get_num_threads()
-    if workers == 1:
-        return [one(image) for image in images]
-    return list(_pool(workers).map(one, images))
+    return torch.stack(list(map(one, range(count)) if workers == 1 else _pool(workers).map(one, range(count))))

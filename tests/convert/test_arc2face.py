@@ -23,11 +23,11 @@ from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.cli import app
 from idgen.errors import InputError
+from idgen.hub import REVISIONS
 from idgen.identity import Identities
 from idgen.model import load_model
 from idgen.pipelines import Arc2FacePipeline
-from idgen.pipelines.normals import head_normals
-from idgen.revisions import REVISIONS
+from idgen.pipelines.arc2face.normals import head_normals
 from idgen.sets import read_manifest
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from painted import relative
 from reference import idiff_face as official
 from torch.nn.functional import normalize
 
@@ -37,10 +38,6 @@ def inputs(count: int = 3, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor, t
     sample = torch.randn(count, 3, 8, 8, generator=generator)
     identity = normalize(torch.randn(count, 24, generator=generator))
     return sample, torch.tensor([0, 500, 999])[:count], identity
-
-
-def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours.double() - theirs).norm() / theirs.norm())
 
 
 def test_the_published_size_has_the_published_names_and_shapes() -> None:

@@ -5,11 +5,12 @@ import itertools
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import painted
 import pytest
 import torch
 from diffusers import (
@@ -21,6 +22,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from painted import agree, by_name, quiet
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -29,16 +31,13 @@ from idgen.identity import Identities, Identity, image_seed, key
 from idgen.models import FaceAutoencoder, IdentityDiT
 from idgen.pipelines import IDiffFacePipeline
 from idgen.pipelines.guidance import Guidance, empty_until
-from idgen.sampling import cone
 
 DIM = 64
 
 
 @pytest.fixture(scope="module")
 def pipeline(tiny_model: Path) -> IDiffFacePipeline:
-    made = IDiffFacePipeline.from_pretrained(tiny_model)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return quiet(IDiffFacePipeline.from_pretrained(tiny_model))
 
 
 @pytest.fixture(scope="module")
@@ -52,74 +51,51 @@ def wide() -> IDiffFacePipeline:
                 torch.nn.init.normal_(parameter, std=0.02)
         autoencoder = FaceAutoencoder()
     scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
-    made = IDiffFacePipeline(denoiser.eval(), autoencoder.eval(), scheduler, space="wide", num_inference_steps=2)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return quiet(IDiffFacePipeline(denoiser.eval(), autoencoder.eval(), scheduler, space="wide"))
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+def with_scheduler(pipeline: IDiffFacePipeline, scheduler: Any) -> IDiffFacePipeline:
+    return quiet(IDiffFacePipeline(pipeline.denoiser, pipeline.autoencoder, scheduler, space="tiny-encoder"))
 
 
 def vectors(count: int, seed: int = 0) -> torch.Tensor:
-    drawn = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.normalize(drawn)
+    return painted.unit_vectors(count, DIM, seed)
 
 
 def people(count: int, space: str = "tiny-encoder") -> Identities:
-    return Identities(vectors(count), space, ["sampled"] * count, [f"p{row}" for row in range(count)])
+    return painted.identities(vectors(count), space)
 
 
-def pictures(pipeline: IDiffFacePipeline, *args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
-    """(identity's vector, k) → picture."""
-    who = args[0]
-    all_vectors = who.vectors if isinstance(who, Identities) else who
-    kwargs = {"num_inference_steps": 2, **kwargs}
-    return {
-        (all_vectors[item.identity].numpy().tobytes(), item.k): np.asarray(item.image)
-        for item in pipeline.iterate(*args, **kwargs)
-    }
-
-
-def same(a: dict[Any, np.ndarray], b: dict[Any, np.ndarray]) -> bool:
-    shared = a.keys() & b.keys()
-    assert shared
-    return all(np.array_equal(a[name], b[name]) for name in shared)
+def pictures(*args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
+    return by_name(*args, **{"num_inference_steps": 2, **kwargs})
 
 
 # ---------------------------------------------------------------- same identity, same seed, same picture
 
 
 @pytest.mark.parametrize("output_type", ["latent", "pt"])
-def test_a_picture_depends_on_identity_seed_and_number_only(
-    wide: IDiffFacePipeline, threads: None, output_type: str
-) -> None:
+def test_a_picture_depends_on_identity_seed_and_number_only(wide: IDiffFacePipeline, output_type: str) -> None:
     who = vectors(3)
-    torch.set_num_threads(1)
-    reference = pictures(wide, who, 2, seed=5, batch_size=6, output_type=output_type)
+    how = {"seed": 5, "output_type": output_type}
+    reference = pictures(wide, who, 2, batch_size=6, **how)
     assert len(reference) == 6
     others = {
-        "one at a time": pictures(wide, who, 2, seed=5, batch_size=1, output_type=output_type),
-        "batches that end early": pictures(wide, who, 2, seed=5, batch_size=4, output_type=output_type),
-        "another order": pictures(wide, who.flip(0), 2, seed=5, batch_size=5, output_type=output_type),
-        "more pictures": pictures(wide, who[1:], 3, seed=5, batch_size=8, output_type=output_type),
-        "alone": pictures(wide, who[2:], 1, seed=5, first=1, output_type=output_type),
+        "one at a time": pictures(wide, who, 2, batch_size=1, **how),
+        "batches that end early": pictures(wide, who, 2, batch_size=4, **how),
+        "another order": pictures(wide, who.flip(0), 2, batch_size=5, **how),
+        "more pictures": pictures(wide, who[1:], 3, batch_size=8, **how),
+        "alone": pictures(wide, who[2:], 1, first=1, **how),
     }
     for count in (2, 3):  # three workers on a number of pictures they cannot share equally
         torch.set_num_threads(count)
-        others[f"{count} threads"] = pictures(wide, who, 2, seed=5, batch_size=5, output_type=output_type)
+        others[f"{count} threads"] = pictures(wide, who, 2, batch_size=5, **how)
         assert torch.get_num_threads() == count
-    assert [name for name, other in others.items() if not same(reference, other)] == []
+    assert [name for name, other in others.items() if not agree(reference, other)] == []
 
 
-def test_threads_made_later_have_the_number_of_threads_they_would_have_had(
-    wide: IDiffFacePipeline, threads: None
-) -> None:
+def test_threads_made_later_have_the_number_of_threads_they_would_have_had(wide: IDiffFacePipeline) -> None:
     torch.set_num_threads(2)
-    next(wide.iterate(vectors(2), output_type="latent"))
+    next(wide.iterate(vectors(2), num_inference_steps=2, output_type="latent"))
     seen: list[int] = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -155,9 +131,7 @@ def test_items_say_what_made_them(pipeline: IDiffFacePipeline) -> None:
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5, empty_until(0.3, 2.5), empty_until(0.5, 1.0)])
 def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance: Guidance) -> None:
-    euler = IDiffFacePipeline(
-        pipeline.denoiser, pipeline.autoencoder, FlowMatchEulerDiscreteScheduler(shift=1.0), space="tiny-encoder"
-    )
+    euler = with_scheduler(pipeline, FlowMatchEulerDiscreteScheduler(shift=1.0))
     who = vectors(1)
     item = next(euler.iterate(who, seed=4, num_inference_steps=3, guidance_scale=guidance, output_type="latent"))
     x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(item.seed))
@@ -183,10 +157,9 @@ def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance:
     ids=lambda scheduler: type(scheduler).__name__,
 )
 def test_any_scheduler_of_diffusers_also_those_that_draw_noise(pipeline: IDiffFacePipeline, scheduler: Any) -> None:
-    other = IDiffFacePipeline(pipeline.denoiser, pipeline.autoencoder, scheduler, space="tiny-encoder")
-    together = pictures(other, vectors(2), 2, batch_size=4, output_type="latent", num_inference_steps=3)
-    alone = pictures(other, vectors(2), 2, batch_size=1, output_type="latent", num_inference_steps=3)
-    assert same(together, alone) and all(np.isfinite(latent).all() for latent in together.values())
+    other, how = with_scheduler(pipeline, scheduler), {"output_type": "latent", "num_inference_steps": 3}
+    together, alone = (pictures(other, vectors(2), 2, batch_size=size, **how) for size in (4, 1))
+    assert agree(together, alone) and all(np.isfinite(latent).all() for latent in together.values())
 
 
 def test_the_autoencoders_scale_and_shift(pipeline: IDiffFacePipeline) -> None:
@@ -200,18 +173,6 @@ def test_the_autoencoders_scale_and_shift(pipeline: IDiffFacePipeline) -> None:
     with torch.no_grad():
         expected = (autoencoder.decode(latent / 0.5 + 0.25).sample / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(other(vectors(1), output_type="pt").images, expected)
-
-
-@pytest.mark.parametrize("cosine", [0.9, 0.5])
-def test_variation(pipeline: IDiffFacePipeline, cosine: float) -> None:
-    who = people(1)
-    items = list(pipeline.iterate(who, 3, variation_cosine=cosine, num_inference_steps=1, output_type="latent"))
-    for item in items:
-        assert float(item.vector @ who.vectors[0]) == pytest.approx(cosine, abs=1e-5)
-        generator = torch.Generator().manual_seed(item.seed)
-        torch.randn(4, 4, 4, generator=generator)  # the noise comes first
-        assert torch.equal(item.vector, cone(who.vectors[0], cosine, generator))
-    assert not torch.equal(items[0].vector, items[1].vector)
 
 
 def test_output_types_show_the_same_picture(pipeline: IDiffFacePipeline) -> None:
@@ -228,10 +189,9 @@ def test_output_types_show_the_same_picture(pipeline: IDiffFacePipeline) -> None
 def test_identities_in_every_form(pipeline: IDiffFacePipeline) -> None:
     who = people(2)
     expected = pictures(pipeline, who)
-    assert same(expected, pictures(pipeline, who.vectors))
-    one = Identity(who.vectors[1], who.space, "1 photo", "somebody else")
-    np.testing.assert_array_equal(pipeline(one, num_inference_steps=2).images[0], list(expected.values())[1])
-    np.testing.assert_array_equal(pipeline(who.vectors[1], num_inference_steps=2).images[0], list(expected.values())[1])
+    assert agree(expected, pictures(pipeline, who.vectors))
+    for one in (Identity(who.vectors[1], who.space, "1 photo", "somebody else"), who.vectors[1]):
+        np.testing.assert_array_equal(pipeline(one, num_inference_steps=2).images[0], list(expected.values())[1])
 
 
 def test_half_precision(tiny_model: Path) -> None:
@@ -264,9 +224,8 @@ def test_the_callback_sees_every_step_and_may_change_the_latents(pipeline: IDiff
 
 def test_closing_stops(pipeline: IDiffFacePipeline) -> None:
     steps: list[int] = []
-    made = pipeline.iterate(
-        people(4), num_inference_steps=2, batch_size=1, callback_on_step_end=lambda p, step, t, s: steps.append(step)
-    )
+    note = {"callback_on_step_end": lambda pipe, step, timestep, tensors: steps.append(step)}
+    made = pipeline.iterate(people(4), num_inference_steps=2, batch_size=1, **note)
     next(made)
     made.close()
     assert steps == [0, 1] and list(made) == []
@@ -275,9 +234,7 @@ def test_closing_stops(pipeline: IDiffFacePipeline) -> None:
 def test_a_call_changes_no_component(pipeline: IDiffFacePipeline) -> None:
     def state() -> tuple[str, ...]:
         weights = [t.sum().item() for m in (pipeline.denoiser, pipeline.autoencoder) for t in m.state_dict().values()]
-        scheduler = {
-            name: value for name, value in vars(pipeline.scheduler).items() if not name.startswith("_internal")
-        }
+        scheduler = {name: value for name, value in vars(pipeline.scheduler).items() if "_internal" not in name}
         return repr(scheduler), repr(weights), repr(dict(pipeline.config)), repr(pipeline.denoiser.training)
 
     before, scheduler = state(), pipeline.scheduler
@@ -285,21 +242,13 @@ def test_a_call_changes_no_component(pipeline: IDiffFacePipeline) -> None:
     assert state() == before and pipeline.scheduler is scheduler
 
 
-def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipeline, threads: None) -> None:
+def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipeline) -> None:
     torch.set_num_threads(2)
     settings = [{"num_inference_steps": steps, "guidance_scale": steps / 2, "seed": steps} for steps in (2, 3, 5, 8)]
     alone = [pictures(pipeline, people(2), 2, **each) for each in settings]
-    beside: list[dict[Any, np.ndarray]] = [{} for _ in settings]
-
-    def work(index: int) -> None:
-        beside[index] = pictures(pipeline, people(2), 2, **settings[index])
-
-    workers = [threading.Thread(target=work, args=(index,)) for index in range(len(settings))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert all(same(a, b) for a, b in zip(alone, beside, strict=True))
+    with ThreadPoolExecutor(len(settings)) as pool:
+        beside = list(pool.map(lambda each: pictures(pipeline, people(2), 2, **each), settings))
+    assert all(agree(a, b) for a, b in zip(alone, beside, strict=True))
 
 
 # ---------------------------------------------------------------- what the caller got wrong
@@ -309,16 +258,17 @@ def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipe
     ("arguments", "words"),
     [
         ({"images_per_identity": 0}, "number of pictures"),
-        ({"images_per_identity": 2.0}, "number of pictures"),
+        ({"images_per_identity": 2.5}, "number of pictures"),
         ({"num_inference_steps": 0}, "number of steps"),
-        ({"num_inference_steps": 1001}, "at most 1,000"),
+        ({"num_inference_steps": 1001}, "from 1 to 1,000"),
         ({"guidance_scale": float("nan")}, "guidance"),
         ({"guidance_scale": -1}, "guidance"),
         ({"guidance_scale": lambda done: -1 if done > 0.5 else 1}, "guidance"),
         ({"seed": 1.5}, "seed"),
         ({"seed": "7"}, "seed"),
         ({"first": -1}, "first picture"),
-        ({"variation_cosine": 1.1}, "cosine"),
+        ({"variation_cosine": 0.9}, "no option 'variation_cosine'"),
+        ({"first": [0, 1]}, "1 identities need as many first numbers"),
         ({"batch_size": 0}, "batch size"),
         ({"output_type": "jpeg"}, "output type"),
     ],
@@ -362,39 +312,35 @@ def test_saved_and_loaded_again(pipeline: IDiffFacePipeline, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("part", ["denoiser", "autoencoder"])
-@pytest.mark.parametrize("change", ["missing", "left over", "are of no such"])
-def test_weights_that_do_not_fit_are_an_error(tiny_model: Path, tmp_path: Path, part: str, change: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weights, name: weights.pop(name), "are missing"),
+        (lambda weights, name: weights.update(extra=torch.zeros(1)), "are unknown, such as extra"),
+        (lambda weights, name: weights.update({name: torch.zeros(1)}), r"has the shape \(1,\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_an_error(
+    tiny_model: Path, tmp_path: Path, part: str, change: Any, words: str
+) -> None:
     broken = shutil.copytree(tiny_model, tmp_path / "broken", ignore=shutil.ignore_patterns("encoder", "judge"))
     file = broken / part / "diffusion_pytorch_model.safetensors"
     weights = load_file(file)
-    name = next(name for name in sorted(weights) if name.endswith("weight"))
-    if change == "missing":
-        del weights[name]
-    elif change == "left over":
-        weights["extra"] = torch.zeros(1)
-    else:
-        weights[name] = torch.zeros(1)
+    change(weights, next(name for name in sorted(weights) if name.endswith("weight")))
     save_file(weights, file, {"format": "pt"})
-    with pytest.raises(InputError, match=change):
+    with pytest.raises(InputError, match=words):
         IDiffFacePipeline.from_pretrained(broken)
-
-
-def test_pickles_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(tiny_model, tmp_path / "pickled", ignore=shutil.ignore_patterns("encoder", "judge"))
-    file = folder / "denoiser" / "diffusion_pytorch_model.safetensors"
-    torch.save(load_file(file), file.with_suffix(".bin"))
+    torch.save(weights, file.with_suffix(".bin"))  # a pickle is not read
     file.unlink()
     with pytest.raises(InputError, match=r"no .*diffusion_pytorch_model\.safetensors"):
-        IDiffFacePipeline.from_pretrained(folder)
+        IDiffFacePipeline.from_pretrained(broken)
 
 
 def test_a_call_shows_the_arguments_that_it_takes(pipeline: IDiffFacePipeline) -> None:
     assert inspect.signature(pipeline).parameters == inspect.signature(pipeline.iterate).parameters
-    assert {"num_inference_steps", "guidance_scale", "seed", "batch_size"} <= inspect.signature(
-        pipeline
-    ).parameters.keys()
+    assert {"num_inference_steps", "seed", "batch_size"} <= inspect.signature(pipeline).parameters.keys()
     with pytest.raises(InputError, match="number of steps"):
-        pipeline(torch.eye(pipeline.identity_dim)[:1], num_inference_steps=0)
+        pipeline(vectors(1), num_inference_steps=0)
 
 
 def test_a_pipeline_without_a_space_is_refused(pipeline: IDiffFacePipeline) -> None:

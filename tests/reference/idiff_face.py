@@ -248,14 +248,14 @@ def buffers() -> Weights:
     }
 
 
-def ancestral(epsilon: Epsilon, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """IDiff-Face: 1000 steps; noise after t = 999, …, 2, but after neither 1 nor 0."""
-    alphas = 1 - BETAS.double()
-    bars = alphas.cumprod(0)
+def ancestral(epsilon: Epsilon, shape: tuple[int, ...], generator: torch.Generator, betas: Tensor = BETAS) -> Tensor:
+    """IDiff-Face, with 1000 betas: noise after t = 999, …, 2, but after neither 1 nor 0."""
+    betas = betas.double()
+    alphas, bars = 1 - betas, (1 - betas).cumprod(0)
     x = torch.randn(shape, generator=generator).double()
-    for t in reversed(range(1000)):
+    for t in reversed(range(len(betas))):
         z = torch.randn(shape, generator=generator).double() if t > 1 else torch.zeros(shape, dtype=torch.float64)
-        x = (x - epsilon(x, t) * (1 - alphas[t]) / (1 - bars[t]).sqrt()) / alphas[t].sqrt() + BETAS[t].sqrt() * z
+        x = (x - epsilon(x, t) * betas[t] / (1 - bars[t]).sqrt()) / alphas[t].sqrt() + betas[t].sqrt() * z
     return x
 
 

@@ -4,22 +4,23 @@ In order (arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of
 numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw value is at least 0 (opening),
 the other two lie in ±0.2. An extractor's vectors can be used as they are.
 
-The basis is a principal component analysis: its coefficients have no names, and what each looks like was never checked
-here, because the adapter's weights were not at hand. So the presets move eyelids and jaw only.
+The basis is a principal component analysis: its coefficients have no names, so the presets move eyelids and jaw only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from idgen.arguments import number
 from idgen.errors import InputError
 
 SIZE, COEFFICIENTS = 55, 50
 SLIDERS: dict[str, tuple[int, float, float]] = {
-    **{f"expression_{number}": (number, -3.0, 3.0) for number in range(COEFFICIENTS)},
+    **{f"expression_{index}": (index, -3.0, 3.0) for index in range(COEFFICIENTS)},
     "eyelid_a": (50, 0.0, 1.0),
     "eyelid_b": (51, 0.0, 1.0),
     "jaw_open": (52, 0.0, 0.5),
@@ -73,10 +74,39 @@ def check(values: Tensor) -> Tensor:
     values = values.detach().cpu().float()
     for name, (place, low, high) in SLIDERS.items():
         part = values[..., place]
-        if not bool(((part >= low - 1e-5) & (part <= high + 1e-5)).all()):  # so that NaN is caught too
-            wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))].flatten()[0]
-            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong):g}.")
+        wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))]  # so that NaN is caught too
+        if wrong.numel():
+            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong[0]):g}.")
     return values
+
+
+def for_pictures(
+    values: Any, strength: float, people: int, images: int
+) -> Callable[[tuple[int, int], Generator], Tensor] | None:
+    """What gives the expression (55,) of a picture, by its person and number and from its generator; None for None.
+
+    Args:
+        values: what `expression` takes, for all; vectors (N, K, 55) for K pictures of N people; or "random".
+        strength: of a random one, see `draw`.
+
+    Raises:
+        InputError: as `expression` and `draw`, or there are not as many vectors.
+    """
+    if values is None:
+        return None
+    if isinstance(values, str) and values == "random":
+        draw(Generator(), strength)  # refuses the strength now
+        return lambda image, generator: draw(generator, strength)
+    if isinstance(values, Tensor) and values.ndim > 1:
+        if tuple(values.shape[:-1]) != (people, images):
+            raise InputError(
+                f"Expressions for {images} pictures of {people} people have the shape ({people}, {images}, 55), "
+                f"got {tuple(values.shape)}."
+            )
+        table = check(values)
+        return lambda image, generator: table[image]
+    one = expression(values)
+    return lambda image, generator: one
 
 
 def draw(generator: Generator, strength: float = 1.0) -> Tensor:
@@ -88,8 +118,7 @@ def draw(generator: Generator, strength: float = 1.0) -> Tensor:
         generator: CPU generator.
         strength: 0 is neutral; 1 gives the coefficients a standard deviation of 1.
     """
-    if not 0 <= strength <= 2:
-        raise InputError(f"The strength of a random expression is a number from 0 to 2, got {strength}.")
+    number("strength of a random expression", strength, 0, 2)
     vector = torch.zeros(SIZE)
     vector[:COEFFICIENTS] = torch.randn(COEFFICIENTS, generator=generator)
     eyes, jaw, *sides = torch.randn(4, generator=generator).tolist()
