@@ -9,15 +9,14 @@ procedural, faces cut up and shuffled (parts alone are not a face), or whole pic
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.evaluation.no_face import procedural
@@ -26,17 +25,16 @@ from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, hold_out, load_faces
-from idgen.training.loop import RunArgs, build, train
+from idgen.training.loop import FacesArgs, Task, build, train
+from idgen.training.warping import carry, fit_similarity, similarities, similarity_grid, similarity_part, warp
 
 
 @dataclass(kw_only=True)
-class FinderArgs(RunArgs):
-    """Train the face finder."""
+class FinderArgs(FacesArgs):
+    """Train the face finder; the aligned faces of `data`, but for the people held out, are pasted."""
 
     photos: Path
     """Parquet of whole pictures with a column `landmarks` (five points in pixels)."""
-    data: Path
-    """Parquet or folder of aligned faces, to paste."""
     crops: int = 64
     """Roughly aligned crops a step, for the second network: 3/8 of photos, 1/4 of aligned faces, 3/8 of no face."""
     held_out_photos: int | None = None
@@ -44,79 +42,14 @@ class FinderArgs(RunArgs):
     validation_photos: int | None = None
     """The pictures before those, which validate; by default a tenth of the rest, at most 250. So many procedural ones
     check for false finds."""
-    held_out_people: int | None = None
-    """The last people of `data`, never pasted; by default a tenth of them, at most 300."""
     backgrounds: int = 3000
     """Procedural pictures without a face, drawn before training."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `FaceFinderNet`."""
 
 
-def similarity_grid(inverse: Tensor, size: int) -> Tensor:
-    """Sampling grid (N, size, size, 2), in source pixels, of output pixels under inverse similarities (N, 2, 3)."""
-    line = torch.arange(size, device=inverse.device) + 0.5
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.einsum("nij,hwj->nhwi", inverse, torch.stack([x, y, torch.ones_like(x)], -1))
-
-
-def warp(images: Tensor, grid: Tensor, padding: str = "zeros") -> Tensor:
-    """Sample (N, C, H, W) at pixel positions (N, h, w, 2); pixel centres lie at halves."""
-    height, width = images.shape[-2:]
-    scale = torch.tensor([2 / width, 2 / height], device=images.device)
-    return F.grid_sample(images, grid * scale - 1, padding_mode=padding, align_corners=False)
-
-
-def similarities(scale: Tensor, angle: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps that scale, turn and carry the point `source` to `target`: (forward, inverse), each (N, 2, 3)."""
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    forward = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1) * scale[:, None, None]
-    inverse = forward.transpose(1, 2) / (scale**2)[:, None, None]
-    ahead = torch.cat([forward, (target - (forward @ source[..., None])[..., 0])[..., None]], 2)
-    back = torch.cat([inverse, (source - (inverse @ target[..., None])[..., 0])[..., None]], 2)
-    return ahead, back
-
-
-def carry(points: Tensor, maps: Tensor) -> Tensor:
-    """(N, 5, 2) points through (N, 2, 3) maps."""
-    return points @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
-
-
-def fit_similarity(points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Closed-form least squares (Umeyama 1991, without mirroring) from points (N, 5, 2) to target (5, 2): scale, angle
-    (N,)."""
-    x, y = points - points.mean(1, keepdim=True), target - target.mean(-2, keepdim=True)
-    along = (x * y).sum((1, 2))
-    across = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1)
-    return torch.hypot(along, across) / x.square().sum((1, 2)), torch.atan2(across, along)
-
-
-def similarity_part(error: Tensor, template: Tensor) -> Tensor:
-    """The part of landmark errors (..., 5, 2) that moving, scaling and turning the template (5, 2) can express."""
-    t = template - template.mean(0)
-    turned = torch.stack([-t[:, 1], t[:, 0]], 1)
-    ones = torch.ones(5, device=t.device)
-    basis = torch.stack([torch.stack([ones, 0 * ones], 1), torch.stack([0 * ones, ones], 1), t, turned])
-    basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
-    return torch.einsum("...ij,kij,kmn->...mn", error, basis, basis)
-
-
-def shuffle(images: Tensor, generator: Generator) -> Tensor:
-    """Cut square pictures (N, 3, S, S) into 3×3 to 8×8 pieces and put those in another order."""
-    out, size = images.clone(), images.shape[-1]
-    for index in range(len(images)):
-        cells = int(torch.randint(3, 9, (1,), generator=generator))
-        piece = size // cells
-        used = images[index, :, : piece * cells, : piece * cells]
-        tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
-        order = torch.randperm(cells**2, generator=generator)
-        order = order.roll(1) if bool((order == torch.arange(cells**2)).all()) else order
-        tiles = tiles[:, order.to(tiles.device)].unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4)
-        out[index, :, : piece * cells, : piece * cells] = tiles.reshape(3, piece * cells, piece * cells)
-    return out
-
-
-class FinderTask(nn.Module):
+class FinderTask(Task):
     """The finder's network and its endless data."""
+
+    args: FinderArgs
 
     def __init__(self, args: FinderArgs, photos: Faces, faces: Faces):
         super().__init__()
@@ -136,14 +69,9 @@ class FinderTask(nn.Module):
         self.background_check = procedural(last - first, size, seed=args.seed + 2000)
         self.template = torch.from_numpy(template(faces.images.shape[1])).float()
 
-    def optimizers(self) -> list[Optimizer]:
-        a = self.args
-        return [AdamW(self.network.parameters(), lr=a.lr, betas=(0.9, 0.99), weight_decay=a.weight_decay, fused=True)]
-
     def _pixels(self, images: Any, rows: Tensor) -> Tensor:
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows.numpy()]))
-        device = next(self.network.parameters()).device
-        return chosen.to(device).permute(0, 3, 1, 2).float().div_(255)
+        return chosen.to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
     def _background(self, n: int, generator: Generator) -> Tensor:
         rows = torch.randint(len(self.backgrounds), (n,), generator=generator)
@@ -229,7 +157,7 @@ class FinderTask(nn.Module):
         the head hidden."""
         size, third = self.network.config.image_size, n // 3
         images = self._background(n - 2 * third, generator)
-        shuffled = shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
+        shuffled = augment.shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
         hidden, points = self.headless(third, generator)
         rng = Random(generator, hidden.device)
         wanted = size * torch.exp(rng.uniform((third,), math.log(0.08), math.log(0.9)))
@@ -266,7 +194,7 @@ class FinderTask(nn.Module):
             anywhere.append(warp(images, similarity_grid(back, size), "border"))
         rows = torch.randint(len(self.photos), (n - 3 * part,), generator=generator)
         images, points = self._pixels(self.photos, rows), self.points[rows].to(hidden.device)
-        shuffled = shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
+        shuffled = augment.shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
         images, points = images[part:], points[part:]
         # Far from aligned in one of three ways: moved, of another size, or turned.
         way, sign = rng.uniform((len(rows) - part,)), torch.where(rng.uniform((len(rows) - part,)) < 0.5, -1.0, 1.0)
@@ -296,15 +224,8 @@ class FinderTask(nn.Module):
         flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
         points[mirrored] = flipped[:, MIRRORED]
         images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
-        for share, change in (
-            (0.8, augment.colour),
-            (0.2, augment.rescale),
-            (0.15, augment.jpeg),
-            (0.1, augment.occlude),
-        ):
-            rows = rng.choose(len(images), share)
-            if len(rows):
-                images[rows] = change(images[rows], rng)
+        changes = [(0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)]
+        augment.sometimes(images, rng, changes)
         return images.clamp(0, 1) * 2 - 1, points, exact
 
     def batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
@@ -313,36 +234,36 @@ class FinderTask(nn.Module):
         counts = (n * 2 // 5, n * 2 // 5)
         pictures, points = zip(self.whole(counts[0], generator), self.pasted(counts[1], generator), strict=True)
         images = torch.cat([*pictures, self.empty(n - sum(counts), generator)])
-        rng = Random(generator, images.device)
-        for share, change in (
-            (0.8, augment.colour),
-            (0.15, augment.blur),
-            (0.15, augment.jpeg),
-            (0.1, augment.rescale),
-        ):
-            rows = rng.choose(n, share)
-            if len(rows):
-                images[rows] = change(images[rows], rng)
-        rows = rng.choose(n, 0.2)
-        images[rows] = images[rows] + rng.normal((len(rows), *images.shape[1:])) * 0.04
+        changes = [(0.8, augment.colour), (0.15, augment.blur), (0.15, augment.jpeg), (0.1, augment.rescale)]
+        changes += [(0.2, lambda some, rng: some + rng.normal(tuple(some.shape)) * 0.04)]
+        augment.sometimes(images, Random(generator, images.device), changes)
         return images.clamp(0, 1) * 2 - 1, torch.cat(points), sum(counts)
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device = next(self.network.parameters()).device
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False):
             pixels, points, faces = self.batch(generator)
             crops, crop_points, exact = self.crop_batch(generator)
+        parts = self._correction_losses(crops, crop_points, exact) | self._finding_losses(pixels, points, faces)
+        weights = {"heat": 1, "points": 20, "size": 1, "correction": 40, "verdict": 1}
+        return sum(parts[name] * weight for name, weight in weights.items()), parts  # type: ignore[return-value]
+
+    def _correction_losses(self, crops: Tensor, points: Tensor, exact: int) -> dict[str, Tensor]:
+        """Of the second network, see `crop_batch`."""
         corrected, sure = self.network.correct(crops.contiguous(memory_format=torch.channels_last))
-        crop_error = (corrected[: len(crop_points)] - crop_points) / self.network.config.crop_size
-        template = self.network.crop_template.to(device)
-        crop_error = torch.cat([crop_error[:exact], similarity_part(crop_error[exact:], template)])
-        correction = F.smooth_l1_loss(crop_error, torch.zeros_like(crop_error), beta=0.01)
-        is_face = (torch.arange(len(crops), device=device) < len(crop_points)).float()
-        verdict = F.binary_cross_entropy_with_logits(sure, is_face)
+        error = (corrected[: len(points)] - points) / self.network.config.crop_size
+        error = torch.cat([error[:exact], similarity_part(error[exact:], self.network.crop_template.to(self.device))])
+        is_face = (torch.arange(len(crops), device=self.device) < len(points)).float()
+        return {
+            "correction": F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.01),
+            "verdict": F.binary_cross_entropy_with_logits(sure, is_face),
+        }
+
+    def _finding_losses(self, pixels: Tensor, points: Tensor, faces: int) -> dict[str, Tensor]:
+        """Of the first network, see `batch`."""
         logits, sizes, landmarks = self.network(pixels.contiguous(memory_format=torch.channels_last))
         height, width = logits.shape[1:]
-        stride = pixels.shape[-1] / width
+        stride, device = pixels.shape[-1] / width, self.device
         wanted_size = face_size(points)
         y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
         cells = (torch.stack([x, y], -1) + 0.5) * stride
@@ -352,36 +273,33 @@ class FinderTask(nn.Module):
         heat[:faces] = torch.exp(-((distance / spread) ** 2) / 2)
         # Penalty-reduced focal loss (Law & Deng 2018, Eq. 1), with the cell at the face's centre as its one positive.
         nearest = torch.zeros_like(heat, dtype=torch.bool)
-        nearest[torch.arange(faces), distance.flatten(1).argmin(1) // width, distance.flatten(1).argmin(1) % width] = (
-            True
-        )
+        nearest.flatten(1)[torch.arange(faces), distance.flatten(1).argmin(1)] = True
         p = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
         positive = -((1 - p[nearest]) ** 2 * p[nearest].log()).sum()
         negative = -((1 - heat) ** 4 * p**2 * (1 - p).log())[~nearest].sum()
+        # Size and landmarks count where the face is, weighed by the heat.
         weight = torch.where(nearest[:faces], 1.0, heat[:faces] * (heat[:faces] > 0.5))
         error = (landmarks[:faces] - points[:, None, None]) / wanted_size[:, None, None, None, None]
         whole = self.args.batch_size * 2 // 5
+        template = self.network.crop_template.to(device)
         error = torch.cat([error[:whole], similarity_part(error[whole:], template)])
         per_cell = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.02).mean((3, 4))
         size_error = (sizes[:faces].log() - wanted_size.log()[:, None, None]).abs()
-        points_loss = (per_cell * weight).sum() / weight.sum()
-        size_loss = (size_error * weight).sum() / weight.sum()
-        heat_loss = (positive + negative) / faces
-        parts = {"heat": heat_loss, "points": points_loss, "size": size_loss, "correction": correction}
-        parts["verdict"] = verdict
-        return heat_loss + 20 * points_loss + size_loss + 40 * correction + verdict, parts
+        return {
+            "heat": (positive + negative) / faces,
+            "points": (per_cell * weight).sum() / weight.sum(),
+            "size": (size_error * weight).sum() / weight.sum(),
+        }
 
     def validate(self, network: FaceFinderNet, out: Path) -> dict[str, float]:
         """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds;
         of the correction of landmarks that are off, the error over eye distance."""
-        side = self.held_out.shape[1]
-        size = self.network.config.image_size
-        device = next(self.network.parameters()).device
+        side, size = self.held_out.shape[1], self.network.config.image_size
         errors, missed, false = [], 0, 0
         for start in range(0, len(self.held_out), 50):
             rows = torch.arange(start, min(start + 50, len(self.held_out)))
             pixels = F.interpolate(self._pixels(self.held_out, rows), (size, size), mode="bilinear", antialias=True)
-            for row, faces in zip(rows.tolist(), network.detect((pixels * 2 - 1).to(device)), strict=True):
+            for row, faces in zip(rows.tolist(), network.detect(pixels * 2 - 1), strict=True):
                 if not faces:
                     missed += 1
                     continue
@@ -390,7 +308,7 @@ class FinderTask(nn.Module):
                 eyes = np.linalg.norm(truth[1] - truth[0]).clip(4)
                 errors.append(float(np.linalg.norm(points - truth, axis=1).mean() / eyes))
             empty = self._pixels(self.background_check, rows)
-            false += sum(bool(faces) for faces in network.detect((empty * 2 - 1).to(device)))
+            false += sum(bool(faces) for faces in network.detect(empty * 2 - 1))
         count = len(self.held_out)
         truth = torch.from_numpy(self.held_out_points)
         crops, wanted = self.crops(self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0))
