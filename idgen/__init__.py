@@ -10,7 +10,7 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from idgen import hub
+from idgen import uploading
 from idgen.version import __version__
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _upload(what: Any, repo: str, **options: Any) -> Any:
     return __getattr__("push")(what, repo, **options)
 
 
-hub.uploader = _upload
+uploading.uploader = _upload
 
 if "diffusers.pipelines.pipeline_utils" in sys.modules:
     importlib.import_module("idgen.pipelines")

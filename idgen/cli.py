@@ -119,8 +119,8 @@ def sample(
 ) -> None:
     """Draw people who do not exist."""
     _check_file(out)
-    from idgen.model import load_model
-    from idgen.sampling.draw import draw, sampler_of, write_soft_labels
+    from idgen.model import load_model, sampler_of
+    from idgen.sampling.draw import draw, write_soft_labels
 
     loaded = load_model(model, device)
     sampler = sampler_of(loaded)

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import get_session
+
 from idgen.errors import InputError
-from idgen.revisions import REVISIONS
 
 DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parent / "builtin"
+PATIENCE = 10
+"""Seconds until the hub counts as away."""
+REVISIONS = {
+    "FoivosPar/Arc2Face": "321709b2e9697ea2a5bd06c8a51b340592333e1e",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "latent-consistency/lcm-lora-sdv1-5": "cf2fced511dbe7e26c8d1d397e728fbab875db4b",
+    "DIAMONIK7777/antelopev2": "ba0c3e10f4548361eb9a63265d87ce1140ab5a05",
+}
+"""Other people's repositories that idgen names, each with the commit that is fetched unless another is asked for: those
+that public code and the repositories' own pages name."""
 
 # Weights and their descriptions: nothing that could be executed is fetched.
 _PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
 _COMMIT = re.compile("[0-9a-f]{40}")
-PATIENCE = 10
-"""Seconds until the hub counts as away."""
-
-uploader: Callable[..., Any] | None = None
-"""What `push` calls; `import idgen` sets it."""
+_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
 def builtin_models() -> list[str]:
     """Names of the models inside the package."""
     return sorted(index.parent.name for index in BUILTIN.glob("*/model_index.json"))
+
+
+def options_in(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a `from_pretrained`'s arguments that say what to fetch and how, for `resolve`."""
+    return {name: arguments[name] for name in _OPTIONS if name in arguments}
 
 
 def resolve(
@@ -41,7 +62,7 @@ def resolve(
     Args:
         name: what to look for; a built-in name wins over a folder of that name in the working directory. A repository
             may bring its revision: `user/name@revision`.
-        revision: branch, tag or commit of a repository; by default that of `idgen.revisions`, else the newest.
+        revision: branch, tag or commit of a repository; by default that of `REVISIONS`, else the newest.
         patterns: which files of a repository.
         hub: what else `snapshot_download` takes: token, cache_dir, local_files_only, …
 
@@ -58,35 +79,8 @@ def resolve(
     revision = revision or pinned or REVISIONS.get(repo)
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
         raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    def fetch(**where: Any) -> Path:
-        options = {**hub, **where}
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), **options))
-
     try:
-        if revision is not None and _COMMIT.fullmatch(revision) and not hub.get("force_download"):
-            try:
-                return fetch(local_files_only=True)  # a commit never changes
-            except LocalEntryNotFoundError:
-                pass
-        if not hub.get("local_files_only"):
-            try:
-                # Says soon that the hub is away, or is silent; fetching would try again for minutes.
-                HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=PATIENCE)
-            except (RepositoryNotFoundError, RevisionNotFoundError):
-                raise
-            except hub_errors():
-                with suppress(LocalEntryNotFoundError):
-                    return fetch(local_files_only=True)  # what was fetched before
-                raise
-        return fetch()
+        return _fetch(repo, revision, patterns, hub)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
@@ -100,20 +94,27 @@ def resolve(
         ) from error
 
 
+def _fetch(repo: str, revision: str | None, patterns: Sequence[str], hub: Mapping[str, Any]) -> Path:
+    def fetch(**where: Any) -> Path:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), **{**hub, **where}))
+
+    if revision is not None and _COMMIT.fullmatch(revision) and not hub.get("force_download"):
+        with suppress(LocalEntryNotFoundError):
+            return fetch(local_files_only=True)  # a commit never changes
+    if not hub.get("local_files_only"):
+        try:
+            # Says soon that the hub is away, or is silent; fetching would try again for minutes.
+            HfApi(token=hub.get("token")).model_info(repo, revision=revision, timeout=PATIENCE)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            raise
+        except hub_errors():
+            with suppress(LocalEntryNotFoundError):
+                return fetch(local_files_only=True)  # what was fetched before
+            raise
+    return fetch()
+
+
 def hub_errors() -> tuple[type[Exception], ...]:
     """What goes wrong between here and the Hub: no network, offline by choice, refused, nothing in the cache."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from huggingface_hub.utils import get_session
-
-    http = importlib.import_module(type(get_session()).__module__.split(".")[0])  # httpx, or its successor
-    return HfHubHTTPError, OfflineModeIsEnabled, http.TransportError, OSError
-
-
-uploader: Callable[..., Any] | None = None
-"""What `push` calls; `import idgen` sets it."""
-
-
-def push(what: Any, repo: str, **options: Any) -> Any:
-    """Upload a model, a pipeline or a face encoder: what can be uploaded does not know how. See `idgen.push`."""
-    assert uploader is not None  # `import idgen` comes before any of its modules
-    return uploader(what, repo, **options)
+    http = sys.modules[type(get_session()).__module__.partition(".")[0]]  # httpx, its successor, or requests
+    return HfHubHTTPError, OfflineModeIsEnabled, getattr(http, "TransportError", OSError), OSError

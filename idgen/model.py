@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from idgen import arguments, hub
+from idgen import arguments, hub, uploading
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
 from idgen.sampling.sampler import IdentitySampler
@@ -82,7 +82,7 @@ class Model:
 
     def push(self, repo: str, **options: Any) -> Any:
         """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
-        return hub.push(self, repo, **options)
+        return uploading.push(self, repo, **options)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
@@ -159,6 +159,15 @@ def load_model(
     if fetched and revision is not None:
         text = f"{text.partition('@')[0]}@{revision}"
     return Model(folder, text if fetched else None, device)
+
+
+def sampler_of(model: Model) -> IdentitySampler:
+    """The model's sampler; for a model without one, one that knows nobody and only draws anywhere on the sphere."""
+    if model.has("sampler"):
+        return model.sampler
+    dim = model.pipeline.identity_dim
+    nobody = torch.zeros(0, dim)
+    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
 
 
 class Judge:

@@ -5,9 +5,7 @@ Weights are renamed, never computed with; the training configuration beside them
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +16,16 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, VQModel
 from torch import Tensor
 
-from idgen import models
+from idgen import files, models
 from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.files import check_writable
 from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import SAMPLED, Identities, safe_name
 from idgen.models import FaceFinderNet, IdentityUNet, IResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler
-from idgen.weights import fill, first_existing, read_pickle, read_tensors
+from idgen.weights import cut_short, fill, first_existing, read_pickle, read_tensors
 
 IDENTITIES = "identities.safetensors"
 ELASTICFACE = "elasticface-arc-r100"
@@ -162,48 +159,44 @@ def convert(
         raise InputError(f"There is no folder {folder}: give the one with the checkpoint, from {family.origin}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: choose another folder to write.")
-    check_writable(out.absolute().parent)
-    file = Path(checkpoint) if checkpoint is not None else _find_checkpoint(family, folder)
-    above = [folder, *folder.absolute().parents[:2]]
-    places = [above_one / "models" / "autoencoder" for above_one in above] + [folder]
-    first_stage = [
-        first_existing([Path(autoencoder)] if autoencoder is not None else places, name) for name in _FIRST_STAGE
-    ]
     if encoder is not None and family is not IDIFF_FACE:
         raise InputError(f"The recogniser behind {family.name}'s vectors is not ElasticFace: leave the encoder out.")
-    if encoder is None and family is IDIFF_FACE:
-        found = first_existing([above_one / "utils" for above_one in above], _ELASTICFACE_FILE)
-        encoder = found if found.is_file() else None
-
-    # What is quick to refuse comes before what is slow to read.
+    files.check_writable(out)
+    file = Path(checkpoint) if checkpoint is not None else _find_checkpoint(family, folder)
+    first_stage, backbone = _find_parts(folder, autoencoder, family)
+    if encoder is not None:
+        backbone = Path(encoder)
     people = None if contexts is None else read_contexts(Path(contexts), family)
-    if people is not None:
+    if people is not None:  # quick to refuse, before what is slow to read
         people.require_space(family.space, (unet or {}).get("identity_dim", 512))
-    aside = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
-    try:
-        pipeline = family.pipeline(
-            _read_unet(family, file, unet or {}),
-            _read_first_stage(first_stage, vq or {}),
-            _fast_scheduler() if fast else family.scheduler,
-            space=family.space,
-            num_inference_steps=20 if fast else family.steps,
-            guidance_scale=family.guidance,
-        )
-        pipeline.save_pretrained(aside)
-        if encoder is not None:
-            _read_encoder(Path(encoder), iresnet or {}).save_pretrained(aside / "encoder")
+    pipeline = family.pipeline(
+        _read_unet(family, file, unet or {}),
+        _read_first_stage(first_stage, vq or {}),
+        _fast_scheduler() if fast else family.scheduler,
+        space=family.space,
+        num_inference_steps=20 if fast else family.steps,
+        guidance_scale=family.guidance,
+    )
+    recognizer = None if backbone is None else _read_encoder(backbone, iresnet or {})
+    with files.aside(out) as beside:
+        pipeline.save_pretrained(beside)
+        if recognizer is not None:
+            recognizer.save_pretrained(beside / "encoder")
         if people is not None:
-            people.save(aside / IDENTITIES)
-        (aside / "README.md").write_text(_card(family, file, encoder is not None), encoding="utf-8")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            people.save(beside / IDENTITIES)
+        (beside / "README.md").write_text(_card(family, file, recognizer is not None), encoding="utf-8")
     return out
+
+
+def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) -> tuple[list[Path], Path | None]:
+    """The first stage's two files, and ElasticFace's if it is there and of the family."""
+    above = [folder, *folder.absolute().parents[:2]]
+    places = [place / "models" / "autoencoder" for place in above] + [folder]
+    if autoencoder is not None:
+        places = [Path(autoencoder)]
+    backbone = first_existing([place / "utils" for place in above], _ELASTICFACE_FILE)
+    found = backbone if family is IDIFF_FACE and backbone.is_file() else None
+    return [first_existing(places, name) for name in _FIRST_STAGE], found
 
 
 def _find_checkpoint(family: Family, folder: Path) -> Path:
@@ -222,24 +215,17 @@ def _fast_scheduler() -> DPMSolverMultistepScheduler:
     return DPMSolverMultistepScheduler(**config, timestep_spacing="trailing")
 
 
-# ---------------------------------------------------------------- the networks
-
-
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
     prefix = "eps_model."
-    if not (family.bare and not any(name.startswith(prefix) for name in tensors)):
+    if not family.bare or any(name.startswith(prefix) for name in tensors):
         _check_schedule(family, path, {name: tensors.pop(name) for name in _BUFFERS if name in tensors})
-        tensors = {  # what has no prefix stays as it is, so that it is reported as unknown
+        tensors = {  # what has no prefix is reported as unknown
             name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
             for name, value in tensors.items()
         }
-    return fill(
-        lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}),
-        tensors,
-        path,
-        f"U-Net of {family.name}",
-    )
+    what = f"U-Net of {family.name}"
+    return fill(lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}), tensors, path, what)
 
 
 def _check_schedule(family: Family, path: Path, buffers: Mapping[str, Tensor]) -> None:
@@ -294,9 +280,6 @@ def _read_encoder(path: Path, config: Mapping[str, Any]) -> FaceEncoder:
     return FaceEncoder(network, FaceFinder(finder), space=ELASTICFACE, flip=False, alignment="ffhq")
 
 
-# ---------------------------------------------------------------- the identities
-
-
 def read_contexts(path: Path, family: Family) -> Identities:
     """Identities as released: IDiff-Face's files called .npy, which are `torch.save`d dicts of a name and an array
     (D,) each, or UIFace's real .npy of vectors (N, D), which are normalised as there and called by their row.
@@ -311,9 +294,7 @@ def read_contexts(path: Path, family: Family) -> Identities:
         try:
             array = np.load(path, allow_pickle=False)
         except ValueError as error:
-            raise InputError(
-                f"{path} cannot be read ({error}): was it cut short? Get it again from {origin}."
-            ) from error
+            raise cut_short(path, error, origin) from error
         if array.ndim != 2 or not array.size or array.dtype.kind != "f":
             raise InputError(f"{path} holds an array {array.shape} of {array.dtype}, not vectors (N, D) of floats.")
         array = array.astype(np.float64)
@@ -333,7 +314,7 @@ def read_contexts(path: Path, family: Family) -> Identities:
 
 
 def _card(family: Family, checkpoint: Path, encoder: bool) -> str:
-    parts = f"""---
+    card = f"""---
 license: cc-by-nc-sa-4.0
 library_name: diffusers
 ---
@@ -346,5 +327,5 @@ Load it with `idgen.{family.pipeline.__name__}.from_pretrained`.
 * First stage: VQ-f4 of CompVis latent-diffusion (code MIT), trained on FFHQ (CC BY-NC-SA 4.0).
 """
     if encoder:
-        parts += "* Recogniser in encoder/: ElasticFace-Arc, CC BY-NC-SA 4.0; the face finder beside it is idgen's.\n"
-    return parts
+        card += "* Recogniser in encoder/: ElasticFace-Arc, CC BY-NC-SA 4.0; the face finder beside it is idgen's.\n"
+    return card

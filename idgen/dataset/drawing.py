@@ -19,8 +19,8 @@ from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED
 from idgen.dataset.plan import Plan, Planned, digest
 from idgen.errors import InputError
 from idgen.identity import Identities
-from idgen.model import Model, load_model
-from idgen.sampling.draw import GALLERY, draw, sampler_of
+from idgen.model import Model, load_model, sampler_of
+from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
 from idgen.similarity import similarity_curve

@@ -2,19 +2,19 @@
 
 Coordinates are continuous, as in Pillow: (0, 0) is the outer corner of the top-left pixel, whose centre is (0.5, 0.5).
 So scaling a picture scales its landmarks, and a mirrored crop stays aligned: the template's middle is at 56.0 of 112.
-Maps are (2, 3) matrices [A | t] that take a point p to A p + t.
+Maps are those of `idgen.geometry`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-Array: TypeAlias = NDArray[np.float64]
+from idgen.geometry import Array, apply, ffhq_square, invert
 
 TEMPLATE_SIZE = 112
 # Eye on the picture's left, the other eye, nose tip, mouth corner on the left, the other corner, in a 112×112 crop
@@ -59,17 +59,6 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Array:
     sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     linear = (u * sign) @ vt * ((d * sign).sum() / variance)
     return np.column_stack([linear, y_mean - linear @ x_mean])
-
-
-def apply(matrix: Array, points: ArrayLike) -> Array:
-    """Map (..., 2) points."""
-    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
-
-
-def invert(matrix: Array) -> Array:
-    """The (2, 3) map that undoes `matrix`."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
 def scale_of(matrix: Array) -> float:
@@ -138,34 +127,6 @@ def align(image: Image.Image, landmarks: ArrayLike, size: int = TEMPLATE_SIZE) -
         ValueError: the landmarks are not finite or coincide.
     """
     return warp(image, similarity(landmarks, template(size)), size)
-
-
-def ffhq_square(landmarks: ArrayLike, size: int) -> Array:
-    """(2, 3) map to FFHQ's crop: an upright head with hair and chin, the eyes a little above the middle.
-
-    Karras et al. 2018 (arXiv 1710.10196), appendix C, from the eyes e₀, e₁ and the mouth's corners m₀, m₁. There an eye
-    is the mean of six points around it; here it is the one landmark.
-
-    Args:
-        landmarks: (5, 2) pixels, in the template's order.
-        size: side of the crop in pixels.
-
-    Raises:
-        ValueError: the landmarks are not finite or coincide.
-    """
-    points = np.asarray(landmarks, np.float64)
-    if points.shape != (5, 2) or not np.isfinite(points).all():
-        raise ValueError(f"Expected five finite landmarks (5, 2), got the shape {points.shape}.")
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    across, up = points[1] - points[0], eyes - mouth
-    side = max(4.0 * float(np.linalg.norm(across)), 3.6 * float(np.linalg.norm(up)))
-    right = across - [up[1], -up[0]]  # `up` turned by a quarter, so that both the eyes and the nose say what is upright
-    length = float(np.linalg.norm(right))
-    if length < 1e-9:
-        raise ValueError("The landmarks say nothing of what is upright.")
-    x, y = right / length
-    turn = np.array([[x, y], [-y, x]]) * (size / side)
-    return np.column_stack([turn, size / 2 - turn @ (eyes - 0.1 * up)])
 
 
 def align_ffhq(image: Image.Image, landmarks: ArrayLike, size: int = 128) -> Image.Image:

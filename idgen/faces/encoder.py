@@ -17,7 +17,7 @@ from diffusers.utils import CONFIG_NAME
 from PIL import Image
 from torch import Tensor
 
-from idgen import hub, models
+from idgen import hub, models, uploading
 from idgen.errors import InputError, NoFaceError
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
@@ -153,7 +153,7 @@ class FaceEncoder:
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload it for `from_pretrained(repo_id)`; options and errors as those of `idgen.push`."""
-        return hub.push(self, repo_id, **options)
+        return uploading.push(self, repo_id, **options)
 
     @torch.no_grad()
     def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:

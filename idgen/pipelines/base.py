@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
-import diffusers
 import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.pipelines import pipeline_loading_utils
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from idgen import arguments, hub
+from idgen import arguments, hub, uploading
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, image_seed, key
 from idgen.pipelines.guidance import Guidance, scale_at
-from idgen.pipelines.workers import by_image
+from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 from idgen.weights import first_sentence, load_network
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
-Condition = Callable[[Sequence[tuple[int, int]], Tensor, Sequence[Generator]], Any]
+Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
 guidance."""
@@ -49,7 +46,7 @@ class GeneratedImage:
         identity: row of the identity among those given.
         k: its number among that identity's pictures.
         seed: of the generator that made it; follows from the run's seed, the identity's vector and k.
-        vector: (D,) that conditioned it: the identity's own, or the variation of it.
+        vector: (D,) of the identity.
     """
 
     image: ImageLike
@@ -90,19 +87,19 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Whether a GPU is to run it in float16."""
     extra_files: ClassVar[tuple[str, ...]] = ()
     """What its folder may hold beside the parts that model_index.json names."""
+    at_once: int = ACCELERATOR_IMAGES
+    """Pictures that an accelerator denoises in one call: fewer take less memory and may have other last bits."""
+    decoded_at_once: int = ACCELERATOR_IMAGES
+    """The same for decoding."""
 
     def _configure(self, space: str, num_inference_steps: int, guidance_scale: float, **more: Any) -> None:
         """Refuse components that lack weights, and note what calls use unless they say otherwise."""
         if not space:
             raise ValueError("A pipeline needs `space`, the name of the embedding space of its identities.")
         for name, module in self.components.items():
-            missing = [
-                weight
-                for weight, tensor in (module.named_parameters() if isinstance(module, torch.nn.Module) else ())
-                if tensor.is_meta
-            ]
-            if missing:
-                raise InputError(f"Weights of the {name} are missing, such as {missing[0]}: fetch the model again.")
+            for weight, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
+                if tensor.is_meta:
+                    raise InputError(f"Weights of the {name} are missing, such as {weight}: fetch the model again.")
         self._check_guidance(guidance_scale)
         self.register_to_config(
             space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, **more
@@ -116,12 +113,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     def prepare(self, people: Identities, images_per_identity: int, **options: Any) -> Condition:
         """Check a call's `options` and return what makes a batch's condition.
 
-        That gets the (person, number of the picture counted from 0) of each image, their vectors (B, D) and their
-        generators, and returns what `_conditions` takes.
+        That gets the (person, number of the picture counted from 0) of each image and their generators, and returns
+        what `_conditions` takes.
         """
         if options:
             raise InputError(f"{type(self).__name__} has no option {sorted(options)[0]!r}: leave it out.")
-        return lambda images, vectors, generators: None
+        return lambda images, generators: None
 
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         """The denoiser as `call(sample, timestep, *conditions)` and its conditions (B, 2, …) of vectors (B, D).
@@ -134,7 +131,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _predictor(self, vectors: Tensor, condition: Any) -> Predict:
         """What one batch's steps call, in order: the denoiser's float32 output for vectors (B, D), guided."""
         call, conditions = self._conditions(vectors, condition)
-        at_once, dtype = self._at_once(), self.denoiser.dtype
+        at_once, dtype = self.at_once, self.denoiser.dtype
 
         def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
             asked = slice(1, 2) if strength == 0 else slice(0, 1) if strength == 1 else slice(0, 2)
@@ -147,16 +144,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             return wanted if rows == 1 else predicted[:, 1] + strength * (wanted - predicted[:, 1])
 
         return predict
-
-    def _at_once(self) -> int | None:
-        """How many images' denoising fits in memory; None: as many as there are."""
-        return None
-
-    def _decoded_at_once(self) -> int | None:
-        """The same for decoding."""
-        return None
-
-    # ------------------------------------------------------------ generating
 
     def __call__(
         self,
@@ -218,70 +205,70 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 space or have another length.
         """
         people = self._people(identities)
+        images = arguments.whole("number of pictures a person", images_per_identity, 1)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        steps = arguments.steps(steps, int(self.scheduler.config.num_train_timesteps))
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        firsts = [first] * len(people) if not isinstance(first, Sequence) else list(first)
-        self.check_inputs(images_per_identity, steps, guidance, seed, firsts, batch_size, output_type)
-        if len(firsts) != len(people):
-            raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
-        if latents is not None:
-            wanted_shape = (len(people) * images_per_identity, *self.latent_shape)
-            if tuple(latents.shape) != wanted_shape or not bool(latents.isfinite().all()):
-                raise InputError(
-                    f"The noise to start from is finite and has the shape {wanted_shape}, got {tuple(latents.shape)}."
-                )
-        condition = self.prepare(people, images_per_identity, **options)
-        jobs = [(person, k) for person in range(len(people)) for k in range(images_per_identity)]
+        seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
+        firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
+        self._check_inputs(len(people), images, steps, guidance, firsts, latents, output_type)
+        condition = self.prepare(people, images, **options)
+        jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
         def batches() -> Iterator[GeneratedImage]:
             names = [key(vector) for vector in people.vectors]
             for start in range(0, len(jobs), batch_size):
-                part = jobs[start : start + batch_size]
-                seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in part]
+                batch = jobs[start : start + batch_size]
+                seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in batch]
                 generators = [Generator().manual_seed(number) for number in seeds]
-                vectors = people.vectors[[person for person, _ in part]]
+                vectors = people.vectors[[person for person, _ in batch]]
                 noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
-                given = condition(part, vectors, generators)
-                try:
-                    denoised = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
-                    images = self._finish(denoised, output_type)
-                except torch.OutOfMemoryError as error:
-                    raise InputError(
-                        f"The memory of the device {self._execution_device} does not suffice for {len(part)} pictures "
-                        f"at a time ({first_sentence(error)}): use a smaller batch size, or the CPU."
-                    ) from error
-                for (person, k), number, image, vector in zip(part, seeds, images, vectors, strict=True):
+                with self._memory_said():
+                    given = condition(batch, generators)
+                    noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    made = self._finish(noise, output_type)
+                for (person, k), number, image, vector in zip(batch, seeds, made, vectors, strict=True):
                     yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
         return batches()
 
-    def check_inputs(
+    def _check_inputs(
         self,
-        images_per_identity: int,
-        num_inference_steps: int,
-        guidance_scale: Guidance,
-        seed: int,
+        people: int,
+        images: int,
+        steps: int,
+        guidance: Guidance,
         firsts: Sequence[int],
-        batch_size: int,
+        latents: Tensor | None,
         output_type: str,
     ) -> None:
-        """Raise InputError unless the arguments of a call can be used."""
-        arguments.whole("number of pictures a person", images_per_identity, 1)
-        arguments.steps(num_inference_steps, int(self.scheduler.config.num_train_timesteps))
-        arguments.seed(seed)
-        arguments.batch_size(batch_size)
+        for step in range(steps):
+            self._check_guidance(scale_at(guidance, step / steps))
+        if len(firsts) != people:
+            raise InputError(f"{people} identities need as many first numbers, got {len(firsts)}.")
         for number in set(firsts):
             arguments.whole("number of the first picture", number, 0)
-        for step in range(num_inference_steps):
-            self._check_guidance(scale_at(guidance_scale, step / num_inference_steps))
+        want, have = (people * images, *self.latent_shape), None if latents is None else tuple(latents.shape)
+        if latents is not None and (have != want or not bool(latents.isfinite().all())):
+            raise InputError(f"The noise to start from is finite and has the shape {want}, got {have}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
 
     def _check_guidance(self, guidance_scale: float) -> None:
         """Raise InputError unless the model can be guided so strongly."""
-        scale_at(guidance_scale, 0.0)
+        arguments.guidance(guidance_scale)
+
+    @contextmanager
+    def _memory_said(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"The memory of the device {self._execution_device} does not suffice for {self.at_once} pictures at a "
+                f"time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
+            ) from error
 
     def _people(self, identities: Identity | Identities | Tensor) -> Identities:
         if isinstance(identities, Identity):
@@ -350,33 +337,21 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         config = self.autoencoder.config
         latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
         decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
-        pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self._decoded_at_once())[:, 0]
+        pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self.decoded_at_once)[:, 0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
-
-    # ------------------------------------------------------------ loading and sharing
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload it with a card, and with code for people without idgen; returns what others load it by.
 
-        Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole.
-
-        Args:
-            repo_id: "user/name".
-            options: of `idgen.push`, such as `licence`.
-
-        Raises:
-            InputError: as that.
+        Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole. Options,
+        such as `licence`, and errors are those of `idgen.push`.
         """
-        return hub.push(self, repo_id, **options)
+        return uploading.push(self, repo_id, **options)
 
     @classmethod
     def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and a weight that is missing, left over or
-        of another shape is an error.
-
-        Raises:
-            InputError: the weights do not fit.
-        """
+        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and InputError for a weight that is
+        missing, left over or of another shape."""
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
             folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
@@ -391,9 +366,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         except InputError:
             raise
         except OSError as error:
-            raise InputError(
-                f"The pipeline in {folder} is incomplete ({first_sentence(error)}): fetch it again."
-            ) from error
+            why = first_sentence(error)
+            raise InputError(f"The pipeline in {folder} is incomplete ({why}): fetch it again.") from error
 
     @classmethod
     def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
@@ -410,34 +384,15 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             InputError: there is no such pipeline, or the hub cannot be reached.
         """
-        options = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        options = hub.options_in(kwargs)
         index = hub.resolve(pretrained_model_name, patterns=[cls.config_name], **options) / cls.config_name
         if not index.is_file():
             raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
         parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
         patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        return str(
-            hub.resolve(pretrained_model_name, patterns=[cls.config_name, *cls.extra_files, *patterns], **options)
-        )
+        patterns += [cls.config_name, *cls.extra_files]
+        return str(hub.resolve(pretrained_model_name, patterns=patterns, **options))
 
 
 # What `help`, an editor, and diffusers' look at a pipeline's arguments see.
 setattr(IdentityPipeline.__call__, "__signature__", inspect.signature(IdentityPipeline.iterate))  # noqa: B010
-
-HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-
-
-def register(pipeline: type[IdentityPipeline]) -> None:
-    """Let diffusers write and read `["idgen", "Class"]`, a name that outlives moving the class to another module."""
-    how = ["save_pretrained", "from_pretrained"]
-    pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": how, "SchedulerMixin": how}
-    # Where a repository brings code for people without idgen, diffusers would run that rather than import idgen, unless
-    # idgen looks like one of its own pipeline modules; it then also says that it cannot check what we pass, by its
-    # whole representation.
-    setattr(diffusers.pipelines, "idgen", sys.modules["idgen"])  # noqa: B010
-    logging.getLogger(pipeline_loading_utils.__name__).addFilter(_is_needed)
-    setattr(diffusers, pipeline.__name__, pipeline)
-
-
-def _is_needed(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("You have passed a non-standard module")

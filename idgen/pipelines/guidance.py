@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from idgen import arguments
 from idgen.errors import InputError
 
 Guidance = float | Callable[[float], float]
@@ -28,9 +27,5 @@ def empty_until(share: float, then: float) -> Callable[[float], float]:
 
 
 def scale_at(guidance: Guidance, done: float) -> float:
-    """The scale of one step.
-
-    Raises:
-        InputError: it is not a number from 0 to 100.
-    """
-    return arguments.guidance(guidance(done) if callable(guidance) else guidance)
+    """The scale of the step after this share of the steps."""
+    return guidance(done) if callable(guidance) else guidance

@@ -11,7 +11,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from idgen.errors import InputError
-from idgen.pipelines.base import IdentityPipeline, register
+from idgen.pipelines.base import IdentityPipeline
+from idgen.pipelines.registry import register
 
 
 class IDiffFacePipeline(IdentityPipeline):

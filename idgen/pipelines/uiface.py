@@ -17,8 +17,9 @@ from torch import Tensor
 
 from idgen.errors import InputError
 from idgen.models.unet import AttentionHook, IdentityUNet
-from idgen.pipelines.base import Predict, register
+from idgen.pipelines.base import Predict
 from idgen.pipelines.idiff_face import IDiffFacePipeline
+from idgen.pipelines.registry import register
 from idgen.pipelines.workers import by_image
 
 Logits = dict[Literal["self", "cross"], list[Tensor]]

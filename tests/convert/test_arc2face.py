@@ -25,8 +25,8 @@ from idgen.errors import InputError
 from idgen.identity import Identities
 from idgen.model import load_model
 from idgen.pipelines import Arc2FacePipeline
-from idgen.pipelines.normals import head_normals
-from idgen.revisions import REVISIONS
+from idgen.pipelines.arc2face.normals import head_normals
+from idgen.hub import REVISIONS
 from idgen.sets import read_manifest
 
 

@@ -28,13 +28,14 @@ from safetensors.torch import load_file, save_file
 from tiny_arc2face import DIM, WIDTH, adapter, build_official, lcm_lora, text_encoder
 from torch import Tensor
 
-from idgen.convert import arc2face as official
+from idgen.pipelines.arc2face import files as official
 from idgen.errors import InputError
 from idgen.identity import Identities
 from idgen.pipelines import Arc2FacePipeline
-from idgen.pipelines import expression as expressions
-from idgen.pipelines.arc2face import PROMPT, SPACE, encode_prompt, load_text_encoder
-from idgen.pipelines.normals import head_normals, read_normals
+from idgen.pipelines.arc2face import expression as expressions
+from idgen.pipelines.arc2face.files import SPACE
+from idgen.pipelines.arc2face.text_encoder import PROMPT, encode_prompt, load_text_encoder
+from idgen.pipelines.arc2face.normals import head_normals, read_normals
 
 
 @pytest.fixture(scope="module")

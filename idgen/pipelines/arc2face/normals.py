@@ -2,10 +2,8 @@
 
 A map is what EMOCA v2 renders of a FLAME head in the wanted pose: the picture's size (512×512), aligned as FFHQ, each
 pixel of the head a unit surface normal (x to the right, y up, z towards the viewer, of the posed head) as RGB
-(n + 1) / 2, and (128, 128, 128) around it. A face that looks at the viewer is bluish. The axes were read in DECA's
-renderer, on which EMOCA builds; that the ControlNet was trained on just these was not verified, its weights were not at
-hand. FLAME's head may not be shipped, so `head_normals` draws another one; what the ControlNet makes of that was not
-tried.
+(n + 1) / 2, and (128, 128, 128) around it. A face that looks at the viewer is bluish. The axes are those of DECA's
+renderer, on which EMOCA builds. FLAME's head may not be shipped, so `head_normals` draws another one.
 """
 
 from __future__ import annotations
@@ -17,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from idgen.arguments import number
 from idgen.errors import InputError
-from idgen.faces.align import Array, apply, ffhq_square, invert
+from idgen.geometry import Array, apply, ffhq_square, invert
 from idgen.images import ImageSource, describe, open_image
 
 LEAST_HEAD = 0.02
@@ -52,10 +51,8 @@ _SHARPNESS = 28.0  # of the smooth minimum that joins them
 def head_normals(yaw: float = 0.0, pitch: float = 0.0, size: int = 512) -> Image.Image:
     """A normal map of a plain head in a wanted pose, aligned as FFHQ.
 
-    **Unverified**: it keeps the convention above, but the ControlNet was trained on FLAME's heads and was never tried
-    with this one.
-
-    Spheres are traced (Hart 1996) against a smooth minimum of ellipsoids; takes some seconds.
+    It keeps the convention above; **unverified** with the ControlNet, which was trained on FLAME's heads. Spheres are
+    traced (Hart 1996) against a smooth minimum of ellipsoids, which takes some seconds.
 
     Args:
         yaw: degrees; positive turns the face to the viewer's right, −60 to 60.
@@ -65,9 +62,8 @@ def head_normals(yaw: float = 0.0, pitch: float = 0.0, size: int = 512) -> Image
     Raises:
         InputError: an angle is out of range.
     """
-    for name, angle, most in (("yaw", yaw, MOST_YAW), ("pitch", pitch, MOST_PITCH)):
-        if not -most <= angle <= most:
-            raise InputError(f"The {name} of a head is a number from {-most} to {most} degrees, got {angle:g}.")
+    number("yaw of a head in degrees", yaw, -MOST_YAW, MOST_YAW)
+    number("pitch of a head in degrees", pitch, -MOST_PITCH, MOST_PITCH)
     (a, b), (c, d) = ((math.cos(x), math.sin(x)) for x in (math.radians(yaw), math.radians(pitch)))
     turn = np.array([[a, 0, b], [0, 1, 0], [-b, 0, a]]) @ np.array([[1, 0, 0], [0, c, -d], [0, d, c]])
     flip = np.array([1, -1])  # rows count downwards

@@ -4,13 +4,13 @@ In order (arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of
 numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw value is at least 0 (opening),
 the other two lie in ±0.2. An extractor's vectors can be used as they are.
 
-The basis is a principal component analysis: its coefficients have no names, and what each looks like was never checked
-here, because the adapter's weights were not at hand. So the presets move eyelids and jaw only.
+The basis is a principal component analysis: its coefficients have no names, so the presets move eyelids and jaw only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -77,6 +77,35 @@ def check(values: Tensor) -> Tensor:
             wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))].flatten()[0]
             raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong):g}.")
     return values
+
+
+def for_pictures(
+    values: Any, strength: float, people: int, images: int
+) -> Callable[[tuple[int, int], Generator], Tensor] | None:
+    """What gives the expression (55,) of a picture, by its person and number and from its generator; None for None.
+
+    Args:
+        values: what `expression` takes, for all; vectors (N, K, 55) for K pictures of N people; or "random".
+        strength: of a random one, see `draw`.
+
+    Raises:
+        InputError: as `expression` and `draw`, or there are not as many vectors.
+    """
+    if values is None:
+        return None
+    if isinstance(values, str) and values == "random":
+        draw(Generator(), strength)  # refuses the strength now
+        return lambda image, generator: draw(generator, strength)
+    if isinstance(values, Tensor) and values.ndim > 1:
+        if tuple(values.shape[:-1]) != (people, images):
+            raise InputError(
+                f"Expressions for {images} pictures of {people} people have the shape ({people}, {images}, 55), "
+                f"got {tuple(values.shape)}."
+            )
+        table = check(values)
+        return lambda image, generator: table[image]
+    one = expression(values)
+    return lambda image, generator: one
 
 
 def draw(generator: Generator, strength: float = 1.0) -> Tensor:
