@@ -52,7 +52,7 @@ def load(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
     """
     config = Path(folder) / "config.json"
     name = read_json(config).get("_class_name")
-    network = __getattr__(name) if name in _HOME else None
+    network = __getattr__(name) if isinstance(name, str) and name in _HOME else None
     if not (isinstance(network, type) and issubclass(network, kind)):
         raise InputError(f"{config} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?")
     return load_network(network, Path(folder))

@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.faces.align import (
-    TEMPLATE,
-    align,
-    align_ffhq,
-    apply,
-    ffhq_square,
-    invert,
-    scale_of,
-    similarity,
-    template,
-    warp,
-)
+from idgen.faces.align import TEMPLATE, align, align_ffhq, scale_of, similarity, template, warp
+from idgen.geometry import apply, ffhq_square, invert
 
 
 def rotation(degrees: float, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
