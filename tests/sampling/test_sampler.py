@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator
 
 from idgen.errors import InputError
-from idgen.identity import key
+from idgen.identity import key, person_seed
 from idgen.models import IdentityFlow
 from idgen.sampling.sampler import IdentitySampler, principal_axes
 
@@ -38,8 +36,6 @@ def with_flow() -> IdentitySampler:
 
 
 def test_flow_is_the_default_where_there_is_one(sampler, with_flow):
-    from idgen.identity import person_seed
-
     assert sampler.method == "gaussian" and with_flow.method == "flow"
     drawn = with_flow.sample(3, 7)
     assert drawn.names[2] == "person-7-0002" and drawn.sources[2] == "sampled, seed 7, number 2"
@@ -79,8 +75,6 @@ def test_components_and_shrink(sampler):
 
 
 def test_sample_follows_its_equation(sampler):
-    from idgen.identity import person_seed
-
     drawn = sampler.sample(3, seed=7)
     assert drawn.names == ("person-7-0000", "person-7-0001", "person-7-0002") and drawn.space == "a"
     assert drawn.sources[2] == "sampled, seed 7, number 2" and not drawn[2].from_photo
@@ -149,44 +143,42 @@ def test_folder_round_trip(sampler, tmp_path):
 
 
 def test_folder_refused(sampler, tmp_path):
-    with pytest.raises(InputError, match="no readable identity sampler"):
-        IdentitySampler.from_pretrained(tmp_path)
+    def refused(says):
+        with pytest.raises(InputError, match=says):
+            IdentitySampler.from_pretrained(tmp_path)
+
+    refused("Cannot read")
     sampler.save_pretrained(tmp_path)
     file = tmp_path / "sampler.safetensors"
     right = load_file(file)
-    for wrong in (
-        {name: tensor for name, tensor in right.items() if name != "people"},
-        right | {"extra": torch.ones(1)},
-    ):
+    for wrong in ({name: right[name] for name in right if name != "people"}, right | {"extra": torch.ones(1)}):
         save_file(wrong, file)
-        with pytest.raises(InputError, match="has the tensors"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused("has the tensors")
     for name in right:
         save_file(right | {name: torch.ones(3)}, file)
-        with pytest.raises(InputError, match="do not fit together"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused("do not fit together")
     file.write_bytes(b"junk")
-    with pytest.raises(InputError, match="no readable identity sampler"):
-        IdentitySampler.from_pretrained(tmp_path)
+    refused("cut short")
+    file.unlink()
+    refused("There is no sampler")
     save_file(right, file)
-    for config in ("{", "[]", json.dumps({"other": 1})):
+    for config, says in (("{", "not valid JSON"), ("[]", "JSON object"), ('{"other": 1}', "embedding space")):
         (tmp_path / "config.json").write_text(config)
-        with pytest.raises(InputError, match="no readable identity sampler"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused(says)
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.0, "3", True, None, 10**7])
+@pytest.mark.parametrize("n", [0, 1.5, "3", True, None, 10**7])
 def test_refuses_a_number_of_people(sampler, n):
     with pytest.raises(InputError, match="whole number from 1 to 1,000,000"):
         sampler.sample(n, 0)
 
 
 def test_refuses_other_arguments(sampler):
-    with pytest.raises(InputError, match="seed 'x' is not a whole number"):
+    with pytest.raises(InputError, match=r"seed is a whole number .* got 'x'"):
         sampler.sample(1, "x")
     with pytest.raises(InputError, match="choose one of flow, gaussian, sphere"):
         sampler.sample(1, 0, "uniform")
-    with pytest.raises(InputError, match="numbered from 0"):
+    with pytest.raises(InputError, match="number of the first person is a whole number"):
         sampler.sample(1, 0, first=-1)
     for wrong in (torch.ones(DIM), torch.ones(2, DIM + 1)):
         with pytest.raises(InputError, match=rf"\(N, {DIM}\)"):
@@ -201,7 +193,7 @@ def test_fit_refused():
     for spoil in (0.0, float("nan")):
         vectors = people()
         vectors[3] = spoil
-        with pytest.raises(InputError, match="zero, NaN or infinite"):
+        with pytest.raises(InputError, match=r"1 broken vectors .*number 3"):
             IdentitySampler.fit(vectors, "a")
     for components in (0, DIM + 1):
         with pytest.raises(InputError, match=f"1 to {DIM} components"):
