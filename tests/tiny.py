@@ -74,7 +74,7 @@ def noise_png(width: int = 80, height: int = 64) -> bytes:
 
 @torch.no_grad()
 def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY) -> Path:
-    """Write a model folder as `idgen.hub.Model` reads it, the same at every call."""
+    """Write a model folder as `idgen.model.Model` reads it, the same at every call."""
     from diffusers import DPMSolverMultistepScheduler
 
     from idgen.evaluation.calibrate import write_calibrations
