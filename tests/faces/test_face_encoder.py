@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import encoded
@@ -65,21 +66,12 @@ def test_vectors_are_unit_and_depend_on_the_face_alone(encoder: FaceEncoder) -> 
     assert encoder.encode(faces[:0]).shape == (0, 16)
 
 
-def test_the_network_sees_rgb_in_minus_one_to_one() -> None:
-    encoder = build(flip=False)
-    faces = pixels(3)
-    with torch.no_grad():
-        expected = torch.nn.functional.normalize(encoder.recognizer(faces * 2 - 1))
-    torch.testing.assert_close(encoder.encode(faces), expected, atol=1e-5, rtol=0)
-
-
-def test_flip_adds_the_mirrored_faces_embedding() -> None:
+def test_the_network_sees_rgb_in_minus_one_to_one_and_with_flip_its_mirror_image() -> None:
     plain, both, faces = build(flip=False), build(flip=True), pixels(3)
     with torch.no_grad():
-        total = sum(plain.recognizer(x * 2 - 1) for x in (faces, faces.flip(3)))
-    assert isinstance(total, torch.Tensor)
-    torch.testing.assert_close(both.encode(faces), torch.nn.functional.normalize(total), atol=1e-5, rtol=0)
-    torch.testing.assert_close(both.encode(faces), both.encode(faces.flip(3)), atol=1e-5, rtol=0)
+        direct, mirrored = (plain.recognizer(x * 2 - 1) for x in (faces, faces.flip(3)))
+    torch.testing.assert_close(plain.encode(faces), F.normalize(direct), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both.encode(faces), F.normalize(direct + mirrored), atol=1e-5, rtol=0)
     assert (plain.encode(faces) * plain.encode(faces.flip(3))).sum(1).max() < 0.99999
 
 
@@ -88,10 +80,8 @@ def test_pictures_and_tensors_agree(encoder: FaceEncoder, size: int) -> None:
     faces = (pixels(3, size) * 255).round() / 255
     arrays = [(face.permute(1, 2, 0) * 255).round().byte().numpy() for face in faces]
     images = [Image.fromarray(array) for array in arrays]
-    expected = encoder.encode(faces)
-    torch.testing.assert_close(encoder.encode(images), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(encoder.encode(arrays), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(encoder.encode([encoded(image) for image in images]), expected, atol=1e-5, rtol=0)
+    for same in (images, arrays, [encoded(image) for image in images]):
+        torch.testing.assert_close(encoder.encode(same), encoder.encode(faces), atol=1e-5, rtol=0)
     assert encoder.encode([images[0], images[1].resize((60, 60))]).shape == (2, 16)  # each of its own size
 
 
@@ -158,7 +148,7 @@ def test_identify_one_and_several(encoder: FaceEncoder, tmp_path: Path) -> None:
     torch.testing.assert_close(one.vector, vectors[0], atol=1e-5, rtol=0)
     three = encoder.identify(files, aligned=True, name="anna")
     assert (three.source, three.name) == ("mean of 3 photos", "anna")
-    mean = torch.nn.functional.normalize(vectors.mean(0), dim=0)
+    mean = F.normalize(vectors.mean(0), dim=0)
     torch.testing.assert_close(three.vector, mean, atol=1e-5, rtol=0)
     assert encoder.identify([files[0].read_bytes()], aligned=True).name == "me"
     with pytest.raises(InputError, match="no photos"):
@@ -268,12 +258,12 @@ def test_ffhq_alignment(encoder: FaceEncoder, tmp_path: Path) -> None:
     small = tensor[..., low, :] * (1 - share)[:, None] + tensor[..., high, :] * share[:, None]
     small = small[..., low] * (1 - share) + small[..., high] * share
     with torch.no_grad():
-        expected = torch.nn.functional.normalize(ffhq.recognizer(small * 2 - 1))
+        expected = F.normalize(ffhq.recognizer(small * 2 - 1))
     torch.testing.assert_close(vector, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(ffhq.encode(tensor), expected, atol=1e-4, rtol=0)
     arcface = FaceEncoder(encoder.recognizer, None, space="x", flip=False).encode(tensor)
     assert not torch.allclose(arcface, expected, atol=1e-4)
-    large = torch.nn.functional.interpolate(tensor, scale_factor=4, mode="bilinear")
+    large = F.interpolate(tensor, scale_factor=4, mode="bilinear")
     assert float(ffhq.encode(large)[0] @ expected[0]) > 0.99
     again = FaceEncoder.from_pretrained(ffhq.save_pretrained(tmp_path))
     assert again.alignment == "ffhq" and torch.equal(again.encode(tensor), ffhq.encode(tensor))

@@ -25,19 +25,14 @@ def test_slerp_divides_the_angle(share):
     assert math.acos(min(1, float(point @ b))) == pytest.approx((1 - share) * whole, abs=5e-4)
 
 
-def test_slerp_of_equal_and_of_almost_equal_vectors():
+def test_slerp_of_almost_equal_and_of_almost_opposite_vectors():
     a = people(1).vectors[0]
     torch.testing.assert_close(slerp(a, a, 0.3), a)
     near = normalize(a + 1e-9 * torch.ones_like(a), dim=0)
     torch.testing.assert_close(slerp(a, near, 0.5), a, atol=1e-6, rtol=0)
     torch.testing.assert_close(slerp(3 * a, 7 * a, 0.5), a)  # only the direction counts
-
-
-def test_slerp_just_before_opposite_is_on_the_sphere():
-    a = torch.tensor([1.0, 0, 0])
-    b = torch.tensor([-1.0, 1e-4, 0])
-    middle = slerp(a, b, 0.5)
-    assert float(middle @ torch.tensor([0.0, 1, 0])) == pytest.approx(1, abs=1e-3)
+    middle = slerp(torch.tensor([1.0, 0, 0]), torch.tensor([-1.0, 1e-4, 0]), 0.5)
+    assert float(middle[1]) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,8 @@ def test_curve_out_of_reach_says_how_far_it_reaches():
     with pytest.raises(InputError, match=r"0\.10 to 0\.80"):
         curve.cosine_for(0.9)
     assert curve.cosine_for(0.1) == 0 and curve.cosine_for(0.8) == 1
-
-
-def test_flat_piece_of_a_curve_takes_the_vector_nearest_to_the_person():
-    curve = SimilarityCurve.fit([0.0, 0.5, 0.8, 1.0], [[0.1], [0.3], [0.3], [0.6]])
-    assert curve.cosine_for(0.3) == pytest.approx(0.8)
+    flat = SimilarityCurve.fit([0.0, 0.5, 0.8, 1.0], [[0.1], [0.3], [0.3], [0.6]])
+    assert flat.cosine_for(0.3) == pytest.approx(0.8)  # of a flat piece, the vector nearest to the person
 
 
 def test_isotonic_is_that_of_scikit_learn():
@@ -145,10 +142,15 @@ def test_vary_depends_on_person_and_number_only():
 
 
 def test_words():
-    assert parse_variation("cone:0.7") == Cone(0.7)
-    assert parse_variation("cone:-0.2") == Cone(-0.2)
-    assert parse_variation("cone:0.7-0.9") == Cone(0.7, 0.9)
-    assert parse_variation("gaussian:0.03") == Gaussian(0.03)
+    for text, variation in (
+        ("cone:0.7", Cone(0.7)),
+        ("cone:-0.2", Cone(-0.2)),
+        ("cone:0.7-0.9", Cone(0.7, 0.9)),
+        ("gaussian:0.03", Gaussian(0.03)),
+        (0.3, Cone(0.7, 0.7)),
+        (0, None),
+    ):
+        assert parse_variation(text) == variation
     curve = SimilarityCurve.fit([0, 1], [[0.0], [0.8]])
     assert parse_variation("similarity:0.4", lambda: curve) == Cone(0.5, 0.5)
     for text in ("cone", "cone:x", "cone:0.1-0.2-0.3", "gaussian:", "box:1", "similarity:0.4"):
