@@ -125,12 +125,12 @@ class FaceEncoder:
         """
         folder = hub.resolve(name, revision) / (subfolder or "")
         config = read_json(folder / CONFIG_NAME)
-        name = config.get("_class_name", FaceEncoder.__name__)
-        kind = next((kind for kind in (FaceEncoder, *FaceEncoder.__subclasses__()) if kind.__name__ == name), None)
-        if kind is None or not issubclass(kind, cls):
-            raise InputError(
-                f"{folder / CONFIG_NAME} asks for {name!r}, which is no {cls.__name__} here: update idgen?"
-            )
+        asked = config.get("_class_name", FaceEncoder.__name__)
+        kinds: list[type[FaceEncoder]] = [FaceEncoder, *FaceEncoder.__subclasses__()]
+        kind = next((kind for kind in kinds if kind.__name__ == asked and issubclass(kind, cls)), None)
+        if kind is None:
+            where = folder / CONFIG_NAME
+            raise InputError(f"{where} asks for {asked!r}, which is no {cls.__name__} here: update idgen?")
         calibration = folder / CALIBRATION_NAME
         return kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
 

@@ -20,13 +20,21 @@ from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.evaluation.no_face import procedural
-from idgen.faces.align import MIRRORED, template
+from idgen.faces.align import template
 from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, hold_out, load_faces
 from idgen.training.loop import FacesArgs, Task, build, train
-from idgen.training.warping import carry, fit_similarity, similarities, similarity_grid, similarity_part, warp
+from idgen.training.warping import (
+    carry,
+    fit_similarity,
+    mirrored,
+    similarities,
+    similarity_grid,
+    similarity_part,
+    warp,
+)
 
 
 @dataclass(kw_only=True)
@@ -73,18 +81,21 @@ class FinderTask(Task):
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows.numpy()]))
         return chosen.to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
+    def _photos(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        return self._pixels(self.photos, rows), self.points[rows].to(self.device)
+
     def _background(self, n: int, generator: Generator) -> Tensor:
         rows = torch.randint(len(self.backgrounds), (n,), generator=generator)
         return self._pixels(self.backgrounds, rows)
 
     def whole(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Rendered pictures, zoomed, turned and moved so that the face has any size and place."""
-        size = self.network.config.image_size
-        rows = torch.randint(len(self.photos), (n,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows]
-        rng = Random(generator, images.device)
-        points = points.to(images.device)
-        wanted = size * torch.exp(rng.uniform((n,), math.log(0.08), math.log(0.9)))
+        return self._zoomed(*self._photos(n, generator), generator)
+
+    def _zoomed(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        n, size = len(images), self.network.config.image_size
+        wanted = size * torch.exp(Random(generator, images.device).uniform((n,), math.log(0.08), math.log(0.9)))
         scale = (wanted / face_size(points)).clamp(0.6, 3.0)
         return self._place(images, points, scale, generator, self._background(n, generator))
 
@@ -106,8 +117,7 @@ class FinderTask(Task):
         rng = Random(generator, images.device)
         mirror = rng.uniform((n,)) < 0.5
         images = torch.where(mirror[:, None, None, None], images.flip(3), images)
-        flipped = torch.stack([side - points[..., 0], points[..., 1]], -1)[:, MIRRORED]
-        points = torch.where(mirror[:, None, None], flipped, points)
+        points = torch.where(mirror[:, None, None], mirrored(points, side), points)
         angle = rng.normal((n,)) * math.radians(18)
         room = (scale * face_size(points) * 0.4).clamp(max=size / 2)[:, None]
         target = room + rng.uniform((n, 2)) * (size - 2 * room)
@@ -124,20 +134,16 @@ class FinderTask(Task):
             factor = float(1 / scale[small].mean())
             images[small] = augment.blur(images[small], rng, max(0.41, 0.5 * factor))
         # Whole pictures continue at their edge half of the time, else something else lies beyond it.
-        mask = (
-            warp(mask, grid)
-            if oval
-            else torch.maximum(warp(mask, grid), (rng.uniform((n,)) < 0.5).float()[:, None, None, None])
-        )
+        mask = warp(mask, grid)
+        if not oval:
+            mask = torch.maximum(mask, (rng.uniform((n,)) < 0.5).float()[:, None, None, None])
         return behind * (1 - mask) + warp(images, grid, "border") * mask, carry(points, ahead)
 
     def headless(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Whole pictures (n, 3, H, W) whose head lies under another part of the picture or something procedural, and
         the landmarks (n, 5, 2) that were there."""
-        rows = torch.randint(len(self.photos), (n,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows]
+        images, points = self._photos(n, generator)
         rng = Random(generator, images.device)
-        points = points.to(images.device)
         size, side = face_size(points), images.shape[-1]
         line = torch.arange(side, device=images.device) + 0.5
         y, x = torch.meshgrid(line, line, indexing="ij")
@@ -155,15 +161,11 @@ class FinderTask(Task):
     def empty(self, n: int, generator: Generator) -> Tensor:
         """Pictures without a face: a third procedural, a third the shuffled pieces of one, a third whole pictures with
         the head hidden."""
-        size, third = self.network.config.image_size, n // 3
+        third = n // 3
         images = self._background(n - 2 * third, generator)
         shuffled = augment.shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
-        hidden, points = self.headless(third, generator)
-        rng = Random(generator, hidden.device)
-        wanted = size * torch.exp(rng.uniform((third,), math.log(0.08), math.log(0.9)))
-        scale = (wanted / face_size(points)).clamp(0.6, 3.0)
-        placed, _ = self._place(hidden, points, scale, generator, self._background(third, generator))
-        return torch.cat([images, shuffled, placed])
+        hidden, _ = self._zoomed(*self.headless(third, generator), generator)
+        return torch.cat([images, shuffled, hidden])
 
     def crops(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Crops as the second network gets them, aligned by landmarks that are off, and the landmarks there."""
@@ -192,13 +194,13 @@ class FinderTask(Task):
             middle = torch.full((part, 2), size / 2, device=images.device)
             _, back = similarities(scale, rng.normal((part,)), rng.uniform((part, 2)) * side, middle)
             anywhere.append(warp(images, similarity_grid(back, size), "border"))
-        rows = torch.randint(len(self.photos), (n - 3 * part,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows].to(hidden.device)
+        images, points = self._photos(n - 3 * part, generator)
         shuffled = augment.shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
         images, points = images[part:], points[part:]
         # Far from aligned in one of three ways: moved, of another size, or turned.
-        way, sign = rng.uniform((len(rows) - part,)), torch.where(rng.uniform((len(rows) - part,)) < 0.5, -1.0, 1.0)
-        amount = rng.uniform((len(rows) - part,))
+        far = (len(images),)
+        way, sign = rng.uniform(far), torch.where(rng.uniform(far) < 0.5, -1.0, 1.0)
+        amount = rng.uniform(far)
         scale = torch.where((way > 0.5) & (way < 0.75), torch.exp(sign * (0.7 + 0.5 * amount)), 1.0)
         angle = torch.where(way > 0.75, sign * (1.3 + 1.8 * amount), 0.0)
         moved, direction = torch.where(way < 0.5, 0.45 + 0.5 * amount, 0.0), rng.uniform((len(way),), 0, 2 * math.pi)
@@ -210,8 +212,7 @@ class FinderTask(Task):
         """(crops in [-1, 1], of which the first `len(landmarks)` hold a face; their landmarks in their pixels; how many
         of the first are of photos, whose landmarks are exact)."""
         exact, pasted = self.args.crops * 3 // 8, self.args.crops // 4
-        rows = torch.randint(len(self.photos), (exact,), generator=generator)
-        whole = self.crops(self._pixels(self.photos, rows), self.points[rows], generator)
+        whole = self.crops(*self._photos(exact, generator), generator)
         aligned_rows = torch.randint(len(self.faces), (pasted,), generator=generator)
         aligned = self._pixels(self.faces.images, aligned_rows)
         images, points = (
@@ -219,10 +220,8 @@ class FinderTask(Task):
             for pair in zip(whole, self.crops(aligned, self.template.expand(pasted, 5, 2), generator), strict=True)
         )
         rng = Random(generator, images.device)
-        mirrored = rng.choose(len(images), 0.5)
-        images[mirrored] = images[mirrored].flip(3)
-        flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
-        points[mirrored] = flipped[:, MIRRORED]
+        rows = rng.choose(len(images), 0.5)
+        images[rows], points[rows] = images[rows].flip(3), mirrored(points[rows], images.shape[-1])
         images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
         changes = [(0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)]
         augment.sometimes(images, rng, changes)
@@ -234,8 +233,8 @@ class FinderTask(Task):
         counts = (n * 2 // 5, n * 2 // 5)
         pictures, points = zip(self.whole(counts[0], generator), self.pasted(counts[1], generator), strict=True)
         images = torch.cat([*pictures, self.empty(n - sum(counts), generator)])
-        changes = [(0.8, augment.colour), (0.15, augment.blur), (0.15, augment.jpeg), (0.1, augment.rescale)]
-        changes += [(0.2, lambda some, rng: some + rng.normal(tuple(some.shape)) * 0.04)]
+        changes: list[tuple[float, augment.Change]] = [(0.8, augment.colour), (0.15, augment.blur)]
+        changes += [(0.15, augment.jpeg), (0.1, augment.rescale), (0.2, _noise)]
         augment.sometimes(images, Random(generator, images.device), changes)
         return images.clamp(0, 1) * 2 - 1, torch.cat(points), sum(counts)
 
@@ -325,6 +324,10 @@ class FinderTask(Task):
             "missed": missed / count,
             "false": false / count,
         }
+
+
+def _noise(images: Tensor, rng: Random) -> Tensor:
+    return images + rng.normal(tuple(images.shape)) * 0.04
 
 
 def train_finder(args: FinderArgs) -> dict[str, float]:

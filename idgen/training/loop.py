@@ -256,7 +256,7 @@ class _Run:
             check_fit(task.network.state_dict(), tensors, file, type(task.network).__name__)
             task.network.load_state_dict(tensors)
         task.to(self.device)
-        self.average = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
+        self.average: Any = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
         self.average.module.requires_grad_(False).eval()
         if args.compile:
             task.network.compile()

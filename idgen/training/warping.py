@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from idgen.faces.align import MIRRORED
+
 
 def similarity_grid(inverse: Tensor, size: int) -> Tensor:
     """Sampling grid (N, size, size, 2), in source pixels, of output pixels under inverse similarities (N, 2, 3)."""
@@ -37,6 +39,11 @@ def similarities(scale: Tensor, angle: Tensor, source: Tensor, target: Tensor) -
 def carry(points: Tensor, maps: Tensor) -> Tensor:
     """(N, 5, 2) points through (N, 2, 3) maps."""
     return points @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+
+
+def mirrored(points: Tensor, side: int) -> Tensor:
+    """Landmarks (N, 5, 2) of pictures of that side, in their mirror images."""
+    return torch.stack([side - points[..., 0], points[..., 1]], -1)[:, MIRRORED]
 
 
 def fit_similarity(points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
