@@ -60,17 +60,21 @@ def patterns(people: int, pictures: int, size: int = 112, seed: int = 0) -> tupl
     return (0.5 + 0.2 * smooth).clamp(0, 1), torch.arange(people).repeat_interleave(pictures)
 
 
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as a file's bytes."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
 def noise_png(width: int = 80, height: int = 64) -> bytes:
     """A picture of nothing, as a file's bytes."""
-    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)))
 
 
 @torch.no_grad()
 def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY) -> Path:
-    """Write a model folder as `idgen.hub.Model` reads it, the same at every call."""
+    """Write a model folder as `idgen.model.Model` reads it, the same at every call."""
     from diffusers import DPMSolverMultistepScheduler
 
     from idgen.evaluation.calibrate import write_calibrations

@@ -35,8 +35,7 @@ def sample(
     from idgen.files import check_writable_file
 
     check_writable_file(out)
-    from idgen.model import load_model
-    from idgen.model import sampler_of
+    from idgen.model import load_model, sampler_of
     from idgen.sampling.draw import draw, write_soft_labels
 
     loaded = load_model(model, device)
