@@ -28,24 +28,17 @@ _THUMBNAIL = 32
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What is known of one picture; None where the model has nothing to measure it by.
+    """What is known of one picture.
 
     Args:
         reason: why it is not to be kept, or None; duplicates are looked for later, among those that are kept.
-        similarity: the encoder's cosine to the wanted vector.
-        judge_similarity, match: the judge's cosine to the wanted person, and its verdict.
-        other, nearest_other: the judge's highest cosine to anybody else of the dataset, and who that is (row).
-        quality: see `FaceEncoder.quality`, by the judge where there is one.
+        columns: `similarity`, `judge_similarity`, `match`, `other_similarity`, `nearest_other` and `quality`, as the
+            card describes them; None where the model has nothing to measure by.
         thumbnail: (1024,) grey, centred and of unit length: a dot product is a correlation.
     """
 
     reason: str | None
-    similarity: float | None
-    judge_similarity: float | None
-    match: bool | None
-    other: float | None
-    nearest_other: int | None
-    quality: float | None
+    columns: dict[str, Any]
     thumbnail: NDArray[np.float32]
 
 
@@ -117,11 +110,19 @@ class Filters:
             reason = NOT_THE_PERSON
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
-        ours_, judged_, other_, quality_ = (
-            round(value, 4) if math.isfinite(value) else None for value in (ours, judged, other, quality)
-        )
-        someone = None if other_ is None else int(nearest)
-        return Measured(reason, ours_, judged_, match, other_, someone, quality_, thumbnail(picture))
+        columns = {
+            "similarity": _rounded(ours),
+            "judge_similarity": _rounded(judged),
+            "match": match,
+            "other_similarity": _rounded(other),
+            "nearest_other": self.people.names[int(nearest)] if math.isfinite(other) else None,
+            "quality": _rounded(quality),
+        }
+        return Measured(reason, columns, thumbnail(picture))
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:

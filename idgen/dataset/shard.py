@@ -124,23 +124,12 @@ class ShardMaker:
 
     def _decide(self, shard: _Shard, row: int, item: GeneratedImage, found: Measured) -> None:
         """Keep a picture, or note why not."""
-        planned, plan, names = self.planned, self.planned.plan, self.planned.people.names
-        person = shard.people[row]
+        planned, plan, person = self.planned, self.planned.plan, shard.people[row]
         person.tried += 1
-        name, reason = names[row], found.reason
+        name, reason = planned.people.names[row], found.reason
         if reason is None and is_duplicate(found.thumbnail, person.thumbnails, plan.duplicate):
             reason = DUPLICATE
-        about = {
-            "identity": name,
-            "k": item.k,
-            "seed": plan.seed,
-            "similarity": found.similarity,
-            "judge_similarity": found.judge_similarity,
-            "match": found.match,
-            "other_similarity": found.other,
-            "nearest_other": None if found.nearest_other is None else names[found.nearest_other],
-            "quality": found.quality,
-        }
+        about = {"identity": name, "k": item.k, "seed": plan.seed, **found.columns}
         if reason is not None:
             shard.rejected.append({**about, "reason": reason})
             return

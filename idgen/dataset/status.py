@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from idgen.dataset.plan import Planned
 _ALIVE = 60.0  # seconds after which a shard in the making counts as left
 
 
-@dataclass(frozen=True)
+@dataclass
 class Status:
     """How far a dataset is.
 
@@ -30,11 +29,11 @@ class Status:
     """
 
     shards: int
-    done: int
-    missing: list[int]
-    wanted: int
-    pictures: int
-    tries: int
+    done: int = 0
+    missing: list[int] = field(default_factory=list)
+    wanted: int = 0
+    pictures: int = 0
+    tries: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     short: dict[str, int] = field(default_factory=dict)
     working: int = 0
@@ -83,28 +82,26 @@ def status(dataset: str | Path | Planned, whole: bool = False) -> Status:
     """
     planned = dataset if isinstance(dataset, Planned) else Planned.load(dataset)
     plan = planned.plan
-    missing, pictures, tries, working, rate = [], 0, 0, 0, 0.0
-    rejected: Counter[str] = Counter()
-    short: dict[str, int] = {}
+    now = Status(plan.shards, wanted=plan.people * plan.images)
     for number in range(plan.shards):
         noted = made(planned.folder, plan.shards, number, whole)
         if noted is None:
-            missing.append(number)
+            now.missing.append(number)
             continue
-        pictures, tries = pictures + noted["pictures"], tries + noted["tries"]
-        rejected.update(noted["rejected"])
-        short.update(noted["short"])
+        now.done += 1
+        now.pictures += noted["pictures"]
+        now.tries += noted["tries"]
+        now.short |= noted["short"]
+        for reason, count in noted["rejected"].items():
+            now.rejected[reason] = now.rejected.get(reason, 0) + count
     for path in sorted((planned.folder / MAKING).glob("*.json")):
         beat = json_or_none(path)
-        if beat is None or time.time() - beat["time"] > _ALIVE:
+        if beat is None or time.time() - beat["time"] > _ALIVE or (planned.folder / MADE / path.name).exists():
             continue
-        if not (planned.folder / MADE / path.name).exists():
-            working += 1
-            pictures += beat["pictures"]
-            rate += beat["pictures"] / max(beat["seconds"], 1e-3)
-    done, wanted = plan.shards - len(missing), plan.people * plan.images
-    reasons = dict(rejected)
-    return Status(plan.shards, done, missing, wanted, pictures, tries, reasons, short, working, rate or None)
+        now.working += 1
+        now.pictures += beat["pictures"]
+        now.rate = (now.rate or 0) + beat["pictures"] / max(beat["seconds"], 1e-3)
+    return now
 
 
 def _duration(seconds: float) -> str:

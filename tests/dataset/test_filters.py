@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tupl
     found = Filters(Plan(people=3), model, people).measure(pictures, [0, 1, 2])
     encoder, judge = model.encoder.encode(pictures).double(), model.judge.encode(pictures).double()
     bridged = model.judge.bridge(people.vectors).double()
+    quality = model.judge.recognizer.quality(pictures).tolist()
     for row, one in enumerate(found):
-        assert one.similarity == pytest.approx(float(encoder[row] @ people.vectors[row].double()), abs=6e-5)
-        cosines = (bridged @ judge[row]).tolist()
-        assert one.judge_similarity == pytest.approx(cosines.pop(row), abs=6e-5)
-        assert one.other == pytest.approx(max(cosines), abs=6e-5)
-        assert one.nearest_other == [other for other in range(3) if other != row][cosines.index(max(cosines))]
-        assert one.match == (one.judge_similarity >= model.scorer.judge_threshold)
-    assert [one.quality for one in found] == pytest.approx(model.judge.recognizer.quality(pictures).tolist(), abs=6e-5)
+        cosines, names = (bridged @ judge[row]).tolist(), list(people.names)
+        wanted = {"similarity": float(encoder[row] @ people.vectors[row].double()), "quality": quality[row]}
+        wanted |= {"judge_similarity": cosines.pop(row), "other_similarity": max(cosines)}
+        assert {key: one.columns[key] for key in wanted} == pytest.approx(wanted, abs=6e-5)
+        del names[row]
+        assert one.columns["nearest_other"] == names[cosines.index(max(cosines))]
+        assert one.columns["match"] == (wanted["judge_similarity"] >= model.scorer.judge_threshold)
     assert [one.reason for one in found] == [None] * 3
 
 
@@ -69,7 +71,7 @@ def test_every_reason(model: Model, pictured: tuple[Any, list[Image.Image]]) -> 
 def test_one_person_alone_has_no_other(model: Model, pictured: tuple[Any, list[Image.Image]]) -> None:
     people, pictures = pictured
     one = Filters(Plan(people=1), model, people[:1]).measure(pictures[:1], [0])[0]
-    assert one.other is None and one.nearest_other is None and one.reason is None
+    assert one.columns["other_similarity"] is one.columns["nearest_other"] is one.reason is None
 
 
 def test_a_broken_vector_is_a_reason(tiny_model: Path) -> None:
@@ -79,19 +81,17 @@ def test_a_broken_vector_is_a_reason(tiny_model: Path) -> None:
         next(model.encoder.recognizer.parameters()).fill_(math.nan)
     plan = Plan(people=2, model=str(tiny_model), face=False, match=None, other=False)
     found = Filters(plan, model, people).measure([Image.new("RGB", (32, 32), (9, 99, 200))], [0])[0]
-    assert found.reason == BROKEN and found.similarity is None
+    assert found.reason == BROKEN and found.columns["similarity"] is None
 
 
 def test_a_model_without_recognisers_measures_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
-
     bare = shutil.copytree(tiny_model, tmp_path / "bare")
     people = load_model(bare).sampler.sample(2, 1)
     for part in ("encoder", "judge"):
         shutil.rmtree(bare / part)
     plan = Plan(people=2, model=str(bare), face=False, match=None, other=False)
     found = Filters(plan, load_model(bare), people).measure([Image.new("RGB", (32, 32))], [0])[0]
-    assert (found.reason, found.similarity, found.judge_similarity, found.match, found.quality) == (None,) * 5
+    assert found.reason is None and set(found.columns.values()) == {None}
 
 
 def test_near_duplicates_correlate() -> None:
