@@ -9,19 +9,24 @@ export OMP_WAIT_POLICY = passive
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check setup clean picture
+.PHONY: demo test test-long check setup clean picture
 
 demo: $(VENV)/ready-app ## 3 people x 6 pictures with their scores into demo/, then the app
 	$(BIN)/idgen generate --sample 3 --images 6 --seed 7 --out demo --overwrite
 	$(BIN)/idgen demo
 
-test: $(VENV)/ready-dev ## every test; the browser test is skipped, and says so, where there is no Chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+test: $(VENV)/ready-dev ## all but the long tests; the browser test is skipped, and says so, where there is no Chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
 
-check: $(VENV)/ready-dev ## lint, format, types
+test-long: $(VENV)/ready-dev ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+check: $(VENV)/ready-dev ## lint, format, floors, types, sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYTHONPATH=. $(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/house.py --check
 
 setup: $(VENV)/ready-dev
 

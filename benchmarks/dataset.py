@@ -34,16 +34,14 @@ def overhead(people: int, rounds: int) -> dict[str, float]:
             factory += time.perf_counter() - began
             pictures, tries = pictures + made["pictures"], tries + made["tries"]
             began = time.perf_counter()
-            for _ in pipeline.iterate(planned.people.take(plan.rows(number)), plan.images, seed=plan.seed):
-                pass
+            list(pipeline.iterate(planned.people.take(plan.rows(number)), plan.images, seed=plan.seed))
             bare += time.perf_counter() - began
-        bare_pictures = rounds * people * plan.images
     return {
         "pictures": pictures,
         "pictures_made": tries,
         "seconds_factory": round(factory, 1),
         "seconds_bare": round(bare, 1),
-        "overhead_a_picture_made": round((factory / tries) / (bare / bare_pictures) - 1, 4),
+        "overhead_a_picture_made": round((factory / tries) / (bare / (rounds * people * plan.images)) - 1, 4),
     }
 
 

@@ -24,7 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+
+from idgen.model import Model, load_model
+from idgen.painting import generate
 
 
 class NetworkClock:
@@ -80,7 +84,7 @@ class NetworkClock:
             self._running[name] += step
 
 
-def networks(model: Any) -> dict[str, nn.Module]:
+def networks(model: Model) -> dict[str, nn.Module]:
     """The networks that `generate` uses, by name."""
     return {
         "denoiser": model.pipeline.denoiser,
@@ -97,23 +101,16 @@ def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any
         `seconds` (median of the repeats), `fastest`, `slowest`, `cold_seconds` (loading the model and the first run),
         `network_share` of all warm runs together, `networks` (share of each), `peak_gb`.
     """
-    from idgen.model import load_model
-    from idgen.painting import generate
-
     started = time.perf_counter()
     model = load_model(model_name, device="cpu")
-    clock, walls, cold = NetworkClock(), [], 0.0
+    clock, walls = NetworkClock(), []
     with tempfile.TemporaryDirectory(prefix="idgen-overhead-") as folder:
         for repeat in range(repeats + 1):
-            person = model.sampler.sample(1, seed=repeat)
-            watched = networks(model) if repeat else {}  # the first run is the warm-up
-            with clock.watch(watched):
-                since = time.perf_counter()
+            person, since = model.sampler.sample(1, seed=repeat), time.perf_counter()
+            with clock.watch(networks(model) if repeat else {}):  # the first run is the warm-up
                 generate(person, Path(folder) / str(repeat), images, model=model, progress=False)
-                if repeat:
-                    walls.append(time.perf_counter() - since)
-                else:
-                    cold = time.perf_counter() - started
+            walls.append(time.perf_counter() - (since if repeat else started))
+    cold, *walls = walls
     total = sum(walls)
     return {
         "seconds": statistics.median(walls),
@@ -136,8 +133,6 @@ def peak_gb() -> float:
 
 def use_cores(count: int) -> None:
     """Keep this process to so many cores, where the system can (Linux), and torch to so many threads."""
-    import torch
-
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     torch.set_num_threads(count)

@@ -47,20 +47,17 @@ def main() -> None:
     before, since = peak_gb(), time.perf_counter()
     kept = separate(people, args.cosine, engine=args.engine)
     seconds = time.perf_counter() - since
-    print(
-        json.dumps(
-            {
-                "vectors": args.n,
-                "dim": args.dim,
-                "engine": args.engine,
-                "threads": args.threads,
-                "kept": len(kept),
-                "seconds": round(seconds, 1),
-                "peak_over_vectors_gb": round(peak_gb() - before, 3),
-                "seconds_for_a_million": round(seconds * (1e6 / args.n) ** 2),
-            }
-        )
-    )
+    figures = {
+        "vectors": args.n,
+        "dim": args.dim,
+        "engine": args.engine,
+        "threads": args.threads,
+        "kept": len(kept),
+        "seconds": round(seconds, 1),
+        "peak_over_vectors_gb": round(peak_gb() - before, 3),
+        "seconds_for_a_million": round(seconds * (1e6 / args.n) ** 2),
+    }
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

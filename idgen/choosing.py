@@ -19,8 +19,9 @@ from idgen.errors import InputError
 from idgen.faces.pose import yaw_from_landmarks
 from idgen.identity import Identities, Identity, centres, image_seed, key, vector_seed
 from idgen.sampling.boundary import Boundary
-from idgen.sampling.separation import nearest_other, separate
+from idgen.sampling.separation import separate
 from idgen.sampling.variation import Cone, cone, vary
+from idgen.scoring.scorer import judge_threshold
 from idgen.similarity import batches, embed_pictures
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ Target = Callable[["Image"], float]
 """How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
 
 
-# ------------------------------------------------------------------------------------------------ people kept apart
-
-
 @dataclass(frozen=True)
 class Apart:
     """People whose pictures the judge tells apart.
@@ -45,14 +43,11 @@ class Apart:
         people: those kept, in their order.
         rows: (K,) which of the given ones they are.
         threshold: from here on the means of two people's pictures were too close.
-        nearest: (N,) cosine of each given person's mean to the nearest other one; NaN for who was not kept because no
-            face was found in their pictures.
     """
 
     people: Identities
     rows: Tensor
     threshold: float
-    nearest: Tensor
 
 
 def apart(
@@ -63,7 +58,6 @@ def apart(
     cosine: float | None = None,
     *,
     steps: int | None = None,
-    batch_size: int = 8,
 ) -> Apart:
     """Picture everybody, and keep the people whose pictures the judge tells apart, first come, first kept.
 
@@ -77,41 +71,25 @@ def apart(
         seed: of the pictures.
         cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in
             1,000 (`mean-mean`).
-        steps, batch_size: see the pipeline.
+        steps: denoising steps; by default the model's.
 
     Raises:
         InputError: the people are of another space, an argument is out of range, the judge is not calibrated, or no
             picture shows a face.
     """
     if cosine is None:
-        if model.judge.calibration is None:
-            raise InputError(
-                f"The judge of {model.name!r} has no calibration: say from which cosine people are too close."
-            )
-        cosine = model.judge.calibration.threshold("mean-mean", 1e-3)
-    means = picture_means(people, model, images, seed, steps=steps, batch_size=batch_size)
-    rows = told_apart(means, cosine)
-    names, sources = ([values[row] for row in rows.tolist()] for values in (people.names, people.sources))
-    shown = means[:, 0].isfinite()
-    nearest = torch.full((len(people),), torch.nan)
-    nearest[shown] = nearest_other(means[shown])[0] if shown.sum() > 1 else torch.full((1,), -torch.inf)
-    return Apart(Identities(people.vectors[rows], people.space, sources, names), rows, cosine, nearest)
+        cosine = judge_threshold(model.judge, "mean-mean")
+    rows = told_apart(picture_means(people, model, images, seed, steps=steps), cosine)
+    return Apart(people.take(rows.tolist()), rows, cosine)
 
 
 def picture_means(
-    people: Identities,
-    model: Model,
-    images: int,
-    seed: int,
-    *,
-    steps: int | None = None,
-    guidance: float | None = None,
-    batch_size: int = 8,
+    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
 ) -> Tensor:
     """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
     `apart`."""
     vectors, labels = [], []
-    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
     for batch in batches(model.pipeline.iterate(people, images, seed=seed, **options)):
         vectors.append(embed_pictures(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
@@ -133,9 +111,6 @@ def told_apart(means: Tensor, cosine: float) -> Tensor:
     if not len(shown):
         raise InputError(f"No picture of {len(means):,} people shows a face, so nobody can be told apart.")
     return shown[separate(means[shown], cosine)]
-
-
-# ------------------------------------------------------------------------------------------------ identity boundary
 
 
 def identity_boundary(
@@ -165,9 +140,7 @@ def identity_boundary(
     Raises:
         InputError: an argument is out of range, or hardly a picture shows a face.
     """
-    if not 8 <= pool <= MOST_TRIES:
-        raise InputError(f"The pool of an identity boundary has 8 to {MOST_TRIES:,} pictures, got {pool}.")
-    arguments.seed(seed)
+    arguments.whole("number of pictures in the pool", pool, 8, MOST_TRIES)
     if draws == "noise":
         generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
         drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
@@ -179,9 +152,6 @@ def identity_boundary(
     seen = embed_pictures(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
-
-
-# -------------------------------------------------------------------------------------------------- best of several
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,40 +204,34 @@ def best_of(
     Raises:
         InputError: an argument is out of range, or no picture could be used at all.
     """
-    arguments.seed(seed)
-    if tries < 1 or rounds < 1 or tries * rounds > MOST_TRIES:
-        raise InputError(f"A search makes 1 to {MOST_TRIES:,} pictures, got {rounds} rounds of {tries}.")
-    if not -1 <= lowest_cosine <= 1:
-        raise InputError(f"The lowest cosine to the person lies between -1 and 1, got {lowest_cosine}.")
-    found: tuple[float, Any] | None = None
+    arguments.whole("number of tries a round", tries, 1)
+    arguments.whole("number of rounds", rounds, 1)
+    arguments.whole("number of pictures of a search", tries * rounds, 1, MOST_TRIES)
+    arguments.number("lowest cosine to the person", lowest_cosine, -1, 1)
+    best: Best | None = None
     misses: list[float] = []
     for number in range(rounds):
-        if found is None:
-            made: Any = model.pipeline.iterate(
-                person, tries, seed=seed, first=number * tries, num_inference_steps=steps
-            )
+        first = number * tries
+        made: Any
+        if best is None:
+            made = model.pipeline.iterate(person, tries, seed=seed, first=first, num_inference_steps=steps)
         else:
             reach = lowest_cosine + (1 - lowest_cosine) * number / rounds  # smaller steps as the end comes near
-            vectors = [
-                _within(cone(found[1].vector, reach, generator), person.vector, lowest_cosine)
-                for generator in (
-                    Generator().manual_seed(vector_seed(seed, key(person.vector), number * tries + k))
-                    for k in range(tries)
-                )
-            ]
-            around = Identities(
-                torch.stack(vectors), person.space, [person.source] * tries, [f"try-{k}" for k in range(tries)]
-            )
+            vectors = []
+            for k in range(first, first + tries):
+                generator = Generator().manual_seed(vector_seed(seed, key(person.vector), k))
+                vectors.append(_within(cone(best.vector, reach, generator), person.vector, lowest_cosine))
+            names = [f"try-{k}" for k in range(tries)]
+            around = Identities(torch.stack(vectors), person.space, [person.source] * tries, names)
             noise = image_seed(seed, 0, number)
             made = model.pipeline.iterate(around, 1, seed=noise, first=list(range(tries)), num_inference_steps=steps)
         for item in made:
-            miss = float(target(item.image))
-            misses.append(miss)
-            if np.isfinite(miss) and (found is None or miss < found[0]):
-                found = miss, item
-    if found is None:
+            misses.append(float(target(item.image)))
+            if np.isfinite(misses[-1]) and (best is None or misses[-1] < best.miss):
+                best = Best(item.image, item.vector, item.seed, misses[-1], misses)
+    if best is None:
         raise InputError(f"None of {len(misses)} pictures of {person.name} could be scored: was no face found in any?")
-    return Best(found[1].image, found[1].vector, found[1].seed, found[0], misses)
+    return best
 
 
 def _within(vector: Tensor, centre: Tensor, lowest: float) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from PIL import Image as images
+from PIL import ImageDraw, ImageFont, ImageOps
+from PIL.Image import Image
 
 MATCH, NO_MATCH, UNSCORED = (34, 139, 87), (200, 62, 52), (150, 150, 150)
 _BACKGROUND, _INK, _SOFT = (255, 255, 255), (32, 33, 36), (110, 114, 120)
@@ -44,9 +44,6 @@ def contact_sheet(
     Raises:
         ValueError: there are no rows.
     """
-    from PIL import Image as images
-    from PIL import ImageDraw, ImageFont, ImageOps
-
     if not rows:
         raise ValueError("A contact sheet needs at least one person.")
     shown = [(name, cells[:max_columns]) for name, cells in rows[:max_rows]]
@@ -79,10 +76,10 @@ def contact_sheet(
     return sheet
 
 
-def _fit(text: str, font: object, width: int) -> str:
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """The text, cut to `width` pixels."""
-    if font.getlength(text) <= width:  # type: ignore[attr-defined]
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:  # type: ignore[attr-defined]
+    while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"

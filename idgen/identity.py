@@ -1,6 +1,7 @@
 """Who: unit vectors with the name of their embedding space, their files, and the seeds that follow from them.
 
-This room knows nothing of images or networks.
+A *seed* is that of a run. Everything drawn in the run has a seed of its own, derived from it here: `person_seed` who is
+sampled, `vector_seed` how a person's vector is varied for a picture, `image_seed` the noise that the picture begins as.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def safe_name(text: str, fallback: str = "identity") -> str:
 def key(vector: Vectors) -> int:
     """64-bit name of a vector (D,): the first 8 bytes of the SHA-256 of its float32 little-endian bytes.
 
-    Seeds are derived from it, so they follow the identity, not its position in a list.
+    Derived seeds follow the identity by it, not its position in a list.
     """
     # + 0 turns -0.0, which equals 0.0 but has other bytes, into 0.0.
     values = _as_tensor(vector).numpy().astype("<f4") + np.float32(0)
@@ -54,7 +55,7 @@ def key(vector: Vectors) -> int:
 
 
 def image_seed(seed: int, key: int, k: int) -> int:
-    """63-bit seed of picture number `k` of the identity `key` in a run seeded `seed` (numpy's SeedSequence)."""
+    """63-bit seed of the noise of picture number `k` of the identity `key`, in a run seeded `seed`."""
     return _derive("image", arguments.seed(seed), key, arguments.whole("number of a picture", k, 0, 2**63 - 1))
 
 
@@ -69,8 +70,8 @@ def person_seed(seed: int, number: int) -> int:
 
 
 def _derive(purpose: str, *numbers: int) -> int:
-    # SeedSequence joins its numbers' 32-bit words and pads with zeros: equal widths keep different inputs different,
-    # and the purpose keeps the seeds of people and of pictures apart.
+    # numpy's SeedSequence joins its numbers' 32-bit words and pads with zeros: equal widths keep different inputs
+    # different, and the purpose keeps the seeds of people and of pictures apart.
     words = [int.from_bytes(purpose.encode()[:4], "little")]
     for number in numbers:
         words += [number & 0xFFFFFFFF, number >> 32]
@@ -145,13 +146,7 @@ class Identities(Sequence[Identity]):
     def of(cls, identities: Iterable[Identity]) -> Identities:
         """Put single identities of one space together."""
         people = list(identities)
-        _check_one_space(people)
-        return cls(
-            torch.stack([person.vector for person in people]),
-            people[0].space,
-            [person.source for person in people],
-            [person.name for person in people],
-        )
+        return cls(_stacked(people), people[0].space, [who.source for who in people], [who.name for who in people])
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -192,13 +187,8 @@ class Identities(Sequence[Identity]):
         Raises:
             InputError: the file cannot be written there.
         """
-        metadata = {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "space": self.space,
-            "names": json.dumps(self.names),
-            "sources": json.dumps(self.sources),
-        }
+        texts = {"space": self.space, "names": json.dumps(self.names), "sources": json.dumps(self.sources)}
+        metadata = {"format": FORMAT, "version": str(VERSION), **texts}
         with files.aside(path) as beside:
             save_file({"vectors": self.vectors}, beside, metadata)
         return Path(path)
@@ -245,8 +235,7 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
         InputError: there are none, they live in different spaces, or they cancel out.
     """
     people = list(identities)
-    _check_one_space(people)
-    total = torch.stack([person.vector for person in people]).double().mean(0)
+    total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:
         raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
     if len(people) == 1:
@@ -312,21 +301,20 @@ def _check_vectors(vectors: Tensor, names: Sequence[str]) -> None:
         )
 
 
-def _check_one_space(people: Sequence[Identity]) -> None:
+def _stacked(people: Sequence[Identity]) -> Tensor:
+    """(N, D) of people of one space."""
     if not people:
         raise InputError("There are no identities: give at least one.")
     for person in people[1:]:
         person.require_space(people[0].space, len(people[0].vector))
+    return torch.stack([person.vector for person in people])
 
 
 def _require_space(have: str, have_dim: int, space: str, dim: int | None) -> None:
     if have != space:
-        raise InputError(
-            f"The identity lives in the embedding space {have!r}, but {space!r} is needed: "
-            "make it with the encoder of the model that you use."
-        )
-    if dim is not None and have_dim != dim:
-        raise InputError(
-            f"The identity is a vector of {have_dim} numbers, but the embedding space {space!r} needs {dim}: "
-            "make it with the encoder of the model that you use."
-        )
+        wrong = f"lives in the embedding space {have!r}, but {space!r} is needed"
+    elif dim is not None and have_dim != dim:
+        wrong = f"is a vector of {have_dim} numbers, but the embedding space {space!r} needs {dim}"
+    else:
+        return
+    raise InputError(f"The identity {wrong}: make it with the encoder of the model that you use.")

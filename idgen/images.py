@@ -58,24 +58,21 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Seque
         InputError: it is missing, a folder, empty, not a picture, damaged, animated, over 20,000 pixels a side or over
             `max_pixels`, or an array of another shape, type or range.
     """
-    limit = min(max_pixels, MAX_PIXELS)
+    name, limit = describe(source), min(max_pixels, MAX_PIXELS)
     # Pillow warns of odd metadata, which is of no use to anybody here, and of sizes that are refused below anyway.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _open(source, describe(source), limit, formats)
-
-
-def _open(source: ImageSource, name: str, limit: int, formats: Sequence[str]) -> Image.Image:
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name, limit)
-    if isinstance(source, Image.Image):
-        return _to_rgb(source, name, limit)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _from_file(io.BytesIO(source), name, limit, formats)
-    if isinstance(source, str | os.PathLike):
-        return _from_path(source, name, limit, formats)
-    if hasattr(source, "read"):
-        return _from_file(source, name, limit, formats)
+        if isinstance(source, np.ndarray):
+            return _from_array(source, name, limit)
+        if isinstance(source, Image.Image):
+            return _to_rgb(source, name, limit)
+        if isinstance(source, bytes | bytearray | memoryview):
+            return _from_file(io.BytesIO(source), name, limit, formats)
+        if isinstance(source, str | os.PathLike):
+            with _opened(Path(source), name) as file:
+                return _from_file(file, name, limit, formats)
+        if hasattr(source, "read"):
+            return _from_file(source, name, limit, formats)
     raise InputError(
         f"Expected a picture, got {type(source).__name__}: give a file, its bytes, a PIL image or an array."
     )
@@ -90,23 +87,15 @@ def describe(source: object) -> str:
     return "the picture"
 
 
-def _from_path(source: str | os.PathLike[str], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
-    path = Path(source)
+def _opened(path: Path, name: str) -> IO[bytes]:
     try:
-        if not path.exists():
-            raise InputError(f"There is no file {path}: check the path.")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: give one picture file.")
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file: give one picture file.")
-        file = path.open("rb")
-    except InputError:
-        raise
+        if path.is_file():  # nothing that one waits for, such as a pipe
+            return path.open("rb")
+        what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else None
     except (OSError, ValueError) as error:  # no permission, a name that is too long or holds a zero byte
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"Cannot open {name} ({reason}): give a picture file that can be read.") from error
-    with file:
-        return _from_file(file, name, limit, formats)
+    raise InputError(f"{path} {what}: give one picture file." if what else f"There is no file {path}: check the path.")
 
 
 def _from_file(file: IO[bytes], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
@@ -123,11 +112,8 @@ def _from_file(file: IO[bytes], name: str, limit: int, formats: Sequence[str]) -
     except Exception as error:  # decoders raise anything at all on damaged bytes
         if not head:
             raise InputError(f"{_start(name)} is empty or cannot be read: give a picture file.") from error
-        hint = (
-            "it may be HEIC or a video; save it as JPEG or PNG"
-            if head[4:8] == b"ftyp"
-            else "give a JPEG, PNG or WebP file"
-        )
+        phone = head[4:8] == b"ftyp"
+        hint = "it may be HEIC or a video; save it as JPEG or PNG" if phone else "give a JPEG, PNG or WebP file"
         raise InputError(f"{_start(name)} is not a picture that can be read: {hint}.") from error
     if image.format in ("JPEG", "MPO"):
         position = file.tell()
@@ -204,9 +190,7 @@ def _from_array(array: NDArray[Any], name: str, limit: int) -> Image.Image:
             raise InputError(f"Expected floating-point pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise InputError(
-            f"Expected pixels of type uint8, uint16, bool or float, got {array.dtype}: convert them first."
-        )
+        raise InputError(f"Expected pixels of uint8, uint16, bool or float, got {array.dtype}: convert them first.")
     return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name, limit)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import yaml
+
 from idgen.errors import InputError
 
 Args = TypeVar("Args")
@@ -43,7 +45,7 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
     values = {} if recipe is None else _read(recipe, set(fields))
     for name, item in fields.items():
-        option, kind = "--" + name.replace("_", "-"), _plain(hints[name])
+        option, kind = _option(name), _plain(hints[name])
         text = docs.get(name, "").replace("%", "%%")
         default = values.get(name, item.default)
         if default not in (dataclasses.MISSING, None):
@@ -57,14 +59,14 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     del given["recipe"]
     values.update(given)
     absent = [
-        "--" + name.replace("_", "-")
+        _option(name)
         for name, item in fields.items()
         if name not in values and item.default is item.default_factory is dataclasses.MISSING
     ]
     if absent:
         raise InputError(f"{prog} needs {' and '.join(absent)}: give them here or in a recipe.")
     try:
-        return args_class(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+        return args_class(**{name: _convert(_option(name), value, hints[name]) for name, value in values.items()})
     except InputError:
         raise
     except (TypeError, ValueError) as error:
@@ -73,15 +75,7 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
 
 def mapping(text: str, option: str) -> dict[str, Any]:
     """Options in YAML, such as {partition: gpu}; InputError where it is something else."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
-        values = None
-    if not isinstance(values, dict):
-        raise InputError(f"{option} is YAML such as {{name: value}}, got {text!r}.")
-    return values
+    return _convert(option, text, dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,8 +84,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _read(path: Path, known: set[str]) -> dict[str, Any]:
-    import yaml
-
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -117,16 +109,17 @@ def _metavar(kind: Any) -> str:
     return {int: "N", float: "X", Path: "PATH", dict: "YAML", list: "YAML", tuple: "YAML"}.get(kind, "TEXT")
 
 
-def _convert(name: str, value: Any, hint: Any) -> Any:
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _convert(option: str, value: Any, hint: Any) -> Any:
     kind = _plain(hint)
     if value is None or (value == "none" and type(None) in typing.get_args(hint)):
         return None
     try:
         if kind in (dict, list, tuple):
-            if isinstance(value, str):
-                import yaml
-
-                value = yaml.safe_load(value)
+            value = yaml.safe_load(value) if isinstance(value, str) else value
             if not isinstance(value, dict if kind is dict else list):
                 raise ValueError
             return kind(value)
@@ -143,7 +136,7 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         return kind(value) if callable(kind) else value
     except Exception as error:  # yaml's errors are of many kinds
         words = {int: "a whole number", float: "a number", bool: "true or false", dict: "YAML such as {width: 64}"}
-        raise InputError(f"--{name.replace('_', '-')} is {words.get(kind, 'not usable')}, got {value!r}.") from error
+        raise InputError(f"{option} is {words.get(kind, 'not usable')}, got {value!r}.") from error
 
 
 def _field_docs(args_class: type) -> dict[str, str]:

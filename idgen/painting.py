@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
@@ -25,6 +27,12 @@ from idgen.sets import IDENTITIES, MANIFEST, read_manifest
 from idgen.similarity import similarity_curve
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
+
+Run = tuple[int, int, int]
+"""Pictures to make: the first number, how many, and the row of the person."""
+Line = dict[str, Any]
+"""What a manifest says of a picture."""
+Scoring = Callable[[list[Any], Tensor], list[Line]]
 
 
 def generate(
@@ -73,75 +81,45 @@ def generate(
         InputError: an argument cannot be used, the identities are of another space than the model's, the folder cannot
             be written, or it holds pictures of other settings.
     """
-
-    from idgen.identity import Identities, Identity
-
-    out, seed = Path(out), arguments.seed(seed)
-    arguments.images(images)
+    out, seed, images = Path(out), arguments.seed(seed), arguments.images(images)
     check_options(steps, guidance, variation, batch_size)
     files.check_writable(out)
-    if isinstance(identities, Identity):
-        identities = Identities.of([identities])
-    for name in identities.names:
+    people = Identities.of([identities]) if isinstance(identities, Identity) else identities
+    for name in people.names:
         if name.casefold() in (IDENTITIES, MANIFEST, SETTINGS, SHEET):
             raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
-    identities.require_space(pipeline.config.space, pipeline.identity_dim)
-
+    people.require_space(pipeline.config.space, pipeline.identity_dim)
     words = settled(variation, lambda: similarity_curve(model))
-    varied = parse_variation(words)
     settings = {
         "model": model.name,
         "weights": weights.fingerprint(model.folder),
-        "people": identities.fingerprint(),
+        "people": people.fingerprint(),
         "seed": seed,
         "steps": pipeline.config.num_inference_steps if steps is None else steps,
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
         "variation": words,
         "fmr": arguments.FMR,
     }
-    _settle(out, settings, identities, overwrite)
-    done = {(line["identity"], line["k"]): line for line in read_manifest(out)}
-    _write_manifest(out, identities, done)  # without a line that was cut off
-    missing = [[k for k in range(images) if (name, k) not in done] for name in identities.names]
-    bar = tqdm(
-        total=len(identities) * images,
-        initial=len(identities) * images - sum(map(len, missing)),
-        desc=out.name,
-        unit="image",
-        disable=not progress,
-    )
-    with bar, (out / MANIFEST).open("a", encoding="utf-8") as manifest:
-        for job in _jobs(missing):
-            people = identities[job.start : job.stop]
-            options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
-            made = paint(pipeline, people, job.count, seed, job.first, varied, options)
-            with closing(made):
-                for batch in _batched(made, batch_size):
-                    wanted = people.vectors[[item.identity for item in batch]]
-                    scores = score([item.image for item in batch], wanted)
-                    for item, meaning in zip(batch, scores, strict=True):
-                        name = people.names[item.identity]
-                        line = {
-                            "file": f"{name}/{item.k:02d}.png",
-                            "identity": name,
-                            "k": item.k,
-                            "seed": seed,
-                            **meaning,
-                            "model": model.name,
-                        }
-                        info = provenance.made_by(model.name, people[item.identity], seed, item.k)
-                        provenance.save_image(item.image, out / str(line["file"]), info)
-                        manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
-                        manifest.flush()
-                        done[name, item.k] = line
-                        bar.update()
-    _write_manifest(out, identities, done)
-    if any(missing) or not (out / SHEET).exists():
-        _write_sheet(out, identities, done, model.name, seed)
+    _settle(out, settings, people, overwrite)
+    options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
+    if made or not (out / SHEET).exists():
+        picture = sheet(out, people.names, model.name)
+        provenance.save_image(picture, out / SHEET, {"model": model.name, "seed": seed})
     return out
+
+
+def check_options(steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
+    """Refuse what `generate` takes of the way to paint before anything is loaded."""
+    if steps is not None:
+        arguments.steps(steps)
+    if guidance is not None:
+        arguments.guidance(guidance)
+    parse_variation(variation, lambda: ANY_CURVE)
+    arguments.batch_size(batch_size)
 
 
 def paint(
@@ -170,7 +148,31 @@ def paint(
         yield replace(item, identity=i // images)
 
 
-def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]:
+def paint_runs(
+    pipeline: IdentityPipeline,
+    people: Identities,
+    runs: Iterable[Run],
+    seed: int,
+    variation: Variation | None,
+    options: dict[str, Any],
+) -> Generator[tuple[int, GeneratedImage], None, None]:
+    """(row of the person, picture): exactly these, in as few calls of the pipeline as do it, so that batches fill
+    across people; in an order that follows from the runs alone. Arguments as `paint`."""
+    for (first, count), group in groupby(sorted(runs), key=lambda run: run[:2]):
+        rows = [row for *_, row in group]
+        with closing(paint(pipeline, people.take(rows), count, seed, first, variation, options)) as made:
+            for item in made:
+                yield rows[item.identity], item
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """`size` items at a time; the last ones may be fewer."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def scoring(model: Model) -> Scoring:
     """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None.
 
     A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, see `generate`.
@@ -179,103 +181,76 @@ def scoring(model: Model) -> Callable[[list[Any], Tensor], list[dict[str, Any]]]
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
-    def number(value: float) -> float | None:
-        return round(value, 4) if math.isfinite(value) else None  # no face is found
+    def line(similarity: float = math.nan, judged: float = math.nan, match: bool | None = None) -> Line:
+        ours, theirs = (round(value, 4) if math.isfinite(value) else None for value in (similarity, judged))
+        return {"similarity": ours, "judge_similarity": theirs, "match": match}
 
-    def score(pictures: list[Any], wanted: Tensor) -> list[dict[str, Any]]:
-        if encoder is None:
-            return [{"similarity": None, "judge_similarity": None, "match": None} for _ in pictures]
-        if scorer is None:
-            cosines = cosine_similarity(encoder.embed_by(pictures, [encoder], aligned)[0], wanted).tolist()
-            return [{"similarity": number(value), "judge_similarity": None, "match": None} for value in cosines]
-        return [
-            {
-                "similarity": number(found.similarity),
-                "judge_similarity": number(found.judge_similarity),
-                "match": found.match,
-            }
-            for found in scorer.score(pictures, wanted, aligned)
-        ]
+    def score(pictures: list[Any], wanted: Tensor) -> list[Line]:
+        if scorer is not None:
+            found = scorer.score(pictures, wanted, aligned)
+            return [line(one.similarity, one.judge_similarity, one.match) for one in found]
+        if encoder is not None:
+            return [
+                line(s) for s in cosine_similarity(encoder.embed_by(pictures, [encoder], aligned)[0], wanted).tolist()
+            ]
+        return [line() for _ in pictures]
 
     return score
 
 
-@dataclass
-class _Job:
-    """Pictures `first` to `first + count − 1` of the people from `start` to before `stop`."""
-
-    start: int
-    stop: int
-    first: int
-    count: int
-
-
-def _jobs(missing: list[list[int]]) -> list[_Job]:
-    """As few calls of the pipeline as make exactly the missing pictures, so that batches fill across people."""
-    jobs: list[_Job] = []
-    for person, numbers in enumerate(missing):
-        spans: list[list[int]] = []
-        for k in numbers:
-            if spans and sum(spans[-1]) == k:
-                spans[-1][1] += 1
-            else:
-                spans.append([k, 1])
-        for first, count in spans:
-            if jobs and jobs[-1].stop == person and (jobs[-1].first, jobs[-1].count) == (first, count):
-                jobs[-1].stop += 1
-            else:
-                jobs.append(_Job(person, person + 1, first, count))
-    return jobs
+def sheet(folder: Path, names: Sequence[str], model: str) -> Image:
+    """The contact sheet of some people of a folder by `generate`, which says by which model they are."""
+    rows: dict[str, list[Cell]] = {name: [] for name in names}
+    for line in read_manifest(folder):
+        if line["identity"] in rows:
+            cell = Cell(folder / line["file"], line.get("judge_similarity"), line.get("match"))
+            rows[line["identity"]].append(cell)
+    title = f"AI-generated by {model}. Under each picture: the judge's verdict and its cosine to the wanted identity."
+    return contact_sheet(list(rows.items()), title)
 
 
-def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _missing(people: int, images: int, done: Collection[tuple[int, int]]) -> Iterator[Run]:
+    for row in range(people):
+        numbers = [k for k in range(images) if (row, k) not in done]
+        for _, group in groupby(enumerate(numbers), key=lambda at: at[1] - at[0]):  # one after another
+            run = [k for _, k in group]
+            yield run[0], len(run), row
 
 
-def check_options(steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
-    """Refuse what `generate` takes of the way to paint before anything is loaded."""
-    if steps is not None:
-        arguments.steps(steps)
-    if guidance is not None:
-        arguments.guidance(guidance)
-    parse_variation(variation, lambda: ANY_CURVE)
-    arguments.batch_size(batch_size)
-
-
-def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwrite: bool) -> None:
+def _settle(out: Path, settings: dict[str, Any], people: Identities, overwrite: bool) -> None:
     """Make the folder ready for these settings, or refuse it."""
-    try:
-        before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        before = None
-    except ValueError:
-        before = {}
+    before: dict[str, Any] = {}
+    with suppress(InputError):
+        before = files.read_json(out / SETTINGS)
     if before == settings:
         return
-    if before is None and not any((out / name).exists() for name in (IDENTITIES, MANIFEST)):
-        _start(out, settings, identities)
-        return
-    if not overwrite:
-        before = before or {}
-        named = [key for key in ("seed", "steps", "guidance", "variation") if before.get(key) != settings[key]]
-        if not before:
-            why = "files of the same names that another program wrote"
-        elif before.get("model") != settings["model"]:
-            why = f"pictures by the model {before.get('model')}, not {settings['model']}"
-        elif before.get("people") != settings["people"]:
-            why = "pictures of other people"
-        elif named:
-            why = " and ".join(f"pictures with {key} {before.get(key)}, not {settings[key]}" for key in named[:1])
-        else:
-            why = f"pictures by other weights of {settings['model']}"
-        raise InputError(f"The folder {out} holds {why}: choose another folder, or replace them with --overwrite.")
+    if any((out / name).exists() for name in (SETTINGS, IDENTITIES, MANIFEST)):
+        if not overwrite:
+            other = _difference(before, settings)
+            raise InputError(
+                f"The folder {out} holds {other}: choose another folder, or replace them with --overwrite."
+            )
+        _clear(out)
+    people.save(out / IDENTITIES)
+    files.write_json(out / SETTINGS, settings)
+
+
+def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
+    """What a folder holds that these settings did not make."""
+    if not before:
+        return "files of the same names that another program wrote"
+    if before.get("model") != settings["model"]:
+        return f"pictures by the model {before.get('model')}, not {settings['model']}"
+    if before.get("people") != settings["people"]:
+        return "pictures of other people"
+    for key in ("seed", "steps", "guidance", "variation"):
+        if before.get(key) != settings[key]:
+            return f"pictures with {key} {before.get(key)}, not {settings[key]}"
+    return f"pictures by other weights of {settings['model']}"
+
+
+def _clear(out: Path) -> None:
+    """Delete what `generate` wrote, and nothing else."""
     for line in read_manifest(out):
         file = out / line["file"]
         if file.resolve().is_relative_to(out.resolve()):  # the manifest may be anybody's
@@ -284,34 +259,45 @@ def _settle(out: Path, settings: dict[str, Any], identities: Identities, overwri
                 file.parent.rmdir()
     for name in (SETTINGS, MANIFEST, SHEET):
         (out / name).unlink(missing_ok=True)
-    _start(out, settings, identities)
 
 
-def _start(out: Path, settings: dict[str, Any], identities: Identities) -> None:
-    identities.save(out / IDENTITIES)
-    files.write(out / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+def _fill(
+    out: Path,
+    people: Identities,
+    images: int,
+    seed: int,
+    model: Model,
+    score: Scoring,
+    variation: Variation | None,
+    options: dict[str, Any],
+    progress: bool,
+) -> int:
+    """Make what is missing, and return how many pictures that were."""
+    missing = list(_missing(len(people), images, _in_order(out, people)))
+    count, wanted = sum(count for _, count, _ in missing), len(people) * images
+    bar = tqdm(total=wanted, initial=wanted - count, desc=out.name, unit="image", disable=not progress)
+    made = paint_runs(model.pipeline, people, missing, seed, variation, options)
+    with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+        for batch in batched(made, options["batch_size"]):
+            scores = score([item.image for _, item in batch], people.vectors[[row for row, _ in batch]])
+            for (row, item), meaning in zip(batch, scores, strict=True):
+                name, file = people.names[row], f"{people.names[row]}/{item.k:02d}.png"
+                provenance.save_image(item.image, out / file, provenance.made_by(model.name, people[row], seed, item.k))
+                line = {"file": file, "identity": name, "k": item.k, "seed": seed, **meaning, "model": model.name}
+                manifest.write(_json_line(line))
+                manifest.flush()
+                bar.update()
+    _in_order(out, people)
+    return count
 
 
-def _write_manifest(out: Path, identities: Identities, done: dict[tuple[str, int], dict[str, Any]]) -> None:
-    order = {name: row for row, name in enumerate(identities.names)}
-    lines = sorted(
-        (line for (name, _), line in done.items() if name in order),
-        key=lambda line: (order[line["identity"]], line["k"]),
-    )
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    files.write(out / MANIFEST, text.encode())
+def _in_order(out: Path, people: Identities) -> Collection[tuple[int, int]]:
+    """Put the manifest in order, without a line that was cut off; returns (row of the person, k) of what there is."""
+    order = {name: row for row, name in enumerate(people.names)}
+    lines = {(order[one["identity"]], one["k"]): one for one in read_manifest(out) if one["identity"] in order}
+    files.write(out / MANIFEST, "".join(_json_line(lines[place]) for place in sorted(lines)))
+    return lines.keys()
 
 
-def _write_sheet(
-    out: Path, identities: Identities, done: dict[tuple[str, int], dict[str, Any]], model_name: str, seed: int
-) -> None:
-    rows: dict[str, list[Cell]] = {name: [] for name in identities.names}
-    for name, k in sorted(done):
-        if name in rows:
-            line = done[name, k]
-            rows[name].append(Cell(out / line["file"], line.get("judge_similarity"), line.get("match")))
-    sheet = contact_sheet(
-        list(rows.items()),
-        f"AI-generated by {model_name}. Under each picture: the judge's verdict and its cosine to the wanted identity.",
-    )
-    provenance.save_image(sheet, out / SHEET, {"model": model_name, "seed": seed})
+def _json_line(line: Line) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 from idgen.identity import Identities
 from idgen.images import open_image
 from idgen.vectors import SUFFIXES, load_vectors
 from idgen.weights import first_sentence
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_PLAIN = ("boolean", "integer", "floating", "string", "large_string", "dictionary")  # types of columns to read
 IDENTITIES, MANIFEST = "identities.safetensors", "manifest.jsonl"
 
 
@@ -87,22 +87,16 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
 
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
-    folder = Path(folder)
-    lines = []
-    try:
-        for text in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue  # the process was killed while it wrote this one
-            if (
-                isinstance(line, dict)
-                and {"file", "identity", "k"} <= line.keys()
-                and (folder / line["file"]).is_file()
-            ):
-                lines.append(line)
-    except FileNotFoundError:
-        pass
+    folder, lines = Path(folder), []
+    if not (folder / MANIFEST).is_file():
+        return []
+    for text in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # the process was killed while it wrote this one
+        if isinstance(line, dict) and {"file", "identity", "k"} <= line.keys() and (folder / line["file"]).is_file():
+            lines.append(line)
     return lines
 
 
@@ -110,23 +104,20 @@ def _manifest(path: Path) -> Source:
     lines = read_manifest(path)
     if not lines:
         raise InputError(f"The manifest in {path} names no picture that exists: generate some first.")
-    wanted: dict[str, Tensor] = {}
-    space = None
-    if (path / IDENTITIES).is_file():
-        people = Identities.load(path / IDENTITIES)
-        wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
-    files = [path / line["file"] for line in lines]
-    return Source(
-        path.name,
-        np.array([str(line["identity"]) for line in lines]),
-        np.array([line["file"] for line in lines]),
-        lambda row: open_image(files[row]),
-        columns=columns,
-        wanted=wanted,
-        wanted_space=space,
-    )
+    labels, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
+    wanted, space = _wanted(path)
+    picture = lambda row: open_image(path / names[row])  # noqa: E731
+    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)
+
+
+def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Who the pictures in a folder were made for, by name, and the space of their vectors."""
+    if not (folder / IDENTITIES).is_file():
+        return {}, None
+    people = Identities.load(folder / IDENTITIES)
+    return dict(zip(people.names, people.vectors, strict=True)), people.space
 
 
 def _folder(path: Path) -> Source:
@@ -135,55 +126,32 @@ def _folder(path: Path) -> Source:
         raise InputError(
             f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
         )
-    parts = [file.relative_to(path).parts for file in files]
+    names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
-    labels = np.array([os.sep.join(part[:-1]) for part in parts])
-    names = np.array([os.sep.join(part) for part in parts])
+    labels = np.array([str(file.relative_to(path).parent) for file in files])
     return Source(path.name, labels, names, lambda row: open_image(files[row]))
 
 
-def _scalar(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    checks = (
-        types.is_boolean,
-        types.is_integer,
-        types.is_floating,
-        types.is_string,
-        types.is_large_string,
-        types.is_dictionary,
-    )
-    return any(check(kind) for check in checks)
-
-
 def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
+    pq = require_package("pyarrow.parquet", "eval", "Reading Parquet")
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    tables, groups = [], []
+    tables = []
+    groups: list[tuple[Path, int, int]] = []  # of each row: its file, row group, and place in that
     for file in files:
         try:
             with pq.ParquetFile(file) as parquet:
-                names = parquet.schema_arrow.names
-                label = next((name for name in ("identity", "label") if name in names), None)
-                if (label is None and labelled) or "image" not in names:
-                    needed = "`image` and `identity` (or `label`) are" if labelled else "`image` is"
-                    raise InputError(f"{file} has the columns {', '.join(names)}, but {needed} needed.")
-                plain = {field.name for field in parquet.schema_arrow if _scalar(field.type)} | {label}
-                plain |= set(wanted_columns)
-                tables.append(parquet.read(columns=[name for name in names if name in plain]))
-                sizes = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
-                groups += [(file, number) for number, size in enumerate(sizes) for _ in range(size)]
+                tables.append(parquet.read(columns=_columns(parquet.schema_arrow, file, wanted_columns, labelled)))
+                for group in range(parquet.num_row_groups):
+                    groups += [(file, group, place) for place in range(parquet.metadata.row_group(group).num_rows)]
         except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{file} cannot be read as Parquet ({first_sentence(error)}): was it cut short?"
-            ) from error
+            why = first_sentence(error)
+            raise InputError(f"{file} cannot be read as Parquet ({why}): was it cut short?") from error
     try:
         rows = pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
         raise InputError(f"The Parquet files in {path} have other columns: give one dataset at a time.") from error
-    label = next((name for name in ("identity", "label") if name in rows.column_names), None)
-    columns = {}
+    label, columns = _label(rows.column_names), {}
     for name in rows.column_names:
         try:
             values = np.asarray(rows[name].to_pylist())
@@ -196,25 +164,44 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
         raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
     labels = np.asarray(people).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
-    starts = {group: row for row, group in reversed(list(enumerate(groups)))}
+    wanted, space = _wanted(path if path.is_dir() else path.parent)
+    picture = _opener(path, groups)
+    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)
+
+
+def _label(columns: Sequence[str]) -> str | None:
+    return next((name for name in ("identity", "label") if name in columns), None)
+
+
+def _columns(schema: Any, file: Path, wanted: Sequence[str], labelled: bool) -> list[str]:
+    """The columns to read at once: plain ones, the label, and those that are wanted although they hold lists."""
+    from pyarrow import types
+
+    label = _label(schema.names)
+    if (label is None and labelled) or "image" not in schema.names:
+        needed = "`image` and `identity` (or `label`) are" if labelled else "`image` is"
+        raise InputError(f"{file} has the columns {', '.join(schema.names)}, but {needed} needed.")
+    plain = [getattr(types, f"is_{kind}") for kind in _PLAIN]
+    asked = {label, *wanted}
+    return [field.name for field in schema if field.name in asked or any(check(field.type) for check in plain)]
+
+
+def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Image.Image]:
+    """Opens the picture of a row, and keeps its row group for the next ones."""
+    from pyarrow.parquet import ParquetFile
 
     @functools.lru_cache(2)
     def pictures(file: Path, group: int) -> list[Any]:
-        with pq.ParquetFile(file) as parquet:
+        with ParquetFile(file) as parquet:
             return parquet.read_row_group(group, ["image"])["image"].to_pylist()
 
     def picture(row: int) -> Image.Image:
-        image = pictures(*groups[row])[row - starts[groups[row]]]
+        file, group, place = groups[row]
+        image = pictures(file, group)[place]
         if isinstance(image, dict):
             image = image["bytes"] if image.get("bytes") is not None else image.get("path")
         if image is None:
             raise InputError(f"Row {row} of {path} has no picture: leave it out.")
         return open_image(image)
 
-    wanted: dict[str, Tensor] = {}
-    space = None
-    folder = path if path.is_dir() else path.parent
-    if (folder / IDENTITIES).is_file():
-        people = Identities.load(folder / IDENTITIES)
-        wanted, space = dict(zip(people.names, people.vectors, strict=True)), people.space
-    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)
+    return picture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ def embed_pictures(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Te
 
 
 def batches(made: Iterable[Any]) -> Iterator[list[Any]]:
+    """What a pipeline paints, 32 pictures at a time."""
     items = iter(made)
     while batch := list(islice(items, 32)):
         yield batch
@@ -44,7 +45,6 @@ def measure_similarity(
     seed: int = 0,
     *,
     steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> SimilarityCurve:
     """How similar pictures of varied vectors are to the person, by the model's encoder.
 
@@ -54,30 +54,21 @@ def measure_similarity(
         people, images: how many sampled people, and pictures of each, at every cosine.
         seed: of people, variations and pictures.
         steps: denoising steps; by default the model's.
-        progress: called with the number of cosines done and of all.
 
     Raises:
         InputError: fewer than two cosines, or an argument out of range.
     """
     crowd = model.sampler.sample(people, seed)
     measured = []
-    for done, cosine in enumerate(cosines):
+    for cosine in cosines:
         values = similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps)
         found = np.isfinite(values)
         if not found.any():
-            raise InputError(
-                f"No face was found in any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}."
-            )
+            seen = f"any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}"
+            raise InputError(f"No face was found in {seen}, so no similarity can be measured.")
         measured.append(np.where(found, values, values[found].mean()))  # those without a face say nothing
-        if progress is not None:
-            progress(done + 1, len(cosines))
-    return SimilarityCurve.fit(
-        cosines,
-        measured,
-        model=model.name,
-        weights=weights.fingerprint(model.folder),
-        space=model.encoder.space,
-    )
+    fingerprint = weights.fingerprint(model.folder)
+    return SimilarityCurve.fit(cosines, measured, model=model.name, weights=fingerprint, space=model.encoder.space)
 
 
 def similarities(
@@ -96,14 +87,15 @@ def similarities(
     return torch.cat(out).double().numpy()
 
 
-def similarity_curve(model: Model, progress: Callable[[int, int], None] | None = None) -> SimilarityCurve:
+def similarity_curve(model: Model) -> SimilarityCurve:
     """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
     fingerprint = weights.fingerprint(model.folder)
-    for path in (Path(model.folder) / CURVE, files.cache("similarity", f"{fingerprint}.json")):
+    cached = files.cache("similarity", f"{fingerprint}.json")
+    for path in (Path(model.folder) / CURVE, cached):
         if path.is_file():
             curve = SimilarityCurve.load(path)
             if curve.weights == fingerprint:  # else it is of weights that were replaced
                 return curve
-    curve = measure_similarity(model, progress=progress)
-    curve.save(files.cache("similarity", f"{fingerprint}.json"))
+    curve = measure_similarity(model)
+    curve.save(cached)
     return curve

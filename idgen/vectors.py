@@ -1,4 +1,4 @@
-"""Files of labelled vectors: embeddings of pictures, with who is on them and the space they live in."""
+"""Files of labelled vectors: embeddings of pictures, with who is on them and the space that they live in."""
 
 from __future__ import annotations
 

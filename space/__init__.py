@@ -1,5 +1,5 @@
 """The browser app. Layout and wiring only: everything it does is done by `idgen`.
 
-`actions` is what the buttons do (no Gradio in it), `plots` and `view` turn results into SVG and HTML, `theme` is the
-look, `app` puts them together.
+`actions` is what the buttons do (no Gradio in it), `view` turns results into HTML and SVG, `tabs` and `page` are what
+is where, `app` puts it together.
 """

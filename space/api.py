@@ -16,28 +16,27 @@ from typing import Any
 import gradio as gr
 from gradio import FileData
 
-from space import actions
-from space.gpu import on_gpu, seconds
-from space.limits import Limits
-from space.models import Models
-from space.people import Seals
-from space.requests import admit, polite, take
-from space.settings import Settings
+from . import actions
+from .actions import Compared, Found, Progress, Recipe
+from .gpu import on_gpu, seconds
+from .limits import Limits, admit
+from .models import Models
+from .people import Seals
+from .settings import Settings
+from .uploads import take
 
 QUEUE = "networks"  # one queue for everything that computes
 
 
-def on_photos(
-    models: Models, settings: Settings
-) -> tuple[Callable[[str, list[bytes], bool], actions.Found], Callable[[str, bytes, bytes, bool], actions.Compared]]:
+def on_photos(models: Models, settings: Settings) -> tuple[Callable[..., Found], Callable[..., Compared]]:
     """What page and endpoints compute on uploads: photos to a person, and two photos compared."""
 
     @on_gpu(lambda *_: seconds(8, 1))
-    def read(name: str, photos: list[bytes], consent: bool) -> actions.Found:
-        return actions.identify(models.get(name), photos, consent, settings.photos_per_request, settings.upload_pixels)
+    def read(name: str, photos: list[bytes], consent: bool) -> Found:
+        return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
 
     @on_gpu(lambda *_: seconds(8, 1))
-    def compared(name: str, first: bytes, second: bytes, consent: bool) -> actions.Compared:
+    def compared(name: str, first: bytes, second: bytes, consent: bool) -> Compared:
         return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
 
     return read, compared
@@ -45,15 +44,25 @@ def on_photos(
 
 def add(models: Models, limits: Limits, seals: Seals) -> None:
     """Add /sample, /identify, /generate and /compare to the `gr.Blocks` that is being built."""
-    settings = limits.settings
+    endpoints = Endpoints(models, limits, seals)
+    for endpoint in (endpoints.sample, endpoints.identify, endpoints.generate, endpoints.compare):
+        gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=QUEUE)
 
-    @on_gpu(lambda name, identity, recipe: seconds(recipe.images, recipe.steps))
-    def painted(name: str, identity: Any, recipe: actions.Recipe) -> Generator[Any, None, None]:
-        yield from actions.generate(models.get(name), identity, recipe)
 
-    read, compared = on_photos(models, settings)
+class Endpoints:
+    """One method an endpoint; what its docstring says, the page's API view and the MCP tool say."""
 
-    def sample(seed: int = 7, model: str = "", request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
+    def __init__(self, models: Models, limits: Limits, seals: Seals):
+        self.models, self.limits, self.settings, self.seals = models, limits, limits.settings, seals
+        self.read, self.compared = on_photos(models, limits.settings)
+
+        @on_gpu(lambda name, identity, recipe: seconds(recipe.images, recipe.steps))
+        def painted(name: str, identity: Any, recipe: Recipe) -> Generator[Any, None, None]:
+            yield from actions.generate(models.get(name), identity, recipe)
+
+        self.painted = painted
+
+    def sample(self, request: gr.Request, seed: int = 7, model: str = "") -> dict[str, Any]:
         """Sample a person who does not exist, as a face vector. The same seed is always the same person.
 
         Args:
@@ -63,15 +72,16 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         Returns:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
-        admit(limits, request)
-        return seals.describe(actions.sample(models.get(model), seed)[0])
+        admit(self.limits, request)
+        return self.seals.describe(actions.sample(self.models.get(model), seed)[0])
 
     def identify(
+        self,
+        request: gr.Request,
         photo: FileData,
         consent: bool = False,
         more: list[FileData] | None = None,
         model: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
     ) -> dict[str, Any]:
         """Read the largest face of one or several photos of one person into an identity (their mean).
 
@@ -87,11 +97,13 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
-        photos = take([photo, *others], settings.photos_per_request)
-        admit(limits, request)
-        return seals.describe(read(model, photos, consent).identity)
+        photos = take([photo, *others], self.settings.photos_per_request)
+        admit(self.limits, request)
+        return self.seals.describe(self.read(model, photos, consent).identity)
 
     def generate(  # type: ignore[misc]
+        self,
+        request: gr.Request,
         images: int = 8,
         steps: int | None = None,
         variation: float = 0.0,
@@ -100,7 +112,6 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
         person: int = 7,
         identity: dict[str, Any] | None = None,
         model: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
     ) -> tuple[dict[str, Any], list[FileData], FileData, FileData]:
         """Make pictures of one person, AI-generated, each with an honest score of whether it is still that person.
 
@@ -120,33 +131,24 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             A zip of the pictures with their manifest.
             All pictures on one sheet.
         """
-        chosen = models.get(model)
-        recipe = actions.Recipe.of(chosen, images, steps, variation, guidance, seed)
-        admit(limits, request, recipe.images)
+        chosen = self.models.get(model)
+        recipe = Recipe.of(chosen, images, steps, variation, guidance, seed)
+        admit(self.limits, request, recipe.images)
         if identity is None:
             who = actions.sample(chosen, person)[0]
         else:
-            who = seals.open(identity, chosen, settings.vector_uploads)
+            who = self.seals.open(identity, chosen, self.settings.vector_uploads)
         result: Any = None
-        with closing(painted(model, who, recipe)) as snapshots:
+        with closing(self.painted(model, who, recipe)) as snapshots:
             for result in snapshots:
-                if isinstance(result, actions.Progress):  # a generator, so that a client can cancel it
+                if isinstance(result, Progress):  # a generator, so that a client can cancel it
                     yield {"share": round(result.share, 3)}, [], None, None  # type: ignore[misc]
-        with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
+        with tempfile.TemporaryDirectory(prefix="idgen-") as folder:  # Gradio copies the files when they are yielded
             files, archive, sheet = actions.write(result, Path(folder))
-            yield (  # type: ignore[misc]
-                actions.report(result),
-                [_file(path) for path in files],
-                _file(archive),
-                _file(sheet),
-            )
+            yield actions.report(result), [_file(path) for path in files], _file(archive), _file(sheet)  # type: ignore[misc]
 
     def compare(
-        first: FileData,
-        second: FileData,
-        consent: bool = False,
-        model: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
+        self, request: gr.Request, first: FileData, second: FileData, consent: bool = False, model: str = ""
     ) -> dict[str, Any]:
         """Say whether two pictures show the same person, with the error rate of that verdict.
 
@@ -161,18 +163,11 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
             verdict, and a sentence.
         """
         pictures = take([first, second], 2)
-        admit(limits, request)
-        result = compared(model, pictures[0], pictures[1], consent)
+        admit(self.limits, request)
+        result = self.compared(model, pictures[0], pictures[1], consent)
         if result.comparison is None:
             return {"cosine": result.cosine, "match": None, "verdict": None, "sentence": result.sentence}
-        return {
-            **asdict(result.comparison),
-            "verdict": result.comparison.verdict,
-            "sentence": result.sentence,
-        }
-
-    for function in (sample, identify, generate, compare):
-        gr.api(polite(function), api_name=function.__name__, concurrency_id=QUEUE)
+        return {**asdict(result.comparison), "verdict": result.comparison.verdict, "sentence": result.sentence}
 
 
 def _file(path: Path) -> Any:

@@ -1,37 +1,45 @@
-"""How much one visitor, and all of them together, may ask for. No Gradio here."""
+"""Who asks, and how much one visitor, and all of them together, may ask for. No Gradio here."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
+import secrets
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from idgen.errors import InputError
-from space.settings import Settings
+from idgen.words import count
 
-MINUTE = 60.0
-UNUSED = 10 * MINUTE
-"""Seconds until an upload that no request has used is deleted, and in which uploads are counted."""
+from .settings import Settings
+from .uploads import UNUSED
 
 _MAX_VISITORS = 10_000
 _MEGA = 1_000_000
+_EVERYBODY = ""  # no visitor's name
+_HEADER = "x-idgen-visitor"  # in which a tool's call says for whom it asks this app
+_OURS = secrets.token_hex(32)  # nobody else can say so
+
+
+def admit(limits: Limits, request: Any, images: int = 0, requests: int = 1) -> None:
+    """Count a request of Gradio's or Starlette's, see `Limits.check`; InputError where it is one too many."""
+    limits.check(caller(request, limits.settings.proxies), images, requests)
 
 
 class Limits:
-    """Counts requests within the last minute. Safe to use from many threads.
+    """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads.
 
-    Args:
-        settings: the limits.
-        clock: seconds, never going back.
+    `clock` says seconds, and never goes back.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic):
         self.settings = settings
-        self._rate = _Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, MINUTE, clock)
+        self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, 60, clock)
+        each, everybody = settings.megabytes_per_ten_minutes, settings.megabytes_per_ten_minutes_in_all
+        self.uploads = Rate(each * _MEGA, everybody * _MEGA, UNUSED, clock)
 
     def check(self, visitor: str, images: int = 0, requests: int = 1) -> None:
         """Admit a request and count it, or refuse it. What is refused does not count.
@@ -48,58 +56,68 @@ class Limits:
         most = self.settings.images_per_request
         if images > most:
             raise InputError(f"{images:,} pictures are more than the {most:,} of one request: ask for fewer at a time.")
-        each, everybody = self.settings.requests_per_minute, self.settings.requests_per_minute_in_all
-        requests = min(requests, each or requests, everybody or requests)
-        full = self._rate.add(visitor, requests)
-        if full is None:
-            return
-        who, may, most = (
-            ("Visitors", "this app takes", everybody) if full.everybody else ("You", "one visitor may", each)
-        )
-        limit = f"as many as {may}" if requests == 1 else f"this counts as {requests:,} more, and {may} {most:,} in all"
-        raise InputError(f"{who} made {full.total:,} requests within a minute, {limit}: try again in {full.wait}.")
+        requests = min(requests, self.requests.each or requests, self.requests.everybody or requests)
+        if full := self.requests.add(visitor, requests):
+            may = "this app takes" if full.who == "Visitors" else "one visitor may"
+            limit = f"this counts as {requests:,} more, and {may} {full.most:,} in all"
+            if requests == 1:
+                limit = f"as many as {may}"
+            made = f"{full.who} made {full.total:,} requests within a minute"
+            raise InputError(f"{made}, {limit}: try again in {full.wait}.")
 
-
-class Uploads:
-    """Counts bytes of uploads within the last ten minutes, after which what no request used is deleted.
-
-    Args:
-        settings: the limits.
-        clock: seconds, never going back.
-    """
-
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic):
-        self._each = settings.megabytes_per_ten_minutes
-        self._everybody = settings.megabytes_per_ten_minutes_in_all
-        self._rate = _Rate(self._each * _MEGA, self._everybody * _MEGA, UNUSED, clock)
-
-    def check(self, visitor: str, size: int) -> None:
+    def check_upload(self, visitor: str, size: int) -> None:
         """Admit `size` bytes and count them, or refuse them. What is refused does not count.
 
         Raises:
-            InputError: too many bytes within the last ten minutes.
+            InputError: too many bytes within the last ten minutes, after which what no request used is deleted.
         """
-        full = self._rate.add(visitor, size)
-        if full is not None:
-            who, most = ("Visitors", self._everybody) if full.everybody else ("You", self._each)
-            raise InputError(
-                f"{who} may upload {most:,} MB within ten minutes, and this would be more: try again in {full.wait}, "
-                "or with smaller photos."
-            )
+        if full := self.uploads.add(visitor, size):
+            may = f"{full.who} may upload {full.most // _MEGA:,} MB within ten minutes, and this would be more"
+            raise InputError(f"{may}: try again in {full.wait}, or with smaller photos.")
 
 
-@dataclass(frozen=True)
-class _Full:
-    """`total` was admitted, by one visitor or by `everybody`, and more can be in so many `seconds`."""
+class Full(NamedTuple):
+    """`total` of `most` was admitted, of "You" or of all "Visitors"; in `wait`, "2 seconds", there is room."""
 
+    who: str
     total: int
-    everybody: bool
-    seconds: float
+    most: int
+    wait: str
 
-    @property
-    def wait(self) -> str:
-        whole = max(1, math.ceil(self.seconds))
-        return "1 second" if whole == 1 else f"{whole:,} seconds"
+
+class Rate:
+    """What was admitted within the last `span` seconds, of one visitor at most `each`, in all `everybody`; 0: any.
+
+    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, the one who was
+    quiet for longest is forgotten: only an app without a limit for everybody can see so many.
+    """
+
+    def __init__(self, each: int, everybody: int, span: float, clock: Callable[[], float]):
+        self.each, self.everybody, self._span, self._clock = each, everybody, span, clock
+        self._lock = threading.Lock()
+        self.windows: OrderedDict[str, _Window] = OrderedDict()  # the one who was quiet for longest first
+
+    def add(self, visitor: str, amount: int) -> Full | None:
+        """Count it, or say what is full."""
+        with self._lock:
+            now = self._clock()
+            limits = [(who, most) for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)) if most]
+            for who, most in limits:
+                window = self.windows.get(who) or _Window()
+                if seconds := window.wait(amount, most, now, self._span):
+                    wait = count(max(1, math.ceil(seconds)), "second", "seconds")
+                    return Full("Visitors" if who == _EVERYBODY else "You", window.total, most, wait)
+            for who, _ in limits:
+                self.windows.setdefault(who, _Window()).add(now, amount)
+                self.windows.move_to_end(who)
+            while len(self.windows) > _MAX_VISITORS or self._quiet(now):
+                self.windows.popitem(last=False)
+        return None
+
+    def _quiet(self, now: float) -> bool:
+        """Whether who was quiet for longest was so for the whole span."""
+        window = next(iter(self.windows.values()), None)
+        return window is not None and (not window.came or window.came[-1][0] <= now - self._span)
 
 
 class _Window:
@@ -109,64 +127,48 @@ class _Window:
         self.came: deque[tuple[float, int]] = deque()
         self.total = 0
 
-    def forget(self, until: float) -> None:
-        while self.came and self.came[0][0] <= until:
-            self.total -= self.came.popleft()[1]
-
     def add(self, now: float, amount: int) -> None:
         self.came.append((now, amount))
         self.total += amount
 
-    def until(self, less: int) -> float | None:
-        """Up to when what came must be forgotten so that the total falls by `less`; None: it never does."""
-        for when, amount in self.came:
-            less -= amount
-            if less <= 0:
-                return when
-        return None
+    def wait(self, amount: int, most: int, now: float, span: float) -> float:
+        """Seconds until so much more fits, when what is older than `span` is forgotten; 0: it does."""
+        while self.came and self.came[0][0] <= now - span:
+            self.total -= self.came.popleft()[1]
+        over = self.total + amount - most
+        if over <= 0:
+            return 0
+        for when, one in self.came:
+            over -= one
+            if over <= 0:
+                return when + span - now
+        return span
 
 
-class _Rate:
-    """What was admitted within the last `span` seconds, of one visitor at most `each`, in all `everybody`; 0: any.
+def caller(request: Any, proxies: int) -> str:
+    """Whose request it is: of a tool's call, the visitor who called the tool.
 
-    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, the one who was
-    quiet for longest is forgotten: only an app without a limit for everybody can see so many.
+    Args:
+        request: Starlette's, Gradio's, or one with `client` and `headers` as they have; None: nobody's.
+        proxies: see `visitor_of`.
     """
+    request = getattr(request, "request", None) or request  # Gradio's own has only one line of each header
+    headers = getattr(request, "headers", {})
+    ours, _, visitor = headers.get(_HEADER, "").partition(" ")
+    if secrets.compare_digest(ours.encode(), _OURS.encode()):
+        return visitor
+    # A proxy may append a line of its own instead of an entry.
+    lines = headers.getlist("x-forwarded-for") if hasattr(headers, "getlist") else [headers.get("x-forwarded-for", "")]
+    return visitor_of(getattr(getattr(request, "client", None), "host", None), ", ".join(lines), proxies)
 
-    def __init__(self, each: int, everybody: int, span: float, clock: Callable[[], float]):
-        self._each, self._everybody, self._span, self._clock = each, everybody, span, clock
-        self._lock = threading.Lock()
-        self.visitors: OrderedDict[str, _Window] = OrderedDict()  # the one who was quiet for longest first
-        self.all = _Window()
 
-    def add(self, visitor: str, amount: int) -> _Full | None:
-        """Count it, or say what is full."""
-        with self._lock:
-            now = self._clock()
-            own = self.visitors.get(visitor) or _Window()
-            for window, most in ((own, self._each), (self.all, self._everybody)):
-                window.forget(now - self._span)
-                if most and window.total + amount > most:
-                    until = window.until(window.total + amount - most)
-                    return _Full(window.total, window is self.all, self._span - (0 if until is None else now - until))
-            if self._everybody:
-                self.all.add(now, amount)
-            if self._each:
-                own.add(now, amount)
-                self.visitors[visitor] = own
-                self.visitors.move_to_end(visitor)
-            while len(self.visitors) > _MAX_VISITORS or self._quiet(now):
-                self.visitors.popitem(last=False)
-        return None
-
-    def _quiet(self, now: float) -> bool:
-        """Whether the visitor who was quiet for longest was so for the whole span."""
-        window = next(iter(self.visitors.values()), None)
-        return window is not None and (not window.came or window.came[-1][0] <= now - self._span)
+def for_visitor(visitor: str) -> dict[str, str]:
+    """Headers of a request that this process makes to itself, for a visitor."""
+    return {_HEADER: f"{_OURS} {visitor}"}
 
 
 def visitor_of(address: str | None, forwarded_for: str | None, proxies: int) -> str:
-    """One name for all requests of a visitor, who cannot choose it.
+    """The name of a visitor.
 
     Args:
         address: where the connection comes from.

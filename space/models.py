@@ -6,12 +6,10 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from idgen.errors import InputError
-
-if TYPE_CHECKING:
-    from idgen.model import Model
+from idgen.model import Model, load_model
 
 
 class Models:
@@ -38,10 +36,7 @@ class Models:
         Raises:
             InputError: the operator does not allow it, or it cannot be loaded.
         """
-        from idgen.model import load_model
-
-        if not name:
-            name = self.names[0]
+        name = name or self.names[0]
         if not isinstance(name, str) or name not in self._allowed:
             raise InputError(f"There is no model of that name here: choose one of {', '.join(self.names)}.")
         with self._locks[name]:
@@ -59,9 +54,17 @@ def _label(model: str | Model) -> str:
 
 def defaults(model: Model) -> tuple[int, float]:
     """Steps and guidance of a model unless asked otherwise, without loading its networks. Guidance 1 is none."""
-    try:
-        index = json.loads((model.folder / "model_index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 15, 1.0  # said when its pipeline is asked for
-    steps, guidance = index.get("num_inference_steps"), index.get("guidance_scale")
+    steps, guidance = (_index(model).get(key) for key in ("num_inference_steps", "guidance_scale"))
     return int(steps or 15), 1.0 if guidance is None else float(guidance)
+
+
+def space(model: Model) -> str:
+    """The embedding space whose vectors a model paints, without loading its networks."""
+    return str(_index(model).get("space", ""))
+
+
+def _index(model: Model) -> dict[str, Any]:
+    try:
+        return json.loads((model.folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # said when its pipeline is asked for

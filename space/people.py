@@ -10,15 +10,13 @@ import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from idgen.errors import InputError
 from idgen.identity import Identities, Identity, safe_name
-
-if TYPE_CHECKING:
-    from idgen.model import Model
+from idgen.model import Model
 
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")
 _NPY = b"\x93NUMPY"

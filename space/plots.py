@@ -7,212 +7,171 @@ tooltip that a mouse and a screen reader can read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 
+from idgen.scoring import EDGES, ErrorRates
 from idgen.words import one_in
 
-_WIDTH, _HEIGHT = 460, 400
-_LEFT, _RIGHT, _TOP, _BASE = 14, 446, 62, 352  # the plotting area, in SVG units
+_WIDTH = 460
 _DOT = 6.5  # radius of one image's mark
-
-
-def centres(counts: ArrayLike) -> np.ndarray:
-    """Middles of equal bins on [-1, 1]: what the calibration's histograms are counted in. (B,) → (B,)"""
-    edges = np.linspace(-1.0, 1.0, len(np.asarray(counts)) + 1)
-    return (edges[:-1] + edges[1:]) / 2
-
-
-def _density(counts: ArrayLike) -> np.ndarray:
-    """Area 1, lightly smoothed (for the eye only: no figure is read off it)."""
-    counts = np.asarray(counts, float)
-    kernel = np.array([1, 4, 6, 4, 1]) / 16
-    smooth = np.convolve(counts, kernel, mode="same")
-    return smooth / max(smooth.sum(), 1e-12)
-
-
-def _range(genuine: ArrayLike, impostor: ArrayLike, scores: ArrayLike, threshold: float) -> tuple[float, float]:
-    """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
-    values = [threshold, *np.asarray(scores, float).tolist()]
-    low, high = min(values), max(values)
-    for counts in (genuine, impostor):
-        counts = np.asarray(counts, float)
-        if counts.sum():
-            share = np.cumsum(counts) / counts.sum()
-            low = min(low, float(centres(counts)[int(np.searchsorted(share, 0.001))]))
-            high = max(high, float(centres(counts)[min(int(np.searchsorted(share, 0.999)), len(share) - 1)]))
-    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
+_MIDDLES = (EDGES[:-1] + EDGES[1:]) / 2  # of the bins in which a calibration counts
 
 
 def score_histogram(
     pictures: Sequence[tuple[int, float]],
-    genuine: ArrayLike,
-    impostor: ArrayLike,
+    rates: ErrorRates,
     threshold: float,
     fmr: float,
     what: str = "similarity to this person, by the judge (cosine)",
     these: str = "these pictures",
-) -> str:
+) -> Markup:
     """Each image a dot at its similarity, over the distributions of real pairs, with the threshold drawn.
 
     Args:
         pictures: number and cosine to the person asked for, by the judge, of each image that has one; at least one.
-        genuine, impostor: (B,) counts in equal bins on [-1, 1], from the judge's calibration.
+        rates: from the judge's calibration.
         threshold: the cosine at which a comparison matches; fmr: the false-match rate it stands for.
         what, these: what the axis and the dots are called.
     """
+    left, right, top, base = 14, 446, 62, 352
     scores = [score for _, score in pictures]
-    low, high = _range(genuine, impostor, scores, threshold)
+    low, high = _range(rates, scores, threshold)
 
     def x(cosine: float) -> float:
-        return _LEFT + (float(np.clip(cosine, low, high)) - low) / (high - low) * (_RIGHT - _LEFT)
+        return left + (float(np.clip(cosine, low, high)) - low) / (high - low) * (right - left)
 
-    densities = {"impostor": _density(impostor), "genuine": _density(genuine)}
+    densities = {"impostor": _density(rates.impostor), "genuine": _density(rates.genuine)}
     peak = max(density.max() for density in densities.values()) or 1.0
+    shown = np.abs(_MIDDLES - (low + high) / 2) <= (high - low) / 2 + 0.02
     parts = []
-    labels = {"impostor": "different people", "genuine": "same person"}
     for name, density in densities.items():
-        middle = centres(density)
-        keep = (middle >= low - 0.02) & (middle <= high + 0.02)
-        across = [x(cosine) for cosine in middle[keep]]
-        up = _BASE - density[keep] / peak * (_BASE - _TOP - 8)
-        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
-        area = f"{across[0]:.1f},{_BASE} {line} {across[-1]:.1f},{_BASE}"
+        across = [x(cosine) for cosine in _MIDDLES[shown]]
+        line = _points(zip(across, base - density[shown] / peak * (base - top - 8), strict=True))
+        area = f"{across[0]:.1f},{base} {line} {across[-1]:.1f},{base}"
         parts.append(f'<polygon class="fill {name}" points="{area}"/><polyline class="line {name}" points="{line}"/>')
-    parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{_BASE}" y2="{_BASE}"/>')
-    for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{_BASE + 16}" text-anchor="middle">{tick:.1f}</text>')
-    parts.append(f'<text class="tick" x="{(_LEFT + _RIGHT) / 2}" y="{_BASE + 36}" text-anchor="middle">{what}</text>')
+    parts.append(_line("axis", left, right, base, base))
+    parts += [_text(x(tick), base + 16, f"{tick:.1f}") for tick in _ticks(low, high)]
+    parts.append(_text((left + right) / 2, base + 36, what))
 
     at, words = x(threshold), f"threshold {threshold:.2f}: {one_in(fmr)} strangers pass"
     half = 3.45 * len(words)  # about half the text's width, to keep all of it on the plot
-    parts.append(
-        f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP - 10}" y2="{_BASE}"/>'
-        f'<text class="threshold-label" x="{np.clip(at, half + 4, _WIDTH - half - 4):.1f}" y="{_TOP - 17}" '
-        f'text-anchor="middle">{words}</text>'
-    )
+    parts.append(_line("threshold", at, at, top - 10, base))
+    parts.append(_text(float(np.clip(at, half + 4, _WIDTH - half - 4)), top - 17, words, "threshold-label"))
 
     stacks: dict[int, int] = {}
     for number, score in pictures:
-        column = round((x(score) - _LEFT) / (2 * _DOT + 1))
+        column = round((x(score) - left) / (2 * _DOT + 1))
         row = stacks[column] = stacks.get(column, -1) + 1
-        verdict = "pass" if score >= threshold else "fail"
-        cx, cy = min(_LEFT + column * (2 * _DOT + 1), _RIGHT), _BASE - _DOT - 2 - row * (2 * _DOT + 1.5)
-        parts.append(
-            f'<circle class="dot {verdict}" cx="{cx:.1f}" cy="{cy:.1f}" r="{_DOT}">'
-            f"<title>Picture {number}: {score:.2f}</title></circle>"
-        )
+        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - row * (2 * _DOT + 1.5)
+        parts.append(_dot(*place, "pass" if score >= threshold else "fail", f"Picture {number}: {score:.2f}"))
 
-    legend = [("impostor", labels["impostor"]), ("genuine", labels["genuine"])]
-    cursor = _LEFT
-    for name, text in legend:
-        parts.append(
-            f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>'
-            f'<text class="tick" x="{cursor + 16}" y="15.5">{text}</text>'
-        )
+    cursor = left
+    for name, text in (("impostor", "different people"), ("genuine", "same person")):
+        parts.append(f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>')
+        parts.append(_text(cursor + 16, 15.5, text, anchor="start"))
         cursor += 32 + int(6.7 * len(text))
-    parts.append(
-        f'<circle class="dot pass" cx="{cursor + 5}" cy="11.5" r="{_DOT}"/>'
-        f'<text class="tick" x="{cursor + 15}" y="15.5">{these}</text>'
-    )
+    parts += [_dot(cursor + 5, 11.5, "pass"), _text(cursor + 15, 15.5, these, anchor="start")]
     passed = sum(score >= threshold for score in scores)
-    spoken = (
-        f"Similarity of {len(scores)} pictures to the person: {passed} at or above the threshold {threshold:.2f}, "
-        f"from {min(scores):.2f} to {max(scores):.2f}."
-    )
-    return _svg(_WIDTH, _HEIGHT, spoken, parts)
+    spoken = f"Similarity of {len(scores)} pictures to the person: {passed} at or above the threshold {threshold:.2f}, "
+    return _svg(_WIDTH, 400, f"{spoken}from {min(scores):.2f} to {max(scores):.2f}.", parts)
 
 
-def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> str:
+def _range(rates: ErrorRates, scores: Sequence[float], threshold: float) -> tuple[float, float]:
+    """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
+    low, high = min(threshold, *scores), max(threshold, *scores)
+    for counts in (rates.genuine, rates.impostor):
+        share = np.cumsum(counts) / max(sum(counts), 1)
+        if share[-1]:
+            low = min(low, float(_MIDDLES[np.searchsorted(share, 0.001)]))
+            high = max(high, float(_MIDDLES[np.searchsorted(share, 0.999)]))
+    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
+
+
+def _density(counts: ArrayLike) -> np.ndarray:
+    """Area 1, lightly smoothed (for the eye only: no figure is read off it)."""
+    smooth = np.convolve(np.asarray(counts, float), np.array([1, 4, 6, 4, 1]) / 16, mode="same")
+    return smooth / max(smooth.sum(), 1e-12)
+
+
+def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> Markup:
     """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
     matrix = np.asarray(matrix, float)
     count = len(matrix)
     if matrix.shape != (count, count) or not count:
         raise ValueError(f"A similarity matrix is square, got shape {matrix.shape}.")
-    label, size = 26, _WIDTH - 30
-    cell = min((size - label) / count, 60)
+    label = 26
+    cell = min((_WIDTH - 30 - label) / count, 60)
+    start = label + (_WIDTH - label - cell * count) / 2 - 8
     off = matrix[~np.eye(count, dtype=bool)]
     off = off[np.isfinite(off)]
     low = min(0.0, float(off.min())) if off.size else 0.0
-    font = min(13.0, cell * 0.34)
-    start = label + (_WIDTH - label - cell * count) / 2 - 8
     parts = []
     for row in range(count):
-        middle = label + (row + 0.5) * cell + 4
-        parts.append(f'<text class="tick" x="{start - 8:.1f}" y="{middle:.1f}" text-anchor="end">{row + 1}</text>')
-        across = start + (row + 0.5) * cell
-        parts.append(f'<text class="tick" x="{across:.1f}" y="{label - 8}" text-anchor="middle">{row + 1}</text>')
+        parts.append(_text(start - 8, label + (row + 0.5) * cell + 4, str(row + 1), anchor="end"))
+        parts.append(_text(start + (row + 0.5) * cell, label - 8, str(row + 1)))
         for column in range(count):
             value = matrix[row, column]
             if math.isnan(value):  # no face was found in one of them
                 continue
-            strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
             kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
-            left, top = start + column * cell, label + row * cell
-            tip = f"Picture {row + 1} against {column + 1}: {value:.2f}"
-            parts.append(
-                f'<g class="cell {kind}" data-row="{row + 1}" data-column="{column + 1}" data-value="{value:.2f}">'
-                f'<title>{tip}</title><rect x="{left + 1:.1f}" y="{top + 1:.1f}" '
-                f'width="{cell - 2:.1f}" height="{cell - 2:.1f}" rx="{min(5, cell / 6):.1f}" '
-                f'style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>'
-            )
-            if font >= 9.5 and row != column:
-                tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
-                parts.append(
-                    f'<text class="value {tone}" x="{left + cell / 2:.1f}" y="{top + cell / 2 + font * 0.36:.1f}" '
-                    f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
-                )
-            parts.append("</g>")
+            strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
+            place = start + column * cell, label + row * cell
+            parts.append(_cell(row + 1, column + 1, value, kind, strength, place, cell))
     spoken = f"Similarity of {count} pictures to each other by the {by}"
     spoken += f", from {off.min():.2f} to {off.max():.2f}." if off.size else "."
     return _svg(_WIDTH, label + cell * count + 6, spoken, parts)
 
 
-def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> str:
+def _cell(
+    row: int, column: int, value: float, kind: str, strength: float, place: tuple[float, float], size: float
+) -> str:
+    left, top = place
+    font = min(13.0, size * 0.34)
+    text = ""
+    if font >= 9.5 and kind != "same":
+        tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
+        text = (
+            f'<text class="value {tone}" x="{left + size / 2:.1f}" y="{top + size / 2 + font * 0.36:.1f}" '
+            f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
+        )
+    return (
+        f'<g class="cell {kind}" data-row="{row}" data-column="{column}" data-value="{value:.2f}">'
+        f"<title>Picture {row} against {column}: {value:.2f}</title>"
+        f'<rect x="{left + 1:.1f}" y="{top + 1:.1f}" width="{size - 2:.1f}" height="{size - 2:.1f}" '
+        f'rx="{min(5, size / 6):.1f}" style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>{text}</g>'
+    )
+
+
+def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> Markup:
     """Two lines over a strip of pictures: what each is to the first person and to the second."""
-    width, height, left, right, top, base = 900, 250, 64, 836, 30, 214
+    width, left, right = 900, 64, 836
     values = [*first, *second, *([] if threshold is None else [threshold])]
     low, high = min(0.0, math.floor(min(values) * 5) / 5), max(0.6, math.ceil(max(values) * 5) / 5)
-
-    def x(number: int) -> float:
-        return width * (number + 0.5) / len(first)  # under the middle of its picture
-
-    def y(cosine: float) -> float:
-        return base - (cosine - low) / (high - low) * (base - top)
-
-    parts = []
-    for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
-        parts.append(f'<line class="grid" x1="{left - 28}" x2="{right + 28}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 36}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
+    y, parts = _upwards(low, high, 30, 214, left - 28, right + 28)
     if threshold is not None:
         at = y(threshold)
-        parts.append(
-            f'<line class="threshold" x1="{left - 28}" x2="{right + 28}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            f'<text class="threshold-label" x="{width / 2}" y="{at - 6:.1f}" text-anchor="middle">'
-            f"threshold {threshold:.2f}</text>"
-        )
-    for name, letter, line in (("a", "A", first), ("b", "B", second)):
-        points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, value in enumerate(line))
-        parts.append(f'<polyline class="line {name}" points="{points}"/>')
-        for number, value in enumerate(line):
-            parts.append(
-                f'<circle class="dot {name}" cx="{x(number):.1f}" cy="{y(value):.1f}" r="{_DOT}">'
-                f"<title>Picture {number + 1}: {value:.2f} to {letter}</title></circle>"
-            )
-    for cursor, name, text in ((left, "a", "similarity to A"), (left + 130, "b", "similarity to B")):
-        parts.append(f'<circle class="dot {name}" cx="{cursor}" cy="11.5" r="{_DOT}"/>')
-        parts.append(f'<text class="tick" x="{cursor + 11}" y="15.5">{text}</text>')
+        parts.append(_line("threshold", left - 28, right + 28, at, at))
+        parts.append(_text(width / 2, at - 6, f"threshold {threshold:.2f}", "threshold-label"))
+    for name, cursor, line in (("a", left, first), ("b", left + 130, second)):
+        letter = name.upper()  # each value stands under the middle of its picture
+        places = [(width * (number + 0.5) / len(line), y(value)) for number, value in enumerate(line)]
+        parts.append(f'<polyline class="line {name}" points="{_points(places)}"/>')
+        for number, (place, value) in enumerate(zip(places, line, strict=True), start=1):
+            parts.append(_dot(*place, name, f"Picture {number}: {value:.2f} to {letter}"))
+        parts += [_dot(cursor, 11.5, name), _text(cursor + 11, 15.5, f"similarity to {letter}", anchor="start")]
     spoken = (
         f"On the way from A to B, similarity to A goes from {first[0]:.2f} to {first[-1]:.2f}, "
         f"similarity to B from {second[0]:.2f} to {second[-1]:.2f}."
     )
-    return _svg(width, height, spoken, parts)
+    return _svg(width, 250, spoken, parts)
 
 
-def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> str:
+def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> Markup:
     """Similarity to the person against how different the pictures are, a line a setting.
 
     Args:
@@ -220,70 +179,85 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
             last; it is drawn strongest.
         threshold: the similarity that counts as the same person.
     """
-    width, height, left, right, top, base = 500, 400, 40, 480, 34, 348
-    points = [point for _, curve in curves for point in curve]
-    across = max(0.6, math.ceil((max((x for _, x, _ in points), default=0.0) + 0.06) * 5) / 5)
-    ups = [y for _, _, y in points] + ([] if threshold is None else [threshold])
+    left, right, top, base = 40, 480, 34, 348
+    points = [(name, *point) for name, curve in curves for point in curve]
+    across = max(0.6, math.ceil((max((x for *_, x, _ in points), default=0.0) + 0.06) * 5) / 5)
+    ups = [y for *_, y in points] + ([] if threshold is None else [threshold])
     low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
+    y, parts = _upwards(low, high, top, base, left, right)
 
-    def place(diversity: float, similarity: float) -> tuple[float, float]:
-        return (
-            left + min(max(diversity, 0.0), across) / across * (right - left),
-            base - (similarity - low) / (high - low) * (base - top),
-        )
+    def x(diversity: float) -> float:
+        return left + min(max(diversity, 0.0), across) / across * (right - left)
+
+    parts += [_text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
+    parts.append(_text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →"))
+    parts.append(_text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
+    if threshold is not None:
+        at, words = y(threshold), f"below {threshold:.2f}: no longer the same person"
+        parts.append(_line("threshold", left, right, at, at))
+        parts.append(_text(right - 6, at + 15, words, "threshold-label", "end"))
+    for name, curve in curves:
+        newest = name == curves[-1][0]
+        kind = "newest" if newest else "older"
+        in_order = [(x(diversity), y(similarity)) for _, diversity, similarity in sorted(curve)]
+        parts.append(f'<polyline class="line {kind}" points="{_points(in_order)}"/>')
+        labelled: list[tuple[float, float]] = []
+        for label, diversity, similarity in curve:
+            place = x(diversity), y(similarity)
+            last = newest and label == curve[-1][0]
+            verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
+            said = f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}"
+            parts.append(_dot(*place, f"{kind} {verdict} {'last' if last else ''}", said, _DOT + 2 if last else _DOT))
+            if newest and not any(abs(place[0] - a) < 30 and abs(place[1] - b) < 13 for a, b in labelled):
+                labelled.append(place)
+                parts.append(_text(place[0] + 11, place[1] - 8, label, "value-label", "start"))
+        if not newest and curve:
+            parts.append(_text(in_order[-1][0] + 10, in_order[-1][1] + 4, name, anchor="start"))
+    spoken = "; ".join(f"{n}, variation {v}: similarity {s:.2f}, difference {d:.2f}" for n, v, d, s in points)
+    return _svg(500, 400, f"Similarity to the person against difference between the pictures. {spoken}", parts)
+
+
+# ---------------------------------------------------------------- SVG
+
+
+def _upwards(
+    low: float, high: float, top: float, base: float, left: float, right: float
+) -> tuple[Callable[[float], float], list[str]]:
+    """Where a cosine lies on an axis upwards, and the axis: a line and a number every 0.2."""
+
+    def y(cosine: float) -> float:
+        return base - (cosine - low) / (high - low) * (base - top)
 
     parts = []
-    for tick in np.arange(0, round(across * 5) + 1) / 5:
-        x, _ = place(tick, low)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">{tick:.1f}</text>')
-    for tick in np.arange(round(low * 5), round(high * 5) + 1) / 5:
-        _, y = place(0, tick)
-        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 9}" y="{y + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
-    parts.append(
-        f'<text class="tick" x="{(left + right) / 2}" y="{base + 38}" text-anchor="middle">'
-        "how different the pictures are (1 − mean similarity of two) →</text>"
-        f'<text class="tick" x="{left - 32}" y="{top - 16}">↑ similarity to this person</text>'
-    )
-    if threshold is not None:
-        _, y = place(0, threshold)
-        parts.append(
-            f'<line class="threshold" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="threshold-label" x="{right - 6}" y="{y + 15:.1f}" text-anchor="end">'
-            f"below {threshold:.2f}: no longer the same person</text>"
-        )
-    for number, (name, curve) in enumerate(curves):
-        newest = number == len(curves) - 1
-        kind = "newest" if newest else "older"
-        in_order = sorted(curve, key=lambda point: point[0])
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(d, s) for _, d, s in in_order))
-        parts.append(f'<polyline class="line {kind}" points="{line}"/>')
-        labelled: list[tuple[float, float]] = []
-        for at, (label, diversity, similarity) in enumerate(curve):
-            x, y = place(diversity, similarity)
-            last = newest and at == len(curve) - 1
-            verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
-            parts.append(
-                f'<circle class="dot {kind} {verdict} {"last" if last else ""}" cx="{x:.1f}" cy="{y:.1f}" '
-                f'r="{_DOT + 2 if last else _DOT}"><title>{escape(name)}, variation {escape(label)}: similarity '
-                f"{similarity:.2f}, difference {diversity:.2f}</title></circle>"
-            )
-            if newest and not any(abs(x - a) < 30 and abs(y - b) < 13 for a, b in labelled):
-                labelled.append((x, y))
-                parts.append(f'<text class="value-label" x="{x + 11:.1f}" y="{y - 8:.1f}">{escape(label)}</text>')
-        if not newest and curve:
-            x, y = place(*in_order[-1][1:])
-            parts.append(f'<text class="tick" x="{x + 10:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
-    spoken = "Similarity to the person against difference between the pictures. " + "; ".join(
-        f"{name}, variation {label}: similarity {s:.2f}, difference {d:.2f}"
-        for name, curve in curves
-        for label, d, s in curve
-    )
-    return _svg(width, height, spoken, parts)
+    for tick in _ticks(low, high):
+        parts.append(_line("grid", left, right, y(tick), y(tick)))
+        parts.append(_text(left - 8, y(tick) + 4, f"{tick:.1f}", anchor="end"))
+    return y, parts
 
 
-def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:
-    return (
+def _ticks(low: float, high: float) -> np.ndarray:
+    return np.arange(round(low * 5), round(high * 5) + 1) / 5
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _dot(x: float, y: float, kind: str, title: str = "", radius: float = _DOT) -> str:
+    said = f"<title>{escape(title)}</title>" if title else ""
+    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{said}</circle>'
+
+
+def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> Markup:
+    return Markup(
         f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(spoken)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )

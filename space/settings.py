@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from idgen.errors import InputError
 
@@ -16,6 +17,16 @@ INVERSION = (
 """What the page says of face vectors (template inversion: Mai et al. 2018, https://arxiv.org/abs/1703.00832)."""
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_IN_PUBLIC: dict[str, Any] = {
+    "requests_per_minute": 20,
+    "requests_per_minute_in_all": 120,
+    "megabytes_per_ten_minutes": 500,
+    "megabytes_per_ten_minutes_in_all": 2000,
+}
+
+
+def _whole(default: int, low: int, high: int) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,17 @@ class Settings:
     models: tuple[str, ...] = ("nobody-128",)
     public: bool = False
     vector_uploads: bool = True
-    images_per_request: int = 16
-    photos_per_request: int = 8
-    requests_per_minute: int = 0
-    requests_per_minute_in_all: int = 0
-    megabytes_per_ten_minutes: int = 0
-    megabytes_per_ten_minutes_in_all: int = 0
-    queue_length: int = 64
-    upload_megabytes: int = 20
-    upload_megapixels: int = 50
-    keep_seconds: int = 3600
-    proxies: int = 0
+    images_per_request: int = _whole(16, 2, 64)
+    photos_per_request: int = _whole(8, 1, 64)
+    requests_per_minute: int = _whole(0, 0, 100_000)
+    requests_per_minute_in_all: int = _whole(0, 0, 100_000)
+    megabytes_per_ten_minutes: int = _whole(0, 0, 1_000_000)
+    megabytes_per_ten_minutes_in_all: int = _whole(0, 0, 1_000_000)
+    queue_length: int = _whole(64, 1, 10_000)
+    upload_megabytes: int = _whole(20, 1, 1_000)
+    upload_megapixels: int = _whole(50, 1, 50)
+    keep_seconds: int = _whole(3600, 60, 86_400)
+    proxies: int = _whole(0, 0, 10)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -66,30 +77,15 @@ class Settings:
         Raises:
             InputError: one of them says nothing usable.
         """
-
-        def whole(name: str, default: int, low: int, high: int) -> int:
-            return _whole(environ, f"IDGEN_{name}", default, low, high)
-
         on_a_space = bool(environ.get("SPACE_ID"))
         public = _switch(environ, "IDGEN_PUBLIC", on_a_space)
-        return cls(
-            models=_models(environ),
-            public=public,
-            vector_uploads=_switch(environ, "IDGEN_VECTOR_UPLOADS", not public),
-            images_per_request=whole("IMAGES_PER_REQUEST", cls.images_per_request, 2, 64),
-            photos_per_request=whole("PHOTOS_PER_REQUEST", cls.photos_per_request, 1, 64),
-            requests_per_minute=whole("REQUESTS_PER_MINUTE", 20 if public else 0, 0, 100_000),
-            requests_per_minute_in_all=whole("REQUESTS_PER_MINUTE_IN_ALL", 120 if public else 0, 0, 100_000),
-            megabytes_per_ten_minutes=whole("MEGABYTES_PER_TEN_MINUTES", 500 if public else 0, 0, 1_000_000),
-            megabytes_per_ten_minutes_in_all=whole(
-                "MEGABYTES_PER_TEN_MINUTES_IN_ALL", 2000 if public else 0, 0, 1_000_000
-            ),
-            queue_length=whole("QUEUE_LENGTH", cls.queue_length, 1, 10_000),
-            upload_megabytes=whole("UPLOAD_MEGABYTES", cls.upload_megabytes, 1, 1_000),
-            upload_megapixels=whole("UPLOAD_MEGAPIXELS", cls.upload_megapixels, 1, 50),
-            keep_seconds=whole("KEEP_SECONDS", cls.keep_seconds, 60, 86_400),
-            proxies=whole("PROXIES", int(on_a_space), 0, 10),
-        )
+        usual = cls(proxies=int(on_a_space), **(_IN_PUBLIC if public else {}))
+        numbers: dict[str, Any] = {
+            one.name: _number(environ, f"IDGEN_{one.name.upper()}", getattr(usual, one.name), *one.metadata["range"])
+            for one in fields(cls)
+            if one.metadata
+        }
+        return cls(_models(environ), public, _switch(environ, "IDGEN_VECTOR_UPLOADS", not public), **numbers)
 
     @property
     def upload_pixels(self) -> int:
@@ -99,9 +95,7 @@ class Settings:
 
 def _models(environ: Mapping[str, str]) -> tuple[str, ...]:
     text = environ.get("IDGEN_MODELS", "").strip()
-    if not text:
-        return Settings.models
-    models = tuple(name.strip() for name in text.split(","))
+    models = tuple(name.strip() for name in text.split(",")) if text else Settings.models
     if not all(models) or len(set(models)) < len(models):
         raise InputError(
             f"IDGEN_MODELS is {text!r}: name different models with commas between them, such as nobody-128,user/repo."
@@ -109,7 +103,7 @@ def _models(environ: Mapping[str, str]) -> tuple[str, ...]:
     return models
 
 
-def _whole(environ: Mapping[str, str], variable: str, default: int, low: int, high: int) -> int:
+def _number(environ: Mapping[str, str], variable: str, default: int, low: int, high: int) -> int:
     text = environ.get(variable, "").strip()
     if not text:
         return default

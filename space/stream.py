@@ -56,21 +56,18 @@ def stream(work: Callable[[Teller[T]], None]) -> Generator[T, None, None]:
             end = _End(error)
         teller.said.put(end)
 
-    def items() -> Generator[T, None, None]:
-        threading.Thread(target=run, name="idgen-work", daemon=True).start()
-        try:
-            while True:
-                said = [teller.said.get()]
-                while not teller.said.empty():
-                    said.append(teller.said.get())
-                end = said.pop() if isinstance(said[-1], _End) else None
-                if said:
-                    yield said[-1]
-                if end is not None:
-                    if end.error is not None:
-                        raise end.error
-                    return
-        finally:
-            teller.stopped.set()
-
-    return items()
+    threading.Thread(target=run, name="idgen-work", daemon=True).start()
+    try:
+        while True:
+            said = [teller.said.get()]
+            while not teller.said.empty():
+                said.append(teller.said.get())
+            end = said.pop() if isinstance(said[-1], _End) else None
+            if said:
+                yield said[-1]
+            if end is not None:
+                if end.error is not None:
+                    raise end.error
+                return
+    finally:
+        teller.stopped.set()

@@ -14,10 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before anything imports huggingface_hub: no test leaves this machine, and none meets a cache from another run.
 _HUB = HubServer()
-_CACHE = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-", ignore_cleanup_errors=True)
+_CACHE = tempfile.TemporaryDirectory(prefix="idgen-tests-", ignore_cleanup_errors=True)
 os.environ.update(
+    IDGEN_CACHE=f"{_CACHE.name}/idgen",
     HF_ENDPOINT=_HUB.url,
-    HF_HOME=_CACHE.name,
+    HF_HOME=f"{_CACHE.name}/hub",
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -49,11 +50,15 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
         (folder / name).write_bytes(data)
         return folder / name
 
+    def photo(chance: random.Random) -> bytes:
+        return mutate.picture(chance, photos)
+
+    def vector(chance: random.Random) -> bytes:
+        return mutate.vector_file(chance, vectors)
+
     def generate(chance: random.Random) -> object:
-        wrong = chance.choice(list(settings))
-        return deque(
-            actions.generate(model, who, actions.Recipe.of(model, **{**settings, wrong: mutate.value(chance)}))
-        )
+        wrong = {**settings, chance.choice(list(settings)): mutate.value(chance)}
+        return deque(actions.generate(model, who, actions.Recipe.of(model, **wrong)))
 
     def identity(chance: random.Random) -> object:
         """What a program hands back."""
@@ -62,25 +67,17 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
         return seals.open(content, model, True)
 
     return [
-        ("photo", 6, lambda chance: open_image(mutate.picture(chance, photos), formats=UPLOADS)),
-        ("any picture", 2, lambda chance: open_image(mutate.picture(chance, photos), 1 << 20)),
-        ("identify", 4, lambda chance: actions.identify(model, [mutate.picture(chance, photos)], True)),
+        ("photo", 6, lambda chance: open_image(photo(chance), formats=UPLOADS)),
+        ("any picture", 2, lambda chance: open_image(photo(chance), 1 << 20)),
+        ("identify", 4, lambda chance: actions.identify(model, [photo(chance)], True)),
         ("consent", 1, lambda chance: actions.identify(model, [photos[0]], mutate.value(chance))),
-        ("compare", 2, lambda chance: actions.compare(model, photos[0], mutate.picture(chance, photos), True)),
-        (
-            "vector",
-            3,
-            lambda chance: people.read_vector(mutate.vector_file(chance, vectors), model, model.encoder.space),
-        ),
+        ("compare", 2, lambda chance: actions.compare(model, photos[0], photo(chance), True)),
+        ("vector", 3, lambda chance: people.read_vector(vector(chance), model, model.encoder.space)),
         ("identity", 2, identity),
         ("sample", 2, lambda chance: actions.sample(model, mutate.value(chance))),
         ("generate", 2, generate),
-        (
-            "identities",
-            3,
-            lambda chance: Identities.load(written(mutate.vector_file(chance, vectors), "x.safetensors")),
-        ),
-        ("vectors", 2, lambda chance: load_vectors(written(mutate.vector_file(chance, vectors), "x.npy"))),
+        ("identities", 3, lambda chance: Identities.load(written(vector(chance), "x.safetensors"))),
+        ("vectors", 2, lambda chance: load_vectors(written(vector(chance), "x.npy"))),
         ("provenance", 2, lambda chance: provenance.report(written(mutate.picture(chance, marked), "x.png"))),
     ]
 
@@ -89,9 +86,7 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     """Make `count` calls; says how they ended, the slowest, and memory before and after."""
     from idgen.errors import InputError
     from idgen.model import load_model
-    from space.guard import give_back_memory
 
-    give_back_memory()
     model = load_model(model_folder)
     ends: Counter[str] = Counter()
     wrong: list[str] = []
@@ -99,19 +94,16 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="idgen-fuzz-") as folder:
         os.chdir(folder)
         table = cases(model, Path(folder))
-        names = [name for name, _, _ in table]
-        weights = [weight for _, weight, _ in table]
-        calls = {name: call for name, _, call in table}
         for number in range(-WARM, count):
             if number == 0:
                 before = memory()
                 ends.clear()
             chance = random.Random(f"{seed} {number}")
-            name = chance.choices(names, weights)[0]
+            name, _, call = chance.choices(table, [often for _, often, _ in table])[0]
             signal.alarm(HANG)
             began = time.monotonic()
             try:
-                calls[name](chance)
+                call(chance)
                 ends["answered"] += 1
             except InputError as error:
                 ends["refused"] += 1
@@ -127,13 +119,19 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     return {**ends, "wrong": wrong, "slowest": slowest, "unpickled": unpickled, "before": before, "after": after}
 
 
+def give_back() -> None:
+    """Give memory that is free back to the system."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def memory() -> int:
     """Resident bytes, after what is free was given back."""
-    gc.collect()
+    give_back()
     try:
-        ctypes.CDLL(None).malloc_trim(0)
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, AttributeError):  # not Linux
+    except OSError:  # not Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

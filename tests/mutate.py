@@ -60,23 +60,12 @@ def other_files(chance: random.Random) -> bytes:
         b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
         b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://127.0.0.1:1/x"/><text>&a;</text></svg>'
     )
-    return chance.choice(
-        (
-            b"",
-            packed.getvalue(),
-            page,
-            drawing,
-            gzip.compress(bytes(1000)),
-            b"%PDF-1.7\n" + chance.randbytes(100),
-            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-            b"\x7fELF" + chance.randbytes(200),
-            b"\0\0\0\x18ftypheic" + chance.randbytes(100),
-            b"GIF89a" + page,
-            b"\x89PNG\r\n\x1a\n" + page,
-            b"\xff\xd8\xff\xe0" + packed.getvalue(),
-            chance.randbytes(chance.choice((1, 16, 5000))),
-        )
-    )
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    junk = chance.randbytes(chance.choice((1, 16, 100, 5000)))
+    cut_off = [magic + junk for magic in (b"\x7fELF", b"\0\0\0\x18ftypheic", b"%PDF-1.7\n", script, b"")]
+    disguised = b"GIF89a" + page, b"\x89PNG\r\n\x1a\n" + page, b"\xff\xd8\xff\xe0" + packed.getvalue()
+    whole = b"", packed.getvalue(), page, drawing, gzip.compress(bytes(1000))
+    return chance.choice((*whole, *disguised, *cut_off))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -86,33 +75,27 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def giant(chance: random.Random) -> bytes:
     """A small file that says it is a huge picture, or becomes something huge when it is unpacked."""
     wide, high = (chance.choice((0, 1, 7_000, 20_001, 65_535, 2**31 - 1, 2**32 - 1)) for _ in range(2))
-    start = b"\x89PNG\r\n\x1a\n"
+    short_wide, short_high = wide & 0xFFFF, high & 0xFFFF
     bomb = zlib.compress(bytes(3 << 20))
-    header = _chunk(
-        b"IHDR", struct.pack(">IIBBBBB", wide, high, chance.choice((8, 16)), chance.choice((0, 2, 6)), 0, 0, 0)
-    )
+    kind = chance.choice((8, 16)), chance.choice((0, 2, 6)), 0, 0, 0
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", wide, high, *kind))
     small = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
-    end = _chunk(b"IDAT", bomb) + _chunk(b"IEND", b"")
-    side = struct.pack("<H", wide & 0xFFFF)
-    return chance.choice(
+    first = chance.choice(
         (
-            start + header + end,
-            start + small + _chunk(b"zTXt", b"a\0\0" + bomb) + end,
-            start + small + _chunk(b"iCCP", b"a\0\0" + bomb) + end,
-            start + small + _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)) + end,
-            b"GIF89a"
-            + side
-            + struct.pack("<H", high & 0xFFFF)
-            + b"\0\0\0\x2c\0\0\0\0"
-            + side * 2
-            + b"\0\x02\x02\x44\x01\0;",
-            b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, wide >> 1, high >> 1, 1, 24, 0, 0, 0, 0, 0, 0),
-            b"\xff\xd8\xff\xc0"
-            + struct.pack(">HBHHB", 17, 8, high & 0xFFFF, wide & 0xFFFF, 3)
-            + b"\1\x22\0\2\x11\1\3\x11\1",
-            b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 2) + b"\xff\xff\xff\xff\xff\xff",
+            header,
+            small + _chunk(b"zTXt", b"a\0\0" + bomb),
+            small + _chunk(b"iCCP", b"a\0\0" + bomb),
+            small + _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)),
         )
     )
+    png = b"\x89PNG\r\n\x1a\n" + first + _chunk(b"IDAT", bomb) + _chunk(b"IEND", b"")
+    screen, frame = struct.pack("<2H3x", short_wide, short_high), struct.pack("<4x2Hx", short_wide, short_wide)
+    gif = b"GIF89a" + screen + b"\x2c" + frame + b"\x02\x02\x44\x01\0;"
+    sides = (wide >> 1, high >> 1, 1, 24)
+    bmp = b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, *sides, 0, 0, 0, 0, 0, 0)
+    jpeg = struct.pack(">IHBHHB", 0xFFD8FFC0, 17, 8, short_high, short_wide, 3) + b"\1\x22\0\2\x11\1\3\x11\1"
+    webp = b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 2) + b"\xff" * 6
+    return chance.choice((png, png, png, png, gif, bmp, jpeg, webp))
 
 
 def pictures(face: Image.Image) -> list[bytes]:
@@ -164,46 +147,29 @@ class _Pickled:
 def vectors(space: str, dim: int) -> list[bytes]:
     """Files of face vectors: ours, bare, of objects, and what is wrong with the numbers in them."""
     unit = np.eye(2, dim, dtype=np.float32)
+    said = {"format": "idgen.identities", "version": "1", "space": space, "names": '["a", "b"]'}
+    said["sources"] = json.dumps(["sampled, seed 1, number 0"] * 2)
 
-    def ours(values: Any, names: Any = ("a", "b"), **changed: str) -> bytes:
-        metadata = {
-            "format": "idgen.identities",
-            "version": "1",
-            "space": space,
-            "names": json.dumps(names),
-            "sources": json.dumps(["sampled, seed 1, number 0"] * len(names)),
-        }
-        return save({"vectors": torch.as_tensor(values)}, {**metadata, **changed})
+    def ours(values: Any, **changed: str) -> bytes:
+        return save({"vectors": torch.as_tensor(values)}, {**said, **changed})
 
     def bare(values: Any) -> bytes:
         file = io.BytesIO()
         np.save(file, values, allow_pickle=True)
         return file.getvalue()
 
-    huge = (
-        b"\x93NUMPY\x01\0v\0"
-        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117)
-        + b"\n"
-    )
+    shape = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    numbers = [unit, unit.astype(np.float64), np.full(dim, np.inf), np.zeros(dim), unit.astype(np.complex64)]
     return [
-        ours(unit),
-        ours(unit, ["../../x", "con\0"]),
-        ours(unit * np.nan),
-        ours(unit * 1e30),
-        ours(unit[:, :3].copy()),
+        *map(ours, (unit, unit * np.nan, unit * 1e30, unit[:, :3].copy())),
+        ours(unit, names=json.dumps(["../../x", "con\0"])),
         ours(unit, sources="[" * 50_000),
         ours(unit, names="{}"),
         ours(unit, version="9"),
         struct.pack("<Q", 2**62) + b"{}",
         struct.pack("<Q", 8) + b'{"a":[]}',
-        bare(unit),
-        bare(unit.astype(np.float64)),
-        bare(np.full(dim, np.inf)),
-        bare(np.zeros(dim)),
-        bare(unit.astype(np.complex64)),
-        bare(np.array([_Pickled()], dtype=object)),
-        bare(np.zeros((1, dim), [("a", "<f4")])),
-        huge,
+        *map(bare, (*numbers, np.array([_Pickled()], dtype=object), np.zeros((1, dim), [("a", "<f4")]))),
+        b"\x93NUMPY\x01\0v\0" + shape.ljust(117) + b"\n",
     ]
 
 
@@ -218,57 +184,29 @@ def vector_file(chance: random.Random, files: list[bytes]) -> bytes:
 # ---------------------------------------------------------------- values
 
 
+_NUMBERS = (0, -1, 1, 1.5, -0.0, 17, 10_000, 2**31, 2**53, 2**63, -(2**64), 10**400, 1e308, 5e-324)
+_NONE = (None, True, False, float("nan"), float("inf"), -float("inf"))
+_TEXTS = ("", "7", "seven", "nan", "\0\x1b[31m", "\ud800", "<script>alert(1)</script>")
+_PLACES = (
+    "/etc/passwd",
+    "../../etc/passwd",
+    "file:///etc/passwd",
+    "https://example.com/x.png",
+    "http://127.0.0.1:9/x.png",
+)
+
+
 def value(chance: random.Random) -> Any:
     """What may stand in JSON where something else belongs."""
     deep: Any = 1
     for _ in range(chance.choice((2, 40, 200))):
         deep = [deep] if chance.random() < 0.5 else {"a": deep}
+    file = {"path": chance.choice((*_PLACES, None, 7, "", "\0", [], {})), "meta": {"_type": "gradio.FileData"}}
+    files = file, {**file, "url": "http://127.0.0.1:9/x"}, {**file, "is_stream": True}
+    lists = [], [7], [[7]], [None] * 1000, deep
+    long = "x" * chance.choice((100, 100_000))
     return chance.choice(
-        (
-            None,
-            True,
-            False,
-            0,
-            -1,
-            1,
-            1.5,
-            -0.0,
-            17,
-            10_000,
-            2**31,
-            2**53,
-            2**63,
-            -(2**64),
-            10**400,
-            1e308,
-            5e-324,
-            float("nan"),
-            float("inf"),
-            -float("inf"),
-            "",
-            "7",
-            "seven",
-            "nan",
-            "x" * chance.choice((100, 100_000)),
-            "\0\x1b[31m",
-            "\ud800",
-            "<script>alert(1)</script>",
-            "../../etc/passwd",
-            "file:///etc/passwd",
-            "https://example.com/x.png",
-            [],
-            [7],
-            [[7]],
-            [None] * 1000,
-            {},
-            {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
-            {"path": "../../etc/passwd", "url": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}},
-            {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}},
-            {"path": chance.choice((None, 7, "", "\0", [], {})), "meta": {"_type": "gradio.FileData"}},
-            {"path": "x", "is_stream": True, "meta": {"_type": "gradio.FileData"}},
-            {"__type__": "update", "value": 3},
-            deep,
-        )
+        (*_NUMBERS, *_NONE, *_TEXTS, *_PLACES, *lists, *files, *files, long, {}, {"__type__": "update", "value": 3})
     )
 
 

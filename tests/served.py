@@ -52,10 +52,6 @@ class Served:
         links = Path(f"/proc/{self.pid}/fd").iterdir()
         return [os.readlink(link) for link in links if link.is_symlink()]
 
-    def kept(self) -> list[Path]:
-        """Files in Gradio's folder."""
-        return [path for path in self.cache.rglob("*") if path.is_file()]
-
 
 @contextlib.contextmanager
 def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Served]:
@@ -87,18 +83,12 @@ def _address(process: subprocess.Popen, console: Path) -> str:
 
 
 def _main(model: str) -> None:
-    import ctypes
-    import gc
+    from fuzz import give_back
 
     from idgen.model import load_model
     from space.app import build, launch
 
-    def give_back(*_: object) -> None:
-        gc.collect()
-        with contextlib.suppress(OSError, AttributeError):  # not glibc
-            ctypes.CDLL(None).malloc_trim(0)
-
-    signal.signal(signal.SIGUSR1, give_back)
+    signal.signal(signal.SIGUSR1, lambda *_: give_back())
     loaded = load_model(model)
     loaded.sampler, loaded.pipeline, loaded.scorer, loaded.encoder  # noqa: B018 - loads them
     _, address, _ = launch(build(loaded), prevent_thread_lock=True, quiet=True)

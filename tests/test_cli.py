@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -82,9 +81,6 @@ def contents(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-# ------------------------------------------------------------ what works
-
-
 def test_sample_generate_compare(tmp_path: Path, run: Run) -> None:
     people, out = tmp_path / "people.safetensors", tmp_path / "out"
     result = run("sample", "-n", 2, "--seed", 7, "--out", people)
@@ -144,54 +140,25 @@ def test_of_several_faces_the_largest_is_taken_and_it_says_so(tmp_path: Path, ru
     assert note.startswith("Note: ") and "group.png" in note and "the largest is taken" in note
 
 
-def test_help_lists_the_commands() -> None:
-    for arguments in ([], ["--help"]):
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0
-        for command in ("sample", "identify", "generate", "compare", "train", "demo"):
-            assert command in result.stdout
-
-
-# ------------------------------------------------------------ pictures that cannot be read
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def text(path: Path) -> None:
-    path.write_text("this is not a picture")
-
-
 def truncated(path: Path) -> None:
     photo(path)
     path.write_bytes(path.read_bytes()[:2000])
 
 
-def huge(path: Path) -> None:
-    Image.new("1", (30_000, 64)).save(path)
-
-
 def animated(path: Path) -> None:
-    frames = [Image.new("RGB", (32, 32), (shade, 0, 0)) for shade in (0, 99, 200)]
-    file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    path.write_bytes(file.getvalue())
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
+    first, *others = [Image.new("RGB", (32, 32), (shade, 0, 0)) for shade in (0, 99, 200)]
+    first.save(path, "GIF", save_all=True, append_images=others)
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (empty, ["photo.png"]),
-        (text, ["photo.png"]),
+        (lambda path: path.write_bytes(b""), ["photo.png"]),
+        (lambda path: path.write_text("this is not a picture"), ["photo.png"]),
         (truncated, ["photo.png"]),
-        (huge, ["30", "000"]),
+        (lambda path: Image.new("1", (30_000, 64)).save(path), ["30", "000"]),
         (animated, ["several frames"]),
-        (folder, ["photo.png", "folder"]),
+        (Path.mkdir, ["photo.png", "folder"]),
         (lambda path: None, ["photo.png"]),
     ],
     ids=["empty", "text", "truncated", "huge", "animated", "folder", "missing"],
@@ -211,9 +178,6 @@ def test_no_face(tmp_path: Path, run: Run, blind: Path) -> None:
     refused(run("identify", path, "--out", tmp_path / "me.safetensors", model=blind), "No face found", "wall.png")
     refused(run("compare", path, path, "--fmr", 0.01, model=blind), "No face found", "wall.png")
     assert contents(tmp_path) == ["wall.png"]
-
-
-# ------------------------------------------------------------ identity files that cannot be used
 
 
 def write(path: Path, vectors: torch.Tensor, space: str) -> Path:
@@ -261,20 +225,14 @@ def test_one_of_several_people_must_be_named(tmp_path: Path, run: Run) -> None:
     refused(run("compare", f"{people}#nobody", people), "nobody called 'nobody'")
 
 
-# ------------------------------------------------------------ numbers and places that cannot be used
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--images", "0"], ["at least 1, got 0"]),
-        (["--images", "-3"], ["at least 1"]),
-        (["--images", "10000"], ["at most 1,000", "several runs"]),
+        (["--images", "0"], ["from 1 to 1,000, got 0"]),
+        (["--images", "10000"], ["got 10,000"]),
         (["--images", "eight"], ["--images", "'eight' is not a whole number"]),
         (["--seed", "lucky"], ["--seed", "'lucky' is not a whole number"]),
-        (["--seed", "1.5"], ["--seed", "'1.5' is not a whole number"]),
-        (["--seed", "-1"], ["seed -1"]),
-        (["--seed", str(2**64)], ["2^63"]),
+        (["--seed", "-1"], ["seed", "got -1"]),
         (["--sample", "0"], ["from 1"]),
         (["--steps", "0"], ["steps"]),
         (["--variation", "2"], ["variation"]),
@@ -293,17 +251,19 @@ def test_options_that_cannot_be_used(
     assert contents(tmp_path) == []
 
 
-def test_a_file_or_a_number_of_people_not_both_not_none(tmp_path: Path, run: Run) -> None:
-    refused(run("generate", "--out", tmp_path / "out"), "--sample")
-    refused(run("generate", tmp_path / "p.safetensors", "--sample", 1, "--out", tmp_path / "out"), "--sample")
-
-
 @pytest.mark.parametrize(
-    "arguments", [["fly"], ["generate"], ["compare", "a.png"], ["compare", "a", "b", "--fmr", "x"]]
+    ("arguments", "words"),
+    [
+        (["fly"], ["fly"]),
+        (["generate"], ["--out"]),
+        (["generate", "--out", "out"], ["--sample"]),
+        (["generate", "p.safetensors", "--sample", "1", "--out", "out"], ["--sample"]),
+        (["compare", "a.png"], ["B"]),
+        (["compare", "a", "b", "--fmr", "x"], ["--fmr"]),
+    ],
 )
-def test_commands_that_do_not_exist_or_lack_something(arguments: list[str]) -> None:
-    result = CliRunner().invoke(app, arguments)
-    refused(result)
+def test_commands_that_do_not_exist_or_lack_something(arguments: list[str], words: list[str]) -> None:
+    refused(CliRunner().invoke(app, arguments), *words)
 
 
 def test_an_unknown_false_match_rate(tmp_path: Path, run: Run) -> None:
@@ -368,9 +328,6 @@ def test_control_c_leaves_a_folder_to_go_on_from(tmp_path: Path, tiny_model: Pat
     assert 2 <= kept < 120
     assert f"Interrupted with {kept} of 120" in stderr
     assert not [path for path in out.rglob("*") if path.suffix == ".tmp"]
-
-
-# ------------------------------------------------------------ training
 
 
 def test_train_lists_networks_and_their_options() -> None:

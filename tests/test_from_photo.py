@@ -36,7 +36,7 @@ WAYS: dict[str, Way] = {
     "itself": lambda model, anna, other, folder: Identities.of([anna]),
     "mean": lambda model, anna, other, folder: Identities.of([mean([other, anna])]),
     "interpolate": lambda model, anna, other, folder: interpolate(other, anna, 3),
-    "mixup": lambda model, anna, other, folder: mixup(Identities.of([other, anna]), 3, 0).people,
+    "mixup": lambda model, anna, other, folder: mixup(Identities.of([other, anna]), 3, 0)[0],
     "varied": lambda model, anna, other, folder: vary(
         Identities.of([anna]), parse_variation("cone:0.8", None), 2, 0, 0
     ),
@@ -71,6 +71,6 @@ def test_it_says_so(model: Model, anna: Identity, tmp_path: Path, way: str) -> N
 
 def test_and_nobody_else_does(model: Model, tmp_path: Path) -> None:
     people = model.sampler.sample(2, 5)
-    made = [mean(people), *interpolate(people[0], people[1], 3), *mixup(people, 2, 0).people]
+    made = [mean(people), *interpolate(people[0], people[1], 3), *mixup(people, 2, 0)[0]]
     assert not any(person.from_photo for person in made)
     assert torch.equal(Identities.load(people.save(tmp_path / "x.safetensors")).vectors, people.vectors)

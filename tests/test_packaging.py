@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import DOCS, README, ROOT
+from started import free_port, started
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     tomllib = pytest.importorskip("tomli", reason="Python 3.10 has no TOML reader of its own")
 
-ROOT = Path(__file__).parents[1]
 # Import names that are not the distribution's.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -30,6 +31,8 @@ DISTRIBUTIONS = {
     "starlette": "gradio",
     "loguru": "datatrove",  # which is built on them and brings them
     "gradio_client": "gradio",
+    "jinja2": "gradio",
+    "markupsafe": "gradio",
     "pyarrow": "datasets",
 }
 ROOMS = {  # what a folder may need beyond the base
@@ -37,12 +40,13 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/pipelines/arc2face": "arc2face",
     "idgen/faces/insight": "insightface",
     "idgen/evaluation": "eval",
+    "idgen/sets": "eval",
     "idgen/dataset": "dataset",
     "idgen/dataset/run": "ray",
     "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
-    "idgen/provenance": "c2pa",
+    "idgen/signing": "c2pa",
     "space": "app",
 }
 
@@ -99,6 +103,17 @@ def test_constraints_pin_one_version_of_things_that_are_needed(project: dict[str
     assert {name_of(text) for text in pinned} <= known
 
 
+def test_every_extra_that_a_page_names_exists(project: dict[str, Any]) -> None:
+    named = {
+        extra
+        for path in (README, *DOCS)
+        for extras in re.findall(r"pip install [^\n`]*\[([\w,]+)\]", path.read_text("utf-8"))
+        for extra in extras.split(",")
+    }
+    assert {"app", "train", "arc2face"} <= named <= set(project["optional-dependencies"])
+    assert not [path for path in (README, *DOCS) if re.search(r"pip install '?idgen", path.read_text("utf-8"))]
+
+
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
     declared = {
         extra: {name_of(text) for text in texts} for extra, texts in project["optional-dependencies"].items()
@@ -115,11 +130,38 @@ def test_every_import_is_declared(project: dict[str, Any]) -> None:
                 modules = [node.module or ""]
             for module in modules:
                 top = module.split(".")[0]
-                if top in sys.stdlib_module_names or top in ("idgen", "space"):
+                if top in {*sys.stdlib_module_names, "idgen", "space"}:
                     continue
                 if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in allowed:
                     undeclared.append(f"{place}: {module}")
     assert not undeclared
+
+
+DEMO = """
+import sys
+from pathlib import Path
+sys.path = [folder for folder in sys.path if not Path(folder, "idgen").exists() or Path(folder).name == "site"]
+from idgen.cli import app
+app()
+"""
+
+
+def test_a_wheel_brings_the_app_and_no_other_module(tmp_path: Path) -> None:
+    """Installed elsewhere, `idgen demo` starts in a folder that is not the checkout."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("idgen_faces-*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--no-compile", "--target", str(site), str(wheel)], check=True)
+    assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"bin", "idgen"}
+    assert (site / "idgen" / "space" / "style.css").exists()
+    (tmp_path / "elsewhere").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(site), "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    port = free_port()
+    command = [sys.executable, "-c", DEMO, "demo", "--port", str(port)]
+    with started(command, port, tmp_path / "elsewhere", environment) as page:
+        assert page.status_code == 200 and "One person, many pictures" in page.text
 
 
 def seconds_and_output(code: str) -> tuple[float, str]:
@@ -136,13 +178,13 @@ import sys
 from typer.testing import CliRunner
 from idgen.cli import app
 result = CliRunner().invoke(app, {arguments})
-assert result.exit_code == 0, result.output
+assert result.exit_code == 0 and result.stdout, result.output
 print([name for name in {heavy} if name in sys.modules])
 """
 HEAVY = ["torch", "diffusers", "numpy", "gradio", "transformers", "PIL"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["generate", "--help"], ["train", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     _, output = seconds_and_output(HELP.format(arguments=arguments, heavy=HEAVY))
     assert output.strip() == "[]"
@@ -163,6 +205,9 @@ def test_version(project: dict[str, Any]) -> None:
     assert result.exit_code == 0
     assert result.stdout.strip() == idgen.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", idgen.__version__)
+    assert f"\nversion: {idgen.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## {idgen.__version__}\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"idgen_faces-{idgen.__version__}-" in README.read_text("utf-8")
 
 
 def test_nothing_in_the_repository_names_a_place_outside_it() -> None:

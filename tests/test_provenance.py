@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -21,7 +22,8 @@ from idgen import provenance
 from idgen.cli import app
 from idgen.errors import InputError
 from idgen.identity import Identity
-from idgen.provenance import SOURCE_TYPE, Credentials, encode, png_bytes, read, save_image, sign, signature
+from idgen.provenance import encode, read, report, save_image, sentence
+from idgen.signing import SOURCE_TYPE, Credentials, sign, signature
 
 INFO = {"model": "nobody-128", "identity": "person-7-0002", "seed": 7, "k": 3}
 
@@ -53,7 +55,6 @@ def test_xmp_is_valid_and_names_the_source_type(tmp_path: Path) -> None:
 def test_equal_pictures_are_equal_bytes() -> None:
     for kind in provenance.MIME:
         assert encode(picture(), INFO, kind) == encode(picture(), INFO, kind)
-    assert png_bytes(picture(), INFO) == encode(picture(), INFO)
 
 
 def test_nothing_of_a_photo_slips_through() -> None:
@@ -133,7 +134,7 @@ def test_packets_of_others(tmp_path: Path, packet: str, expected: dict) -> None:
 def test_the_command(tmp_path: Path) -> None:
     ours = save_image(picture(), tmp_path / "ours.png", INFO)
     picture().save(tmp_path / "plain.png")
-    (tmp_path / "loud.png").write_bytes(png_bytes(picture(), {"model": "\x1b[31m\nred"}))
+    (tmp_path / "loud.png").write_bytes(encode(picture(), {"model": "\x1b[31m\nred"}))
 
     def run(*arguments: str | Path) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["provenance", *map(str, arguments)])
@@ -174,17 +175,8 @@ def chain() -> tuple[Credentials, str]:
 
     def certificate(subject: str, key: ec.EllipticCurvePrivateKey, signs_others: bool) -> x509.Certificate:
         now, public = datetime.datetime.now(datetime.timezone.utc), key.public_key()
-        usage = dict.fromkeys(
-            (
-                "content_commitment",
-                "key_encipherment",
-                "data_encipherment",
-                "key_agreement",
-                "encipher_only",
-                "decipher_only",
-            ),
-            False,
-        )
+        no = "content_commitment key_encipherment data_encipherment key_agreement encipher_only decipher_only"
+        usage = dict.fromkeys(no.split(), False)
         usage |= {"digital_signature": not signs_others, "key_cert_sign": signs_others, "crl_sign": signs_others}
         builder = (
             x509.CertificateBuilder(name("Root"), name(subject), public, x509.random_serial_number())
@@ -217,8 +209,8 @@ def test_a_signed_picture(tmp_path: Path, chain: tuple[Credentials, str], kind: 
     assert len(data) - len(plain) < 8_000
     assert INFO.items() <= read(path).items(), "the other mark is still there"
     valid = {"state": "valid", "signer": "Signer", "issuer": "Example operator"}
-    assert signature(path) == {**valid, "problems": ["signingCredential.untrusted"]}
-    assert signature(path, root) == {**valid, "state": "trusted", "problems": []}
+    assert signature(data) == {**valid, "problems": ["signingCredential.untrusted"]}
+    assert signature(data, root) == {**valid, "state": "trusted", "problems": []}
     changed = bytearray(data.replace(b"person-7-0002", b"person-7-0003"))
     if kind == "PNG":  # whose chunks carry a checksum, which is no protection
         start = changed.index(b"iTXt")
@@ -226,7 +218,7 @@ def test_a_signed_picture(tmp_path: Path, chain: tuple[Credentials, str], kind: 
         changed[start + length : start + length + 4] = zlib.crc32(changed[start : start + length]).to_bytes(4, "big")
     path.write_bytes(changed)
     assert read(path)["identity"] == "person-7-0003"
-    broken = signature(path, root)
+    broken = signature(bytes(changed), root)
     assert broken["state"] == "invalid" and "assertion.dataHash.mismatch" in broken["problems"]
 
 
@@ -240,7 +232,7 @@ def test_the_operator_signs_by_environment(
         monkeypatch.setenv("IDGEN_C2PA_CERT", certificate)
         monkeypatch.setenv("IDGEN_C2PA_KEY", credentials.key.decode())
         path = save_image(picture(), tmp_path / "signed.png", INFO)
-        assert signature(path)["state"] == "valid"
+        assert signature(path.read_bytes())["state"] == "valid"
     result = CliRunner().invoke(app, ["provenance", str(path), "--trust", str(tmp_path / "root.pem")])
     assert result.exit_code == 0 and "signed by Signer of Example operator, whom you trust" in result.output
     result = CliRunner().invoke(app, ["provenance", str(path), "--trust", str(path)])
@@ -254,6 +246,16 @@ def test_the_operator_signs_by_environment(
     assert not (tmp_path / "new.png").exists(), "an unsigned picture would pass for what it is not"
 
 
+def test_a_signature_that_cannot_be_checked_says_so(
+    tmp_path: Path, chain: tuple[Credentials, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signed.png").write_bytes(sign(encode(picture(), INFO), chain[0]))
+    monkeypatch.setitem(sys.modules, "c2pa", None)  # as where it is not installed
+    assert "signed, which is not checked: to have it checked, pip install" in sentence(report(tmp_path / "signed.png"))
+    with pytest.raises(InputError, match=r"A signature needs the package c2pa: pip install .*\[c2pa\]"):
+        sign(encode(picture(), INFO), chain[0])
+
+
 def test_credentials_that_do_not_sign(chain: tuple[Credentials, str]) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -261,7 +263,7 @@ def test_credentials_that_do_not_sign(chain: tuple[Credentials, str]) -> None:
     def key(curve: ec.EllipticCurve) -> bytes:
         return ec.generate_private_key(curve).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    good, data = chain[0], png_bytes(picture(), INFO)
+    good, data = chain[0], encode(picture(), INFO)
     for certificate, secret, what in (
         (good.certificate, key(ec.SECP256R1()), "do not sign"),
         (b"no certificate", good.key, "do not sign"),
@@ -287,8 +289,7 @@ def test_a_signature_is_checked_without_asking_anybody(tmp_path: Path, chain: tu
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/c2pa-jumb"  # says where the manifest is
     packet = RDF % f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>'
-    (tmp_path / "remote.png").write_bytes(with_packet(packet))
-    assert signature(tmp_path / "remote.png", chain[1]) is None
+    assert signature(with_packet(packet), chain[1]) is None
     server.shutdown()
     server.server_close()
     assert asked == []

@@ -60,17 +60,21 @@ def patterns(people: int, pictures: int, size: int = 112, seed: int = 0) -> tupl
     return (0.5 + 0.2 * smooth).clamp(0, 1), torch.arange(people).repeat_interleave(pictures)
 
 
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as a file's bytes."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
 def noise_png(width: int = 80, height: int = 64) -> bytes:
     """A picture of nothing, as a file's bytes."""
-    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)))
 
 
 @torch.no_grad()
 def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY) -> Path:
-    """Write a model folder as `idgen.hub.Model` reads it, the same at every call."""
+    """Write a model folder as `idgen.model.Model` reads it, the same at every call."""
     from diffusers import DPMSolverMultistepScheduler
 
     from idgen.evaluation.calibrate import write_calibrations
@@ -88,7 +92,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     )
     from idgen.pipelines import IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler, principal_axes
-    from idgen.scoring import fit_bridge
+    from idgen.scoring import Bridge
 
     folder = Path(folder)
     with torch.random.fork_rng(devices=[]):
@@ -121,10 +125,10 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     face_judge = FaceEncoder(judge, space=JUDGE_SPACE)
     by_encoder, by_judge = face_encoder.encode(pictures), face_judge.encode(pictures)
     face_encoder.save_pretrained(folder / "encoder")
-    bridge = fit_bridge(by_encoder, by_judge, labels, ENCODER_SPACE, JUDGE_SPACE)
+    people = centres(by_encoder, labels)
+    bridge = Bridge.fit(people, centres(by_judge, labels), ENCODER_SPACE, JUDGE_SPACE)
     Judge(face_judge, bridge).save_pretrained(folder / "judge")
     write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
-    people = centres(by_encoder, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         flow = IdentityFlow(people.shape[1], **sizes["flow"])

@@ -7,13 +7,16 @@ with five landmarks where the template has them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-POINTS = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+from idgen.faces.align import template
+
+POINTS = template(112)
 
 
 def build_detector(file: Path) -> Path:
@@ -24,42 +27,33 @@ def build_detector(file: Path) -> Path:
     nodes, outputs, constants = [], [], []
 
     def constant(name: str, values: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(values.astype(np.float32), name))
+        constants.append(numpy_helper.from_array(values, name))
         return name
 
-    red = np.zeros((1, 3, 1, 1))
-    red[0, :, 0, 0] = 1, -1, -1  # of RGB in [-1, 1]: 3 for pure red
-    constant("red", red)
-    constants.append(numpy_helper.from_array(np.array([-1, 1], np.int64), "column"))
-    parts: dict[str, list[str]] = {"score": [], "box": [], "points": []}
-    for stride in (8, 16, 32):
-        s = str(stride)
-        nodes.append(
-            helper.make_node("AveragePool", ["image"], ["mean" + s], kernel_shape=[stride] * 2, strides=[stride] * 2)
-        )
-        nodes.append(helper.make_node("Conv", ["mean" + s, "red"], ["redness" + s]))
-        nodes.append(
-            helper.make_node("AveragePool", ["redness" + s], ["around" + s], kernel_shape=[5, 5], pads=[2, 2, 2, 2])
-        )
-        nodes.append(helper.make_node("Sub", ["redness" + s, "around" + s], ["contrast" + s]))
-        constant("low" + s, np.array(1.6 if stride == 32 else 10.0))  # small ones are not looked for
-        constant("steep" + s, np.array(8.0))
-        nodes.append(helper.make_node("Sub", ["contrast" + s, "low" + s], ["over" + s]))
-        nodes.append(helper.make_node("Mul", ["over" + s, "steep" + s], ["logit" + s]))
-        nodes.append(helper.make_node("Sigmoid", ["logit" + s], ["one" + s]))
-        nodes.append(helper.make_node("Concat", ["one" + s, "one" + s], ["two" + s], axis=1))
-        nodes.append(helper.make_node("Transpose", ["two" + s], ["last" + s], perm=[0, 2, 3, 1]))
-        nodes.append(helper.make_node("Reshape", ["last" + s, "column"], ["score" + s]))
-        nodes.append(helper.make_node("Mul", ["score" + s, constant("no" + s, np.zeros((1, 1)))], ["zero" + s]))
-        box = constant("sides" + s, np.full((1, 4), 2.0))  # in strides, left, top, right and bottom of the place
-        points = ((POINTS - 56) / 112 * 4).reshape(1, 10)
-        nodes.append(helper.make_node("Add", ["zero" + s, box], ["box" + s]))
-        nodes.append(helper.make_node("Add", ["zero" + s, constant("where" + s, points)], ["points" + s]))
-        for part in parts:
-            parts[part].append(part + s)
+    def node(kind: str, output: str, *inputs: str, **options: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], **options))
+        return output
+
+    def pool(output: str, inputs: str, side: int, **options: Any) -> str:
+        return node("AveragePool", output, inputs, kernel_shape=[side] * 2, **options)
+
+    red = constant("red", np.float32([1, -1, -1]).reshape(1, 3, 1, 1))  # of RGB in [-1, 1]: 3 for pure red
+    column = constant("column", np.array([-1, 1], np.int64))
+    for s in (8, 16, 32):
+        redness = node("Conv", f"redness{s}", pool(f"mean{s}", "image", s, strides=[s] * 2), red)
+        contrast = node("Sub", f"contrast{s}", redness, pool(f"around{s}", redness, 5, pads=[2] * 4))
+        low = constant(f"low{s}", np.float32(1.6 if s == 32 else 10))  # small ones are not looked for
+        over = node("Mul", f"logit{s}", node("Sub", f"over{s}", contrast, low), constant(f"steep{s}", np.float32(8)))
+        one = node("Sigmoid", f"one{s}", over)
+        two = node("Transpose", f"last{s}", node("Concat", f"two{s}", one, one, axis=1), perm=[0, 2, 3, 1])
+        score = node("Reshape", f"score{s}", two, column)
+        zero = node("Mul", f"zero{s}", score, constant(f"no{s}", np.zeros((1, 1), np.float32)))
+        # In strides: left, top, right and bottom of the place; the landmarks from it.
+        node("Add", f"box{s}", zero, constant(f"sides{s}", np.full((1, 4), 2, np.float32)))
+        node("Add", f"points{s}", zero, constant(f"where{s}", np.float32((POINTS - 56) / 28).reshape(1, 10)))
     for part, width in (("score", 1), ("box", 4), ("points", 10)):
-        for name in parts[part]:
-            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"places_{name}", width]))
+        for s in (8, 16, 32):
+            outputs.append(helper.make_tensor_value_info(f"{part}{s}", TensorProto.FLOAT, [f"places_{part}{s}", width]))
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, "height", "width"])
     return _save(file, nodes, [image], outputs, constants)
 
@@ -69,10 +63,9 @@ def build_recognizer(file: Path, dim: int = 512, seed: int = 0, size: int = 112)
     rng = np.random.default_rng(seed)
     cells = 8
     matrix = numpy_helper.from_array(rng.normal(size=(3 * cells**2, dim)).astype(np.float32), "matrix")
+    sides = {"kernel_shape": [size // cells] * 2, "strides": [size // cells] * 2}
     nodes = [
-        helper.make_node(
-            "AveragePool", ["face"], ["cells"], kernel_shape=[size // cells] * 2, strides=[size // cells] * 2
-        ),
+        helper.make_node("AveragePool", ["face"], ["cells"], **sides),
         helper.make_node("Flatten", ["cells"], ["flat"]),
         helper.make_node("MatMul", ["flat", "matrix"], ["vector"]),
     ]

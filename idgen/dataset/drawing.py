@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -30,9 +30,7 @@ from idgen.weights import fingerprint
 MOST_CANDIDATES = 10
 """Times `people`: candidates that are drawn at most to find people who are told apart."""
 _PEOPLE_A_BLOCK = 50  # pictured between two saves of a plan that keeps people apart
-
-# Methods of `idgen.sampling.draw` that can go on drawing.
-_ENDLESS = (None, "flow", "gaussian", "sphere")
+_ENDLESS = (None, "flow", "gaussian", "sphere")  # methods of `idgen.sampling.draw` that can go on drawing
 
 
 def model_of(planned: Planned, device: str | None = None) -> Model:
@@ -64,12 +62,10 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
     if (folder / PLANNED).is_file():
         before = Planned.load(folder)
         if before.plan != plan:
-            changed = [
-                item.name for item in fields(plan) if getattr(plan, item.name) != getattr(before.plan, item.name)
-            ]
+            new, old = asdict(plan), asdict(before.plan)
+            changed = next(name for name in new if new[name] != old[name])
             raise InputError(
-                f"{folder} holds a dataset of another plan (its `{changed[0]}` is "
-                f"{getattr(before.plan, changed[0])}): choose another folder."
+                f"{folder} holds a dataset of another plan (its `{changed}` is {old[changed]}): choose another folder."
             )
         model_of(before, device)
         return before
@@ -82,7 +78,13 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model))
     people, labels = _people(plan, model, folder, progress)
-    _write_plan(folder, plan, people, labels, fingerprint(model.folder), variation)
+    text = plan.text()
+    people.save(folder / PEOPLE)
+    if labels:
+        files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
+    files.write(folder / PLAN, text)
+    prints = {"plan": digest(text), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
+    files.write_json(folder / PLANNED, {**prints, "variation": variation, "idgen": __version__})
     shutil.rmtree(folder / "apart", ignore_errors=True)
     return Planned.load(folder)
 
@@ -98,11 +100,11 @@ def check_model(plan: Plan, model: Model) -> None:
         )
     if plan.face and (not model.has("encoder") or model.encoder.finder is None):
         raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
-    if plan.match is not None:
-        calibration = model.judge.calibration
-        if calibration is None:
-            raise InputError(f"The judge of {model.name!r} has no calibration: set match: none.")
-        calibration.threshold("image-bridge", plan.match)  # says which rates there are
+    for name, kind, rate in (("match", "image-bridge", plan.match), ("apart", "mean-mean", plan.apart_fmr)):
+        if needed[name] and rate is not None:
+            if model.judge.calibration is None:
+                raise InputError(f"The judge of {model.name!r} has no calibration: set {without[name]}.")
+            model.judge.calibration.threshold(kind, rate)  # says which rates there are
 
 
 def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Identities, list[SoftLabel]]:
@@ -140,9 +142,7 @@ def _too_many(plan: Plan, candidates: int, kept: int) -> InputError:
 def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, progress: bool) -> Tensor:
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
     calibration = model.judge.calibration
-    if calibration is None:
-        raise InputError(f"The judge of {model.name!r} has no calibration: set apart: 0.")
-    threshold = calibration.threshold("mean-mean", plan.apart_fmr)
+    assert calibration is not None  # by `check_model`
     means, weights = [], fingerprint(model.folder)
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
     for start in tqdm(starts, desc="kept apart", unit="block", disable=not progress):
@@ -153,23 +153,4 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
             pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
-    return told_apart(torch.cat(means), threshold)
-
-
-def _write_plan(
-    folder: Path, plan: Plan, people: Identities, labels: list[SoftLabel], weights: str, variation: float | str
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    people.save(folder / PEOPLE)
-    if labels:
-        files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1).encode())
-    text = plan.text()
-    files.write(folder / PLAN, text.encode())
-    settled = {
-        "plan": digest(text),
-        "people": people.fingerprint(),
-        "weights": weights,
-        "variation": variation,
-        "idgen": __version__,
-    }
-    files.write(folder / PLANNED, (json.dumps(settled, indent=1) + "\n").encode())
+    return told_apart(torch.cat(means), calibration.threshold("mean-mean", plan.apart_fmr))

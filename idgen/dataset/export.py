@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
@@ -13,15 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from idgen import files
-from idgen.dataset.folder import DATA, PLANNED, data_name, read_json
+from idgen.dataset.folder import DATA, PLANNED, data_name, json_or_none
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
+from idgen.evaluation.bins import FOLDS, write_bin
 
 Format = Literal["imagefolder", "webdataset", "bin"]
-FOLDS = 10
 EXPORT = "export.json"
 
 
@@ -49,45 +48,59 @@ def export(
         InputError: there is no plan, nothing is finished, `out` cannot be written, there is no such layout, or there
             are too few pictures for so many pairs, or `out` holds another dataset.
     """
-    from tqdm.auto import tqdm
-
     planned, out = Planned.load(folder), Path(out)
-    now = status(planned, whole=True)
-    if not now.done:
-        raise InputError(f"Nothing in {folder} is finished yet: `idgen dataset run {folder}` makes it.")
-    missing = set(now.missing)
-    files = [planned.folder / DATA / data_name(now.shards, n) for n in range(now.shards) if n not in missing]
+    now, shards = finished(planned)
     if kind == "bin":
-        _bin(files, out, pairs, seed)
+        _bin(shards, out, pairs, seed)
         return now
     if kind not in ("imagefolder", "webdataset"):
         raise InputError(f"There is no layout {kind!r}: choose imagefolder, webdataset or bin.")
     _settle(planned, out, kind)
     lines = []
-    for file in tqdm(files, desc=kind, unit="shard", disable=not progress):
+    for shard in tqdm(shards, desc=kind, unit="shard", disable=not progress):
         if kind == "webdataset":
-            _tar(file, out / f"{file.stem}.tar")  # the shard's own number: others may be finished later
+            _tar(shard, out / f"{shard.stem}.tar")  # the shard's own number: others may be finished later
             continue
-        for row in read_rows(file):
+        for row in read_rows(shard):
             image = row.pop("image")
             if not _holds(out / image["path"], image["bytes"]):
                 files.write(out / image["path"], image["bytes"])
             lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
     if lines:
-        files.write(out / "metadata.jsonl", "".join(lines).encode())
+        files.write(out / "metadata.jsonl", "".join(lines))
     return now
+
+
+def finished(planned: Planned) -> tuple[Status, list[Path]]:
+    """How far a dataset is, and its finished shards, each of them read to be sure.
+
+    Raises:
+        InputError: nothing is finished yet.
+    """
+    now = status(planned, whole=True)
+    if not now.done:
+        raise InputError(f"Nothing in {planned.folder} is finished yet: `idgen dataset run {planned.folder}` makes it.")
+    missing = set(now.missing)
+    return now, [planned.folder / DATA / data_name(now.shards, n) for n in range(now.shards) if n not in missing]
+
+
+def read_rows(shard: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a shard, a few in memory at a time."""
+    parquet = require_package("pyarrow.parquet", "dataset", "A dataset")
+    for batch in parquet.ParquetFile(shard).iter_batches(100, columns=columns):
+        yield from batch.to_pylist()
 
 
 def _settle(planned: Planned, out: Path, kind: str) -> None:
     """Note of what an export is: names of people repeat between datasets, so two in one place would mix."""
-    settled = read_json(planned.folder / PLANNED) or {}
-    about = {"layout": kind, "plan": settled.get("plan"), "people": settled.get("people")}
-    before = read_json(out / EXPORT)
+    settled = files.read_json(planned.folder / PLANNED)
+    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
+    before = json_or_none(out / EXPORT)
     if before is None and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} holds other files already: choose another folder.")
     if before is not None and before != about:
         raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
-    files.write(out / EXPORT, (json.dumps(about, indent=1) + "\n").encode())
+    files.write_json(out / EXPORT, about)
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -97,41 +110,28 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def read_rows(file: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a shard, a few in memory at a time."""
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(file).iter_batches(100, columns=columns):
-        yield from batch.to_pylist()
-
-
-def _tar(file: Path, out: Path) -> None:
+def _tar(shard: Path, out: Path) -> None:
     """A WebDataset shard; equal rows give equal bytes."""
-    aside = out.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for row in read_rows(file):
-                image = row.pop("image")
-                key = Path(image["path"]).with_suffix("").as_posix().replace("/", "_").replace(".", "-")
-                about = json.dumps(row, ensure_ascii=False).encode()
-                for ending, data in (("png", image["bytes"]), ("json", about), ("cls", str(row["label"]).encode())):
-                    entry = tarfile.TarInfo(f"{key}.{ending}")
-                    entry.size = len(data)
-                    tar.addfile(entry, io.BytesIO(data))
-        os.replace(aside, out)
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with files.aside(out) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for row in read_rows(shard):
+            image = row.pop("image")
+            key = Path(image["path"]).with_suffix("").as_posix().replace("/", "_").replace(".", "-")
+            about = json.dumps(row, ensure_ascii=False).encode()
+            for ending, data in (("png", image["bytes"]), ("json", about), ("cls", str(row["label"]).encode())):
+                entry = tarfile.TarInfo(f"{key}.{ending}")
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
 
 
-def _bin(files: list[Path], out: Path, pairs: int, seed: int) -> None:
+def _bin(shards: list[Path], out: Path, pairs: int, seed: int) -> None:
     """Pairs in ten folds, in each as many of one person as of two, first those of one, as LFW has them."""
-    from idgen.evaluation.bins import write_bin
-
     if pairs < 2 * FOLDS or pairs % (2 * FOLDS):
         raise InputError(f"The number of pairs is a multiple of {2 * FOLDS}, for {FOLDS} equal folds; got {pairs}.")
-    who = [(row["identity"], at, place) for at, file in enumerate(files) for place, row in _numbered(file)]
+    who = [
+        (row["identity"], at, place)
+        for at, shard in enumerate(shards)
+        for place, row in enumerate(read_rows(shard, ["identity"]))
+    ]
     people = [list(group) for _, group in groupby(sorted(who), key=lambda row: row[0])]
     several = [pictures for pictures in people if len(pictures) > 1]
     if len(people) < 2 or not several:
@@ -146,14 +146,11 @@ def _bin(files: list[Path], out: Path, pairs: int, seed: int) -> None:
         else:
             for person in rng.choice(len(people), 2, replace=False):
                 chosen.append(people[person][rng.integers(len(people[person]))])
-    found: dict[tuple[int, int], bytes] = {}
     wanted = {(at, place) for _, at, place in chosen}
-    for at, file in enumerate(files):
-        for place, row in enumerate(read_rows(file, ["image"])):
-            if (at, place) in wanted:
-                found[at, place] = row["image"]["bytes"]
+    found = {
+        (at, place): row["image"]["bytes"]
+        for at, shard in enumerate(shards)
+        for place, row in enumerate(read_rows(shard, ["image"]))
+        if (at, place) in wanted
+    }
     write_bin(out, [found[at, place] for _, at, place in chosen], same)
-
-
-def _numbered(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    return enumerate(read_rows(file, ["identity"]))

@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image, Resampling
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from idgen import arguments
+from idgen.dataset.plan import Plan
+from idgen.identity import Identities
+from idgen.model import Model
 
-    from idgen.dataset.plan import Plan
-    from idgen.identity import Identities
-    from idgen.model import Model
-
-NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE = (
-    "no face is found",
-    "its vector is broken",
-    "not the person",
-    "nearer to another person",
-    "near-duplicate",
-)
+NO_FACE = "no face is found"
+BROKEN = "its vector is broken"
+NOT_THE_PERSON = "not the person"
+ANOTHER_PERSON = "nearer to another person"
+DUPLICATE = "near-duplicate"
 REASONS = (NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE)
 _THUMBNAIL = 32
 
@@ -70,7 +67,7 @@ class Filters:
         if self.judge is not None:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
             if self.judge.calibration is not None:
-                self.threshold = self.judge.calibration.threshold("image-bridge", plan.match or 1e-3)
+                self.threshold = self.judge.calibration.threshold("image-bridge", plan.match or arguments.FMR)
 
     def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
         """What is known of each picture, made for the people of these rows."""
@@ -107,36 +104,28 @@ class Filters:
         ]
 
     def _judge(
-        self,
-        picture: Image,
-        found: bool,
-        similarity: float,
-        judged: float,
-        other: float,
-        nearest: float,
-        quality: float,
+        self, picture: Image, shown: bool, ours: float, judged: float, other: float, nearest: float, quality: float
     ) -> Measured:
+        match = None if math.isnan(self.threshold) else judged >= self.threshold
+        broken = (self.encoder is not None and math.isnan(ours)) or (self.judge is not None and math.isnan(judged))
         reason = None
-        match = None if self.judge is None or math.isnan(self.threshold) else judged >= self.threshold
-        if self.plan.face and not found:
+        if self.plan.face and not shown:
             reason = NO_FACE
-        elif found and (
-            (self.encoder is not None and math.isnan(similarity)) or (self.judge is not None and math.isnan(judged))
-        ):
+        elif shown and broken:
             reason = BROKEN
         elif self.plan.match is not None and not match:
             reason = NOT_THE_PERSON
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
-        numbers = [round(value, 4) if math.isfinite(value) else None for value in (similarity, judged, other, quality)]
-        someone = None if numbers[2] is None else int(nearest)
-        return Measured(reason, numbers[0], numbers[1], match, numbers[2], someone, numbers[3], thumbnail(picture))
+        ours_, judged_, other_, quality_ = (
+            round(value, 4) if math.isfinite(value) else None for value in (ours, judged, other, quality)
+        )
+        someone = None if other_ is None else int(nearest)
+        return Measured(reason, ours_, judged_, match, other_, someone, quality_, thumbnail(picture))
 
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:
     """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
-    from PIL.Image import Resampling
-
     grey = np.asarray(picture.convert("L").resize((_THUMBNAIL, _THUMBNAIL), Resampling.BOX), np.float32).ravel()
     grey = grey - grey.mean()
     length = float(np.linalg.norm(grey))

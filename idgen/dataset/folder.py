@@ -38,7 +38,7 @@ def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str
     Raises:
         InputError: they cannot be read.
     """
-    noted = read_json(folder / MADE / f"{number:05d}.json")
+    noted = json_or_none(folder / MADE / f"{number:05d}.json")
     if noted is None:
         return None
     for path, key in (
@@ -46,9 +46,7 @@ def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str
         (folder / REJECTED / f"{number:05d}.jsonl", "rejected_sha256"),
     ):
         try:
-            if not path.is_file():
-                return None
-            if whole and hashlib.sha256(path.read_bytes()).hexdigest() != noted.get(key):
+            if not path.is_file() or (whole and hashlib.sha256(path.read_bytes()).hexdigest() != noted.get(key)):
                 return None
         except OSError as error:
             raise InputError(f"Cannot read {path}: {error.strerror}.") from error
@@ -58,13 +56,12 @@ def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str
 def note(path: Path, content: dict[str, Any]) -> None:
     """Tell `status` how far a shard is; where that cannot be written, nobody is told."""
     with suppress(InputError):
-        files.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}).encode())
+        files.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none that can be read."""
+def json_or_none(path: Path) -> dict[str, Any] | None:
+    """A file's JSON object, or None where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return files.read_json(path)
+    except InputError:
         return None
-    return content if isinstance(content, dict) else None

@@ -8,8 +8,10 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import yaml
+
 from idgen import arguments
-from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED, read_json
+from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED, json_or_none
 from idgen.errors import InputError
 from idgen.identity import Identities
 from idgen.options import parse
@@ -61,21 +63,20 @@ class Plan:
         for name in ("apart_fmr", "guidance", "match", "duplicate", "tries"):  # 3 and 3.0 are the same plan
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
-        if self.people < 1:
-            raise InputError(f"The number of people is at least 1, got {self.people}.")
+        arguments.whole("number of people", self.people, 1)
         arguments.images(self.images)
+        arguments.seed(self.seed)
         if self.steps is not None:
             arguments.steps(self.steps)
         if self.guidance is not None:
             arguments.guidance(self.guidance)
         parse_variation(self.vary, lambda: ANY_CURVE)
-        arguments.seed(self.seed)
-        for name, low, high in (("apart", 0, 100), ("tries", 1, 1000), ("shard", 1, math.inf)):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"`{name}` of a plan lies between {low} and {high:g}, got {value:g}.")
-        if self.duplicate is not None and not 0 < self.duplicate <= 1:
-            raise InputError(f"`duplicate` of a plan is a correlation above 0, at most 1, got {self.duplicate:g}.")
+        arguments.whole("`apart` of a plan", self.apart, 0, 100)
+        arguments.number("`tries` of a plan", self.tries, 1, 1000)
+        if self.duplicate is not None:
+            arguments.number("`duplicate` of a plan", self.duplicate, 1e-6, 1)
+        if self.shard is not None:
+            arguments.whole("`shard` of a plan", self.shard, 1)
 
     @property
     def vary(self) -> float | str:
@@ -107,8 +108,6 @@ class Plan:
 
     def text(self) -> str:
         """The plan file, whole: every option, so that later defaults do not change it."""
-        import yaml
-
         values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
         return yaml.safe_dump(values, sort_keys=False)
 
@@ -146,7 +145,7 @@ class Planned:
             InputError: it is none, or its files do not belong together.
         """
         folder = Path(folder)
-        settled = read_json(folder / PLANNED)
+        settled = json_or_none(folder / PLANNED)
         if settled is None:
             raise InputError(
                 f"{folder} holds no finished plan: make one by `idgen dataset plan plan.yaml --out {folder}`."
@@ -165,11 +164,11 @@ class Planned:
                 f"{folder} was planned by an idgen before 0.2, whose `variation: {settled['variation']:g}` gave other "
                 "pictures: finish it with that version, or plan again, in a new folder."
             )
-        labels = None
-        if (folder / LABELS).is_file():
-            labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+        mixed = folder / LABELS
+        labels = json.loads(mixed.read_text(encoding="utf-8")) if mixed.is_file() else None
         return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
 
 
 def digest(text: str) -> str:
+    """Short name of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

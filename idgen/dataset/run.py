@@ -1,7 +1,8 @@
-"""Making the shards that are missing: on this machine, by Slurm, or by Ray.
+"""Making the shards that are missing: on this machine, or by Slurm or Ray through datatrove
+(https://github.com/huggingface/datatrove).
 
-The engines are datatrove's (https://github.com/huggingface/datatrove). What is done is known from the shards
-themselves, never from an engine's notes, so that any engine can go on where another one stopped.
+What is done is known from the shards themselves, never from an engine's notes, so that any engine can go on where
+another one stopped.
 """
 
 from __future__ import annotations
@@ -21,25 +22,29 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from idgen import files
+import torch
+from tqdm.auto import tqdm
+
+from idgen import arguments, files
 from idgen.dataset.drawing import model_of
 from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
 from idgen.dataset.plan import Planned
+from idgen.dataset.shard import ShardMaker, one_thread
 from idgen.dataset.status import Status, status
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is
 _ABANDONED = 3600  # seconds after which nobody goes on writing a file
 
-_makers: dict[tuple[Any, ...], Any] = {}  # the last one, as a worker process makes many shards with one model
+_makers: dict[tuple[Any, ...], ShardMaker] = {}  # the last one, as a worker process makes many shards with one model
 
 
 @dataclass
 class MakeShards:
-    """What a task of an engine does: makes every `world_size`-th of some shards, from `rank` on.
+    """What a task of an engine does, as a step of datatrove: makes every `world_size`-th shard of some, from `rank` on.
 
     Args:
         folder: of the planned dataset.
@@ -52,21 +57,12 @@ class MakeShards:
     batch_size: int = 8
     device: str | None = None
 
-    def __post_init__(self) -> None:
-        _quiet()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        _quiet()  # in the worker that this has come to
-
-    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> None:
-        from idgen.dataset.shard import ShardMaker, one_thread
-
-        worker = _worker_number()
-        if worker is not None:
+    def __call__(self, _: Any, rank: int = 0, world_size: int = 1) -> None:
+        number_in_pool = multiprocessing.current_process()._identity  # () where this is no process of a pool
+        if number_in_pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
         with one_thread():
-            device = _pinned(self.device, worker or 0)
+            device = _pinned(self.device, *number_in_pool[-1:])
             planned = Planned.load(self.folder)
             # By what is planned, not by the folder alone: another plan may have taken its place since.
             who = planned.people.fingerprint()
@@ -79,26 +75,11 @@ class MakeShards:
                     _makers[key].make(number)
 
 
-def _worker_number() -> int | None:
-    """Which of a pool's processes this is, from 0; None where it is none."""
-    identity = multiprocessing.current_process()._identity
-    return identity[-1] - 1 if identity else None
-
-
-def _pinned(device: str | None, worker: int) -> str | None:
-    """The GPU of a worker where there are several and none was named: datatrove's local engine pins none."""
+def _pinned(device: str | None, worker: int = 0) -> str | None:
+    """The GPU of a worker where there are several and none was named."""
     if device not in (None, "cuda"):
         return device
-    import torch
-
     return f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-
-
-def _quiet() -> None:
-    """datatrove tells of every task on the console; here the shards themselves do."""
-    from loguru import logger
-
-    logger.disable("datatrove")
 
 
 def run(
@@ -136,142 +117,90 @@ def run(
     """
     folder = Path(folder)
     planned = Planned.load(folder)
-    if workers is not None and workers < 1:
-        raise InputError(f"The number of workers is at least 1, got {workers}.")
-    if batch_size < 1:
-        raise InputError(f"The batch size is at least 1, got {batch_size}.")
+    if workers is not None:
+        arguments.whole("number of workers", workers, 1)
+    arguments.batch_size(batch_size)
+    if engine not in get_args(Engine):
+        raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
     model_of(planned, device)  # what cannot be loaded is refused before anything is started
     with _alone(folder):
         missing = status(planned, whole=True).missing
         if not missing:
             return status(planned)
-        for number in missing:  # what is left of one that was changed or cut short
-            (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / MAKING, ignore_errors=True)
-        _sweep(folder)
-        if engine == "slurm":
-            _not_submitted(folder)
+        _clean(folder, missing)
         workers = min(len(missing), workers or _cores(device))
         step = MakeShards(str(folder.absolute()), missing, batch_size, device)
-        executor = _executor(engine, step, workers, folder / LOGS / engine, slurm or {}, gpus)
-        try:
-            with _shown(planned, progress and engine != "slurm"):
-                _run_local(executor) if engine == "local" else executor.run()
-            if engine == "slurm":
-                files.write(folder / SUBMITTED, str(executor.job_id).encode())
-        except BrokenExecutor:
-            raise InputError(
-                f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "
-                "is kept, and the same command goes on, with --workers 1 in the least memory."
-            ) from None
-        except subprocess.CalledProcessError as error:
-            raise InputError(
-                f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode})."
-            ) from error
-        except OSError as error:
-            raise InputError(
-                f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command "
-                "goes on when there is room."
-            ) from error
+        logs = folder / LOGS / engine
+        shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
+        tasks = {"tasks": workers, "workers": workers, "gpus_per_task": gpus, "pipeline": [step]}
+        common = {**tasks, "logging_dir": str(logs.absolute()), "skip_completed": False}
+        with _sentences(folder, workers), _shown(planned, progress and engine != "slurm"):
+            if engine == "local":
+                _work(step, workers)
+            elif engine == "slurm":
+                _submit(folder, slurm or {}, common)
+            else:
+                _ray(common).run()
     after = status(planned)
     if engine == "ray" and after.missing:
         raise InputError(
-            f"{len(after.missing)} of {len(missing)} shards were not made by Ray: their tasks' logs in "
-            f"{folder / LOGS / engine / 'logs'} and Ray's own say why; the same command makes them."
+            f"{len(after.missing)} of {len(missing)} shards were not made by Ray: their tasks' logs in {logs / 'logs'} "
+            "and Ray's own say why; the same command makes them."
         )
     return after
 
 
-def _executor(engine: Engine, step: MakeShards, workers: int, logs: Path, slurm: dict[str, Any], gpus: int) -> Any:
-    shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
-    common: dict[str, Any] = {"pipeline": [step], "logging_dir": str(logs.absolute()), "skip_completed": False}
-    if engine == "local":
-        from datatrove.executor.local import LocalPipelineExecutor
-
-        return LocalPipelineExecutor(tasks=len(step.shards), workers=workers, **common)
-    if engine == "slurm":
-        if shutil.which("sbatch") is None:
-            raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
-        from datatrove.executor.slurm import SlurmPipelineExecutor
-
-        if "partition" not in slurm:
-            raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
-        options = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **slurm}
-        environment = options.pop("env_command", f"export PATH={Path(sys.executable).parent}:$PATH")
-        try:
-            # As many jobs as workers, each with its share of the shards, so that a job loads the model once.
-            return SlurmPipelineExecutor(
-                tasks=workers,
-                workers=workers,
-                gpus_per_task=gpus,
-                job_name="idgen-dataset",
-                env_command=environment,
-                **options,
-                **common,
-            )
-        except TypeError as error:
-            raise InputError(
-                f"--slurm has an option that datatrove's Slurm executor does not know: {error}."
-            ) from error
-    if engine == "ray":
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise InputError("The engine ray needs the package ray: pip install 'idgen[ray]'.") from error
-        from datatrove.executor.ray import RayPipelineExecutor
-
-        if not ray.is_initialized():
-            address = "auto" if os.environ.get("RAY_ADDRESS") else None
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        return RayPipelineExecutor(
-            tasks=workers, workers=workers, cpus_per_task=1, mem_per_cpu_gb=0.5, gpus_per_task=gpus, **common
-        )
-    raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
-
-
-def _run_local(executor: Any) -> None:
-    """datatrove's local engine in processes whose death is noticed: its own pool waits for a dead one's task for ever.
-
-    Raises:
-        BrokenExecutor: a worker died.
-    """
-    if executor.workers == 1:
-        executor.run()
-        return
-    context = multiprocessing.get_context("forkserver")
-    with context.Manager() as manager, ProcessPoolExecutor(executor.workers, context) as pool:
-        places = manager.Queue()
-        for number in range(executor.workers):
-            places.put(number)
-        tasks = [pool.submit(_task, executor, rank, places) for rank in range(executor.tasks)]
-        try:
-            for task in as_completed(tasks):
-                task.result()
-        except BaseException:
-            for worker in list((pool._processes or {}).values()):
-                worker.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _task(executor: Any, rank: int, places: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    executor._launch_run_for_rank(rank, places)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what a killed worker was writing; what another machine writes just now is younger."""
+def _clean(folder: Path, missing: list[int]) -> None:
+    """Delete what is left of shards that were changed or cut short, and what a killed worker was writing."""
+    for number in missing:
+        (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / MAKING, ignore_errors=True)
     for path in (path for part in (DATA, REJECTED, MADE) for path in (folder / part).glob(".*.tmp")):
         with suppress(OSError):
-            if path.stat().st_mtime < time.time() - _ABANDONED:
+            if path.stat().st_mtime < time.time() - _ABANDONED:  # what another machine writes just now is younger
                 path.unlink()
+
+
+@contextmanager
+def _sentences(folder: Path, workers: int) -> Iterator[None]:
+    """What goes wrong with workers and disks, as an `InputError`."""
+    try:
+        yield
+    except BrokenExecutor:
+        raise InputError(
+            f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished is "
+            "kept, and the same command goes on, with --workers 1 in the least memory."
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
+    except OSError as error:
+        raise InputError(
+            f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command goes on "
+            "when there is room."
+        ) from error
+
+
+def _executor(engine: Literal["slurm", "ray"]) -> Any:
+    module = require_package(f"datatrove.executor.{engine}", "dataset", f"The engine {engine}")
+    require_package("loguru", "dataset", "datatrove").logger.disable("datatrove")  # the shards tell how far it is
+    return getattr(module, f"{engine.title()}PipelineExecutor")
+
+
+def _submit(folder: Path, options: dict[str, Any], common: dict[str, Any]) -> None:
+    """Give Slurm as many jobs as workers, each with its share of the shards, so that a job loads the model once."""
+    if shutil.which("sbatch") is None:
+        raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
+    _not_submitted(folder)
+    if "partition" not in options:
+        raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
+    environment = {"env_command": f"export PATH={Path(sys.executable).parent}:$PATH", "job_name": "idgen-dataset"}
+    usual = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **environment}
+    try:
+        executor = _executor("slurm")(**{**usual, **options, **common})
+    except TypeError as error:
+        raise InputError(f"--slurm has an option that datatrove's Slurm executor does not know: {error}.") from error
+    executor.run()
+    files.write(folder / SUBMITTED, str(executor.job_id))
 
 
 def _not_submitted(folder: Path) -> None:
@@ -288,9 +217,48 @@ def _not_submitted(folder: Path) -> None:
         )
 
 
-def _cores(device: str | None) -> int:
-    import torch
+def _ray(common: dict[str, Any]) -> Any:
+    ray = require_package("ray", "ray", "The engine ray")
+    if not ray.is_initialized():
+        address = "auto" if os.environ.get("RAY_ADDRESS") else None
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    return _executor("ray")(cpus_per_task=1, mem_per_cpu_gb=0.5, **common)
 
+
+def _work(step: MakeShards, workers: int) -> None:
+    """Make the shards in processes, or in this one.
+
+    Raises:
+        BrokenExecutor: a worker died.
+    """
+    if workers == 1:
+        step(None)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
+        tasks = [pool.submit(_task, step, rank) for rank in range(len(step.shards))]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+        except BaseException:
+            for worker in list((pool._processes or {}).values()):
+                worker.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _task(step: MakeShards, rank: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    step(None, rank, len(step.shards))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _cores(device: str | None) -> int:
     if device in (None, "cuda") and torch.cuda.is_available():
         return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -303,46 +271,36 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(
-                f"Another run works in {folder}: `idgen dataset status {folder}` says how far it is."
-            ) from None
+            why = f"Another run works in {folder}: `idgen dataset status {folder}` says how far it is."
+            raise InputError(why) from None
         yield
 
 
 @contextmanager
 def _shown(planned: Planned, progress: bool) -> Iterator[None]:
     """A bar of the pictures, drawn by a thread that looks at the folder."""
-    from tqdm.auto import tqdm
-
-    done = threading.Event()
-    began = status(planned)
-    bar = tqdm(
-        total=began.wanted,
-        initial=began.pictures,
-        desc=planned.folder.resolve().name,
-        unit="image",
-        disable=not progress,
-        smoothing=0.1,
-    )
+    if not progress:
+        yield
+        return
+    done, began = threading.Event(), status(planned)
+    name = planned.folder.resolve().name
+    bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", smoothing=0.1)
 
     def look() -> None:
-        while True:
+        finished = False
+        while not finished:
             finished = done.wait(_POLL)
             with suppress(InputError):
                 now = status(planned)
                 bar.n = min(bar.total, max(bar.n, now.pictures))
                 bar.set_postfix(shards=f"{now.done}/{now.shards}", rejected=now.rejected_pictures, refresh=False)
                 bar.refresh()
-            if finished:
-                return
 
     thread = threading.Thread(target=look, daemon=True)
-    if progress:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        if progress:
-            thread.join(timeout=5)
+        thread.join(timeout=5)
         bar.close()

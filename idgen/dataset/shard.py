@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
 from idgen.dataset.plan import Planned
+from idgen.errors import require_package
 from idgen.model import Model
-from idgen.painting import paint
+from idgen.painting import Run, batched, paint_runs
+from idgen.pipelines.base import GeneratedImage
 from idgen.sampling.variation import parse_variation
 
 AT_ONCE = 16
@@ -37,6 +40,21 @@ class _Person:
     tried: int = 0
 
 
+@dataclass
+class _Shard:
+    """What there is of a shard so far: of its people, by row, and of the pictures that were not kept."""
+
+    people: dict[int, _Person]
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    noted: float = field(default_factory=time.monotonic)
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures are kept, and how many were made."""
+        people = self.people.values()
+        return {"pictures": sum(len(one.rows) for one in people), "tries": sum(one.tried for one in people)}
+
+
 class ShardMaker:
     """Makes shards of one plan; loads the model once.
 
@@ -47,11 +65,13 @@ class ShardMaker:
     """
 
     def __init__(self, planned: Planned, batch_size: int = 8, device: str | None = None):
-        self.planned, self.batch_size = planned, batch_size
+        self.planned = planned
         self.model: Model = model_of(planned, device)
         planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
         self.filters = Filters(planned.plan, self.model, planned.people)
         self.variation = parse_variation(planned.variation)
+        steps, guidance = planned.plan.steps, planned.plan.guidance
+        self.options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
 
     def make(self, number: int) -> dict[str, Any]:
         """Make a shard and return what is noted of it; nothing of it is there until all of it is.
@@ -60,86 +80,56 @@ class ShardMaker:
             InputError: it cannot be written.
         """
         planned, plan = self.planned, self.planned.plan
-        began = beaten = time.monotonic()
-        people = {row: _Person() for row in plan.rows(number)}
-        rejected: list[dict[str, Any]] = []
+        shard = _Shard({row: _Person() for row in plan.rows(number)})
         beat = planned.folder / MAKING / f"{number:05d}.json"
-        tries = 0
-        while jobs := self._missing(people):
-            for chunk in _chunked(self._paint(jobs), AT_ONCE):
-                measured = self.filters.measure([item.image for _, item in chunk], [row for row, _ in chunk])
-                for (row, item), found in zip(chunk, measured, strict=True):
-                    self._decide(people[row], row, item, found, rejected)
-                tries += len(chunk)
-                if time.monotonic() - beaten > _BEAT:
-                    beaten = time.monotonic()
-                    note(
-                        beat,
-                        {
-                            "pictures": sum(len(person.rows) for person in people.values()),
-                            "tries": tries,
-                            "seconds": time.monotonic() - began,
-                        },
-                    )
-        rows = [row for person in people.values() for row in sorted(person.rows, key=lambda row: row["k"])]
-        data = parquet(rows)
-        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejected).encode()
+        while runs := self._missing(shard):
+            self._try(shard, runs, beat)
+        people = shard.people.items()
+        data = parquet([row for _, one in people for row in sorted(one.rows, key=lambda row: row["k"])])
+        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shard.rejected).encode()
         files.write(planned.folder / REJECTED / f"{number:05d}.jsonl", lines)
         files.write(planned.folder / DATA / data_name(plan.shards, number), data)
         made = {
             "shard": number,
             "people": len(people),
-            "pictures": len(rows),
-            "tries": tries,
-            "short": {
-                planned.people.names[row]: len(person.rows)
-                for row, person in people.items()
-                if len(person.rows) < plan.images
-            },
-            "rejected": {
-                reason: len(list(group)) for reason, group in groupby(sorted(line["reason"] for line in rejected))
-            },
+            **shard.counts(),
+            "short": {planned.people.names[row]: len(one.rows) for row, one in people if len(one.rows) < plan.images},
+            "rejected": dict(sorted(Counter(line["reason"] for line in shard.rejected).items())),
             "sha256": hashlib.sha256(data).hexdigest(),
             "rejected_sha256": hashlib.sha256(lines).hexdigest(),
-            "seconds": round(time.monotonic() - began, 1),
+            "seconds": round(time.monotonic() - shard.began, 1),
         }
-        files.write(planned.folder / MADE / f"{number:05d}.json", (json.dumps(made) + "\n").encode())
+        files.write(planned.folder / MADE / f"{number:05d}.json", json.dumps(made) + "\n")
         beat.unlink(missing_ok=True)
         return made
 
-    def _missing(self, people: dict[int, _Person]) -> list[tuple[int, int, list[int]]]:
-        """(first k, how many, of whom): exactly what is missing, so that nothing is made in vain."""
-        plan = self.planned.plan
-        wanted = []
-        for row, person in people.items():
-            count = min(plan.images - len(person.rows), plan.most - person.tried)
-            if count > 0:
-                wanted.append((person.tried, count, row))
-        return [
-            (first, count, [row for _, _, row in group])
-            for (first, count), group in groupby(sorted(wanted), key=lambda job: job[:2])
-        ]
+    def _missing(self, shard: _Shard) -> list[Run]:
+        """Exactly what is missing, so that nothing is made in vain."""
+        plan, people = self.planned.plan, shard.people
+        counts = {row: min(plan.images - len(one.rows), plan.most - one.tried) for row, one in people.items()}
+        return [(people[row].tried, count, row) for row, count in counts.items() if count > 0]
 
-    def _paint(self, jobs: list[tuple[int, int, list[int]]]) -> Iterator[tuple[int, Any]]:
-        """(row of the person, picture), in an order that follows from the plan alone."""
-        plan = self.planned.plan
-        options = {"num_inference_steps": plan.steps, "guidance_scale": plan.guidance, "batch_size": self.batch_size}
-        for first, count, rows in jobs:
-            people = self.planned.people.take(rows)
-            made = paint(self.model.pipeline, people, count, plan.seed, first, self.variation, options)
-            with closing(made):
-                for item in made:
-                    yield rows[item.identity], item
+    def _try(self, shard: _Shard, runs: list[Run], beat: Path) -> None:
+        """Make pictures and keep those that pass; the order follows from the plan alone."""
+        seed = self.planned.plan.seed
+        made = paint_runs(self.model.pipeline, self.planned.people, runs, seed, self.variation, self.options)
+        with closing(made):
+            for chunk in batched(made, AT_ONCE):
+                measured = self.filters.measure([item.image for _, item in chunk], [row for row, _ in chunk])
+                for (row, item), found in zip(chunk, measured, strict=True):
+                    self._decide(shard, row, item, found)
+                if (now := time.monotonic()) - shard.noted > _BEAT:
+                    shard.noted = now
+                    note(beat, {**shard.counts(), "seconds": now - shard.began})
 
-    def _decide(self, person: _Person, row: int, item: Any, found: Measured, rejected: list[dict[str, Any]]) -> None:
+    def _decide(self, shard: _Shard, row: int, item: GeneratedImage, found: Measured) -> None:
         """Keep a picture, or note why not."""
-        planned, plan = self.planned, self.planned.plan
+        planned, plan, names = self.planned, self.planned.plan, self.planned.people.names
+        person = shard.people[row]
         person.tried += 1
-        name = planned.people.names[row]
-        reason = found.reason
+        name, reason = names[row], found.reason
         if reason is None and is_duplicate(found.thumbnail, person.thumbnails, plan.duplicate):
             reason = DUPLICATE
-        nearest = None if found.nearest_other is None else planned.people.names[found.nearest_other]
         about = {
             "identity": name,
             "k": item.k,
@@ -148,18 +138,18 @@ class ShardMaker:
             "judge_similarity": found.judge_similarity,
             "match": found.match,
             "other_similarity": found.other,
-            "nearest_other": nearest,
+            "nearest_other": None if found.nearest_other is None else names[found.nearest_other],
             "quality": found.quality,
         }
         if reason is not None:
-            rejected.append({**about, "reason": reason})
+            shard.rejected.append({**about, "reason": reason})
             return
-        info = provenance.made_by(self.model.name, planned.people[row], plan.seed, item.k)
         person.thumbnails.append(found.thumbnail)
+        info = provenance.made_by(self.model.name, planned.people[row], plan.seed, item.k)
         made_of = {name: 1.0} if planned.labels is None else planned.labels[row]
         person.rows.append(
             {
-                "image": {"bytes": provenance.png_bytes(item.image, info), "path": f"{name}/{item.k:03d}.png"},
+                "image": {"bytes": provenance.encode(item.image, info), "path": f"{name}/{item.k:03d}.png"},
                 **about,
                 "label": row,
                 "soft_label": [{"identity": part, "weight": weight} for part, weight in made_of.items()],
@@ -173,53 +163,48 @@ class ShardMaker:
 
 def features() -> Any:
     """The columns, as `datasets` knows them."""
-    from datasets import Features, Image, List, Value
-
-    return Features(
+    datasets = require_package("datasets", "dataset", "A dataset")
+    text, real, whole = datasets.Value("string"), datasets.Value("float32"), datasets.Value("int32")
+    return datasets.Features(
         {
-            "image": Image(),
-            "identity": Value("string"),
-            "label": Value("int32"),
-            "k": Value("int32"),
-            "seed": Value("int64"),
-            "similarity": Value("float32"),
-            "judge_similarity": Value("float32"),
-            "match": Value("bool"),
-            "other_similarity": Value("float32"),
-            "nearest_other": Value("string"),
-            "quality": Value("float32"),
-            "soft_label": List({"identity": Value("string"), "weight": Value("float32")}),
-            "model": Value("string"),
-            "weights": Value("string"),
-            "source": Value("string"),
-            "digital_source_type": Value("string"),
+            "image": datasets.Image(),
+            "identity": text,
+            "label": whole,
+            "k": whole,
+            "seed": datasets.Value("int64"),
+            "similarity": real,
+            "judge_similarity": real,
+            "match": datasets.Value("bool"),
+            "other_similarity": real,
+            "nearest_other": text,
+            "quality": real,
+            "soft_label": datasets.List({"identity": text, "weight": real}),
+            "model": text,
+            "weights": text,
+            "source": text,
+            "digital_source_type": text,
         }
     )
 
 
 def parquet(rows: list[dict[str, Any]]) -> bytes:
     """Rows as a Parquet file that `datasets` and the Hub's viewer open with pictures; equal rows give equal bytes."""
+    schema = features().arrow_schema  # `datasets` brings pyarrow
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(rows, schema=features().arrow_schema)
-    file = io.BytesIO()
+    table, file = pa.Table.from_pylist(rows, schema=schema), io.BytesIO()
     # Pages of pictures do not shrink; small row groups let the viewer read a page of them at a time.
     pq.write_table(table, file, row_group_size=100, compression=dict.fromkeys(table.column_names[1:], "snappy"))
     return file.getvalue()
 
 
-def _chunked(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
-
-
-class one_thread:
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Within it torch uses one thread: a worker is one core, and its numbers do not follow the machine's."""
-
-    def __enter__(self) -> None:
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: Callable[..., Any]) -> None:
-        torch.set_num_threads(self.before)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from idgen.dataset.folder import MADE, MAKING, made, read_json
+from idgen.dataset.folder import MADE, MAKING, json_or_none, made
 from idgen.dataset.plan import Planned
 
 _ALIVE = 60.0  # seconds after which a shard in the making counts as left
@@ -83,10 +83,9 @@ def status(dataset: str | Path | Planned, whole: bool = False) -> Status:
     """
     planned = dataset if isinstance(dataset, Planned) else Planned.load(dataset)
     plan = planned.plan
-    missing, pictures, tries = [], 0, 0
+    missing, pictures, tries, working, rate = [], 0, 0, 0, 0.0
     rejected: Counter[str] = Counter()
     short: dict[str, int] = {}
-    rate = 0.0
     for number in range(plan.shards):
         noted = made(planned.folder, plan.shards, number, whole)
         if noted is None:
@@ -95,28 +94,17 @@ def status(dataset: str | Path | Planned, whole: bool = False) -> Status:
         pictures, tries = pictures + noted["pictures"], tries + noted["tries"]
         rejected.update(noted["rejected"])
         short.update(noted["short"])
-    done = plan.shards - len(missing)
-    working = 0
     for path in sorted((planned.folder / MAKING).glob("*.json")):
-        beat = read_json(path)
+        beat = json_or_none(path)
         if beat is None or time.time() - beat["time"] > _ALIVE:
             continue
         if not (planned.folder / MADE / path.name).exists():
             working += 1
             pictures += beat["pictures"]
             rate += beat["pictures"] / max(beat["seconds"], 1e-3)
-    return Status(
-        plan.shards,
-        done,
-        missing,
-        plan.people * plan.images,
-        pictures,
-        tries,
-        dict(rejected),
-        short,
-        working,
-        rate or None,
-    )
+    done, wanted = plan.shards - len(missing), plan.people * plan.images
+    reasons = dict(rejected)
+    return Status(plan.shards, done, missing, wanted, pictures, tries, reasons, short, working, rate or None)
 
 
 def _duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from idgen.scoring import verification
 
 MOST_VALUES = 8
-_FEWEST_PAIRS = 30
-_NOT_ATTRIBUTES = {
-    "file",
-    "file_name",
-    "path",
-    "k",
-    "seed",
-    "model",
-    "similarity",
-    "judge_similarity",
-    "other_similarity",
-    "nearest_other",
-    "label",
-    "source",
-    "weights",
-    "digital_source_type",
-    "match",
-    "vector",
-}
+_FEWEST_PAIRS, _MOST_COMPARED = 30, 6000
+# What idgen itself writes of a picture is no attribute of it.
+_NOT_ATTRIBUTES = (
+    *("file", "file_name", "path", "k", "seed", "model", "weights", "source", "digital_source_type", "label", "vector"),
+    *("similarity", "judge_similarity", "other_similarity", "nearest_other", "match"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,26 +40,18 @@ class Group:
     fmr: float | None
     fidelity: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def groups(column: ArrayLike) -> NDArray[np.str_] | None:
     """(N,) the value of each picture in words, or None where the column is no attribute: the same everywhere, or text
     with more than 8 values. Numbers with more than 8 values are cut into thirds of equally many pictures."""
     values = np.asarray(column)
-    if values.ndim != 1 or values.dtype.kind not in "biufUS":
+    kind = values.dtype.kind
+    if values.ndim != 1 or kind not in "biufUS" or (kind == "f" and not np.isfinite(values).all()):
         return None
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return None
-    distinct = np.unique(values)
-    if len(distinct) < 2:
-        return None
-    if len(distinct) <= MOST_VALUES:
-        if values.dtype.kind == "f":
-            return np.array([f"{value:g}" for value in values])
-        return values.astype(str)
-    if values.dtype.kind not in "iuf":
+    distinct = len(np.unique(values))
+    if 2 <= distinct <= MOST_VALUES:
+        return np.array([f"{value:g}" for value in values]) if kind == "f" else values.astype(str)
+    if distinct < 2 or kind not in "iuf":
         return None
     low, high = np.quantile(values, [1 / 3, 2 / 3])
     if low == high:
@@ -82,12 +61,11 @@ def groups(column: ArrayLike) -> NDArray[np.str_] | None:
 
 
 def breakdown(
-    vectors: ArrayLike,
-    labels: ArrayLike,
-    columns: dict[str, Any],
+    vectors: NDArray[np.float32],
+    labels: NDArray[Any],
+    columns: dict[str, NDArray[Any]],
     threshold: float,
-    matches: ArrayLike | None = None,
-    most: int = 6000,
+    matches: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> dict[str, list[Group]]:
     """Attribute → its groups.
@@ -98,36 +76,32 @@ def breakdown(
         columns: name → (N,) values; those that are no attributes are skipped, see `groups`.
         threshold: a comparison matches at or above it.
         matches: (N,) whether each picture matches the person who was wanted, where somebody was.
-        most: pictures of a group that are compared with each other; of larger groups a random part of the people.
-        seed: of that choice.
+        seed: of the people whose pictures are compared, where a group has more than 6,000.
     """
-    array, names = np.asarray(vectors, np.float32), np.asarray(labels)
-    good = None if matches is None else np.asarray(matches, bool)
     out: dict[str, list[Group]] = {}
     for name, column in columns.items():
         words = None if name in _NOT_ATTRIBUTES else groups(column)
         if words is None:
             continue
-        out[name] = []
         order = sorted(set(words.tolist()), key=lambda word: float(np.mean(np.flatnonzero(words == word))))
         if all(word.startswith(("below", "above")) or " to " in word for word in order):
             order = sorted(order, key=lambda word: (word.startswith("above"), not word.startswith("below")))
+        out[name] = []
         for word in order:
             rows = np.flatnonzero(words == word)
-            few = some_people(names, rows, most, seed)
-            genuine, impostor = verification.pair_scores(array[few], names[few])
+            few = some_people(labels, rows, _MOST_COMPARED, seed)
+            genuine, impostor = verification.pair_scores(vectors[few], labels[few])
             known, apart = len(genuine) >= _FEWEST_PAIRS, len(impostor) >= _FEWEST_PAIRS
-            out[name].append(
-                Group(
-                    word,
-                    len(rows),
-                    len(np.unique(names[rows])),
-                    float(genuine.mean()) if known else None,
-                    float(verification.fnmr(genuine, threshold)) if known else None,
-                    float(verification.fmr(impostor, threshold)) if apart else None,
-                    None if good is None else float(good[rows].mean()),
-                )
+            group = Group(
+                value=word,
+                pictures=len(rows),
+                people=len(np.unique(labels[rows])),
+                genuine_mean=float(genuine.mean()) if known else None,
+                fnmr=float(verification.fnmr(genuine, threshold)) if known else None,
+                fmr=float(verification.fmr(impostor, threshold)) if apart else None,
+                fidelity=None if matches is None else float(matches[rows].mean()),
             )
+            out[name].append(group)
     return out
 
 

@@ -12,13 +12,14 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from idgen import files
 from idgen.errors import InputError
+from idgen.images import open_image
 
 FOLDS = 10
 
@@ -47,7 +48,7 @@ def _scalar(kind: np.dtype[Any], data: bytes) -> Any:
 
 
 class _Array:
-    """A NumPy array's state, as its pickle sets it; turned into the array by `_arrays`."""
+    """A NumPy array's state, as its pickle sets it; read by `_pair_set`."""
 
     value: NDArray[Any]
 
@@ -61,12 +62,8 @@ class _Array:
         self.value = np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
 
 
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
 def _from_buffer(data: bytes, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> _Array:
-    """What protocol 5 says in place of `_reconstruct`."""
+    """What protocol 5 says in place of an array and its state."""
     array = _Array()
     array.__setstate__((1, shape, kind, order == "F", bytes(data)))
     return array
@@ -82,15 +79,12 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _ALLOWED[_module, "scalar"] = _scalar
-    _ALLOWED[_module, "_reconstruct"] = _reconstruct
+    _ALLOWED[_module, "_reconstruct"] = _Array
 for _module in ("numpy.core.numeric", "numpy._core.numeric"):
     _ALLOWED[_module, "_frombuffer"] = _from_buffer
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]):
-        super().__init__(file, encoding="bytes")
-
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise _Refused(f"{module}.{name}")
@@ -117,8 +111,6 @@ class PairSet:
 
     def picture(self, index: int) -> Any:
         """Picture `index` as a PIL image; InputError when it cannot be decoded."""
-        from idgen.images import open_image
-
         try:
             return open_image(self.pictures[index])
         except InputError as error:
@@ -134,7 +126,7 @@ def read_bin(path: str | Path) -> PairSet:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            content = _Unpickler(file).load()
+            content = _Unpickler(file, encoding="bytes").load()
     except OSError as error:
         raise InputError(f"The pair set {path} cannot be read: {error.strerror}.") from error
     except _Refused as error:
@@ -208,9 +200,8 @@ def ten_fold_accuracy(first: ArrayLike, second: ArrayLike, same: ArrayLike, fold
     a, b = (np.asarray(vectors, np.float64) for vectors in (first, second))
     truth = np.asarray(same, bool)
     if a.ndim != 2 or a.shape != b.shape or truth.shape != (len(a),):
-        raise InputError(
-            f"Pairs need vectors (N, D) twice and N truth values, got {a.shape}, {b.shape}, {truth.shape}."
-        )
+        shapes = f"{a.shape}, {b.shape}, {truth.shape}"
+        raise InputError(f"Pairs need vectors (N, D) twice and N truth values, got {shapes}.")
     if len(a) < folds:
         raise InputError(f"{len(a)} pairs are too few for {folds} folds.")
     a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from statistics import NormalDist
 
@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 WIDTH, HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 40, 40
+_BASE = HEIGHT - _BOTTOM
+_DET_LEFT, _DET_TOP = _LEFT + 8, _TOP - 26
+_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def histogram(
-    series: Sequence[tuple[str, str, ArrayLike]],
-    marks: Sequence[tuple[float, str]] = (),
-    label: str = "",
+    series: Sequence[tuple[str, str, ArrayLike]], marks: Sequence[tuple[float, str]] = (), label: str = ""
 ) -> str:
     """Densities of several sets of scores on one axis, with vertical marks.
 
@@ -34,31 +35,25 @@ def histogram(
     edges = np.linspace(low, high, bins + 1)
     densities = [np.histogram(array, edges)[0] / array.size / (edges[1] - edges[0]) for array in arrays]
     top = max(float(density.max()) for density in densities) * 1.06 or 1.0
-    x, y = _scale(low, high, _LEFT, WIDTH - _RIGHT), _scale(0, top, HEIGHT - _BOTTOM, _TOP)
-    parts = _x_axis(_ticks(low, high), x, label, "{:.1f}" if high - low > 0.5 else "{:.2f}")
+    x, y = _scale(low, high, _LEFT, WIDTH - _RIGHT), _scale(0, top, _BASE, _TOP)
+    parts = [_line("base", _LEFT, _BASE, WIDTH - _RIGHT, _BASE)]
+    for tick in _ticks(low, high):
+        parts.append(_line("grid", x(tick), _TOP - 8, x(tick), _BASE))
+        parts.append(_text("tick", x(tick), _BASE + 15, f"{tick:.{1 if high - low > 0.5 else 2}f}"))
+    parts.append(_text("axis", (_LEFT + WIDTH) / 2, HEIGHT - 6, label))
     for (name, kind, _), density in zip(series, densities, strict=True):
-        points = [f"{x(edges[0]):.1f},{y(0):.1f}"]
-        for left, right, value in zip(edges[:-1], edges[1:], density, strict=True):
-            points += [f"{x(left):.1f},{y(value):.1f}", f"{x(right):.1f},{y(value):.1f}"]
-        points.append(f"{x(edges[-1]):.1f},{y(0):.1f}")
-        parts.append(
-            f'<polygon class="area {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polygon>'
-        )
+        steps = zip(edges[[0, *np.repeat(np.arange(1, bins), 2), bins]], np.repeat(density, 2), strict=True)
+        outline = [(edges[0], 0), *steps, (edges[-1], 0)]
+        parts.append(_shape("polygon", f"area {kind}", ((x(at), y(value)) for at, value in outline), name))
     last = -1e9
     for number, (at, text) in enumerate(sorted(marks)):
         place = x(at)
         # Marks that stand close write at different heights, so that no text covers another.
-        row = number % 2 if place - last < 64 else 0
+        lower = 13 * (number % 2) if place - last < 64 else 0
         last = place
         anchor, shift = ("end", -4) if place > WIDTH - 90 else ("start", 4)
-        parts.append(
-            f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP - 26 + 13 * row}" '
-            f'y2="{HEIGHT - _BOTTOM}"/>'
-        )
-        parts.append(
-            f'<text class="marked" x="{place + shift:.1f}" y="{_TOP - 18 + 13 * row}" '
-            f'text-anchor="{anchor}">{escape(text)}</text>'
-        )
+        parts.append(_line("mark", place, _TOP - 26 + lower, place, _BASE))
+        parts.append(_text("marked", place + shift, _TOP - 18 + lower, text, anchor))
     return _svg(parts, f"Histogram: {', '.join(name for name, _, _ in series)}")
 
 
@@ -69,44 +64,31 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.floating], NDArray[np.floati
         curves: (name, CSS class, FMR (K,), FNMR (K,)).
         floor: the lowest rate shown.
     """
-    normal = NormalDist()
+    deviate = NormalDist().inv_cdf
     floor = float(np.clip(floor, 1e-6, 1e-2))
-    ends = normal.inv_cdf(floor), normal.inv_cdf(0.8)
-    x, y = _scale(*ends, _LEFT + 8, WIDTH - _RIGHT), _scale(*ends, HEIGHT - _BOTTOM, _TOP - 26)
-    rates = [rate for rate in (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8) if rate >= floor]
+    low, high = deviate(floor), deviate(_RATES[-1])
+    x, y = _scale(low, high, _DET_LEFT, WIDTH - _RIGHT), _scale(low, high, _BASE, _DET_TOP)
     parts = []
-    for rate in rates:
-        at, text = normal.inv_cdf(rate), f"{100 * rate:g}%"
-        parts.append(f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{_TOP - 26}" y2="{HEIGHT - _BOTTOM}"/>')
-        parts.append(f'<line class="grid" x1="{_LEFT + 8}" x2="{WIDTH - _RIGHT}" y1="{y(at):.1f}" y2="{y(at):.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{x(at):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{text}</text>'
-        )
-        parts.append(f'<text class="tick" x="{_LEFT + 2}" y="{y(at) + 4:.1f}" text-anchor="end">{text}</text>')
-    parts.append(
-        f'<line class="chance" x1="{x(ends[0]):.1f}" y1="{y(ends[0]):.1f}" x2="{x(ends[1]):.1f}" '
-        f'y2="{y(ends[1]):.1f}"/>'
-    )
+    for rate in (rate for rate in _RATES if rate >= floor):
+        at, text = deviate(rate), f"{100 * rate:g}%"
+        parts.append(_line("grid", x(at), _DET_TOP, x(at), _BASE))
+        parts.append(_line("grid", _DET_LEFT, y(at), WIDTH - _RIGHT, y(at)))
+        parts.append(_text("tick", x(at), _BASE + 15, text))
+        parts.append(_text("tick", _LEFT + 2, y(at) + 4, text, "end"))
+    parts.append(_line("chance", x(low), y(low), x(high), y(high)))
     for name, kind, false_match, false_non_match in curves:
         # A rate of 0 has no place on this axis: the curve ends where its counts end.
         inside = (false_match >= floor) & (false_non_match > 0) & (false_match < 0.8) & (false_non_match < 0.8)
-        points = [
-            f"{x(normal.inv_cdf(float(a))):.1f},{y(normal.inv_cdf(max(float(b), floor))):.1f}"
-            for a, b in zip(false_match[inside], false_non_match[inside], strict=True)
-        ]
-        parts.append(
-            f'<polyline class="curve {kind}" points="{" ".join(points)}"><title>{escape(name)}</title></polyline>'
-        )
-    parts.append(f'<text class="axis" x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">false-match rate</text>')
-    middle = (HEIGHT - _BOTTOM + _TOP - 26) / 2
-    parts.append(
-        f'<text class="axis" transform="rotate(-90 10 {middle})" x="10" y="{middle}" text-anchor="middle">'
-        "false-non-match rate</text>"
-    )
+        rates = zip(false_match[inside].tolist(), np.maximum(false_non_match[inside], floor).tolist(), strict=True)
+        points = ((x(deviate(across)), y(deviate(up))) for across, up in rates)
+        parts.append(_shape("polyline", f"curve {kind}", points, name))
+    parts.append(_text("axis", WIDTH / 2, HEIGHT - 6, "false-match rate"))
+    middle = (_BASE + _DET_TOP) / 2
+    parts.append(_text("axis", 10, middle, "false-non-match rate", turn=f' transform="rotate(-90 10 {middle:g})"'))
     return _svg(parts, "DET curve: false-non-match rate against false-match rate")
 
 
-def _scale(low: float, high: float, start: float, end: float):  # type: ignore[no-untyped-def]
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     return lambda value: start + (float(value) - low) / (high - low) * (end - start)
 
 
@@ -115,17 +97,17 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(k * step, 6) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 
-def _x_axis(ticks: list[float], x, label: str, form: str) -> list[str]:  # type: ignore[no-untyped-def]
-    base = HEIGHT - _BOTTOM
-    parts = [f'<line class="base" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>']
-    for tick in ticks:
-        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_TOP - 8}" y2="{base}"/>')
-        text = form.format(tick + 0.0)
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{base + 15}" text-anchor="middle">{text}</text>')
-    parts.append(
-        f'<text class="axis" x="{(_LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(label)}</text>'
-    )
-    return parts
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(kind: str, x: float, y: float, text: str, anchor: str = "middle", turn: str = "") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}>{escape(text)}</text>'
+
+
+def _shape(tag: str, kind: str, points: Iterable[tuple[float, float]], name: str) -> str:
+    at = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<{tag} class="{kind}" points="{at}"><title>{escape(name)}</title></{tag}>'
 
 
 def _svg(parts: list[str], title: str) -> str:

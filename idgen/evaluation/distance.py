@@ -12,6 +12,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from idgen.errors import InputError, require_package
+
 
 class UnitFeatures(nn.Module):
     """Unit vectors as the feature extractor that torchmetrics asks for: (N, D) to (N, D), times √D.
@@ -44,23 +46,18 @@ def distances(
         `fd_<space>`, `kid_<space>` and `kid_<space>_std` (over the subsets).
 
     Raises:
-        ValueError: fewer than two pictures in a set, or vectors of different lengths.
+        InputError: fewer than two pictures in a set, vectors of different lengths, or torchmetrics is missing.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"Two sets of vectors of one length are needed, got {tuple(real.shape)} and {tuple(fake.shape)}."
-        )
-    smaller = min(len(real), len(fake))
-    if smaller < 2:
-        raise ValueError(f"A distance between sets needs two pictures in each, got {len(real)} and {len(fake)}.")
+    what = "A distance between sets of pictures"
+    frechet, kernel = (require_package(f"torchmetrics.image.{kind}", "eval", what) for kind in ("fid", "kid"))
+    shapes, smaller = (tuple(real.shape), tuple(fake.shape)), min(len(real), len(fake))
+    if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or smaller < 2:
+        raise InputError(f"Two sets of vectors of one length, two or more in each, are needed; got {shapes}.")
     features = UnitFeatures(real.shape[1])
-    fd = FrechetInceptionDistance(feature=features)
+    fd = frechet.FrechetInceptionDistance(feature=features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*save all extracted features.*")
-        kid = KernelInceptionDistance(feature=features, subset_size=min(subset_size, smaller), subsets=subsets)
+        kid = kernel.KernelInceptionDistance(feature=features, subset_size=min(subset_size, smaller), subsets=subsets)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for metric in (fd, kid):

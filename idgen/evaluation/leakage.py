@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
+from torch.special import ndtr, ndtri
 
 from idgen.errors import InputError
 from idgen.identity import centres
-from idgen.vectors import check_vectors
 
 ALARM_RATE = 1e-3
 COPY = 0.98
@@ -43,36 +44,44 @@ class Search:
 
     Args:
         kind: see above.
-        probes: how many samples (or people) were looked up.
         threshold: cosine that one in 1 / rate strangers reaches.
         rate: share of strangers who reach it.
         strangers: how many the threshold was measured on.
         alarms: rows of the probes at or above it, most similar first.
         people: how many of the set's people these belong to.
-        expected: alarms by chance.
         plausible: most alarms that chance makes, but for one case in 1,000.
         copies: probes at a cosine of 0.98 or more: the same picture again.
-        leaks: whether there are more alarms than plausible, or copies.
-        nearest: (probes,) cosine to the nearest.
+        nearest: (probes,) cosine of each sample (or person) that was looked up to the nearest.
         matched: (probes,) row of the nearest training picture, or number of the nearest training person.
-        stranger_median, probe_median: of the nearest cosines.
+        stranger_median: of the strangers' nearest cosines.
     """
 
     kind: str
-    probes: int
     threshold: float
     rate: float
     strangers: int
     alarms: NDArray[np.intp]
     people: int
-    expected: float
     plausible: int
     copies: int
-    leaks: bool
     nearest: NDArray[np.float32]
     matched: NDArray[np.intp]
     stranger_median: float
-    probe_median: float
+
+    @property
+    def probes(self) -> int:
+        """How many samples (or people) were looked up."""
+        return len(self.nearest)
+
+    @property
+    def expected(self) -> float:
+        """Alarms by chance."""
+        return self.probes * self.rate
+
+    @property
+    def leaks(self) -> bool:
+        """Whether there are more alarms than plausible, or copies."""
+        return self.copies > 0 or len(self.alarms) > self.plausible
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: counts instead of rows."""
@@ -87,28 +96,22 @@ class Search:
             "plausible_by_chance": self.plausible,
             "copies": self.copies,
             "leaks": self.leaks,
-            "nearest_median": self.probe_median,
+            "nearest_median": float(np.median(self.nearest)),
             "nearest_median_of_strangers": self.stranger_median,
             "nearest_max": float(self.nearest.max()),
         }
 
 
 def leakage(
-    embeddings: Tensor,
-    labels: ArrayLike,
-    training: Tensor,
-    training_labels: ArrayLike,
-    rate: float = ALARM_RATE,
-    seed: int = 0,
+    probes: Tensor, labels: ArrayLike, known: Tensor, training_labels: ArrayLike, seed: int = 0
 ) -> list[Search]:
     """Look for training people in a set of samples.
 
     Args:
-        embeddings: (N, D) of the samples, by any recogniser.
+        probes: (N, D) of the samples, by any recogniser; normalised here.
         labels: (N,) who each is meant to be.
-        training: (M, D) of training pictures, by the same recogniser; or one vector a person.
+        known: (M, D) of training pictures, by the same recogniser, or one a person; normalised here.
         training_labels: (M,) whose equality means the same person; at least two people.
-        rate: share of strangers that may raise an alarm.
         seed: of the choice of strangers, where there are more than 20,000 training pictures.
 
     Returns:
@@ -116,35 +119,24 @@ def leakage(
         pictures says nothing about how near a single stranger's picture comes.
 
     Raises:
-        InputError: broken vectors, other lengths, or too few training people to know the threshold.
+        InputError: the training set has one person.
     """
-    probes, known = check_vectors(embeddings, "The set"), check_vectors(training, "The training set")
-    if probes.shape[1] != known.shape[1]:
-        raise InputError(
-            f"The samples' vectors have {probes.shape[1]} numbers, the training people's {known.shape[1]}: "
-            "embed both by one recogniser."
-        )
+    probes, known = normalize(probes.float()), normalize(known.float())
     names, people = np.unique(np.asarray(training_labels), return_inverse=True)
-    if people.shape != (len(known),) or np.asarray(labels).shape != (len(probes),):
-        raise InputError("Every vector needs a label that says who it is.")
-    if not 0 < rate < 1:
-        raise InputError(f"The share of strangers that may raise an alarm lies between 0 and 1, got {rate}.")
+    whose, numbers = np.asarray(labels), np.arange(len(names))
     if len(names) < 2:
         raise InputError("The training set has one person: strangers, whom chance is measured on, need at least two.")
-    middles = centres(known, people)
-    numbers = np.arange(len(names))
-    own = centres(probes, labels)
-    rng = np.random.default_rng(seed)
+    middles, own = centres(known, people), centres(probes, whose)
     few = np.arange(len(known))
     if len(few) > _MOST_STRANGERS:
-        few = np.sort(rng.choice(len(known), _MOST_STRANGERS, replace=False))
+        few = np.sort(np.random.default_rng(seed).choice(len(known), _MOST_STRANGERS, replace=False))
     out = []
     if len(names) < len(known):
         for kind, gallery, owners in (("sample-to-sample", known, people), ("sample-to-centre", middles, numbers)):
             strangers, _ = nearest(known[few], gallery, people[few], owners)
-            out.append(_search(kind, nearest(probes, gallery), np.asarray(labels), strangers, rate))
+            out.append(_search(kind, nearest(probes, gallery), whose, strangers))
     strangers, _ = nearest(middles, middles, numbers, numbers)
-    return [*out, _search("person-to-person", nearest(own, middles), np.arange(len(own)), strangers, rate)]
+    return [*out, _search("person-to-person", nearest(own, middles), np.arange(len(own)), strangers)]
 
 
 def nearest(
@@ -175,41 +167,26 @@ def nearest(
 
 
 def _search(
-    kind: str,
-    found: tuple[NDArray[np.float32], NDArray[np.intp]],
-    labels: NDArray[Any],
-    strangers: NDArray[np.float32],
-    rate: float,
+    kind: str, found: tuple[NDArray[np.float32], NDArray[np.intp]], labels: NDArray[Any], strangers: NDArray[np.float32]
 ) -> Search:
-    cosine, row = found
-    # The lowest cosine that at most a share `rate` of the strangers reach; with too few of them, one that none reaches.
-    allowed = int(rate * len(strangers))
-    ordered = np.sort(strangers)
-    threshold = float(np.nextafter(ordered[len(ordered) - allowed - 1], np.float32(np.inf)))
-    # Of n strangers, `allowed` reached it: the share behind it is (allowed + 1)/(n + 1) at most, on average over sets.
-    behind = (allowed + 1) / (len(strangers) + 1)
+    cosine, matched = found
+    count, allowed = len(strangers), int(ALARM_RATE * len(strangers))
+    # The lowest cosine that at most `allowed` strangers reach; with too few of them, one that none reaches.
+    threshold = float(np.nextafter(np.sort(strangers)[count - allowed - 1], np.float32(np.inf)))
     alarms = np.flatnonzero(cosine >= threshold)
     alarms = alarms[np.argsort(-cosine[alarms], kind="stable")]
-    plausible = max(
-        chance_limit(len(cosine), len(strangers), allowed), together_limit(cosine, labels, len(strangers), allowed)
-    )
-    copies = int((cosine >= max(COPY, threshold)).sum())
     return Search(
-        kind,
-        len(cosine),
-        threshold,
-        behind,
-        len(strangers),
-        alarms,
-        len(np.unique(labels[alarms])),
-        len(cosine) * behind,
-        plausible,
-        copies,
-        copies > 0 or len(alarms) > plausible,
-        cosine,
-        row,
-        float(np.median(strangers)),
-        float(np.median(cosine)),
+        kind=kind,
+        threshold=threshold,
+        rate=(allowed + 1) / (count + 1),  # the share behind the threshold at most, on average over sets of strangers
+        strangers=count,
+        alarms=alarms,
+        people=len(np.unique(labels[alarms])),
+        plausible=max(chance_limit(len(cosine), count, allowed), together_limit(cosine, labels, count, allowed)),
+        copies=int((cosine >= max(COPY, threshold)).sum()),
+        nearest=cosine,
+        matched=matched,
+        stranger_median=float(np.median(strangers)),
     )
 
 
@@ -248,8 +225,6 @@ def together_limit(
         strangers, allowed, chance: see `chance_limit`.
         draws: simulated sets.
     """
-    from torch.special import ndtr, ndtri
-
     values = np.asarray(cosines)
     _, who, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     total, groups = len(values), len(counts)

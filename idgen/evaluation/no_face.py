@@ -12,12 +12,15 @@ Every picture depends on (seed, its number) alone, so asking for more never chan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
+
+from idgen.errors import require_package
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -253,16 +256,19 @@ def procedural(n: int, size: int, seed: int) -> Picture:
 
 
 PHOTOGRAPHS = (
+    *("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png"),
     *(
-        "chelsea.png",
-        "coffee.png",
-        "rocket.jpg",
-        "motorcycle_left.png",
-        "motorcycle_right.png",
         "hubble_deep_field.jpg",
+        "ihc.png",
+        "retina.jpg",
+        "moon.png",
+        "brick.png",
+        "grass.png",
+        "gravel.png",
+        "page.png",
+        "text.png",
     ),
-    *("ihc.png", "retina.jpg", "moon.png", "brick.png", "grass.png", "gravel.png", "page.png", "text.png", "cell.png"),
-    *("clock_motion.png", "horse.png", "logo.png", "color.png", "microaneurysms.png", "chessboard_RGB.png"),
+    *("cell.png", "clock_motion.png", "horse.png", "logo.png", "color.png", "microaneurysms.png", "chessboard_RGB.png"),
 )
 """Pictures inside the scikit-image wheel that show no human face. Left out: the astronaut, the cameraman, a phantom
 head, and the ancient coins, which bear portraits. The cat stays: a cat is not a person."""
@@ -272,13 +278,10 @@ def photographs(n: int, seed: int) -> list[Image.Image]:
     """n RGB pictures: the `PHOTOGRAPHS` whole, in order, then random crops of them, some turned. For measuring only.
 
     Raises:
-        ModuleNotFoundError: scikit-image is not installed (it comes with the extra `eval`).
+        InputError: scikit-image is not installed.
     """
-    from pathlib import Path
-
-    import skimage.data
-
-    folder = Path(skimage.data.__file__).parent  # read as files, so that nothing can be fetched in their stead
+    data = require_package("skimage.data", "eval", "Photographs without a face")
+    folder = Path(str(data.__file__)).parent  # read as files, so that nothing can be fetched in their stead
     sources = [_opaque(Image.open(folder / name)) for name in PHOTOGRAPHS[:n]]
     out = sources[:n]
     for index in range(len(sources), n):
@@ -305,15 +308,12 @@ def covered(pictures: Sequence[ArrayLike] | NDArray[Any], landmarks: ArrayLike, 
         landmarks: (P, 5, 2) pixels: eye, eye, nose tip, mouth corner, mouth corner.
     """
     points = np.asarray(landmarks, float)
-    if not len(pictures) or points.shape != (len(pictures), 5, 2):
-        raise ValueError(f"{len(pictures)} pictures need landmarks ({len(pictures)}, 5, 2), got {points.shape}.")
     first = np.random.default_rng([seed]).permutation(len(pictures))
     out = []
     for index in range(n):
         rng = np.random.default_rng([seed, index])
         row = first[index % len(pictures)]
-        picture = Image.fromarray(np.asarray(pictures[row]))
-        out.append(_cover(rng, picture, points[row]))
+        out.append(_cover(rng, Image.fromarray(np.asarray(pictures[row])), points[row]))
     return out
 
 
@@ -324,11 +324,7 @@ def _cover(rng: Generator, picture: Image.Image, points: NDArray[np.float64]) ->
     x, y = 0.5 * (eyes + mouth)
     box = tuple(round(v) for v in (x - 2.3 * scale, y - 2.6 * scale, x + 2.3 * scale, y + 2.3 * scale))
     width, height = picture.size
-    sides = [
-        (0, 0, box[0], height),
-        (box[2], 0, width, height),
-        (0, 0, width, box[1]),
-    ]  # left, right, above: no clothes
+    sides = [(0, 0, box[0], height), (box[2], 0, width, height), (0, 0, width, box[1])]  # not below: there is the neck
     room = [max(0, right - left) * max(0, bottom - top) for left, top, right, bottom in sides]
     size = (box[2] - box[0], box[3] - box[1])
     best = int(np.argmax(room))
@@ -343,25 +339,17 @@ def _cover(rng: Generator, picture: Image.Image, points: NDArray[np.float64]) ->
     return covered_picture
 
 
-def no_face_sets(n: int, seed: int, photos: Photos | None = None) -> dict[str, list[Image.Image]]:
-    """n pictures without a face by kind: "procedural", "photographs" and, when photos are given, "covered".
+def no_face_sets(n: int, seed: int, photos: Photos) -> dict[str, list[Image.Image]]:
+    """n pictures without a face by kind: "procedural", "photographs" and "covered".
 
     Args:
         n: how many altogether; shared out evenly, the first kinds take the remainder.
         seed: use one that no training used: procedural pictures serve for training too.
         photos: (pictures, landmarks) for `covered`.
     """
-    kinds = ["procedural", "photographs", "covered"][: 3 if photos is not None else 2]
-    count = dict(zip(kinds, (n // len(kinds) + (i < n % len(kinds)) for i in range(len(kinds))), strict=True))
-    sets = {
-        "procedural": [Image.fromarray(p) for p in procedural(count["procedural"], 224, seed)],
-        "photographs": photographs(count["photographs"], seed),
+    drawn, photographed, hidden = ((n + 2 - kind) // 3 for kind in range(3))
+    return {
+        "procedural": [Image.fromarray(picture) for picture in procedural(drawn, 224, seed)],
+        "photographs": photographs(photographed, seed),
+        "covered": covered(*photos, hidden, seed),
     }
-    if photos is not None:
-        sets["covered"] = covered(photos[0], photos[1], count["covered"], seed)
-    return sets
-
-
-def no_face_pictures(n: int, seed: int, photos: Photos | None = None) -> list[Image.Image]:
-    """n RGB pictures without a face, of various sizes: the sets of `no_face_sets` one after the other."""
-    return [picture for pictures in no_face_sets(n, seed, photos).values() for picture in pictures]

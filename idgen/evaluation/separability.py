@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from idgen.errors import InputError
 from idgen.identity import centres
 from idgen.sampling.separation import nearest_other, separate
 
@@ -44,22 +44,13 @@ class Separability:
             labels: (N,) whose equality means the same person; at least two people.
             threshold: see above; `mean-mean` of a recogniser's calibration.
         """
-        names = np.unique(np.asarray(labels))
-        if len(names) < 2:
-            raise InputError("All pictures are of one person, so there is nobody to keep that person apart from.")
-        means = centres(embeddings, labels)
+        names, means = np.unique(np.asarray(labels)), centres(embeddings, labels)
         cosine, row = nearest_other(means)
         unique = len(separate(means, float(np.clip(threshold, -1, 1))))
         first = int(cosine.argmax())
-        return cls(
-            len(names),
-            float(threshold),
-            unique,
-            unique / len(names),
-            float(cosine.mean()),
-            float(cosine.max()),
-            (str(names[first]), str(names[int(row[first])])),
-        )
+        closest = str(names[first]), str(names[int(row[first])])
+        nearest = float(cosine.mean()), float(cosine.max())
+        return cls(len(names), float(threshold), unique, unique / len(names), *nearest, closest)
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3, block: int = 2048) -> tuple[float, float]:
@@ -71,18 +62,9 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3, block: int = 2048) 
     Args:
         real, fake: (N, D) and (M, D) unit vectors; the distance is the angle's, so any growing function of it is the
             same.
-        k: which neighbour.
+        k: which neighbour; each set has more than k vectors.
         block: rows at a time.
-
-    Raises:
-        InputError: a set has no k + 1 pictures, or the vectors have different lengths.
     """
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise InputError(
-            f"Two sets of vectors of one length are needed, got {tuple(real.shape)} and {tuple(fake.shape)}."
-        )
-    if k < 1 or min(len(real), len(fake)) <= k:
-        raise InputError(f"The {k} nearest neighbours need more than {k} pictures in each set.")
 
     def reach(vectors: Tensor) -> Tensor:
         """(N,) cosine to the k-th nearest other vector."""
@@ -97,5 +79,5 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3, block: int = 2048) 
         hits = [(probes[start : start + block] @ vectors.T >= reaches).any(1) for start in range(0, len(probes), block)]
         return float(torch.cat(hits).double().mean())
 
-    real, fake = (torch.nn.functional.normalize(vectors.detach().cpu().float()) for vectors in (real, fake))
+    real, fake = (normalize(vectors.detach().cpu().float()) for vectors in (real, fake))
     return covered(fake, real, reach(real)), covered(real, fake, reach(fake))

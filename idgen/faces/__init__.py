@@ -1,22 +1,11 @@
-"""From a photo to a vector: the picture opened, the face found, aligned, embedded."""
+"""From a photo to a vector: the face found, cut out, embedded.
 
-from __future__ import annotations
+A kind of recogniser is a class derived from `FaceEncoder` in a file of its own. Imported here, it is known to
+`FaceEncoder.from_pretrained` by the `_class_name` in its folder's config.json.
+"""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from idgen.faces.encoder import FaceEncoder
+from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.insight import InsightFaceEncoder
 
-if TYPE_CHECKING:
-    from idgen.faces.encoder import FaceEncoder
-    from idgen.faces.finder import Detection, FaceFinder
-    from idgen.images import open_image
-
-__all__ = ["Detection", "FaceEncoder", "FaceFinder", "open_image"]
-
-# On demand, so that opening a picture does not import torch.
-_HOME = {"Detection": "finder", "FaceEncoder": "encoder", "FaceFinder": "finder", "open_image": "images"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["Detection", "FaceEncoder", "FaceFinder", "InsightFaceEncoder"]

@@ -1,4 +1,7 @@
-"""Faces to vectors: a recogniser with what it takes to use it on whole photos."""
+"""Faces to vectors: a recogniser with what it takes to use it on whole photos.
+
+`FaceEncoder` is one whose networks are of `idgen.models`, and what all kinds of recognisers have in common.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ CALIBRATION_NAME = "calibration.json"
 
 @dataclass(frozen=True)
 class Alignment:
-    """How faces are cut out for a recogniser, which sees them as it was trained or sees something else.
+    """How faces are cut out for a recogniser: as those that it was trained on.
 
     Args:
         cut: (picture, (5, 2) landmarks, side of the crop in pixels) to the crop.
@@ -53,6 +56,9 @@ ALIGNMENTS = {
 
 class FaceEncoder:
     """Embeds faces, on aligned crops or on photos.
+
+    Another kind of recogniser derives from it (see `idgen.faces`) and brings `dim`, `image_size`, `to`, `from_folder`,
+    `_save_parts`, `_resize` and `_embed`, and `crop` where it cuts faces out in its own way.
 
     Attributes:
         notice: what its user should be told: what it runs on, under which licence; "" for nothing.
@@ -97,16 +103,16 @@ class FaceEncoder:
 
     def to(self, device: torch.device | str) -> FaceEncoder:
         """Move the networks."""
-        for network in (self.recognizer, self.finder.net if self.finder is not None else None):
-            if network is not None:
-                torch.nn.Module.to(network, device)  # `ModelMixin.to` imports peft and transformers first: seconds
+        torch.nn.Module.to(self.recognizer, device)  # `ModelMixin.to` imports peft and transformers first: seconds
+        if self.finder is not None:
+            torch.nn.Module.to(self.finder.net, device)
         return self
 
     @classmethod
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
     ) -> FaceEncoder:
-        """Load what `save_pretrained` wrote.
+        """Load what `save_pretrained` of any kind of encoder wrote.
 
         Args:
             name: a folder, the name of a built-in model, or a repository on the Hugging Face Hub.
@@ -114,42 +120,50 @@ class FaceEncoder:
             subfolder: where in it the encoder is.
 
         Raises:
-            InputError: there is no such encoder, its recogniser is no class of `idgen.models`, or a weight is missing
-                or left over.
+            InputError: there is no such encoder, it is of an unknown kind, its recogniser is no class of
+                `idgen.models`, or a weight is missing or left over.
         """
         folder = hub.resolve(name, revision) / (subfolder or "")
         config = read_json(folder / CONFIG_NAME)
-        if config.get("_class_name") == "InsightFaceEncoder":
-            from idgen.faces.insight import InsightFaceEncoder
+        asked = config.get("_class_name", FaceEncoder.__name__)
+        kinds: list[type[FaceEncoder]] = [FaceEncoder, *FaceEncoder.__subclasses__()]
+        kind = next((kind for kind in kinds if kind.__name__ == asked and issubclass(kind, cls)), None)
+        if kind is None:
+            where = folder / CONFIG_NAME
+            raise InputError(f"{where} asks for {asked!r}, which is no {cls.__name__} here: update idgen?")
+        calibration = folder / CALIBRATION_NAME
+        return kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
 
-            return InsightFaceEncoder.from_folder(folder, config)
+    @classmethod
+    def from_folder(cls, folder: Path, config: dict[str, Any], calibration: dict[str, Any] | None) -> FaceEncoder:
+        """An encoder of this kind, of what its folder's config.json and calibration.json say."""
         if not isinstance(config.get("space"), str):
             raise InputError(f"{folder / CONFIG_NAME} does not name an embedding space: is this an encoder's folder?")
-        finder = None
-        if (folder / "finder").is_dir():
-            finder = FaceFinder(models.load(folder / "finder", FaceFinderNet))
-        calibration = folder / CALIBRATION_NAME
+        finder = folder / "finder"
         return cls(
             models.load(folder / "recognizer", ModelMixin),
-            finder,
+            FaceFinder(models.load(finder, FaceFinderNet)) if finder.is_dir() else None,
             space=config["space"],
             flip=bool(config.get("flip", True)),
             alignment=str(config.get("alignment", "arcface")),
-            calibration=read_json(calibration) if calibration.exists() else None,
+            calibration=calibration,
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
-        """Write config.json, recognizer/, finder/ and calibration.json (the last two where there is one)."""
+        """Write config.json, the networks, and calibration.json where there is one; returns the folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG_NAME, self._save_parts(folder))
+        if self.calibration is not None:
+            write_json(folder / CALIBRATION_NAME, self.calibration)
+        return folder
+
+    def _save_parts(self, folder: Path) -> dict[str, Any]:
+        """Write the networks; returns what config.json is to say."""
         self.recognizer.save_pretrained(folder / "recognizer")
         if self.finder is not None:
             self.finder.net.save_pretrained(folder / "finder")
-        if self.calibration is not None:
-            write_json(folder / CALIBRATION_NAME, self.calibration)
-        config = {"space": self.space, "flip": self.flip, "alignment": self.alignment}
-        write_json(folder / CONFIG_NAME, config)
-        return folder
+        return {"space": self.space, "flip": self.flip, "alignment": self.alignment}
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload it for `from_pretrained(repo_id)`; options and errors as those of `idgen.push`."""
@@ -197,16 +211,14 @@ class FaceEncoder:
     def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         if not aligned:
-            pictures = to_pictures(images) if isinstance(images, Tensor) else images
+            pictures = _to_pictures(images) if isinstance(images, Tensor) else images
             images = [self.detect_and_align(picture)[0] for picture in pictures]
         if isinstance(images, Tensor):
             _check_pixels(images)
         out = [torch.empty(0, self.dim)]
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            pixels = (
-                self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(image) for image in part])
-            )
+            pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
             out.append(self._embed(pixels))
         return torch.cat(out)
 
@@ -287,7 +299,7 @@ class FaceEncoder:
         out: list[tuple[Any, ...] | None] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
-            for picture in to_pictures(pictures) if isinstance(pictures, Tensor) else pictures:
+            for picture in _to_pictures(pictures) if isinstance(pictures, Tensor) else pictures:
                 try:
                     out.append(self.views(picture, viewers))
                 except NoFaceError:
@@ -328,13 +340,15 @@ class FaceEncoder:
         return self._resize(torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255)
 
     def _resize(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, H) in [0, 1] to the side of what the recogniser sees, where it is."""
         alignment = ALIGNMENTS[self.alignment]
         pixels = pixels.to(_a_weight(self.recognizer).device, torch.float32)
         if not alignment.antialias:  # only from the crop's own size: anything larger was made smaller with care
-            pixels = _to_side(pixels, alignment.size, True)
-        return _to_side(pixels, self.image_size, alignment.antialias)
+            pixels = to_side(pixels, alignment.size, True)
+        return to_side(pixels, self.image_size, alignment.antialias)
 
     def _embed(self, pixels: Tensor) -> Tensor:
+        """What `_resize` gives to (N, D), on the CPU."""
         x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
         vectors = self.recognizer(x).float()
         if self.flip:
@@ -342,7 +356,8 @@ class FaceEncoder:
         return vectors.cpu()
 
 
-def _to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
+def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
+    """(N, 3, H, H) resized to (N, 3, side, side), bilinearly."""
     if pixels.shape[-1] == side:
         return pixels
     return F.interpolate(pixels, (side, side), mode="bilinear", antialias=antialias, align_corners=False)
@@ -364,7 +379,7 @@ def _check_pixels(images: Tensor) -> None:
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
 
 
-def to_pictures(images: Tensor) -> list[ImageSource]:
+def _to_pictures(images: Tensor) -> list[ImageSource]:
     """(N, 3, H, W) in [0, 1] as pictures that can be opened."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")

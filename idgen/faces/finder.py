@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from idgen.faces.align import MIRRORED, Array, apply, invert, scale_of, similarity, template, warp
+from idgen.faces.align import MIRRORED, scale_of, similarity, template, warp
+from idgen.geometry import Array, apply, invert
 from idgen.models.finder import FaceFinderNet
 
 BACKGROUND = (128, 128, 128)  # around the picture where a view reaches past it: about 0 in the network's [-1, 1]
@@ -46,12 +47,6 @@ def square_view(centre: ArrayLike, side: float, size: int) -> Array:
 def whole_view(width: int, height: int, size: int, zoom: float = 1.0) -> Array:
     """The letterbox: (2, 3) map that centres a picture in a `size`×`size` view, its longer side `zoom` × the view's."""
     return square_view((width / 2, height / 2), max(width, height) / zoom, size)
-
-
-def to_picture(found: Detection, view: Array) -> Detection:
-    """A detection in the pixels of a view, in the pixels of the picture that the view was made of."""
-    back = invert(view)
-    return Detection(apply(back, found.landmarks), found.confidence, found.size * scale_of(back))
 
 
 def same_face(a: Detection, b: Detection) -> bool:
@@ -115,16 +110,17 @@ class FaceFinder:
 
     def look(self, image: Image.Image, views: Sequence[Array], threshold: float) -> list[list[Detection]]:
         """What the network finds through each view, in pixels of the picture, surest first."""
-        size, out = self.view_size, []
+        out = []
         for start in range(0, len(views), self.batch):
             part = views[start : start + self.batch]
-            results = self.net.detect(self._pixels(image, part, size), threshold)
-            for view, faces in zip(part, results, strict=True):
-                inside = (
-                    Detection(landmarks.double().cpu().numpy(), float(confidence), float(box))
-                    for confidence, landmarks, box in faces
+            results = self.net.detect(self._pixels(image, part, self.view_size), threshold)
+            for back, faces in zip(map(invert, part), results, strict=True):
+                out.append(
+                    [
+                        Detection(apply(back, points.double().cpu().numpy()), float(sure), float(size) * scale_of(back))
+                        for sure, points, size in faces
+                    ]
                 )
-                out.append([to_picture(face, view) for face in inside])
         return out
 
     def _refine(self, image: Image.Image, found: list[Detection]) -> list[Detection]:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
-from idgen.faces.encoder import CALIBRATION_NAME, FaceEncoder
+from idgen.faces.encoder import FaceEncoder, to_side
 from idgen.faces.finder import Detection
-from idgen.files import read_json, write_json
 from idgen.hub import resolve
 
 ROOT = Path("~/.insightface/models")
@@ -149,37 +149,32 @@ class InsightFaceEncoder(FaceEncoder):
                 that was asked for; each with what to do.
         """
         folder = _pack_folder(pack, Path(root).expanduser(), revision)
-        files = _onnx_files(folder)
-        kinds = {file: _kind(file) for file in files}
-        detectors = [file for file, kind in kinds.items() if kind == "detection"]
-        recognizers = [file for file, kind in kinds.items() if kind == "recognition"]
+        kinds = {file: _kind(file) for file in _onnx_files(folder)}
+        detectors, recognizers = (
+            [file for file, kind in kinds.items() if kind == wanted] for wanted in ("detection", "recognition")
+        )
         if not detectors:
+            names = ", ".join(file.name for file in kinds)
             raise InputError(
-                f"The pack {folder} has no face detector among {', '.join(file.name for file in files)}: "
-                "add scrfd_10g_bnkps.onnx of antelopev2."
+                f"The pack {folder} has no face detector among {names}: add antelopev2's scrfd_10g_bnkps.onnx."
             )
         return cls(detectors[0], _choose(recognizers, recognizer, folder), **options)
 
     @classmethod
-    def from_folder(cls, folder: Path, config: dict[str, Any]) -> InsightFaceEncoder:
-        """Read what `save_pretrained` wrote."""
-        calibration = folder / CALIBRATION_NAME
+    def from_folder(
+        cls, folder: Path, config: dict[str, Any], calibration: dict[str, Any] | None
+    ) -> InsightFaceEncoder:
         try:
             files = [folder / Path(config[name]).name for name in ("detector", "recognizer")]
-            options = {"det_sizes": config["det_sizes"], "space": config["space"], "threshold": config["threshold"]}
+            options = {name: config[name] for name in ("det_sizes", "space", "threshold")}
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / CONFIG_NAME} is incomplete ({error!r}): convert the model again.") from error
-        return cls(*files, calibration=read_json(calibration) if calibration.exists() else None, **options)
+        return cls(*files, calibration=calibration, **options)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
-        """Copy the two files, which keep their licence, beside a config.json."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in self.files:
+    def _save_parts(self, folder: Path) -> dict[str, Any]:
+        for file in self.files:  # which keep their licence
             shutil.copy(file, folder / file.name)
-        if self.calibration is not None:
-            write_json(folder / CALIBRATION_NAME, self.calibration)
-        config = {
+        return {
             "_class_name": type(self).__name__,
             "space": self.space,
             "detector": self.files[0].name,
@@ -188,8 +183,6 @@ class InsightFaceEncoder(FaceEncoder):
             "threshold": self.threshold,
             "licence": LICENCE,
         }
-        write_json(folder / CONFIG_NAME, config)
-        return folder
 
     def crop(self, picture: Image.Image, face: Detection) -> Image.Image:
         from insightface.utils import face_align
@@ -202,11 +195,7 @@ class InsightFaceEncoder(FaceEncoder):
         return Image.fromarray(np.ascontiguousarray(crop[:, :, ::-1]))
 
     def _resize(self, pixels: Tensor) -> Tensor:
-        size = self.image_size
-        pixels = pixels.cpu().float()
-        if pixels.shape[-1] != size:
-            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        return pixels
+        return to_side(pixels.cpu().float(), self.image_size, antialias=True)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         # One face a call: files with a fixed batch take no more.
@@ -234,11 +223,9 @@ class _Finder:
         detections = []
         for _, points, score in found:
             landmarks = np.asarray(points + 0.5, np.float64)
-            try:
+            with suppress(ValueError, ZeroDivisionError):  # all landmarks in one point
                 size = TEMPLATE_SIZE / scale_of(similarity(landmarks, template()))
-            except (ValueError, ZeroDivisionError):
-                continue  # all landmarks in one point
-            detections.append(Detection(landmarks, score, size))
+                detections.append(Detection(landmarks, score, size))
         return detections
 
     def _detect(self, image: Image.Image) -> list[tuple[NDArray[Any], NDArray[Any], float]]:
@@ -248,46 +235,34 @@ class _Finder:
         return [(box[:4], each, float(box[4])) for box, each in zip(boxes, points, strict=True)]
 
 
-def _insightface() -> Any:
-    try:
-        from insightface.model_zoo import model_zoo
-    except ImportError as error:
-        raise InputError(
-            f"insightface's packs need the package {error.name or 'insightface'}: pip install 'idgen[insightface]'."
-        ) from error
-    return model_zoo
-
-
 def _load(file: Path, task: str) -> Any:
-    model_zoo = _insightface()
+    zoo = require_package("insightface.model_zoo.model_zoo", "insightface", "An insightface pack")
     if not file.is_file():
         raise InputError(f"There is no file {file}: fetch the pack again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = model_zoo.get_model(str(file), providers=[_CPU])
+            model = zoo.get_model(str(file), providers=[_CPU])
     except Exception as error:  # onnxruntime and protobuf raise classes of their own
-        raise InputError(
-            f"{file} is damaged or was cut short ({file.stat().st_size:,} bytes; {type(error).__name__}): delete it "
-            "and fetch it again."
-        ) from error
+        raise _damaged(file) from error
     if getattr(model, "taskname", None) != task:
         raise InputError(f"{file} is no {task} network that insightface knows: is it the right file?")
     return model
 
 
+def _damaged(file: Path) -> InputError:
+    size = file.stat().st_size
+    return InputError(f"{file} is damaged or was cut short ({size:,} bytes): delete it and fetch it again.")
+
+
 def _kind(file: Path) -> str | None:
     """What a file is for, by the same rules as insightface's; without making a session."""
-    _insightface()
-    import onnx
-
+    onnx = require_package("onnx", "insightface", "An insightface pack")
     try:
         graph = onnx.load(str(file), load_external_data=False).graph
         shape = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
     except Exception as error:  # protobuf's errors
-        raise InputError(
-            f"{file} is damaged or was cut short ({file.stat().st_size:,} bytes): delete it and fetch it again."
-        ) from error
+        raise _damaged(file) from error
     if len(graph.output) >= 5:
         return "detection"
     square = len(shape) == 4 and shape[2] == shape[3] and shape[2] >= 112 and shape[2] % 16 == 0
@@ -309,9 +284,7 @@ def _pack_folder(pack: str | os.PathLike[str], root: Path, revision: str | None)
 
 def _download(name: str, root: Path) -> None:
     """Fetch a pack complete or not at all: insightface itself takes half of one for all of it the next time."""
-    _insightface()
-    from insightface.utils import storage
-
+    storage = require_package("insightface.utils.storage", "insightface", "An insightface pack")
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as aside:
         try:

@@ -47,7 +47,7 @@ def load(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
     """
     config = Path(folder) / "config.json"
     name = read_json(config).get("_class_name")
-    network = globals()[name] if name in __all__ else None
+    network = globals()[name] if isinstance(name, str) and name in __all__ else None
     if not (isinstance(network, type) and issubclass(network, kind)):
         raise InputError(f"{config} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?")
     return load_network(network, Path(folder))

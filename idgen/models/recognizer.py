@@ -44,6 +44,8 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
         blocks: residual blocks in each stage.
         embedding_dim: length of the embedding.
         image_size: side of the square input in pixels.
+        quality: with a second head, which predicts how surely a face can be told from others' (CR-FIQA, Boutros et al.
+            2023; see `idgen.training.recognition.certainty_ratio`).
     """
 
     @register_to_config
@@ -53,6 +55,7 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
         blocks: Sequence[int] = (1, 2, 2, 1),
         embedding_dim: int = 512,
         image_size: int = 112,
+        quality: bool = False,
     ):
         super().__init__()
         if len(channels) != len(blocks):
@@ -74,6 +77,19 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
             nn.Linear(width * side * side, embedding_dim, bias=False),
             nn.BatchNorm1d(embedding_dim),
         )
+        if quality:
+            self.quality_head = nn.Sequential(nn.Flatten(), nn.Linear(width * side * side, 1))
+
+    def embed_and_rate(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, D), and of a recogniser with `quality` how sure they are (N,), higher is better.
+
+        What the quality head learns stays in it: no gradient goes from it to the rest.
+
+        Args:
+            pixels: as `forward`.
+        """
+        maps = self.head[0](self.body(self.stem(pixels)))
+        return cast(Tensor, self.head[1:](maps)), cast(Tensor, self.quality_head(maps.detach())[:, 0])
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Activations after the stem and every residual block, for a perceptual distance."""

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from idgen import arguments
+from idgen import files
 from idgen.errors import InputError
 from idgen.identity import Identities, mean, person_seed, safe_name
 from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
 from idgen.sampling.packing import packed
 from idgen.sampling.sampler import IdentitySampler
-
-if TYPE_CHECKING:
-    from idgen.model import Model
+from idgen.vectors import check_same_space, load_vectors
 
 GALLERY = 2000
 """Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
 _FROM_FILE = ("file", "interpolate", "mean", "mixup")
-
-
-def sampler_of(model: Model) -> IdentitySampler:
-    """The model's sampler; for a model without one, one that knows nobody and only draws anywhere on the sphere."""
-    if model.has("sampler"):
-        return model.sampler
-    dim = model.pipeline.identity_dim
-    nobody = torch.zeros(0, dim)
-    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
 
 
 def draw(
@@ -40,7 +27,7 @@ def draw(
     Args:
         sampler: of the model that will picture them.
         n: how many; `mean` gives one.
-        seed: see `idgen.identity.check_seed`.
+        seed: of the run, see `idgen.identity.person_seed`.
         method: None, "flow", "gaussian" or "sphere" (see `IdentitySampler.sample`); "packed", those of None pushed
             apart; or of a file:
             "file" (n of its people, drawn without repeating; all of them in their order if it has just n),
@@ -50,7 +37,6 @@ def draw(
     Raises:
         InputError: a file is missing or given in vain, has too few people, is of another space, or `n` is out of range.
     """
-    seed = arguments.seed(seed)
     if (origin is not None) != (method in _FROM_FILE):
         raise InputError(
             f"The method {method} needs a file: add --from people.safetensors."
@@ -65,10 +51,9 @@ def draw(
         return packed(start, gallery, seed=seed), []
     if origin is None:
         return sampler.sample(n, seed, method), []  # type: ignore[arg-type]
-    people = _people(origin, sampler)
+    people = _people(Path(origin), sampler)
     if method == "mixup":
-        mixed = mixup(people, n, seed)
-        return mixed.people, mixed.labels
+        return mixup(people, n, seed)
     if method == "mean":
         if n != 1:
             raise InputError(f"A mean is one person, not {n:,}: ask for one.")
@@ -82,26 +67,17 @@ def draw(
     if n < len(people):
         generator = torch.Generator().manual_seed(person_seed(seed, 0))
         rows = torch.randperm(len(people), generator=generator)[:n]
-    return Identities.of([people[row] for row in rows.tolist()]), []
+    return people.take(rows.tolist()), []
 
 
-def _people(path: str | Path, sampler: IdentitySampler) -> Identities:
-    from idgen.vectors import check_same_space, load_vectors
-
-    path = Path(path)
+def _people(path: Path, sampler: IdentitySampler) -> Identities:
     try:
         people = Identities.load(path)
     except InputError:
         found = load_vectors(path)
-        if found.vectors.shape[1] != sampler.dim:
-            raise InputError(
-                f"The vectors in {path} have {found.vectors.shape[1]} numbers, but {sampler.space!r} needs "
-                f"{sampler.dim}."
-            ) from None
         check_same_space(found.space, sampler.space)
         # Nobody can say that there is no photo behind a vector from elsewhere.
-        stem = safe_name(path.stem)[:60]
-        names = [f"{stem}-{row:04d}" for row in range(len(found))]
+        names = [f"{safe_name(path.stem)[:60]}-{row:04d}" for row in range(len(found))]
         people = Identities(found.vectors, sampler.space, [f"a vector of {path.name}"] * len(found), names)
     people.require_space(sampler.space, sampler.dim)
     return people
@@ -109,7 +85,5 @@ def _people(path: str | Path, sampler: IdentitySampler) -> Identities:
 
 def write_soft_labels(out: str | Path, people: Identities, labels: list[SoftLabel]) -> Path:
     """Write name → {name: weight} beside a file of mixed people, and return where."""
-    path = Path(out).with_suffix(".soft-labels.json")
     content = {name: label.weights() for name, label in zip(people.names, labels, strict=True)}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+    return files.write_json(Path(out).with_suffix(".soft-labels.json"), content)

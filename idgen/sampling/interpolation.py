@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Generator, Tensor
 from idgen import arguments
 from idgen.errors import InputError
 from idgen.identity import SAMPLED, Identities, Identity, person_seed
+from idgen.sampling.variation import direction
 
 _ALMOST = 1e-6
 """Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
@@ -35,13 +35,9 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """
     if not 0 <= share <= 1:
         raise InputError(f"The share of the way from one person to the other lies between 0 and 1, got {share}.")
-    if a.ndim != 1 or a.shape != b.shape:
+    if a.shape != b.shape:
         raise InputError(f"Two vectors of one length are needed, got the shapes {tuple(a.shape)} and {tuple(b.shape)}.")
-    start, end = (vector.detach().cpu().double() for vector in (a, b))
-    for vector in (start, end):
-        if not (vector.isfinite().all() and vector.norm() > 0):
-            raise InputError("A vector to interpolate is zero or not finite, so it has no direction.")
-    start, end = start / start.norm(), end / end.norm()
+    start, end = direction(a), direction(b)
     # atan2 of half the difference and half the sum is exact for all angles; acos is not near 0 and π.
     angle = 2 * float(torch.atan2((end - start).norm(), (end + start).norm()))
     if angle > torch.pi - _ALMOST:
@@ -68,9 +64,7 @@ def interpolate(a: Identity, b: Identity, people: int) -> Identities:
     if people < 2:
         raise InputError(f"An interpolation holds both its ends, so it has at least 2 people, got {people}.")
     shares = [step / (people - 1) for step in range(people)]
-    origin = (
-        "a photo's person" if a.from_photo or b.from_photo else SAMPLED
-    )  # the word says whether a photo is behind it
+    origin = "a photo's person" if a.from_photo or b.from_photo else SAMPLED  # says whether a photo is behind it
     return Identities(
         torch.stack([slerp(a.vector, b.vector, share) for share in shares]),
         a.space,
@@ -92,45 +86,34 @@ class SoftLabel:
         return {self.first: self.share, self.second: 1 - self.share}
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """Mixed people and what each is made of, in the same order."""
-
-    people: Identities
-    labels: list[SoftLabel]
-
-
-def mixup(people: Identities, n: int, seed: int, grid: Sequence[float] = MIXUP_GRID, first: int = 0) -> Mixed:
+def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftLabel]]:
     """Identity mixup (SynFace, Qiu et al., ICCV 2021): points on the arc between two random people.
 
-    Mixed person number i depends on the people, the seed, the grid and i alone.
+    Mixed person number i depends on the people, the seed and i alone.
 
     Args:
         people: at least two.
         n: how many to make.
-        seed: see `idgen.identity.check_seed`.
-        grid: the shares of the first person to draw from, each in [0, 1].
-        first: number of the first mixed person.
+        seed: of the run, see `idgen.identity.person_seed`.
+
+    Returns:
+        The mixed people, and what each is made of.
 
     Raises:
-        InputError: fewer than two people, no or wrong shares, or a pair of opposite people.
+        InputError: fewer than two people, or a pair of opposite people.
     """
-    arguments.seed(seed)
+    seed, n = arguments.seed(seed), arguments.whole("number of people to mix", n, 1)
     if len(people) < 2:
         raise InputError("One person alone cannot be mixed: give at least two.")
-    if n < 1 or first < 0:
-        raise InputError(f"At least one person is mixed, and they are numbered from 0; got {n} from {first}.")
-    if not grid or not all(0 <= share <= 1 for share in grid):
-        raise InputError(f"The shares of the first person lie between 0 and 1, got {list(grid)}.")
     vectors, labels, photo = [], [], any(person.from_photo for person in people)
-    for number in range(first, first + n):
+    for number in range(n):
         generator = Generator().manual_seed(person_seed(seed, number))
         one = int(torch.randint(len(people), (), generator=generator))
         other = (one + 1 + int(torch.randint(len(people) - 1, (), generator=generator))) % len(people)
-        share = float(grid[int(torch.randint(len(grid), (), generator=generator))])
+        share = MIXUP_GRID[int(torch.randint(len(MIXUP_GRID), (), generator=generator))]
         vectors.append(slerp(people.vectors[other], people.vectors[one], share))
         labels.append(SoftLabel(people.names[one], people.names[other], share))
     origin = "mixed from photos" if photo else SAMPLED
     sources = [f"{origin}, {x.share:.0%} {x.first} and {1 - x.share:.0%} {x.second}" for x in labels]
-    names = [f"mixed-{seed}-{number:04d}" for number in range(first, first + n)]
-    return Mixed(Identities(torch.stack(vectors), people.space, sources, names), labels)
+    names = [f"mixed-{seed}-{number:04d}" for number in range(n)]
+    return Identities(torch.stack(vectors), people.space, sources, names), labels

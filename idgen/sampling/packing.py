@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -12,6 +11,7 @@ from torch.nn.functional import normalize
 from idgen import arguments
 from idgen.errors import InputError
 from idgen.identity import SAMPLED, Identities
+from idgen.vectors import check_vectors
 
 _MOST_ROWS = 2048  # people that move in one step; the others stand still
 _LEAST_WAY = 0.05
@@ -26,7 +26,6 @@ def pack(
     sharpness: float = 30.0,
     pull: float = 0.5,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
 ) -> Tensor:
     """Move points on the sphere apart from each other, while each stays near some point of a gallery.
 
@@ -45,7 +44,6 @@ def pack(
         sharpness: s; the larger, the more the closest pair alone counts.
         pull: α; the larger, the nearer to the gallery.
         seed: of the choice of people per step; counts only above 2,048 people.
-        progress: called with the step and the loss.
 
     Returns:
         (N, D) float32 unit vectors. All depend on all, unlike those of `IdentitySampler.sample`.
@@ -54,18 +52,14 @@ def pack(
         InputError: fewer than two people, broken vectors, or an option out of range.
     """
     arguments.seed(seed)
-    if start.ndim != 2 or len(start) < 2:
-        raise InputError(f"At least two people (N, D) can be pushed apart, got the shape {tuple(start.shape)}.")
-    if gallery is not None and (gallery.ndim != 2 or gallery.shape[1] != start.shape[1] or not len(gallery)):
-        raise InputError(f"The gallery is (G, {start.shape[1]}), got the shape {tuple(gallery.shape)}.")
+    points = check_vectors(start.detach().cpu(), "The start")
+    faces = None if gallery is None else check_vectors(gallery.detach().cpu(), "The gallery")
+    if len(points) < 2 or (faces is not None and faces.shape[1] != points.shape[1]):
+        shapes = f"{tuple(start.shape)}" + ("" if gallery is None else f" and a gallery of {tuple(gallery.shape)}")
+        raise InputError(f"At least two people (N, D) and a gallery (G, D) are needed, got {shapes}.")
     for what, value, least in (("steps", steps, 1), ("rate", rate, 0), ("sharpness", sharpness, 0), ("pull", pull, 0)):
         if not (math.isfinite(value) and value >= least):
             raise InputError(f"`{what}` is a number of at least {least}, got {value}.")
-    given = [start] if gallery is None else [start, gallery]
-    if not all(vectors.isfinite().all() and (vectors.norm(dim=1) > 0).all() for vectors in given):
-        raise InputError("A vector is zero, NaN or infinite: leave it out or make it again.")
-    points = normalize(start.detach().cpu().float())
-    faces = None if gallery is None else normalize(gallery.detach().cpu().float())
     generator = Generator().manual_seed(seed)
     moment, spread = torch.zeros_like(points), torch.zeros_like(points)
     turns = torch.zeros(len(points), 1)  # Adam's bias correction counts each row's own steps
@@ -85,8 +79,6 @@ def pack(
         scale = (spread[rows] / (1 - 0.99 ** turns[rows])).sqrt().add(1e-12) * math.sqrt(slope.shape[1])
         now = rate * (_LEAST_WAY + (1 - _LEAST_WAY) * (1 + math.cos(math.pi * step / steps)) / 2)
         points[rows] = normalize(place - now * mean / scale)
-        if progress is not None:
-            progress(step, float(loss))
     return points
 
 

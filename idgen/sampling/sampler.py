@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from idgen import arguments
+from idgen import arguments, files, models
 from idgen.errors import InputError
 from idgen.identity import SAMPLED, Identities, person_seed
-
-if TYPE_CHECKING:
-    from idgen.models.identity_flow import IdentityFlow
+from idgen.vectors import check_vectors
+from idgen.weights import read_tensors
 
 Method = Literal["flow", "gaussian", "sphere"]
 
+_TENSORS = ("mean", "axes", "deviations", "people")
 _HOW = {"flow": "by the flow", "gaussian": "from a Gaussian", "sphere": "uniform on the sphere"}
 _MAX_PEOPLE = 1_000_000
 _BLOCK = 8  # people drawn together
@@ -64,7 +62,7 @@ class IdentitySampler:
         axes: Tensor,
         deviations: Tensor,
         people: Tensor,
-        flow: IdentityFlow | None = None,
+        flow: models.IdentityFlow | None = None,
     ):
         self.space, self.people = space, people
         if people.is_floating_point() and len(people):
@@ -90,7 +88,7 @@ class IdentitySampler:
         space: str,
         components: int | None = None,
         shrink: float = 1.0,
-        flow: IdentityFlow | None = None,
+        flow: models.IdentityFlow | None = None,
     ) -> IdentitySampler:
         """Fit the Gaussian on people's centres.
 
@@ -107,8 +105,7 @@ class IdentitySampler:
         if vectors.ndim != 2 or len(vectors) < 3:
             raise InputError(f"The vectors of at least 3 people (P, D) are needed, got {tuple(vectors.shape)}.")
         people = vectors.detach().cpu().double()
-        if not (people.isfinite().all() and (people.norm(dim=1) > 0).all()):
-            raise InputError("A person's vector is zero, NaN or infinite: leave it out or make it again.")
+        check_vectors(people, "The set of people")
         most = min(people.shape[1], len(people) - 1)
         components = most if components is None else components
         if not 1 <= components <= most:
@@ -124,7 +121,7 @@ class IdentitySampler:
 
         Args:
             n: how many.
-            seed: see `idgen.identity.check_seed`.
+            seed: of the run, see `idgen.identity.person_seed`.
             method: "flow", "gaussian" or "sphere", see the class; by default `self.method`.
             first: number of the first.
 
@@ -135,11 +132,8 @@ class IdentitySampler:
         Raises:
             InputError: anything of the above is not usable.
         """
-        seed = arguments.seed(seed)
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX_PEOPLE:
-            raise InputError(f"The number of people to sample is a whole number from 1 to {_MAX_PEOPLE:,}, got {n!r}.")
-        if first < 0:
-            raise InputError(f"People are numbered from 0, so the first cannot be number {first}.")
+        seed, n = arguments.seed(seed), arguments.whole("number of people to sample", n, 1, _MAX_PEOPLE)
+        first = arguments.whole("number of the first person", first, 0)
         method = self.method if method is None else method
         if method not in get_args(Method):
             raise InputError(f"There is no sampling method {method!r}: choose one of {', '.join(get_args(Method))}.")
@@ -162,14 +156,13 @@ class IdentitySampler:
 
     def _block(self, seed: int, block: int, method: Method) -> Tensor:
         """(_BLOCK, D) unit vectors in double precision."""
-        length = {"flow": 0, "gaussian": len(self.axes), "sphere": self.dim}[method]
-        if self._exact_flow is not None and method == "flow":
-            length = len(self._exact_flow.axes)
+        flow = self._exact_flow if method == "flow" else None
+        length = len(flow.axes) if flow is not None else len(self.axes) if method == "gaussian" else self.dim
         people = range(block * _BLOCK, (block + 1) * _BLOCK)
         generators = [Generator().manual_seed(person_seed(seed, number)) for number in people]
         noise = torch.stack([torch.randn(length, generator=g, dtype=torch.float64) for g in generators])
-        if self._exact_flow is not None and method == "flow":
-            return self._exact_flow.sample(noise)
+        if flow is not None:
+            return flow.sample(noise)
         if method == "gaussian":
             noise = self.mean.double() + noise @ (self.axes.double() * self.deviations.double()[:, None])
         return torch.nn.functional.normalize(noise)
@@ -204,8 +197,7 @@ class IdentitySampler:
         """Write `config.json`, `sampler.safetensors` and, where there is one, `flow/`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"_class_name": type(self).__name__, "space": self.space}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        files.write_json(folder / "config.json", {"_class_name": type(self).__name__, "space": self.space})
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
         save_file(tensors, folder / "sampler.safetensors", {"format": "pt"})
         if self.flow is not None:
@@ -219,12 +211,10 @@ class IdentitySampler:
             InputError: the folder is not a sampler's, or a tensor is missing, extra or of the wrong shape.
         """
         folder = Path(folder)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            tensors = load_file(folder / "sampler.safetensors")
-            space = config["space"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(f"There is no readable identity sampler in {folder} ({error!r}).") from error
+        space = files.read_json(folder / "config.json").get("space")
+        if not isinstance(space, str):
+            raise InputError(f"{folder / 'config.json'} does not name an embedding space: is this a sampler's folder?")
+        tensors = read_tensors(folder / "sampler.safetensors", "sampler", "where the model came from")
         if set(tensors) != set(_TENSORS):
             raise InputError(f"The sampler in {folder} has the tensors {sorted(tensors)}, needed: {sorted(_TENSORS)}.")
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -232,13 +222,5 @@ class IdentitySampler:
         rows = (*shapes["people"][:1], dim)
         if shapes != {"mean": (dim,), "axes": (count, dim), "deviations": (count,), "people": rows}:
             raise InputError(f"The tensors of the sampler in {folder} do not fit together: {shapes}.")
-        flow = None
-        if (folder / "flow").is_dir():
-            from idgen import models
-            from idgen.models.identity_flow import IdentityFlow
-
-            flow = models.load(folder / "flow", IdentityFlow)
+        flow = models.load(folder / "flow", models.IdentityFlow) if (folder / "flow").is_dir() else None
         return cls(space, **tensors, flow=flow)
-
-
-_TENSORS = ("mean", "axes", "deviations", "people")

@@ -6,14 +6,13 @@ something only on vectors of *generated pictures*: `idgen.choosing.apart` measur
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 
 Engine = Literal["torch", "faiss"]
 _ROWS, _COLUMNS = 4096, 16384
@@ -55,11 +54,7 @@ class _Faiss:
     """Exact search by faiss (a copy of the kept vectors lives in its index)."""
 
     def __init__(self, dim: int):
-        try:
-            import faiss
-        except ModuleNotFoundError as error:
-            raise InputError("The engine faiss needs the package faiss-cpu: pip install 'idgen[faiss]'.") from error
-        self.index = faiss.IndexFlatIP(dim)
+        self.index = require_package("faiss", "faiss", "The engine faiss").IndexFlatIP(dim)
 
     def close(self, block: Tensor, cosine: float) -> Tensor:
         if not self.index.ntotal:
@@ -71,14 +66,7 @@ class _Faiss:
         self.index.add(block.cpu().numpy())
 
 
-def separate(
-    vectors: Tensor,
-    cosine: float,
-    *,
-    engine: Engine = "torch",
-    device: torch.device | str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
+def separate(vectors: Tensor, cosine: float, *, engine: Engine = "torch", device: torch.device | str = "cpu") -> Tensor:
     """Go through the vectors in order and keep each whose cosine to every one kept before is below `cosine`.
 
     Exact, and the same whatever the blocks: the first of two close ones is the one that stays.
@@ -89,7 +77,6 @@ def separate(
         engine: "torch", by matrix products in blocks (about 0.5 GB whatever N is), or "faiss", with faiss-cpu
             installed.
         device: where the products are computed.
-        progress: called with the number of vectors gone through and the number kept.
 
     Returns:
         (K,) rows of those kept, ascending.
@@ -118,8 +105,6 @@ def separate(
         mine = mine[stays]
         kept.add(mine + start, block[mine])
         rows.append(mine + start)
-        if progress is not None:
-            progress(min(start + _ROWS, len(vectors)), sum(map(len, rows)))
     return torch.cat(rows)
 
 

@@ -12,7 +12,6 @@ for every picture of every person: what comes out are identities that any pipeli
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from idgen.errors import InputError
 from idgen.identity import Identities, key, vector_seed
 
 Variation = Callable[[Tensor, Generator], Tensor]
+_FORMAT = "idgen.similarity-curve"
 
 
 def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
@@ -46,7 +46,7 @@ def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """
     if not -1 <= cosine <= 1:
         raise InputError(f"The cosine to the identity lies between -1 and 1, got {cosine}.")
-    centre = _direction(vector)
+    centre = direction(vector)
     if cosine == 1:
         return centre.float()
     aside = torch.randn(len(centre), generator=generator, dtype=torch.float64)
@@ -54,12 +54,13 @@ def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     return (cosine * centre + (1 - cosine**2) ** 0.5 * aside / aside.norm()).float()
 
 
-def _direction(vector: Tensor) -> Tensor:
+def direction(vector: Tensor) -> Tensor:
+    """(D,) of unit length in double precision, on the CPU; InputError where a vector has no direction."""
     if vector.ndim != 1 or len(vector) < 2:
         raise InputError(f"A vector (D,) with D of at least 2 is needed, got the shape {tuple(vector.shape)}.")
     centre = vector.detach().cpu().double()
     if not (centre.isfinite().all() and centre.norm() > 0):
-        raise InputError("The vector to vary is zero or not finite, so it has no direction.")
+        raise InputError("A vector is zero or not finite, so it has no direction.")
     return centre / centre.norm()
 
 
@@ -86,8 +87,8 @@ class Cone:
 class Gaussian:
     """Normal noise on a unit vector, then back to unit length (Vec2Face): normalise(e + σ z).
 
-    Vec2Face adds to vectors of length about √D and says σ ∈ {.3, .5, .7} there: divide by that length. Which cone it
-    amounts to: `gaussian_to_cosine`.
+    Vec2Face adds to vectors of length about √D and says σ ∈ {.3, .5, .7} there: divide by that length. The mean cosine
+    to e is 1/√(1 + σ² D), since |e + σz|² is 1 + σ² D on average and hardly varies for large D.
     """
 
     sigma: float
@@ -97,27 +98,9 @@ class Gaussian:
             raise InputError(f"The standard deviation of the noise is a number of at least 0, got {self.sigma}.")
 
     def __call__(self, vector: Tensor, generator: Generator) -> Tensor:
-        centre = _direction(vector)
+        centre = direction(vector)
         varied = centre + self.sigma * torch.randn(len(centre), generator=generator, dtype=torch.float64)
         return (varied / varied.norm()).float()
-
-
-def gaussian_to_cosine(sigma: float, dim: int) -> float:
-    """The mean cosine of `Gaussian(sigma)` to its centre: 1/√(1 + σ² D).
-
-    |e + σz|² is 1 + σ² D on average and hardly varies for large D; the error is of order 1/D (below .005 from D = 128).
-    """
-    return 1 / math.sqrt(1 + sigma**2 * dim)
-
-
-def cosine_to_gaussian(cosine: float, dim: int) -> float:
-    """The σ of the `Gaussian` whose mean cosine is `cosine`: √((1/c² − 1)/D), for c in (0, 1]."""
-    if not 0 < cosine <= 1:
-        raise InputError(f"Gaussian noise leaves a mean cosine between 0 and 1, got {cosine}.")
-    return math.sqrt((1 / cosine**2 - 1) / dim)
-
-
-# ------------------------------------------------------------------------------------------------ measured similarity
 
 
 @dataclass(frozen=True)
@@ -161,14 +144,13 @@ class SimilarityCurve:
         at, measured = np.asarray(cosines, np.float64), np.asarray(similarities, np.float64)
         if at.ndim != 1 or len(at) < 2 or measured.ndim != 2 or len(measured) != len(at):
             raise InputError(
-                f"A curve needs at least 2 cosines with pictures at each, got {at.shape}, {measured.shape}."
+                f"A curve needs 2 cosines or more with pictures at each, got {at.shape}, {measured.shape}."
             )
         if not (np.isfinite(at).all() and np.isfinite(measured).all()):
             raise InputError("The measured similarities hold NaN or infinity: a picture is broken.")
-        order = np.argsort(at)
-        means = isotonic(measured[order].mean(1))
-        spread = measured[order].std(1)
-        return cls(at[order].tolist(), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
+        at, measured = np.sort(at), measured[np.argsort(at)]
+        means, spread = isotonic(measured.mean(1)), measured.std(1)
+        return cls(at.tolist(), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
 
     @property
     def reachable(self) -> tuple[float, float]:
@@ -198,20 +180,18 @@ class SimilarityCurve:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, all of it or nothing."""
-        files.write_json(path, {"format": "idgen.similarity-curve", **asdict(self)})
+        files.write_json(path, {"format": _FORMAT, **asdict(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> SimilarityCurve:
         """Read what `save` wrote; InputError when it cannot be read."""
+        content = files.read_json(path)
         try:
-            content = json.loads(Path(path).read_text())
-            if content.pop("format") != "idgen.similarity-curve":
-                raise ValueError("another format")
+            if content.pop("format", None) != _FORMAT:
+                raise TypeError("it says that it is another file")
             return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"There is no readable similarity curve in {path} ({error!r}): measure it again."
-            ) from error
+        except TypeError as error:
+            raise InputError(f"{path} is no similarity curve ({error}): measure it again.") from error
 
 
 def settled(text: float | str, curve: Callable[[], SimilarityCurve]) -> float | str:
@@ -236,9 +216,6 @@ def isotonic(values: ArrayLike) -> NDArray[np.float64]:
             before, so_far = levels[-1]
             levels[-1] = [(before * so_far + mean * count) / (so_far + count), so_far + count]
     return np.repeat([mean for mean, _ in levels], [int(count) for _, count in levels])
-
-
-# ------------------------------------------------------------------------------------------------------ for pictures
 
 
 def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | None = None) -> Variation | None:
@@ -270,7 +247,7 @@ def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | No
         return curve().variation(values[0])
     raise InputError(
         f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03 or similarity:0.5, with your "
-        f"numbers."
+        "numbers."
     )
 
 
@@ -283,7 +260,7 @@ def vary(people: Identities, variation: Variation, images: int, seed: int, first
         people: N of them.
         variation: as above.
         images: K, pictures a person.
-        seed: see `idgen.identity.check_seed`.
+        seed: of the run, see `idgen.identity.vector_seed`.
         first: number k of everybody's first picture.
 
     Returns:

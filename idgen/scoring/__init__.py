@@ -1,18 +1,10 @@
-"""Is it the same person? Error rates, thresholds with their calibration, the bridge to a judge, and verdicts."""
+"""Is it the same person? Error rates, thresholds with their calibration, the bridge to a judge, and verdicts.
 
-from idgen.scoring.bridge import Bridge, fit_bridge
-from idgen.scoring.calibration import BINS, EDGES, UNCALIBRATED, Calibration, ErrorRates
+Where the threshold of a verdict is decided: `Scorer`, which asks a `Calibration`, measured by `verification`.
+"""
+
+from idgen.scoring.bridge import Bridge
+from idgen.scoring.calibration import BINS, UNCALIBRATED, Calibration, ErrorRates
 from idgen.scoring.scorer import Comparison, Score, Scorer
 
-__all__ = [
-    "BINS",
-    "EDGES",
-    "UNCALIBRATED",
-    "Bridge",
-    "Calibration",
-    "Comparison",
-    "ErrorRates",
-    "Score",
-    "Scorer",
-    "fit_bridge",
-]
+__all__ = ["BINS", "UNCALIBRATED", "Bridge", "Calibration", "Comparison", "ErrorRates", "Score", "Scorer"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from idgen import files
 from idgen.errors import InputError
-from idgen.identity import centres
 
 BRIDGE_NAME = "bridge.safetensors"
 
@@ -46,14 +45,11 @@ class Bridge:
             ridge: penalty in units of the mean variance of the encoder's vectors times P; by default that with the
                 least leave-one-out error (the PRESS statistic, Allen 1974).
         """
-        if (
-            encoder_vectors.ndim != 2
-            or judge_vectors.ndim != 2
-            or len(encoder_vectors) != len(judge_vectors)
-            or (len(encoder_vectors) < 3)
-        ):
-            shapes = f"{tuple(encoder_vectors.shape)} and {tuple(judge_vectors.shape)}"
-            raise InputError(f"A bridge is fitted on (P, De) and (P, Dj) vectors of at least 3 people, got {shapes}.")
+        a, b = tuple(encoder_vectors.shape), tuple(judge_vectors.shape)
+        if len(a) != 2 or len(b) != 2 or a[0] != b[0] or a[0] < 3:
+            raise InputError(
+                f"A bridge is fitted on (P, De) and (P, Dj) vectors of at least 3 people, got {a} and {b}."
+            )
         x, y = (normalize(vectors.detach().cpu().double()) for vectors in (encoder_vectors, judge_vectors))
         if not (x.isfinite().all() and y.isfinite().all()):
             raise InputError("The vectors to fit a bridge on hold NaN or infinity.")
@@ -91,7 +87,8 @@ class Bridge:
     def save(self, path: str | Path) -> None:
         """Write safetensors: `weight`, `bias`, in half precision; metadata `from` and `to`."""
         tensors = {"weight": self.weight.half().contiguous(), "bias": self.bias.half().contiguous()}
-        save_file(tensors, path, {"format": "pt", "from": self.source, "to": self.target})
+        with files.aside(path) as beside:
+            save_file(tensors, beside, {"format": "pt", "from": self.source, "to": self.target})
 
     @classmethod
     def load(cls, path: str | Path) -> Bridge:
@@ -105,10 +102,3 @@ class Bridge:
             return cls(tensors["weight"], tensors["bias"], metadata["from"], metadata["to"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise InputError(f"There is no readable bridge in {path} ({error!r}).") from error
-
-
-def fit_bridge(
-    encoder_embeddings: Tensor, judge_embeddings: Tensor, labels: ArrayLike, source: str, target: str
-) -> Bridge:
-    """The bridge from pictures' embeddings by both recognisers: (N, De), (N, Dj), and (N,) labels of people."""
-    return Bridge.fit(centres(encoder_embeddings, labels), centres(judge_embeddings, labels), source, target)

@@ -10,7 +10,7 @@ Kinds of comparison:
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from torch import Tensor
 from idgen import arguments, files
 from idgen.errors import InputError
 from idgen.scoring import verification
+from idgen.scoring.bridge import Bridge
+from idgen.scoring.verification import Scores, numbered, unit
 from idgen.words import one_in
 
 BINS = 201
@@ -37,8 +39,6 @@ UNCALIBRATED = (
 """What a cosine says without a calibration."""
 
 _FORMAT, _VERSION = "idgen.calibration", 1
-_FEWEST_FALSE_MATCHES = 10  # a threshold that rests on fewer is chance
-_SCORES = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,14 @@ class ErrorRates:
         same, other = np.asarray(genuine).ravel(), np.asarray(impostor).ravel()
         if not same.size or not other.size:
             raise InputError("Error rates need people with several pictures and more than one person: give more faces.")
-        thresholds: dict[str, float | None] = {}
-        tar: dict[str, float | None] = {}
-        for rate in arguments.FMRS:
-            known = other.size * rate >= _FEWEST_FALSE_MATCHES
-            threshold = verification.threshold_at_fmr(other, rate) if known else None
-            thresholds[f"{rate:g}"] = threshold
-            tar[f"{rate:g}"] = None if threshold is None else 1 - float(verification.fnmr(same, threshold))
+        enough = [rate for rate in arguments.FMRS if other.size * rate >= verification.FEWEST_FALSE_MATCHES]
+        thresholds = {
+            f"{rate:g}": verification.threshold_at_fmr(other, rate) if rate in enough else None
+            for rate in arguments.FMRS
+        }
         return cls(
             thresholds,
-            tar,
+            {rate: None if at is None else 1 - float(verification.fnmr(same, at)) for rate, at in thresholds.items()},
             verification.eer(same, other),
             same.size,
             other.size,
@@ -116,32 +114,27 @@ class Calibration:
         vectors, people = _vectors_and_people(embeddings, labels)
         kinds = {
             "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
-            "image-mean": ErrorRates.measure(*_image_mean_scores(vectors, vectors, people, _unit)),
+            "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
             "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
         }
         return cls(space, int(people.max()) + 1, len(people), data, kinds)
 
     def measure_bridge(
-        self, bridge: Any, encoder_embeddings: Tensor, judge_embeddings: Tensor, labels: ArrayLike
+        self, bridge: Bridge, encoder_embeddings: Tensor, judge_embeddings: Tensor, labels: ArrayLike
     ) -> Calibration:
         """This calibration (the judge's) with `image-bridge` added, measured on the same pictures.
 
         Args:
             bridge: from the encoder's space to this one.
-            encoder_embeddings: (N, De), normalised here.
-            judge_embeddings: (N, Dj), normalised here.
+            encoder_embeddings, judge_embeddings: (N, De) and (N, Dj), normalised here.
             labels: (N,) whose equality means the same person.
         """
         if bridge.target != self.space:
             raise InputError(f"The bridge leads to the space {bridge.target!r}, but this one is {self.space!r}.")
         vectors, people = _vectors_and_people(encoder_embeddings, labels)
         probes, _ = _vectors_and_people(judge_embeddings, labels)
-
-        def reference(sums: _SCORES) -> _SCORES:
-            return bridge(torch.from_numpy(_unit(sums))).numpy()
-
-        rates = ErrorRates.measure(*_image_mean_scores(probes, vectors, people, reference))
-        return replace(self, kinds={**self.kinds, "image-bridge": rates})
+        scores = image_mean_scores(probes, vectors, people, lambda means: bridge(torch.from_numpy(means)).numpy())
+        return replace(self, kinds={**self.kinds, "image-bridge": ErrorRates.measure(*scores)})
 
     def rates(self, kind: str) -> ErrorRates:
         """The error rates of a kind of comparison; InputError when it was not measured."""
@@ -157,62 +150,18 @@ class Calibration:
             InputError: the kind or the rate was not measured, or with too few comparisons.
         """
         rates = self.rates(kind)
-        known = [float(rate) for rate, threshold in rates.thresholds.items() if threshold is not None]
-        key = f"{fmr:g}"
-        if key not in rates.thresholds:
-            arguments.fmr(fmr, known)
-        threshold = rates.thresholds[key]
+        threshold = rates.thresholds[f"{arguments.fmr(fmr, [float(rate) for rate in rates.thresholds]):g}"]
         if threshold is None:
+            known = " or ".join(rate for rate, at in rates.thresholds.items() if at is not None) or "none"
             raise InputError(
                 f"{rates.impostor_pairs:,} comparisons of different people are too few to know a threshold for a "
-                f"false-match rate of {fmr:g}: choose {_listed(rates)}, or calibrate on more people."
+                f"false-match rate of {fmr:g}: choose {known}, or calibrate on more people."
             )
         return threshold
 
-    def fmr_at(self, score: float, kind: str) -> float:
-        """Share of the comparisons of different people that score at least `score` (linear within a histogram bin)."""
-        return 1 - _share_below(self.rates(kind).impostor, score)
-
-    def fnmr_at(self, score: float, kind: str) -> float:
-        """Share of the comparisons of the same person that score below `score` (linear within a histogram bin)."""
-        return _share_below(self.rates(kind).genuine, score)
-
-    def percentile(self, q: float, kind: str, genuine: bool = True) -> float:
-        """The cosine below which q % of the comparisons of the same person (or of different people) lie."""
-        if not 0 <= q <= 100:
-            raise InputError(f"A percentile lies between 0 and 100, got {q}.")
-        rates = self.rates(kind)
-        counts = np.array(rates.genuine if genuine else rates.impostor, float)
-        cumulative = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
-        bin_ = int(np.clip(np.searchsorted(cumulative, q / 100, side="left") - 1, 0, BINS - 1))
-        while counts[bin_] == 0:  # q = 0: the first bin that holds anything
-            bin_ += 1
-        inside = (q / 100 - cumulative[bin_]) / (cumulative[bin_ + 1] - cumulative[bin_])
-        return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))
-
-    def densities(self, kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """For drawing: the bins' edges (202,) and the densities (201,) of the same person and of different people."""
-        rates = self.rates(kind)
-        genuine, impostor = (
-            np.array(counts, float) / sum(counts) / np.diff(EDGES) for counts in (rates.genuine, rates.impostor)
-        )
-        return EDGES.copy(), genuine, impostor
-
-    def meaning(self, score: float, kind: str) -> str:
-        """One score in plain words."""
-        rates = self.rates(kind)
-        false_match = self.fmr_at(score, kind)
-        if false_match * rates.impostor_pairs < 1:
-            strangers = f"none of {rates.impostor_pairs:,} comparisons of different people scored so high"
-        elif false_match >= 0.1:
-            strangers = f"{false_match:.0%} of the comparisons of different people score at least as high"
-        else:
-            strangers = f"{one_in(false_match)} comparisons of different people scores at least as high"
-        return f"{score:.2f}: {strangers}, and {self.fnmr_at(score, kind):.0%} of those of one person score lower."
-
     def explanation(self, kind: str, fmr: float) -> str:
         """What the scores of a kind mean, in plain words, for who has never seen one."""
-        low, middle, high = (self.percentile(q, kind) for q in (5, 50, 95))
+        low, middle, high = (_percentile(self.rates(kind).genuine, q) for q in (5, 50, 95))
         return (
             f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
             f"between {low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same "
@@ -258,47 +207,45 @@ class Calibration:
     def load(cls, path: str | Path) -> Calibration:
         """Read what `save` wrote; InputError when it cannot be read."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:  # InputError is a ValueError
+            return cls.from_dict(files.read_json(path))
+        except InputError as error:
             raise InputError(f"There is no readable calibration in {path}: {error}") from error
 
 
-def _listed(rates: ErrorRates) -> str:
-    return " or ".join(rate for rate, threshold in rates.thresholds.items() if threshold is not None) or "none"
-
-
-def _share_below(counts: list[int], score: float) -> float:
+def _percentile(counts: list[int], q: float) -> float:
+    """The cosine below which q % of a histogram lie, linear within a bin."""
     cumulative = np.concatenate([[0.0], np.cumsum(counts) / sum(counts)])
-    return float(np.interp(score, EDGES, cumulative))
+    bin_ = int(np.searchsorted(cumulative, q / 100)) - 1
+    inside = (q / 100 - cumulative[bin_]) / (cumulative[bin_ + 1] - cumulative[bin_])
+    return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))
 
 
-def _unit(vectors: _SCORES) -> _SCORES:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def _vectors_and_people(embeddings: Tensor, labels: ArrayLike) -> tuple[_SCORES, NDArray[np.intp]]:
+def _vectors_and_people(embeddings: Tensor, labels: ArrayLike) -> tuple[Scores, NDArray[np.intp]]:
     """Unit vectors (N, D) and people numbered from 0 (N,)."""
-    people = np.unique(np.asarray(labels), return_inverse=True)[1]
-    if embeddings.ndim != 2 or people.shape != (len(embeddings),):
-        raise InputError(
-            f"Embeddings (N, D) need N labels, got the shapes {tuple(embeddings.shape)} and {people.shape}."
-        )
     if not embeddings.isfinite().all():
         raise InputError("The embeddings hold NaN or infinity: the recogniser or a picture is broken.")
-    return _unit(embeddings.detach().float().cpu().numpy()), people
+    return unit(embeddings.detach().float().cpu().numpy()), numbered(embeddings, labels)
 
 
-def _sums(vectors: _SCORES, people: NDArray[np.intp]) -> _SCORES:
+def _sums(vectors: Scores, people: NDArray[np.integer]) -> Scores:
     sums = np.zeros((int(people.max()) + 1, vectors.shape[1]), np.float32)
     np.add.at(sums, people, vectors)
     return sums
 
 
-def _image_mean_scores(
-    probes: _SCORES, vectors: _SCORES, people: NDArray[np.intp], reference: Any
-) -> tuple[_SCORES, _SCORES]:
-    """Probe i against reference(sum of its person's other vectors), and against reference(sum) of all other people."""
+def image_mean_scores(
+    probes: Scores, vectors: Scores, people: NDArray[np.integer], bridge: Callable[[Scores], Scores] | None = None
+) -> tuple[Scores, Scores]:
+    """Pictures against the mean of their person's *other* pictures, and against the means of all other people.
+
+    Args:
+        probes: (N, D) unit vectors of the pictures.
+        vectors: (N, E) unit vectors of the same pictures, to take means of.
+        people: (N,) numbered from 0; who has a single picture has no others.
+        bridge: from unit vectors of length E to those of length D; by default none is needed.
+    """
     sums = _sums(vectors, people)
+    reference = (lambda total: unit(total)) if bridge is None else (lambda total: bridge(unit(total)))
     several = np.bincount(people)[people] > 1
     genuine = (probes[several] * reference(sums[people[several]] - vectors[several])).sum(1)
     references = reference(sums)
@@ -310,15 +257,14 @@ def _image_mean_scores(
     return genuine, np.concatenate(impostor)
 
 
-def _mean_mean_scores(vectors: _SCORES, people: NDArray[np.intp]) -> tuple[_SCORES, _SCORES]:
+def _mean_mean_scores(vectors: Scores, people: NDArray[np.intp]) -> tuple[Scores, Scores]:
     """The mean of every second picture of a person against the mean of the others, own and other people's."""
-    turn = np.zeros(len(people), np.intp)  # which of its person's pictures each one is
     order = np.argsort(people, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(people))[:-1]])
-    turn[order] = np.arange(len(people)) - starts[people[order]]
-    second = (turn % 2).astype(bool)
-    several = np.bincount(people) > 1
-    halves = _sums(vectors * second[:, None], people), _sums(vectors * ~second[:, None], people)
-    scores = _unit(halves[0][several]) @ _unit(halves[1][several]).T
+    counts = np.bincount(people)
+    second = np.zeros((len(people), 1), bool)
+    second[order, 0] = np.concatenate([np.arange(count) % 2 for count in counts])
+    several = counts > 1
+    halves = _sums(vectors * second, people), _sums(vectors * ~second, people)
+    scores = unit(halves[0][several]) @ unit(halves[1][several]).T
     same = np.eye(len(scores), dtype=bool)
     return scores[same], scores[~same]

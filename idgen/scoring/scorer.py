@@ -3,6 +3,8 @@
 Two recognisers take part. The *encoder* makes the vectors that condition a picture. The *judge*, another network,
 trained on its own, gives the verdict. What a picture of an encoder's vector should look like to the judge is predicted
 by a `Bridge`, and how well that tells people apart is measured like everything else, on people nobody trained on.
+
+The threshold of every verdict is decided here: `judge_threshold` by the kind of comparison and the false-match rate.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen import words
+from idgen import arguments, words
 from idgen.errors import InputError
 from idgen.identity import ONE_PHOTO, Identities, Identity
 from idgen.scoring.bridge import Bridge
@@ -28,9 +30,7 @@ class Recogniser(Protocol):
     calibration: dict[str, Any] | None
 
     def encode(self, images: Any, aligned: bool = True, batch_size: int = 64) -> Tensor: ...
-
     def embed_by(self, pictures: Any, viewers: Sequence[Any], aligned: bool = True) -> list[Tensor]: ...
-
     def views(self, photo: Any, viewers: Sequence[Any]) -> tuple[Any, ...]: ...
 
 
@@ -100,6 +100,15 @@ class Comparison:
         )
 
 
+def judge_threshold(judge: JudgeOf, kind: str, fmr: float = arguments.FMR) -> float:
+    """The judge's cosine from which on a comparison of this kind counts as the same person.
+
+    Raises:
+        InputError: the judge has no calibration, or it does not reach the kind or the false-match rate.
+    """
+    return _calibrated("judge", judge.calibration).threshold(kind, fmr)
+
+
 class Scorer:
     """Scores pictures against identities, by the encoder and by an independent judge.
 
@@ -114,24 +123,22 @@ class Scorer:
             the false-match rate.
     """
 
-    def __init__(self, encoder: Recogniser, judge: JudgeOf, fmr: float = 1e-3, calibration: Calibration | None = None):
-        calibration = Calibration.of(encoder) if calibration is None else calibration
+    def __init__(
+        self, encoder: Recogniser, judge: JudgeOf, fmr: float = arguments.FMR, calibration: Calibration | None = None
+    ):
         if judge.space == encoder.space:
             raise InputError(f"The judge and the encoder are both {encoder.space!r}: an encoder may not judge itself.")
         if judge.bridge.source != encoder.space:
-            raise InputError(
-                f"The judge knows the space {judge.bridge.source!r}, but the encoder's is {encoder.space!r}."
-            )
-        if calibration is None or judge.calibration is None:
-            which = "encoder" if calibration is None else "judge"
-            raise InputError(f"The {which} has no calibration.json, so its scores have no meaning: calibrate it first.")
-        if calibration.space != encoder.space:
-            raise InputError(f"The calibration is of the space {calibration.space!r}, not of {encoder.space!r}.")
+            known = judge.bridge.source
+            raise InputError(f"The judge knows the space {known!r}, but the encoder's is {encoder.space!r}.")
+        self.calibration = _calibrated("encoder", Calibration.of(encoder) if calibration is None else calibration)
+        self.judge_calibration = _calibrated("judge", judge.calibration)
+        if self.calibration.space != encoder.space:
+            raise InputError(f"The calibration is of the space {self.calibration.space!r}, not of {encoder.space!r}.")
         self.encoder, self.judge, self.fmr = encoder, judge, fmr
-        self.calibration, self.judge_calibration = calibration, judge.calibration
         # A threshold from means errs on the safe side for a vector from one photo: fewer false matches, not more.
-        self.threshold = calibration.threshold("image-mean", fmr)
-        self.judge_threshold = judge.calibration.threshold("image-bridge", fmr)
+        self.threshold = self.calibration.threshold("image-mean", fmr)
+        self.judge_threshold = judge_threshold(judge, "image-bridge", fmr)
 
     def score(self, images: Any, vectors: Tensor | Identity | Identities, aligned: bool = True) -> list[Score]:
         """Pictures against the vectors they were made for.
@@ -167,44 +174,41 @@ class Scorer:
     def compare(self, a: Any, b: Any) -> Comparison:
         """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
 
+        A photo whose face was found already may be given as its `views` by the encoder and the judge.
+
         Raises:
             InputError: a photo without a face, or an identity from another space.
         """
-        both = self.encoder, self.judge.recognizer
-        faces = [self.encoder.views(side, both) for side in (a, b) if not isinstance(side, Identity)]
         people = [side for side in (a, b) if isinstance(side, Identity)]
         for person in people:
             person.require_space(self.encoder.space, self.judge.bridge.weight.shape[1])
+        both = self.encoder, self.judge.recognizer
+        photos = [side for side in (a, b) if not isinstance(side, Identity)]
+        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, both) for photo in photos]
         single = len(faces) + sum(person.source == ONE_PHOTO for person in people)
         kind = ("mean-mean", "image-mean", "image-image")[single]
         threshold = self.calibration.threshold(kind, self.fmr)
         vectors = [person.vector for person in people]
         if faces:
             vectors += list(self.encoder.encode([own for own, _ in faces]))
-        cosine = _cosines(vectors[0][None], vectors[1][None])[0]
+        (cosine,) = _cosines(vectors[0][None], vectors[1][None])
         if not faces:
             return Comparison(kind, cosine, threshold, cosine >= threshold, None, None, self.fmr)
         judged = list(self.judge.encode([theirs for _, theirs in faces]))
         judged += [self.judge.bridge(person.vector) for person in people]
-        judge_cosine = _cosines(judged[0][None], judged[1][None])[0]
-        judge_kind = "image-bridge" if people else "image-image"
-        judge_threshold = self.judge_calibration.threshold(judge_kind, self.fmr)
-        return Comparison(
-            kind, cosine, threshold, judge_cosine >= judge_threshold, judge_cosine, judge_threshold, self.fmr
-        )
-
-    def pairwise(self, images: Any, aligned: bool = True) -> Tensor:
-        """(N, N) cosines of the judge between N pictures, kind `image-image`; NaN where no face is found.
-
-        Arguments as those of `score`.
-        """
-        (vectors,) = self.encoder.embed_by(images, [self.judge.recognizer], aligned)
-        return vectors @ vectors.T
+        (judged_as,) = _cosines(judged[0][None], judged[1][None])
+        needed = judge_threshold(self.judge, "image-bridge" if people else "image-image", self.fmr)
+        return Comparison(kind, cosine, threshold, judged_as >= needed, judged_as, needed, self.fmr)
 
     def sentence(self, scores: Sequence[Score]) -> str:
-        """How many are the same person, in plain words."""
-        matches = sum(score.match for score in scores)
-        return words.verdicts(matches, len(scores), self.fmr)
+        """How many are the wanted person, in plain words."""
+        return words.verdicts(sum(score.match for score in scores), len(scores), self.fmr)
+
+
+def _calibrated(whose: str, calibration: Calibration | None) -> Calibration:
+    if calibration is None:
+        raise InputError(f"The {whose} has no calibration.json, so its scores have no meaning: calibrate it first.")
+    return calibration
 
 
 def _cosines(a: Tensor, b: Tensor) -> list[float]:

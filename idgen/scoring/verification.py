@@ -7,15 +7,20 @@ so they never flatter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sized
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idgen.arguments import FMRS
 from idgen.errors import InputError
 
 Scores = NDArray[np.floating]
+FEWEST_FALSE_MATCHES = 10
+"""A threshold that rests on fewer false matches is chance."""
+RATES = (1e-1, *FMRS)
 
 
 def _sorted(scores: ArrayLike, name: str) -> Scores:
@@ -44,8 +49,6 @@ def fnmr(genuine: ArrayLike, threshold: float | Scores) -> float | Scores:
 def threshold_at_fmr(impostor: ArrayLike, target: float) -> float:
     """The lowest threshold whose FMR is at most `target`: just above an impostor score when ties force it."""
     scores = _sorted(impostor, "impostor")
-    if not 0 <= target <= 1:
-        raise InputError(f"A false-match rate lies between 0 and 1, got {target}.")
     allowed = int(np.floor(target * scores.size * (1 + 1e-12)))  # how many impostors may match
     if allowed >= scores.size:
         return float(scores[0])
@@ -72,11 +75,6 @@ def eer(genuine: ArrayLike, impostor: ArrayLike) -> float:
     return float(false_match[after - 1] + share * (false_match[after] - false_match[after - 1]))
 
 
-def fnmr_at_fmr(genuine: ArrayLike, impostor: ArrayLike, target: float) -> float:
-    """The lowest FNMR with FMR ≤ `target`; FMR10, FMR100 and FMR1000 are those at 10 %, 1 % and 0.1 %."""
-    return float(fnmr(genuine, threshold_at_fmr(impostor, target)))
-
-
 def d_prime(genuine: ArrayLike, impostor: ArrayLike) -> float:
     """d′ = |μ_G − μ_I| / √((σ²_G + σ²_I)/2), population variances; infinite where only the means differ."""
     return float(np.sqrt(2 * fdr(genuine, impostor)))
@@ -84,17 +82,12 @@ def d_prime(genuine: ArrayLike, impostor: ArrayLike) -> float:
 
 def fdr(genuine: ArrayLike, impostor: ArrayLike) -> float:
     """Fisher's discriminant ratio (μ_G − μ_I)² / (σ²_G + σ²_I) = d′²/2; 0 where nothing differs at all."""
-    gen, imp = (
-        _sorted(scores, name).astype(np.float64) for scores, name in ((genuine, "genuine"), (impostor, "impostor"))
-    )
-    gap, spread = (gen.mean() - imp.mean()) ** 2, _variance(gen) + _variance(imp)
+    gen, imp = _sorted(genuine, "genuine").astype(np.float64), _sorted(impostor, "impostor").astype(np.float64)
+    # Where all are equal there is no spread, and no rounding either.
+    spread = sum(0.0 if scores[0] == scores[-1] else float(scores.var()) for scores in (gen, imp))
     if spread == 0:
         return float("inf") if gen[0] != imp[0] else 0.0
-    return float(gap / spread)
-
-
-def _variance(scores: Scores) -> float:
-    return 0.0 if scores[0] == scores[-1] else float(scores.var())  # no rounding where all are equal
+    return float((gen.mean() - imp.mean()) ** 2 / spread)
 
 
 def auc(genuine: ArrayLike, impostor: ArrayLike) -> float:
@@ -115,11 +108,6 @@ def det_curve(genuine: ArrayLike, impostor: ArrayLike, points: int = 400) -> tup
     thresholds = np.unique(np.concatenate(picked))
     false_match = 1.0 - np.searchsorted(imp, thresholds, side="left") / imp.size
     return thresholds, false_match, np.searchsorted(gen, thresholds, side="left") / gen.size
-
-
-FEWEST_FALSE_MATCHES = 10
-"""A threshold that rests on fewer false matches is chance."""
-RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -163,28 +151,40 @@ class Verification:
         thresholds = {name: threshold_at_fmr(imp, rate) for name, rate in names.items()}
         misses = {name: float(fnmr(gen, threshold)) for name, threshold in thresholds.items()}
         return cls(
-            gen.size,
-            imp.size,
-            eer(gen, imp),
-            auc(gen, imp),
-            d_prime(gen, imp),
-            fdr(gen, imp),
-            float(gen.mean(dtype=np.float64)),
-            float(gen.std(dtype=np.float64)),
-            float(imp.mean(dtype=np.float64)),
-            float(imp.std(dtype=np.float64)),
-            thresholds,
-            misses,
-            {name: 1 - miss for name, miss in misses.items()},
-            {name: imp.size * rate >= FEWEST_FALSE_MATCHES for name, rate in names.items()},
+            genuine_pairs=gen.size,
+            impostor_pairs=imp.size,
+            eer=eer(gen, imp),
+            auc=auc(gen, imp),
+            d_prime=d_prime(gen, imp),
+            fdr=fdr(gen, imp),
+            genuine_mean=float(gen.mean(dtype=np.float64)),
+            genuine_std=float(gen.std(dtype=np.float64)),
+            impostor_mean=float(imp.mean(dtype=np.float64)),
+            impostor_std=float(imp.std(dtype=np.float64)),
+            thresholds=thresholds,
+            fnmr=misses,
+            tar={name: 1 - miss for name, miss in misses.items()},
+            certain={name: imp.size * rate >= FEWEST_FALSE_MATCHES for name, rate in names.items()},
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers for JSON, with the names that ISO/IEC 19795-1 and FVC use."""
-        from dataclasses import asdict
-
         named = {f"fmr{round(1 / float(rate))}": value for rate, value in self.fnmr.items()}
         return {**asdict(self), **named}
+
+
+def unit(vectors: ArrayLike) -> Scores:
+    """(N, D) with every row divided by its length."""
+    array = np.asarray(vectors)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def numbered(vectors: Sized, labels: ArrayLike) -> NDArray[np.intp]:
+    """(N,) people numbered from 0, in the order of their labels; InputError unless every vector has a label."""
+    people = np.unique(np.asarray(labels), return_inverse=True)[1]
+    if people.shape != (len(vectors),):
+        raise InputError(f"{len(vectors)} vectors need as many labels, got {people.size}.")
+    return people
 
 
 def pair_scores(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Scores, Scores]:
@@ -194,17 +194,27 @@ def pair_scores(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Scores, Score
         embeddings: (N, D), any length; normalised here.
         labels: (N,) whose equality means the same person.
     """
-    vectors = np.asarray(embeddings, np.float32)
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    names = np.unique(np.asarray(labels), return_inverse=True)[1]
-    if len(names) != len(vectors):
-        raise InputError(f"{len(vectors)} embeddings need as many labels, got {len(names)}.")
+    vectors = unit(np.asarray(embeddings, np.float32))
     genuine, impostor = [], []
-    for start in range(0, len(vectors), 1024):  # blocks keep memory flat
-        block = slice(start, start + 1024)
+    for _, scores, same, other in pair_blocks(vectors, labels):
+        genuine.append(scores[same])
+        impostor.append(scores[other])
+    return np.concatenate(genuine), np.concatenate(impostor)
+
+
+def pair_blocks(
+    vectors: Scores, labels: ArrayLike, rows: int = 1024
+) -> Iterator[tuple[int, Scores, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """All unordered pairs in blocks, which keep memory flat.
+
+    Yields:
+        The number i of the block's first vector; the products of vectors i, i + 1, … (at most `rows` of them) with
+        vectors i, i + 1, … N; and which of these are pairs of one person, and of different people.
+    """
+    people = numbered(vectors, labels)
+    for start in range(0, len(vectors), rows):
+        block = slice(start, start + rows)
         scores = vectors[block] @ vectors[start:].T
         later = np.arange(scores.shape[1])[None] > np.arange(scores.shape[0])[:, None]
-        same = names[block, None] == names[None, start:]
-        genuine.append(scores[later & same])
-        impostor.append(scores[later & ~same])
-    return np.concatenate(genuine), np.concatenate(impostor)
+        same = people[block, None] == people[None, start:]
+        yield start, scores, later & same, later & ~same

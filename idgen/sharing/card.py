@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard
 
 from idgen.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from huggingface_hub import ModelCard
+from idgen.faces.encoder import FaceEncoder
+from idgen.files import read_json
+from idgen.model import Model
 
 CARD, SHEET = "README.md", "people.png"
 TAGS = ["face-generation", "synthetic-faces", "identity", "diffusion", "face-recognition"]
@@ -49,13 +46,10 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     path = path / "evaluation.json" if path.is_dir() else path
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"There is no result of `idgen evaluate` in {path} ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON file: evaluate again.") from error
-    if not isinstance(content, dict) or content.get("format") != "idgen.evaluation":
+    if not path.is_file():
+        raise InputError(f"There is no result of `idgen evaluate` in {path}.")
+    content = read_json(path)
+    if content.get("format") != "idgen.evaluation":
         raise InputError(f"{path} is not what `idgen evaluate` writes.")
     return content
 
@@ -73,12 +67,8 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
     if fidelity := evaluation.get("fidelity"):
         rate = f"{fidelity['false_match_rate']:g}"
         add(f"fidelity@{rate}", f"pictures that match the wanted person, judge at FMR {rate}", fidelity["fidelity"])
-        add(
-            f"real@{rate}",
-            "… real pictures of their own person",
-            fidelity["same_rate_of_real_pictures"],
-            of_model=False,
-        )
+        own = fidelity["same_rate_of_real_pictures"]
+        add(f"real@{rate}", "… real pictures of their own person", own, of_model=False)
     if pairs := evaluation.get("verification"):
         add("eer", f"pairs of pictures, {pairs['by']}: equal error rate", pairs["eer"])
         for rate, tar in pairs["tar"].items():
@@ -93,8 +83,7 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
         kind, _, space = name.partition("_")
         add(name, f"{kind.upper()} in the features of {space}", value, "{:.3g}")
     for search in evaluation.get("leakage", {}).get("searches", []):
-        what = f"leaks, {search['kind']}: alarms"
-        add("leaks", what, search["alarms"], "{:,.0f}", False)
+        add("leaks", f"leaks, {search['kind']}: alarms", search["alarms"], "{:,.0f}", False)
         add("chance", "… expected by chance", search["expected_by_chance"], "{:.2g}", False)
     return rows
 
@@ -106,10 +95,9 @@ def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
     rates = calibration["kinds"]["image-image"]
     rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
     for rate, tar in rates["tar"].items():
-        if tar is None:  # too few comparisons for it
-            continue
-        text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
-        rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
+        if tar is not None:  # else there were too few comparisons for it
+            text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
+            rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
     return rows
 
 
@@ -118,42 +106,25 @@ def table(rows: Sequence[Figure]) -> str:
     return "\n".join(["| figure | measured |", "|---|---|", *(f"| {row.name} | {row.text} |" for row in rows)])
 
 
-@dataclass(frozen=True)
-class About:
-    """What a card says of a model beside its figures.
-
-    Args:
-        repo: "user/name".
-        licence: the Hub's name of one, such as "apache-2.0".
-        space: the embedding space of its identities.
-        data: what it was trained on, in its author's words.
-        calibrated_on: what its scores were calibrated on.
-        pipeline: name of its pipeline's class.
-        parts: what is there beside the pipeline: "encoder", "judge", "sampler".
-        alone: whether its code is in the repository, for people without idgen.
-        notice: what the face encoder's user should be told.
-    """
-
-    repo: str
-    licence: str | None
-    space: str
-    data: str | None = None
-    calibrated_on: str | None = None
-    pipeline: str = ""
-    parts: Sequence[str] = ()
-    alone: bool = False
-    notice: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.repo.split("/")[-1]
-
-
-def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool) -> str:
+def model_card(
+    model: Model,
+    repo: str,
+    *,
+    licence: str | None,
+    data: str | None,
+    alone: bool,
+    rows: Sequence[Figure] = (),
+    measured: str = "",
+    sheet: bool = False,
+) -> str:
     """The page of a model that has none.
 
     Args:
-        about: the model.
+        model: whose.
+        repo: "user/name".
+        licence: the Hub's name of one, such as "apache-2.0".
+        data: what it was trained on, in its author's words.
+        alone: whether its code is in the repository, for people without idgen.
         rows: figures; may be empty.
         measured: on what, in a sentence.
         sheet: whether there is `SHEET`.
@@ -161,96 +132,85 @@ def model_card(about: About, rows: Sequence[Figure], measured: str, sheet: bool)
     Raises:
         InputError: there is no licence.
     """
-    sampled = "sampler" in about.parts
+    pipeline, space = type(model.pipeline).__name__, model.pipeline.config.space
+    encoder = model.encoder if model.has("encoder") else None
+    sampled, name = model.has("sampler"), repo.split("/")[-1]
     people = "model.sampler.sample(4, seed=0)" if sampled else 'Identities.load("people.safetensors")'
-    use = _python(
-        f"from idgen import {'' if sampled else 'Identities, '}load_model",
-        "",
-        f'model = load_model("{about.repo}")',
-        f"people = {people}" + ("" if sampled else f"  # your vectors in the space {about.space}"),
-        "pictures = model.pipeline(people, images_per_identity=8).images",
-    )
-    alone = _python(
-        "from diffusers import DiffusionPipeline",
-        "",
-        "pipeline = DiffusionPipeline.from_pretrained(",
-        f'    "{about.repo}", custom_pipeline="pipeline", trust_remote_code=True',
-        ")",
-        "pictures = pipeline(vectors, images_per_identity=8).images",
-    )
-    without = "Without idgen it does not load."
-    if about.alone:
-        without = (
-            "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) "
-            f"of unit vectors in the space `{about.space}`"
-            + (", such as those in `people.safetensors`" if sampled else "")
-            + f":\n\n{alone}"
-        )
-    judged = (
-        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
-        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
-        if "judge" in about.parts
-        else "There is no judge in it: nothing independent says whether a picture is of the wanted person."
-    )
+    own = "" if sampled else f"  # your vectors in the space {space}"
+    use = f"""\
+from idgen import {"" if sampled else "Identities, "}load_model
+
+model = load_model("{repo}")
+people = {people}{own}
+pictures = model.pipeline(people, images_per_identity=8).images"""
+    without = f"""\
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained(
+    "{repo}", custom_pipeline="pipeline", trust_remote_code=True
+)
+pictures = pipeline(vectors, images_per_identity=8).images"""
+    such = ", such as those in `people.safetensors`" if sampled else ""
     sections = [
-        f"# {about.name}",
+        f"# {name}",
         "Pictures of a person from a face-recognition vector, by latent diffusion.",
         f"![One person a row, none of whom exists; frame and number: the judge's verdict and cosine]({SHEET})" * sheet,
-        f"## Use\n\nWith idgen:\n\n{use}",
-        f'`{about.pipeline}.from_pretrained("{about.repo}")` loads it too, and so does `DiffusionPipeline` after '
-        "`import idgen`.",
-        without,
+        f"## Use\n\nWith idgen:\n\n```python\n{use}\n```",
+        f'`{pipeline}.from_pretrained("{repo}")` loads it too, and so does `DiffusionPipeline` after `import idgen`.',
+        "Without idgen, by the code in this repository, which you should read first. `vectors` is a tensor (N, D) of "
+        f"unit vectors in the space `{space}`{such}:\n\n```python\n{without}\n```"
+        if alone
+        else "Without idgen it does not load.",
         "## Figures",
         table(rows) if rows else "None were measured.",
         measured,
-        judged,
-        *_data(about),
+        "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
+        "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
+        if model.has("judge")
+        else "There is no judge in it: nothing independent says whether a picture is of the wanted person.",
+        *_data(data, encoder),
         "## Intended use and limits",
         "For research on face recognition with people who do not exist, for teaching, and for demonstrations. Not for "
         "identifying people, and not for pictures of real people without their consent: from the vector of a real "
         "person it draws that person, so it is a template-inversion tool too. Generated pictures have to say that they "
         "are; idgen writes that into their metadata.",
-        f"## Licence\n\n`{about.licence}`. {about.notice}".rstrip(),
+        f"## Licence\n\n`{licence}`. {encoder.notice if encoder is not None else ''}".rstrip(),
     ]
     text = "\n\n".join(section for section in sections if section) + "\n"
-    return completed(text, about.licence, name=about.name, rows=rows)
+    return completed(text, licence, name=name, rows=rows)
 
 
-def encoder_card(about: About, rows: Sequence[Figure]) -> str:
+def encoder_card(encoder: FaceEncoder, repo: str, licence: str | None, data: str | None) -> str:
     """The page of a face encoder; arguments and errors as `model_card`."""
-    use = _python(
-        "from idgen import FaceEncoder",
-        "",
-        f'encoder = FaceEncoder.from_pretrained("{about.repo}")',
-        'vectors = encoder.encode(["face.png"])',
-    )
+    rows, name = figures_of_encoder(encoder.calibration), repo.split("/")[-1]
+    use = f"""\
+from idgen import FaceEncoder
+
+encoder = FaceEncoder.from_pretrained("{repo}")
+vectors = encoder.encode(["face.png"])"""
     sections = [
-        f"# {about.name}",
-        f"A face encoder: aligned faces, or photos, to unit vectors of the space `{about.space}`.",
-        f"## Use\n\n{use}",
-        f"`idgen export onnx {about.repo} recognizer.onnx` makes a file of it that insightface reads.",
+        f"# {name}",
+        f"A face encoder: aligned faces, or photos, to unit vectors of the space `{encoder.space}`.",
+        f"## Use\n\n```python\n{use}\n```",
+        f"`idgen export onnx {repo} recognizer.onnx` makes a file of it that insightface reads.",
         "## Figures",
         table(rows) if rows else "None were measured: a cosine of its vectors has no meaning yet.",
-        *_data(about),
+        *_data(data, encoder),
         "## Intended use and limits",
         "For research on people who do not exist. On faces unlike those that it was trained and measured on, its "
         "scores mean something else. A vector is biometric data: it can be used to recognise a person.",
-        f"## Licence\n\n`{about.licence}`.",
+        f"## Licence\n\n`{licence}`.",
     ]
-    text = "\n\n".join(sections) + "\n"
-    return completed(
-        text, about.licence, name=about.name, rows=rows, tags=ENCODER_TAGS, task="image-feature-extraction"
-    )
+    text, task = "\n\n".join(sections) + "\n", "image-feature-extraction"
+    return completed(text, licence, name=name, rows=rows, tags=ENCODER_TAGS, task=task)
 
 
-def _data(about: About) -> list[str]:
-    calibrated = f"Its scores were calibrated on {about.calibrated_on}: on other faces they mean something else."
-    data = about.data or "Its author did not say what it was trained on."
-    return ["## Data", data, *([calibrated] if about.calibrated_on else [])]
-
-
-def _python(*lines: str) -> str:
-    return "\n".join(["```python", *lines, "```"])
+def _data(data: str | None, encoder: FaceEncoder | None) -> list[str]:
+    said = ["## Data", data or "Its author did not say what it was trained on."]
+    if encoder is not None and encoder.calibration is not None:
+        on = encoder.calibration["data"]
+        said.append(f"Its scores were calibrated on {on}: on other faces they mean something else.")
+    return said
 
 
 def completed(
@@ -274,8 +234,6 @@ def completed(
     Raises:
         InputError: the front matter cannot be read, nobody says the licence, or two differ.
     """
-    from huggingface_hub import EvalResult
-
     card = read_card(text)
     about: Any = card.data
     before = about.to_dict()
@@ -299,9 +257,8 @@ def completed(
         ]
     if not (missing or measured):
         return text
-    content = str(card)
-    read_card(content)
-    return content
+    read_card(str(card))
+    return str(card)
 
 
 def read_card(text: str) -> ModelCard:
@@ -310,21 +267,8 @@ def read_card(text: str) -> ModelCard:
     Raises:
         InputError: its front matter is no YAML, or not what the Hub expects.
     """
-    from huggingface_hub import ModelCard
-
+    bare = not text.lstrip().startswith("---")
     try:
-        with _quiet("huggingface_hub.repocard"):  # that there is no front matter yet
-            return ModelCard(text)
-    except Exception as error:  # of YAML's parser, which is not ours to import, or of the Hub's checks
+        return ModelCard(f"---\n\n---\n{text}" if bare else text)
+    except Exception as error:  # of YAML or of the Hub's checks
         raise InputError(f"The front matter of {CARD} cannot be read: {' '.join(str(error).split())}") from error
-
-
-@contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    log = logging.getLogger(logger)
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before

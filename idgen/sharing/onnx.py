@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import secrets
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from idgen.errors import InputError
+from idgen import files
+from idgen.errors import InputError, require_package
+from idgen.faces.encoder import ALIGNMENTS, FaceEncoder
 from idgen.hub import resolve
 from idgen.model import Model, load_model
-
-if TYPE_CHECKING:
-    from idgen.faces.encoder import FaceEncoder
 
 MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"
 TASK_SIDE = 112
@@ -61,8 +56,6 @@ class Recognizer(nn.Module):
 
     def __init__(self, encoder: FaceEncoder, size: int):
         super().__init__()
-        from idgen.faces.encoder import ALIGNMENTS
-
         self.network: nn.Module = encoder.recognizer
         self.flip, self.size, self.side = encoder.flip, size, encoder.image_size
         self.antialias = ALIGNMENTS[encoder.alignment].antialias
@@ -98,12 +91,10 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
         InputError: there is no such recogniser, it is in ONNX already, the package onnxscript is missing, or the place
             cannot be written.
     """
-    from idgen.faces.encoder import FaceEncoder
-    from idgen.files import check_writable
-
     out = Path(out)
     pack = out.suffix != ".onnx"
-    check_writable(out if pack else out.absolute().parent)
+    file = out / RECOGNIZER if pack else out
+    files.check_writable(file.absolute().parent)
     encoder = model if isinstance(model, FaceEncoder) else _encoder(model, judge)
     if encoder.notice:
         raise InputError(f"This encoder is in ONNX already: {encoder.notice}")
@@ -113,8 +104,6 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
         notes.append(f"The network sees {encoder.image_size}×{encoder.image_size}: the file resizes crops by itself.")
     if encoder.alignment != "arcface":
         notes.append(f"It was trained on crops aligned as {encoder.alignment!r}, not as insightface's norm_crop does.")
-    file = out / RECOGNIZER if pack else out
-    file.parent.mkdir(parents=True, exist_ok=True)
     _write(Recognizer(encoder, size).eval(), size, file)
     if pack:
         _write_manifest(file, encoder, size)
@@ -122,8 +111,6 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
 
 
 def _encoder(model: str | Path | Model, judge: bool) -> FaceEncoder:
-    from idgen.faces.encoder import FaceEncoder
-
     if not isinstance(model, Model):
         folder = resolve(model)
         if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
@@ -133,16 +120,11 @@ def _encoder(model: str | Path | Model, judge: bool) -> FaceEncoder:
 
 
 def _write(network: nn.Module, size: int, file: Path) -> None:
-    """The file, in one piece, aside and then renamed."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError("ONNX files need the packages onnx and onnxscript: pip install 'idgen[onnx]'.") from error
+    onnx = require_package("onnx", "onnx", "An ONNX file")
+    require_package("onnxscript", "onnx", "An ONNX file")  # of which torch's exporter makes use
     weight = next(network.parameters())
     crops = torch.zeros(2, 3, size, size, dtype=weight.dtype, device=weight.device)
-    aside = file.with_name(f".{secrets.token_hex(8)}.onnx")
-    try:
+    with files.aside(file) as aside:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about its own parts
             torch.onnx.export(
@@ -164,9 +146,6 @@ def _write(network: nn.Module, size: int, file: Path) -> None:
             if isinstance(item, onnx.NodeProto):
                 item.doc_string = ""
         onnx.save(made, aside)
-        os.replace(aside, file)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _write_manifest(file: Path, encoder: FaceEncoder, size: int) -> None:
@@ -176,10 +155,10 @@ def _write_manifest(file: Path, encoder: FaceEncoder, size: int) -> None:
         "embedding_dimension": encoder.dim,
         "input_size": [size, size],
     }
-    content: dict[str, Any] = {
+    content = {
         "manifest_version": 2,
         "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
         "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
         "tasks": {"recognition": recognition},
     }
-    (file.parent / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    files.write_json(file.parent / MANIFEST, content)

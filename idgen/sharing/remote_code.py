@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from idgen.errors import InputError
+from idgen.version import __version__
 
 PIPELINE_FILE, NETWORKS_FILE = "pipeline.py", "idgen.py"
 """The pipeline's code in a repository's root, and that of networks and schedulers in the folder of each: there
@@ -140,24 +141,42 @@ def _reach(classes: Sequence[type]) -> list[Place]:
     entered: set[Place] = set()
 
     def visit(place: Place) -> None:
-        if place in entered:
-            return
-        entered.add(place)
-        module = _module(place[0])
-        node = module.defined[place[1]]
-        for name in _names(node):
-            if (other := _find(module, name)) is not None:
-                visit(other)
-        order[place] = None
+        if place not in entered:
+            entered.add(place)
+            module = _module(place[0])
+            visit_all(module, module.defined[place[1]])
+            order[place] = None
+
+    def visit_all(module: _Module, node: ast.stmt) -> None:
+        for place in _places(module, node):
+            visit(place)
 
     for kind in classes:
         visit((kind.__module__, kind.__name__))
     for module in _modules(order):
         for node in module.effects:
-            for name in _names(node):
-                if (other := _find(module, name)) is not None:
-                    visit(other)
+            visit_all(module, node)
     return list(order)
+
+
+def _places(module: _Module, node: ast.stmt) -> Iterator[Place]:
+    """What of idgen a definition uses: by its name, or by its module's as in `arguments.seed`."""
+    for part in ast.walk(_kept(node)):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            if (place := _find(module, part.id)) is not None:
+                yield place
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            home = _home(module, part.value.id)
+            if home is not None and part.attr in _module(home).defined:  # else a local name hides the module's
+                yield home, part.attr
+        elif isinstance(part, ast.ImportFrom) and (part.module or "").startswith("idgen"):
+            raise NeedsIdgen(f"code that imports {part.module} when it runs cannot be put into one file.")
+
+
+def _home(module: _Module, name: str) -> str | None:
+    """The module of idgen that a name stands for: after `from idgen import files`, idgen.files for "files"."""
+    node = module.imported.get(name)
+    return f"idgen.{name}" if isinstance(node, ast.ImportFrom) and node.module == "idgen" else None
 
 
 def _modules(places: Iterable[Place]) -> list[_Module]:
@@ -187,23 +206,20 @@ def _kept(node: ast.stmt) -> ast.stmt:
     return ast.ClassDef(**{**dict(ast.iter_fields(node)), "body": body})
 
 
-def _names(node: ast.stmt) -> Iterator[str]:
+def _names(node: ast.stmt) -> set[str]:
     """The global names, and more, that a definition uses."""
-    for part in ast.walk(_kept(node)):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            yield part.id
-        elif isinstance(part, ast.ImportFrom) and (part.module or "").startswith("idgen"):
-            raise NeedsIdgen(f"code that imports {part.module} when it runs cannot be put into one file.")
+    kept = ast.walk(_kept(node))
+    return {part.id for part in kept if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
 
 
 def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]) -> str:
     """The file: what was reached, and at the end the statements of these modules that define nothing."""
-    from idgen.version import __version__
-
     defined: dict[str, str] = {}
     parts: list[str] = []
     needed: dict[str, str] = {line.split()[-1]: line for line in imports}
     written: set[ast.stmt] = set()
+    nodes = [(_module(module), _module(module).defined[name]) for module, name in places]
+    homes = {_home(module, name) for module, node in nodes for name in _names(node)}
 
     def put(module: _Module, node: ast.stmt) -> None:
         for name in _names(node):
@@ -218,6 +234,8 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
             raise NeedsIdgen(f"both {module_name} and {defined[name]} define {name!r}.")
         if module.defined[name] not in written:
             put(module, module.defined[name])
+        if module_name in homes:  # others know it as an attribute of its module
+            parts[-1] += f"\n\n\n{module_name.split('.')[1]}.{name} = {name}"
     for module in _modules(places):
         for node in module.effects:
             put(module, node)
@@ -231,21 +249,26 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
 def _imports(lines: Iterable[str]) -> str:
     """Statements of one name each, as `_import` makes them, in order and together for each module."""
     from_: dict[str, list[str]] = {}
-    whole = []
+    whole, spaces = [], []
     for line in sorted(set(lines), key=str.lower):
-        if line.startswith("import "):
-            whole.append(line)
-        else:
+        if line.startswith("from "):
             _, module, _, item = line.split(" ", 3)
             from_.setdefault(module, []).append(item)
-    return "\n".join([*whole, *(f"from {module} import {', '.join(items)}" for module, items in sorted(from_.items()))])
+        else:
+            (whole if line.startswith("import ") else spaces).append(line)
+    if spaces:
+        from_.setdefault("types", []).append("SimpleNamespace")
+    several = [f"from {module} import {', '.join(items)}" for module, items in sorted(from_.items())]
+    return "\n".join([*whole, *several, *([""] if spaces else []), *spaces])
 
 
 def _import(module: _Module, name: str) -> str | None:
-    """The statement that imports a name from another package."""
+    """The statement that imports a name from another package, or that stands for a module of idgen."""
     node = module.imported.get(name)
     if node is None or name in module.defined or _find(module, name) is not None:
         return None
+    if _home(module, name) is not None:
+        return f"{name} = SimpleNamespace()"
     item = next(item for item in node.names if (item.asname or item.name).split(".")[0] == name)
     if isinstance(node, ast.Import):
         if item.name.startswith("idgen"):

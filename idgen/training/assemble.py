@@ -1,4 +1,4 @@
-"""Put trained networks together into the folder that `idgen.hub.Model` and `from_pretrained` read.
+"""Put trained networks together into the folder that `idgen.model.Model` and `from_pretrained` read.
 
 Fits what is fitted on the training people (where identities live, the bridge to the judge's space) and measures what
 has to be measured on people that no network has seen (the calibrations).
@@ -7,8 +7,6 @@ has to be measured on people that no network has seen (the calibrations).
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,20 +19,19 @@ from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idgen import models
+from idgen import files, models
 from idgen.errors import InputError
 from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.hub import BUILTIN, DEFAULT_MODEL
 from idgen.identity import centres
-from idgen.model import Judge
 from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
-from idgen.sampling import IdentitySampler
-from idgen.scoring import Bridge
+from idgen.sampling.sampler import IdentitySampler
+from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.training.data import Faces, load_faces
-from idgen.training.loop import ORIGIN, digest, replace_folder
+from idgen.training.loop import ORIGIN, digest
 from idgen.training.recognition import cached_embeddings
 
 
@@ -77,17 +74,13 @@ def assemble(args: AssembleArgs) -> Path:
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (there and "model_index.json" not in there):
         raise InputError(f"{out} is there and no model: give another --out, it would be replaced.")
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        _write(args, out.name, aside)
-        for name in there - {path.name for path in aside.iterdir()}:
+    with files.aside(out) as beside:
+        _write(args, out.name, beside)
+        for name in there - {path.name for path in beside.iterdir()}:
             if (out / name).is_dir():
                 raise InputError(f"{out} holds {name}, which is no part of the model: give another --out.")
             if not name.endswith(".safetensors"):  # a card and its pictures, but no vectors from before
-                shutil.copy2(out / name, aside)
-        replace_folder(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+                shutil.copy2(out / name, beside)
     return out
 
 
@@ -114,7 +107,8 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
             f"{both:,} pictures of --measure are in --data too: measure on people whom no network has seen."
         )
 
-    name = args.name or f"{called}-{_digest(network('recognizer'), network('judge'))}"
+    content = " ".join(digest(network(run)) for run in ("recognizer", "judge"))
+    name = args.name or f"{called}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
     spaces = f"{name}-encoder", f"{name}-judge"
     # Half precision in the files only: everything is computed in float32 after loading.
     IDiffFacePipeline(
@@ -135,19 +129,12 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     components = min(48, len(by_encoder) - 1, by_encoder.shape[1]) if args.components is None else args.components
     sampler = IdentitySampler.fit(by_encoder, spaces[0], components, flow=flow.half())
     sampler.save_pretrained(folder / "sampler")
-    Judge(two[1], Bridge.fit(by_encoder, by_judge, *spaces)).save_pretrained(folder / "judge")
-    shutil.rmtree(folder / "judge" / "recognizer")
-    judge.save_pretrained(folder / "judge" / "recognizer")  # the half-precision file again
+    Bridge.fit(by_encoder, by_judge, *spaces).save(folder / "judge" / BRIDGE_NAME)
 
     vectors = [embed_faces(recogniser, unseen) for recogniser in two]
     said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
     own, judged = write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
     own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
-
-
-def _digest(*networks: Path) -> str:
-    """Six digits of what networks in folders are."""
-    return hashlib.sha256(" ".join(map(digest, networks)).encode()).hexdigest()[:6]
 
 
 def _mark(image: NDArray[np.uint8]) -> bytes:
@@ -157,7 +144,7 @@ def _mark(image: NDArray[np.uint8]) -> bytes:
 def _check_origin(network: Callable[[str], Path], run: str) -> None:
     """Refuse a network that was trained with others than those it would be put together with."""
     file = network(run) / ORIGIN
-    origin = json.loads(file.read_text()) if file.is_file() else {}
+    origin = files.read_json(file) if file.is_file() else {}
     for other in ("recognizer", "autoencoder"):
         if origin.get(other, digest(network(other))) != digest(network(other)):
             raise InputError(

@@ -1,13 +1,13 @@
 """Batched image augmentation on tensors: the same code on CPU and GPU, and reproducible from one generator.
 
-All functions take and return (N, 3, H, W) RGB in [0, 1]. Each touches a random share of the batch only, which is
-cheaper than computing it for all and discarding. Meant to bridge renders to photographs: colour, blur, JPEG, scale,
-occlusion, background.
+All functions take and return (N, 3, H, W) RGB in [0, 1]. Meant to bridge renders to photographs: colour, blur, JPEG,
+scale, occlusion, background.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -120,8 +120,8 @@ def occlude(images: Tensor, rng: Random) -> Tensor:
     y = torch.arange(height, device=images.device)[None]
     down = ((y / height - centre[:, 1:]).abs() < half[:, 1:])[:, None, :, None]
     other = images.roll(1, 0).flip(2)
-    noise = rng.uniform((n, 3, 1, 1)).expand_as(images)
-    fill = torch.where(rng.uniform((n, 1, 1, 1)) < 0.5, other, noise)
+    plain = rng.uniform((n, 3, 1, 1)).expand_as(images)
+    fill = torch.where(rng.uniform((n, 1, 1, 1)) < 0.5, other, plain)
     return torch.where(across & down, fill, images)
 
 
@@ -137,29 +137,49 @@ def replace_background(images: Tensor, rng: Random) -> Tensor:
     return images * inside + behind * (1 - inside)
 
 
+def noise(images: Tensor, rng: Random, most: float = 0.08) -> Tensor:
+    """Normal noise of a random standard deviation up to `most` on each image."""
+    amount = rng.uniform((len(images), 1, 1, 1), 0.0, most)
+    return images + rng.normal(tuple(images.shape)) * amount
+
+
+def shuffle(images: Tensor, generator: Generator) -> Tensor:
+    """Cut square pictures (N, 3, S, S) into 3×3 to 8×8 pieces and put those in another order."""
+    out, size = images.clone(), images.shape[-1]
+    for index in range(len(images)):
+        cells = int(torch.randint(3, 9, (1,), generator=generator))
+        piece = size // cells
+        used = images[index, :, : piece * cells, : piece * cells]
+        tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
+        order = torch.randperm(cells**2, generator=generator)
+        order = order.roll(1) if bool((order == torch.arange(cells**2)).all()) else order
+        tiles = tiles[:, order.to(tiles.device)].unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4)
+        out[index, :, : piece * cells, : piece * cells] = tiles.reshape(3, piece * cells, piece * cells)
+    return out
+
+
+Change = Callable[[Tensor, Random], Tensor]
+
+
+def sometimes(images: Tensor, rng: Random, changes: Sequence[tuple[float, Change]], often: float = 1.0) -> None:
+    """Make each change to a random share of the images, times `often`; in place, one after the other."""
+    for share, change in changes:
+        rows = rng.choose(len(images), share * often)
+        if len(rows):
+            images[rows] = change(images[rows], rng)
+
+
 def recognition(
     images: Tensor, generator: Generator, size: int = 112, strength: float = 1.0, often: float = 1.0
 ) -> Tensor:
-    """Everything above, for training a recogniser on aligned faces: (N, 3, H, W) to (N, 3, size, size).
+    """Everything above but `shuffle`, for training a recogniser on aligned faces: (N, 3, H, W) to (N, 3, size, size).
 
     `strength` is that of the colour changes; `often` a factor on the share of images that each change but the affine
     one touches.
     """
     rng = Random(generator, images.device)
-    n = len(images)
     out = affine(images, rng, size, scale=0.12, rotate=12, shift=0.04)
-    rows = rng.choose(n, 0.85 * often)
-    if len(rows):
-        out[rows] = colour(out[rows], rng, strength)
-    for share, change in ((0.2, replace_background), (0.2, occlude), (0.15, rescale), (0.15, blur)):
-        rows = rng.choose(n, share * often)
-        if len(rows):
-            out[rows] = change(out[rows], rng)
-    rows = rng.choose(n, 0.2 * often)
-    if len(rows):
-        amount = rng.uniform((len(rows), 1, 1, 1), 0.0, 0.08)
-        out[rows] = out[rows] + rng.normal((len(rows), 3, size, size)) * amount
-    rows = rng.choose(n, 0.3 * often)
-    if len(rows):
-        out[rows] = jpeg(out[rows], rng)
+    changes: list[tuple[float, Change]] = [(0.85, lambda some, rng: colour(some, rng, strength))]
+    changes += [(0.2, replace_background), (0.2, occlude), (0.15, rescale), (0.15, blur), (0.2, noise), (0.3, jpeg)]
+    sometimes(out, rng, changes, often)
     return out.clamp_(0, 1)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Generator, Tensor
 
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training import augment
 from idgen.training.data import Faces, load_faces
-from idgen.training.loop import RunArgs, build, digest, frozen, train
+from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
 
 
 @dataclass(kw_only=True)
-class AutoencoderArgs(RunArgs):
+class AutoencoderArgs(FacesArgs):
     """Train the autoencoder on aligned faces."""
 
-    data: Path
-    """Parquet file or folder, or a folder with one sub-folder a person."""
     recognizer: Path
     """Folder of a trained `ResNetRecognizer`, whose features the perceptual term compares."""
-    held_out_people: int | None = None
-    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `FaceAutoencoder`."""
     perceptual: float = 1.0
     """Weight of the distance between the recogniser's features."""
     identity: float = 0.2
@@ -38,8 +31,10 @@ class AutoencoderArgs(RunArgs):
     """Standard deviation of the noise on the unit-variance latents while training."""
 
 
-class AutoencoderTask(nn.Module):
+class AutoencoderTask(Task):
     """An autoencoder and the frozen recogniser that compares."""
+
+    args: AutoencoderArgs
 
     def __init__(self, args: AutoencoderArgs, faces: Faces, held_out: Faces, recognizer: ResNetRecognizer):
         super().__init__()
@@ -49,17 +44,6 @@ class AutoencoderTask(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
         recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
-
-    def optimizers(self) -> list[Optimizer]:
-        return [
-            AdamW(
-                self.network.parameters(),
-                lr=self.args.lr,
-                betas=(0.9, 0.99),
-                weight_decay=self.args.weight_decay,
-                fused=True,
-            )
-        ]
 
     def _compare(self, wanted: Tensor, got: Tensor) -> dict[str, Tensor]:
         recognizer = self.frozen[0].to(wanted.device)
@@ -76,10 +60,9 @@ class AutoencoderTask(nn.Module):
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device = next(self.network.parameters()).device
         rows = torch.randint(len(self.faces), (self.args.batch_size,), generator=generator).numpy()
-        pixels = self.faces.pixels(rows, device)
-        flipped = augment.Random(generator, device).choose(len(rows), 0.5)
+        pixels = self.faces.pixels(rows, self.device)
+        flipped = augment.Random(generator, self.device).choose(len(rows), 0.5)
         pixels[flipped] = pixels[flipped].flip(3)
         pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         parts = self._compare(pixels, self.network(pixels, self.args.latent_noise))
@@ -90,9 +73,8 @@ class AutoencoderTask(nn.Module):
         """L1 (of a range of 2), PSNR in dB and the cosine of embeddings on held-out people, without noise."""
         totals: dict[str, float] = {}
         rows = torch.arange(0, len(self.held_out), max(1, len(self.held_out) // 256)).split(32)
-        device = next(self.network.parameters()).device
         for block in rows:
-            pixels = self.held_out.pixels(block.numpy(), device) * 2 - 1
+            pixels = self.held_out.pixels(block.numpy(), self.device) * 2 - 1
             made = network(pixels).float().clamp(-1, 1)
             parts = self._compare(pixels, made)
             parts["psnr"] = (-10 * ((made - pixels) / 2).square().mean((1, 2, 3)).log10()).mean()

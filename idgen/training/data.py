@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Generator, Tensor
+from tqdm.auto import tqdm
 
+from idgen import files
 from idgen.errors import InputError
 from idgen.sets import Source, read_source
 
@@ -60,13 +61,27 @@ class Faces:
         return chosen.permute(0, 3, 1, 2).float().div_(255)
 
 
-def occurrence(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of each label (N,), how many of the same come before it."""
-    order = np.argsort(labels, kind="stable")
-    counts = np.bincount(labels)
-    number = np.empty_like(labels)
-    number[order] = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
-    return number
+class Album:
+    """Pictures person by person, to draw a person's pictures from.
+
+    Args:
+        labels: (N,) int64, who is on each picture.
+    """
+
+    def __init__(self, labels: NDArray[np.int64]):
+        self.order = torch.from_numpy(np.argsort(labels, kind="stable"))
+        self.counts = torch.from_numpy(np.bincount(labels))
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def draw(self, people: Tensor, pictures: int, generator: Generator) -> Tensor:
+        """(P, pictures) rows of random pictures, with repeats, of each of the people (P,)."""
+        draws = torch.rand(len(people), pictures, generator=generator)
+        return self.order[self.starts[people, None] + (draws * self.counts[people, None]).long()]
+
+    def first(self, pictures: int) -> NDArray[np.int64]:
+        """The rows of everybody's first so many pictures, ascending."""
+        number = torch.arange(len(self.order)) - self.starts.repeat_interleave(self.counts)
+        return np.sort(self.order[number < pictures].numpy())
 
 
 def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people") -> int:
@@ -98,12 +113,12 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
             the cache has no room.
     """
     path = Path(source)
-    files = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
-    if not files:
+    found = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
+    if not found:
         raise InputError(
             f"No files in {path}: give a Parquet file, a folder of them, or a folder with one folder a person."
         )
-    stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
+    stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in found]
     key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "2"]).encode()).hexdigest()[:20]
     folder = files.cache("decoded", key)
     if not (folder / "labels.npy").exists():
@@ -115,47 +130,38 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
 
 
 def _decode(source: Source, size: int | None, folder: Path) -> None:
-    from tqdm.auto import tqdm
-
     if source.open is None:
         raise InputError(f"{source.name} holds vectors: training needs the pictures.")
     side = size or max(source.open(0).size)
-    need = len(source) * side * side * 3
+    shape = (len(source), side, side, 3)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(folder.parent).free) < need:
+    if (free := shutil.disk_usage(folder.parent).free) < math.prod(shape):
         raise InputError(
-            f"Decoded, {source.name} takes {need / 1e9:,.1f} GB, and {folder.parent} has {free / 1e9:,.1f}: make room "
-            "there, or set IDGEN_CACHE to a folder elsewhere."
+            f"Decoded, {source.name} takes {math.prod(shape) / 1e9:,.1f} GB, and {folder.parent} has "
+            f"{free / 1e9:,.1f}: make room there, or set IDGEN_CACHE to a folder elsewhere."
         )
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    aside.mkdir(exist_ok=True)
-    try:
-        shape = (len(source), side, side, 3)
-        images = np.lib.format.open_memmap(aside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with files.aside(folder) as beside:
+        beside.mkdir()
+        images = np.lib.format.open_memmap(beside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         content, wrong = hashlib.sha256(str(shape).encode()), []
         for index in tqdm(range(len(source)), desc=f"decoding {source.name}", unit="image"):
             try:
                 images[index] = _square(source, index, side, resize=size is not None)
             except InputError as error:
-                wrong.append((str(source.names[index]), str(error)))
+                wrong.append(f"{source.names[index]} cannot be used. {error}")
             content.update(images[index].tobytes())
         if wrong:
-            name, why = wrong[0]
             more = f" So it is with {len(wrong):,} of {len(source):,} pictures of {source.name}." if wrong[1:] else ""
-            raise InputError(f"{name} cannot be used. {why}{more}")
+            raise InputError(wrong[0] + more)
         images.flush()
         # Numbers stay in their order: the last people are held out.
         people = source.labels.astype(np.int64) if np.char.isdigit(source.labels).all() else source.labels
         labels = np.unique(people, return_inverse=True)[1].astype(np.int64)
         content.update(labels.tobytes())
         plain: Any = source.columns
-        np.savez(aside / "columns.npz", **plain)
-        np.save(aside / "labels.npy", labels)
-        (aside / "content.txt").write_text(content.hexdigest())
-        with contextlib.suppress(OSError):  # another process was faster: its copy is the same
-            aside.rename(folder)  # a reader sees all of it or nothing
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        np.savez(beside / "columns.npz", **plain)
+        np.save(beside / "labels.npy", labels)
+        (beside / "content.txt").write_text(content.hexdigest())
 
 
 def _square(source: Source, index: int, side: int, resize: bool) -> NDArray[np.uint8]:

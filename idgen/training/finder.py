@@ -9,34 +9,40 @@ procedural, faces cut up and shuffled (parts alone are not a face), or whole pic
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Generator, Tensor
 
 from idgen.errors import InputError
 from idgen.evaluation.no_face import procedural
-from idgen.faces.align import MIRRORED, template
+from idgen.faces.align import template
 from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, hold_out, load_faces
-from idgen.training.loop import RunArgs, build, train
+from idgen.training.loop import FacesArgs, Task, build, train
+from idgen.training.warping import (
+    carry,
+    fit_similarity,
+    mirrored,
+    similarities,
+    similarity_grid,
+    similarity_part,
+    warp,
+)
 
 
 @dataclass(kw_only=True)
-class FinderArgs(RunArgs):
-    """Train the face finder."""
+class FinderArgs(FacesArgs):
+    """Train the face finder; the aligned faces of `data`, but for the people held out, are pasted."""
 
     photos: Path
     """Parquet of whole pictures with a column `landmarks` (five points in pixels)."""
-    data: Path
-    """Parquet or folder of aligned faces, to paste."""
     crops: int = 64
     """Roughly aligned crops a step, for the second network: 3/8 of photos, 1/4 of aligned faces, 3/8 of no face."""
     held_out_photos: int | None = None
@@ -44,79 +50,14 @@ class FinderArgs(RunArgs):
     validation_photos: int | None = None
     """The pictures before those, which validate; by default a tenth of the rest, at most 250. So many procedural ones
     check for false finds."""
-    held_out_people: int | None = None
-    """The last people of `data`, never pasted; by default a tenth of them, at most 300."""
     backgrounds: int = 3000
     """Procedural pictures without a face, drawn before training."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `FaceFinderNet`."""
 
 
-def similarity_grid(inverse: Tensor, size: int) -> Tensor:
-    """Sampling grid (N, size, size, 2), in source pixels, of output pixels under inverse similarities (N, 2, 3)."""
-    line = torch.arange(size, device=inverse.device) + 0.5
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.einsum("nij,hwj->nhwi", inverse, torch.stack([x, y, torch.ones_like(x)], -1))
-
-
-def warp(images: Tensor, grid: Tensor, padding: str = "zeros") -> Tensor:
-    """Sample (N, C, H, W) at pixel positions (N, h, w, 2); pixel centres lie at halves."""
-    height, width = images.shape[-2:]
-    scale = torch.tensor([2 / width, 2 / height], device=images.device)
-    return F.grid_sample(images, grid * scale - 1, padding_mode=padding, align_corners=False)
-
-
-def similarities(scale: Tensor, angle: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps that scale, turn and carry the point `source` to `target`: (forward, inverse), each (N, 2, 3)."""
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    forward = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1) * scale[:, None, None]
-    inverse = forward.transpose(1, 2) / (scale**2)[:, None, None]
-    ahead = torch.cat([forward, (target - (forward @ source[..., None])[..., 0])[..., None]], 2)
-    back = torch.cat([inverse, (source - (inverse @ target[..., None])[..., 0])[..., None]], 2)
-    return ahead, back
-
-
-def carry(points: Tensor, maps: Tensor) -> Tensor:
-    """(N, 5, 2) points through (N, 2, 3) maps."""
-    return points @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
-
-
-def fit_similarity(points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Closed-form least squares (Umeyama 1991, without mirroring) from points (N, 5, 2) to target (5, 2): scale, angle
-    (N,)."""
-    x, y = points - points.mean(1, keepdim=True), target - target.mean(-2, keepdim=True)
-    along = (x * y).sum((1, 2))
-    across = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1)
-    return torch.hypot(along, across) / x.square().sum((1, 2)), torch.atan2(across, along)
-
-
-def similarity_part(error: Tensor, template: Tensor) -> Tensor:
-    """The part of landmark errors (..., 5, 2) that moving, scaling and turning the template (5, 2) can express."""
-    t = template - template.mean(0)
-    turned = torch.stack([-t[:, 1], t[:, 0]], 1)
-    ones = torch.ones(5, device=t.device)
-    basis = torch.stack([torch.stack([ones, 0 * ones], 1), torch.stack([0 * ones, ones], 1), t, turned])
-    basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
-    return torch.einsum("...ij,kij,kmn->...mn", error, basis, basis)
-
-
-def shuffle(images: Tensor, generator: Generator) -> Tensor:
-    """Cut square pictures (N, 3, S, S) into 3×3 to 8×8 pieces and put those in another order."""
-    out, size = images.clone(), images.shape[-1]
-    for index in range(len(images)):
-        cells = int(torch.randint(3, 9, (1,), generator=generator))
-        piece = size // cells
-        used = images[index, :, : piece * cells, : piece * cells]
-        tiles = used.unfold(1, piece, piece).unfold(2, piece, piece).flatten(1, 2)
-        order = torch.randperm(cells**2, generator=generator)
-        order = order.roll(1) if bool((order == torch.arange(cells**2)).all()) else order
-        tiles = tiles[:, order.to(tiles.device)].unflatten(1, (cells, cells)).permute(0, 1, 3, 2, 4)
-        out[index, :, : piece * cells, : piece * cells] = tiles.reshape(3, piece * cells, piece * cells)
-    return out
-
-
-class FinderTask(nn.Module):
+class FinderTask(Task):
     """The finder's network and its endless data."""
+
+    args: FinderArgs
 
     def __init__(self, args: FinderArgs, photos: Faces, faces: Faces):
         super().__init__()
@@ -136,14 +77,13 @@ class FinderTask(nn.Module):
         self.background_check = procedural(last - first, size, seed=args.seed + 2000)
         self.template = torch.from_numpy(template(faces.images.shape[1])).float()
 
-    def optimizers(self) -> list[Optimizer]:
-        a = self.args
-        return [AdamW(self.network.parameters(), lr=a.lr, betas=(0.9, 0.99), weight_decay=a.weight_decay, fused=True)]
-
     def _pixels(self, images: Any, rows: Tensor) -> Tensor:
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows.numpy()]))
-        device = next(self.network.parameters()).device
-        return chosen.to(device).permute(0, 3, 1, 2).float().div_(255)
+        return chosen.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+    def _photos(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(self.photos), (n,), generator=generator)
+        return self._pixels(self.photos, rows), self.points[rows].to(self.device)
 
     def _background(self, n: int, generator: Generator) -> Tensor:
         rows = torch.randint(len(self.backgrounds), (n,), generator=generator)
@@ -151,12 +91,11 @@ class FinderTask(nn.Module):
 
     def whole(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Rendered pictures, zoomed, turned and moved so that the face has any size and place."""
-        size = self.network.config.image_size
-        rows = torch.randint(len(self.photos), (n,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows]
-        rng = Random(generator, images.device)
-        points = points.to(images.device)
-        wanted = size * torch.exp(rng.uniform((n,), math.log(0.08), math.log(0.9)))
+        return self._zoomed(*self._photos(n, generator), generator)
+
+    def _zoomed(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        n, size = len(images), self.network.config.image_size
+        wanted = size * torch.exp(Random(generator, images.device).uniform((n,), math.log(0.08), math.log(0.9)))
         scale = (wanted / face_size(points)).clamp(0.6, 3.0)
         return self._place(images, points, scale, generator, self._background(n, generator))
 
@@ -178,8 +117,7 @@ class FinderTask(nn.Module):
         rng = Random(generator, images.device)
         mirror = rng.uniform((n,)) < 0.5
         images = torch.where(mirror[:, None, None, None], images.flip(3), images)
-        flipped = torch.stack([side - points[..., 0], points[..., 1]], -1)[:, MIRRORED]
-        points = torch.where(mirror[:, None, None], flipped, points)
+        points = torch.where(mirror[:, None, None], mirrored(points, side), points)
         angle = rng.normal((n,)) * math.radians(18)
         room = (scale * face_size(points) * 0.4).clamp(max=size / 2)[:, None]
         target = room + rng.uniform((n, 2)) * (size - 2 * room)
@@ -196,20 +134,16 @@ class FinderTask(nn.Module):
             factor = float(1 / scale[small].mean())
             images[small] = augment.blur(images[small], rng, max(0.41, 0.5 * factor))
         # Whole pictures continue at their edge half of the time, else something else lies beyond it.
-        mask = (
-            warp(mask, grid)
-            if oval
-            else torch.maximum(warp(mask, grid), (rng.uniform((n,)) < 0.5).float()[:, None, None, None])
-        )
+        mask = warp(mask, grid)
+        if not oval:
+            mask = torch.maximum(mask, (rng.uniform((n,)) < 0.5).float()[:, None, None, None])
         return behind * (1 - mask) + warp(images, grid, "border") * mask, carry(points, ahead)
 
     def headless(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Whole pictures (n, 3, H, W) whose head lies under another part of the picture or something procedural, and
         the landmarks (n, 5, 2) that were there."""
-        rows = torch.randint(len(self.photos), (n,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows]
+        images, points = self._photos(n, generator)
         rng = Random(generator, images.device)
-        points = points.to(images.device)
         size, side = face_size(points), images.shape[-1]
         line = torch.arange(side, device=images.device) + 0.5
         y, x = torch.meshgrid(line, line, indexing="ij")
@@ -227,15 +161,11 @@ class FinderTask(nn.Module):
     def empty(self, n: int, generator: Generator) -> Tensor:
         """Pictures without a face: a third procedural, a third the shuffled pieces of one, a third whole pictures with
         the head hidden."""
-        size, third = self.network.config.image_size, n // 3
+        third = n // 3
         images = self._background(n - 2 * third, generator)
-        shuffled = shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
-        hidden, points = self.headless(third, generator)
-        rng = Random(generator, hidden.device)
-        wanted = size * torch.exp(rng.uniform((third,), math.log(0.08), math.log(0.9)))
-        scale = (wanted / face_size(points)).clamp(0.6, 3.0)
-        placed, _ = self._place(hidden, points, scale, generator, self._background(third, generator))
-        return torch.cat([images, shuffled, placed])
+        shuffled = augment.shuffle(self.pasted(third, generator, smallest=0.7)[0], generator)
+        hidden, _ = self._zoomed(*self.headless(third, generator), generator)
+        return torch.cat([images, shuffled, hidden])
 
     def crops(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Crops as the second network gets them, aligned by landmarks that are off, and the landmarks there."""
@@ -264,13 +194,13 @@ class FinderTask(nn.Module):
             middle = torch.full((part, 2), size / 2, device=images.device)
             _, back = similarities(scale, rng.normal((part,)), rng.uniform((part, 2)) * side, middle)
             anywhere.append(warp(images, similarity_grid(back, size), "border"))
-        rows = torch.randint(len(self.photos), (n - 3 * part,), generator=generator)
-        images, points = self._pixels(self.photos, rows), self.points[rows].to(hidden.device)
-        shuffled = shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
+        images, points = self._photos(n - 3 * part, generator)
+        shuffled = augment.shuffle(self.crops(images[:part], points[:part], generator)[0], generator)
         images, points = images[part:], points[part:]
         # Far from aligned in one of three ways: moved, of another size, or turned.
-        way, sign = rng.uniform((len(rows) - part,)), torch.where(rng.uniform((len(rows) - part,)) < 0.5, -1.0, 1.0)
-        amount = rng.uniform((len(rows) - part,))
+        far = (len(images),)
+        way, sign = rng.uniform(far), torch.where(rng.uniform(far) < 0.5, -1.0, 1.0)
+        amount = rng.uniform(far)
         scale = torch.where((way > 0.5) & (way < 0.75), torch.exp(sign * (0.7 + 0.5 * amount)), 1.0)
         angle = torch.where(way > 0.75, sign * (1.3 + 1.8 * amount), 0.0)
         moved, direction = torch.where(way < 0.5, 0.45 + 0.5 * amount, 0.0), rng.uniform((len(way),), 0, 2 * math.pi)
@@ -282,8 +212,7 @@ class FinderTask(nn.Module):
         """(crops in [-1, 1], of which the first `len(landmarks)` hold a face; their landmarks in their pixels; how many
         of the first are of photos, whose landmarks are exact)."""
         exact, pasted = self.args.crops * 3 // 8, self.args.crops // 4
-        rows = torch.randint(len(self.photos), (exact,), generator=generator)
-        whole = self.crops(self._pixels(self.photos, rows), self.points[rows], generator)
+        whole = self.crops(*self._photos(exact, generator), generator)
         aligned_rows = torch.randint(len(self.faces), (pasted,), generator=generator)
         aligned = self._pixels(self.faces.images, aligned_rows)
         images, points = (
@@ -291,20 +220,11 @@ class FinderTask(nn.Module):
             for pair in zip(whole, self.crops(aligned, self.template.expand(pasted, 5, 2), generator), strict=True)
         )
         rng = Random(generator, images.device)
-        mirrored = rng.choose(len(images), 0.5)
-        images[mirrored] = images[mirrored].flip(3)
-        flipped = torch.stack([images.shape[-1] - points[mirrored][..., 0], points[mirrored][..., 1]], -1)
-        points[mirrored] = flipped[:, MIRRORED]
+        rows = rng.choose(len(images), 0.5)
+        images[rows], points[rows] = images[rows].flip(3), mirrored(points[rows], images.shape[-1])
         images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
-        for share, change in (
-            (0.8, augment.colour),
-            (0.2, augment.rescale),
-            (0.15, augment.jpeg),
-            (0.1, augment.occlude),
-        ):
-            rows = rng.choose(len(images), share)
-            if len(rows):
-                images[rows] = change(images[rows], rng)
+        changes = [(0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)]
+        augment.sometimes(images, rng, changes)
         return images.clamp(0, 1) * 2 - 1, points, exact
 
     def batch(self, generator: Generator) -> tuple[Tensor, Tensor, int]:
@@ -313,36 +233,36 @@ class FinderTask(nn.Module):
         counts = (n * 2 // 5, n * 2 // 5)
         pictures, points = zip(self.whole(counts[0], generator), self.pasted(counts[1], generator), strict=True)
         images = torch.cat([*pictures, self.empty(n - sum(counts), generator)])
-        rng = Random(generator, images.device)
-        for share, change in (
-            (0.8, augment.colour),
-            (0.15, augment.blur),
-            (0.15, augment.jpeg),
-            (0.1, augment.rescale),
-        ):
-            rows = rng.choose(n, share)
-            if len(rows):
-                images[rows] = change(images[rows], rng)
-        rows = rng.choose(n, 0.2)
-        images[rows] = images[rows] + rng.normal((len(rows), *images.shape[1:])) * 0.04
+        changes: list[tuple[float, augment.Change]] = [(0.8, augment.colour), (0.15, augment.blur)]
+        changes += [(0.15, augment.jpeg), (0.1, augment.rescale), (0.2, _noise)]
+        augment.sometimes(images, Random(generator, images.device), changes)
         return images.clamp(0, 1) * 2 - 1, torch.cat(points), sum(counts)
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device = next(self.network.parameters()).device
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False):
             pixels, points, faces = self.batch(generator)
             crops, crop_points, exact = self.crop_batch(generator)
+        parts = self._correction_losses(crops, crop_points, exact) | self._finding_losses(pixels, points, faces)
+        weights = {"heat": 1, "points": 20, "size": 1, "correction": 40, "verdict": 1}
+        return sum(parts[name] * weight for name, weight in weights.items()), parts  # type: ignore[return-value]
+
+    def _correction_losses(self, crops: Tensor, points: Tensor, exact: int) -> dict[str, Tensor]:
+        """Of the second network, see `crop_batch`."""
         corrected, sure = self.network.correct(crops.contiguous(memory_format=torch.channels_last))
-        crop_error = (corrected[: len(crop_points)] - crop_points) / self.network.config.crop_size
-        template = self.network.crop_template.to(device)
-        crop_error = torch.cat([crop_error[:exact], similarity_part(crop_error[exact:], template)])
-        correction = F.smooth_l1_loss(crop_error, torch.zeros_like(crop_error), beta=0.01)
-        is_face = (torch.arange(len(crops), device=device) < len(crop_points)).float()
-        verdict = F.binary_cross_entropy_with_logits(sure, is_face)
+        error = (corrected[: len(points)] - points) / self.network.config.crop_size
+        error = torch.cat([error[:exact], similarity_part(error[exact:], self.network.crop_template.to(self.device))])
+        is_face = (torch.arange(len(crops), device=self.device) < len(points)).float()
+        return {
+            "correction": F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.01),
+            "verdict": F.binary_cross_entropy_with_logits(sure, is_face),
+        }
+
+    def _finding_losses(self, pixels: Tensor, points: Tensor, faces: int) -> dict[str, Tensor]:
+        """Of the first network, see `batch`."""
         logits, sizes, landmarks = self.network(pixels.contiguous(memory_format=torch.channels_last))
         height, width = logits.shape[1:]
-        stride = pixels.shape[-1] / width
+        stride, device = pixels.shape[-1] / width, self.device
         wanted_size = face_size(points)
         y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
         cells = (torch.stack([x, y], -1) + 0.5) * stride
@@ -352,36 +272,33 @@ class FinderTask(nn.Module):
         heat[:faces] = torch.exp(-((distance / spread) ** 2) / 2)
         # Penalty-reduced focal loss (Law & Deng 2018, Eq. 1), with the cell at the face's centre as its one positive.
         nearest = torch.zeros_like(heat, dtype=torch.bool)
-        nearest[torch.arange(faces), distance.flatten(1).argmin(1) // width, distance.flatten(1).argmin(1) % width] = (
-            True
-        )
+        nearest.flatten(1)[torch.arange(faces), distance.flatten(1).argmin(1)] = True
         p = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
         positive = -((1 - p[nearest]) ** 2 * p[nearest].log()).sum()
         negative = -((1 - heat) ** 4 * p**2 * (1 - p).log())[~nearest].sum()
+        # Size and landmarks count where the face is, weighed by the heat.
         weight = torch.where(nearest[:faces], 1.0, heat[:faces] * (heat[:faces] > 0.5))
         error = (landmarks[:faces] - points[:, None, None]) / wanted_size[:, None, None, None, None]
         whole = self.args.batch_size * 2 // 5
+        template = self.network.crop_template.to(device)
         error = torch.cat([error[:whole], similarity_part(error[whole:], template)])
         per_cell = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.02).mean((3, 4))
         size_error = (sizes[:faces].log() - wanted_size.log()[:, None, None]).abs()
-        points_loss = (per_cell * weight).sum() / weight.sum()
-        size_loss = (size_error * weight).sum() / weight.sum()
-        heat_loss = (positive + negative) / faces
-        parts = {"heat": heat_loss, "points": points_loss, "size": size_loss, "correction": correction}
-        parts["verdict"] = verdict
-        return heat_loss + 20 * points_loss + size_loss + 40 * correction + verdict, parts
+        return {
+            "heat": (positive + negative) / faces,
+            "points": (per_cell * weight).sum() / weight.sum(),
+            "size": (size_error * weight).sum() / weight.sum(),
+        }
 
     def validate(self, network: FaceFinderNet, out: Path) -> dict[str, float]:
         """On held-out pictures, one pass: landmark error over eye distance, misses; on procedural ones, false finds;
         of the correction of landmarks that are off, the error over eye distance."""
-        side = self.held_out.shape[1]
-        size = self.network.config.image_size
-        device = next(self.network.parameters()).device
+        side, size = self.held_out.shape[1], self.network.config.image_size
         errors, missed, false = [], 0, 0
         for start in range(0, len(self.held_out), 50):
             rows = torch.arange(start, min(start + 50, len(self.held_out)))
             pixels = F.interpolate(self._pixels(self.held_out, rows), (size, size), mode="bilinear", antialias=True)
-            for row, faces in zip(rows.tolist(), network.detect((pixels * 2 - 1).to(device)), strict=True):
+            for row, faces in zip(rows.tolist(), network.detect(pixels * 2 - 1), strict=True):
                 if not faces:
                     missed += 1
                     continue
@@ -390,7 +307,7 @@ class FinderTask(nn.Module):
                 eyes = np.linalg.norm(truth[1] - truth[0]).clip(4)
                 errors.append(float(np.linalg.norm(points - truth, axis=1).mean() / eyes))
             empty = self._pixels(self.background_check, rows)
-            false += sum(bool(faces) for faces in network.detect((empty * 2 - 1).to(device)))
+            false += sum(bool(faces) for faces in network.detect(empty * 2 - 1))
         count = len(self.held_out)
         truth = torch.from_numpy(self.held_out_points)
         crops, wanted = self.crops(self._pixels(self.held_out, torch.arange(count)), truth, Generator().manual_seed(0))
@@ -407,6 +324,10 @@ class FinderTask(nn.Module):
             "missed": missed / count,
             "false": false / count,
         }
+
+
+def _noise(images: Tensor, rng: Random) -> Tensor:
+    return images + rng.normal(tuple(images.shape)) * 0.04
 
 
 def train_finder(args: FinderArgs) -> dict[str, float]:

@@ -7,16 +7,16 @@ again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import AdamW, Muon, Optimizer
 from tqdm.auto import tqdm
 
@@ -26,25 +26,19 @@ from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training.augment import Random
-from idgen.training.data import Faces, hold_out, load_faces
-from idgen.training.loop import RunArgs, build, digest, frozen, train
-from idgen.training.recognition import cached_embeddings, content_key, save_aside
+from idgen.training.data import Album, Faces, hold_out, load_faces
+from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
+from idgen.training.recognition import cached, cached_embeddings, content_key
 
 
 @dataclass(kw_only=True)
-class GeneratorArgs(RunArgs):
+class GeneratorArgs(FacesArgs):
     """Train the denoiser on aligned faces, with a trained recogniser and autoencoder."""
 
-    data: Path
-    """Parquet file or folder, or a folder with one sub-folder a person."""
     recognizer: Path
     """Folder of the recogniser whose vectors condition."""
     autoencoder: Path
     """Folder of the autoencoder in whose latents the denoiser works."""
-    held_out_people: int | None = None
-    """The last people of `data`, kept for validation; by default a tenth of them, at most 100."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `IdentityDiT`."""
     most_references: int = 8
     """The condition is the mean of 1 to this many random pictures of the person."""
     drop_identity: float = 0.1
@@ -63,39 +57,34 @@ def held_out_people(args: GeneratorArgs, faces: Faces) -> int:
 def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
     """Latents (2, N, C, h, w) of all images and their mirror images; kept in the cache."""
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    file = files.cache("latents") / f"{content_key(args.autoencoder, faces)}.npy"
-    if not file.exists():
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=args.precision == "bf16"):
-            save_aside(file, _latents(args, faces, device))
-    return np.load(file, mmap_mode="r")
+
+    def make() -> NDArray[np.float16]:
+        network = frozen(args.autoencoder, FaceAutoencoder).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        halves: list[list[NDArray[np.float16]]] = [[], []]
+        for start in tqdm(range(0, len(faces), 64), desc="encoding", mininterval=5):
+            pixels = faces.pixels(np.arange(start, min(start + 64, len(faces))), device) * 2 - 1
+            for image, half in zip((pixels, pixels.flip(3)), halves, strict=True):
+                latents = network.encode(image.contiguous(memory_format=torch.channels_last)).latents
+                half.append((latents * network.config.scaling_factor).half().cpu().numpy())
+        return np.stack([np.concatenate(half) for half in halves])
+
+    file = files.cache("latents", f"{content_key(args.autoencoder, faces)}.npy")
+    return cached(file, make, device, args.precision == "bf16")
 
 
-def _latents(args: GeneratorArgs, faces: Faces, device: str) -> NDArray[np.float16]:
-    network = frozen(args.autoencoder, FaceAutoencoder).to(device, memory_format=torch.channels_last)
-    halves: list[list[NDArray[np.float16]]] = [[], []]
-    for start in tqdm(range(0, len(faces), 64), desc="encoding", mininterval=5):
-        pixels = faces.pixels(np.arange(start, min(start + 64, len(faces))), device) * 2 - 1
-        for mirrored, half in enumerate(halves):
-            image = (pixels.flip(3) if mirrored else pixels).contiguous(memory_format=torch.channels_last)
-            half.append((network.encode(image).latents * network.config.scaling_factor).half().cpu().numpy())
-    return np.stack([np.concatenate(half) for half in halves])
-
-
-class GeneratorTask(nn.Module):
+class GeneratorTask(Task):
     """The denoiser, and the frozen decoder and recogniser of its identity loss."""
+
+    args: GeneratorArgs
 
     def __init__(self, args: GeneratorArgs, faces: Faces):
         super().__init__()
         self.args = args
         self.latents = cached_latents(args, faces)
         self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
-        labels = torch.from_numpy(faces.labels)
-        self.order = torch.argsort(labels, stable=True)  # pictures person by person
-        counts = torch.bincount(labels)
-        self.counts, self.starts = counts[labels], (counts.cumsum(0) - counts)[labels]
-        shown = labels < faces.people - held_out_people(args, faces)
+        self.album, self.labels = Album(faces.labels), torch.from_numpy(faces.labels)
+        shown = self.labels < faces.people - held_out_people(args, faces)
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
-        self.labels = labels
         torch.manual_seed(args.seed)  # after the caches, whose making may draw
         self.network = build(
             IdentityDiT,
@@ -104,10 +93,7 @@ class GeneratorTask(nn.Module):
             sample_size=self.latents.shape[3],
             identity_dim=self.embeddings.shape[1],
         )
-        self.frozen = (
-            frozen(args.autoencoder, FaceAutoencoder),
-            frozen(args.recognizer, ResNetRecognizer),
-        )
+        self.frozen = frozen(args.autoencoder, FaceAutoencoder), frozen(args.recognizer, ResNetRecognizer)
 
     def optimizers(self) -> list[Optimizer]:
         # Muon (Jordan et al. 2024) for the matrices inside the blocks, AdamW for everything else; one rate serves both.
@@ -117,29 +103,26 @@ class GeneratorTask(nn.Module):
         a = self.args
         return [
             Muon(inner, lr=a.lr, weight_decay=a.weight_decay, adjust_lr_fn="match_rms_adamw"),
-            AdamW(others, lr=a.lr, weight_decay=a.weight_decay, betas=(0.9, 0.99), fused=True),
+            AdamW(others, a.lr, self.betas, weight_decay=a.weight_decay, fused=True),
         ]
 
     def references(self, rows: Tensor, generator: Generator) -> Tensor:
         """Unit mean vectors (B, D) of 1 … `most_references` pictures drawn, with repeats, from each row's person."""
-        draws = torch.rand(len(rows), self.args.most_references, generator=generator)
-        chosen = self.order[self.starts[rows, None] + (draws * self.counts[rows, None]).long()]
-        many = torch.randint(1, self.args.most_references + 1, (len(rows), 1), generator=generator)
-        used = (torch.arange(self.args.most_references) < many).float()
+        most = self.args.most_references
+        chosen = self.album.draw(self.labels[rows], most, generator)
+        used = (torch.arange(most) < torch.randint(1, most + 1, (len(rows), 1), generator=generator)).float()
         return F.normalize((self.embeddings[chosen] * used[..., None]).sum(1))
 
     def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor]:
         mirrored = torch.randint(2, (len(rows),), generator=generator)
-        device = next(self.network.parameters()).device
-        clean = torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(device).float()
-        noise = Random(generator, device).normal(tuple(clean.shape))
-        sigma = sigma.to(device)[:, None, None, None]
+        clean = torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(self.device).float()
+        noise = Random(generator, self.device).normal(tuple(clean.shape))
+        sigma = sigma.to(self.device)[:, None, None, None]
         return (1 - sigma) * clean + sigma * noise, noise - clean
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device = next(self.network.parameters()).device
-        n = self.args.batch_size
+        n, device = self.args.batch_size, self.device
         rows = self.rows[torch.randint(len(self.rows), (n,), generator=generator)]
         identity = self.references(rows, generator).to(device)
         # Logit-normal times (Esser et al. 2024): the middle of the path is the hard part.
@@ -175,8 +158,7 @@ class GeneratorTask(nn.Module):
     def validate(self, network: IdentityDiT, out: Path) -> dict[str, float]:
         """On held-out people: the loss at fixed noise; and of two samples a person (12 Euler steps, guidance 2), the
         cosine to the wanted vector and the share above the threshold at FMR 1e-3, by the conditioning recogniser."""
-        generator = Generator().manual_seed(0)
-        device = next(self.network.parameters()).device
+        generator, device = Generator().manual_seed(0), self.device
         rows = self.held_out[torch.randperm(len(self.held_out), generator=generator)[:256]]
         sigma = torch.linspace(0.02, 0.98, len(rows))
         identity = self.references(rows, generator).to(device)

@@ -1,8 +1,7 @@
-"""One training loop for every network: accelerate, a true EMA, checkpoints that resume exactly, validation, a log.
+"""One training loop for every network: a true EMA, checkpoints that resume exactly, validation, a log.
 
-A task is an `nn.Module` that holds the network to train; its `forward(step, generator)` draws a batch and returns a
-loss. Everything random in step *s* of process *r* comes from one generator seeded with (seed, s, r), so resuming needs
-no data-loader state: a run that was killed and resumed equals one that was not.
+Everything random in step *s* of process *r* comes from one generator seeded with (seed, s, r), so resuming needs no
+data-loader state: a run that was killed and resumed equals one that was not.
 """
 
 from __future__ import annotations
@@ -10,28 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from numpy.random import SeedSequence
 from torch import Generator, Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from idgen import models
+from idgen import arguments, files, models
 from idgen.errors import InputError
-from idgen.weights import first_sentence
+from idgen.weights import check_fit, first_sentence, read_tensors
 
 ORIGIN = "origin.json"
 """What a network was made from, see `train`; beside its weights."""
@@ -85,33 +81,57 @@ class RunArgs:
             if item.type in ("Path", "Path | None") and (value := getattr(self, item.name)) is not None:
                 setattr(self, item.name, Path(value))
         for name in ("steps", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+            arguments.whole(name, getattr(self, name), 1)
         if self.size < 16 or self.size % 16:
-            raise InputError(f"size is a multiple of 16, got {self.size}.")
-        if self.seed < 0 or not 0 < self.lr < math.inf:
-            raise InputError(f"seed must not be negative and lr be above 0, got {self.seed} and {self.lr}.")
-        if self.device not in (None, "cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):
-            raise InputError(f"There is no device {self.device!r} here: give cpu, or cuda where there is a GPU.")
+            raise InputError(f"The size is a multiple of 16, got {self.size}.")
+        arguments.seed(self.seed)
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"The learning rate lr is above 0, got {self.lr}.")
+        if self.device is not None:
+            arguments.device(self.device)
         if self.precision is None:
             self.precision = "bf16" if has_bf16(self.device) else "no"
         if self.precision not in ("bf16", "no"):
-            raise InputError(f"precision is `bf16` or `no`, got {self.precision!r}.")
+            raise InputError(f"The precision is `bf16` or `no`, got {self.precision!r}.")
 
 
-class Task(Protocol):
-    """What the loop needs to know of a network's training. Implemented by an `nn.Module`."""
+@dataclass(kw_only=True)
+class FacesArgs(RunArgs):
+    """What every network needs that learns from labelled, aligned faces."""
 
-    network: ModelMixin
-    """What is averaged, validated and exported. Other trained parts (class vectors) are the task's own parameters;
-    frozen networks are kept in tuples, out of the task's state."""
+    data: Path
+    """Parquet file or folder, or a folder with one sub-folder a person."""
+    held_out_people: int | None = None
+    """The last people of `data`, kept for validation; by default a tenth of them, at most 300 (generator: 100)."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the network."""
 
-    def __call__(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]: ...
 
-    def optimizers(self) -> list[Optimizer]: ...
+class Task(nn.Module):
+    """What the loop trains: `forward(step, generator)` draws a batch and returns a loss and further figures to log.
 
-    def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
-        """Figures on held-out people of the averaged network; pictures may be left in `out`."""
+    `validate(network, out)` returns figures of the averaged network on people it does not learn from, and may leave
+    pictures in `out`.
+
+    Attributes:
+        args: how it trains.
+        network: what is averaged, validated and exported. Other trained parts (class vectors) are the task's own
+            parameters; frozen networks are kept in tuples, out of the task's state.
+    """
+
+    args: RunArgs
+    network: Any
+    betas = (0.9, 0.99)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def optimizers(self) -> list[Optimizer]:
+        """What moves the parameters; one AdamW for all, unless a task knows better."""
+        a = self.args
+        return [AdamW(self.network.parameters(), a.lr, self.betas, weight_decay=a.weight_decay, fused=True)]
 
 
 def digest(folder: Path) -> str:
@@ -128,8 +148,16 @@ def trained_weights(folder: Path) -> Path:
 
 
 def frozen(folder: Path, kind: type[Network]) -> Network:
-    """A network that was trained before and does not learn any more; see `load_network` and `trained_weights`."""
+    """A network that was trained before and does not learn any more; see `models.load` and `trained_weights`."""
     return models.load(trained_weights(folder).parent, kind).requires_grad_(False)
+
+
+def build(kind: type[Network], options: dict[str, Any], **given: Any) -> Network:
+    """A network to train, with the user's `options`; InputError where they do not fit."""
+    try:
+        return kind(**{**given, **options})
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise InputError(f"--model does not fit {kind.__name__}: {first_sentence(error)}.") from error
 
 
 def has_bf16(device: str | None = None) -> bool:
@@ -155,31 +183,8 @@ def schedule(step: int, args: RunArgs) -> float:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """One seed for each (run, step, process)."""
-    from numpy.random import SeedSequence
-
+    """The seed of a step's generator: one for each (seed of the run, step, process)."""
     return int(SeedSequence([seed, step, rank]).generate_state(1, "uint64")[0] >> 1)
-
-
-def _average(decay: float) -> Any:
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        n = float(count)
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        for a, c in zip(averaged, current, strict=True):
-            if torch.is_floating_point(a):
-                a.lerp_(c.to(a.dtype), share)
-            else:
-                a.copy_(c)
-
-    return update
-
-
-def build(kind: type[Network], options: dict[str, Any], **given: Any) -> Network:
-    """A network to train, with the user's `options`; InputError where they do not fit."""
-    try:
-        return kind(**{**given, **options})
-    except (TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
-        raise InputError(f"--model does not fit {kind.__name__}: {first_sentence(error)}.") from error
 
 
 def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dict[str, float]:
@@ -198,153 +203,161 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
         InputError: the checkpoint in `args.out` is damaged, or of another network or origin.
         FloatingPointError: the loss became NaN; the last checkpoint is from before.
     """
-    accelerator = Accelerator(mixed_precision=args.precision, cpu=args.device == "cpu")
-    if args.start is not None:
-        _start(task.network, args.start)
-    task.to(accelerator.device)
-    average = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
-    average.module.requires_grad_(False).eval()
-    if args.compile:
-        task.network.compile()
-    optimizers = task.optimizers()
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-    model = accelerator.prepare_model(task)
-    args.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = args.out / "checkpoint"
-    step = 0
-    if args.resume and checkpoint.exists():
-        step = _resume(checkpoint, task, average, optimizers, accelerator.device, origin)
-    main = accelerator.is_main_process
-    if main and step >= args.steps:
-        print(f"{args.out} is at step {step} already: more --steps go on, --no-resume starts anew.", file=sys.stderr)
-    if main:
-        described = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(args).items()}
-        (args.out / "args.json").write_text(json.dumps(described, indent=1))
-    began, saved, metrics = time.monotonic(), time.monotonic(), {}
+    run = _Run(task, args, origin or {})
+    if run.is_main:
+        if run.step >= args.steps:
+            print(f"{args.out} is at step {run.step} already: more --steps go on, --no-resume anew.", file=sys.stderr)
+        described = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
+        files.write_json(args.out / "args.json", described)
+    began = saved = time.monotonic()
     logs: dict[str, float] = {}
-    bar = tqdm(total=args.steps, initial=step, desc=args.out.name, unit="step", disable=not main, mininterval=5)
-    while step < args.steps:
-        generator = Generator().manual_seed(step_seed(args.seed, step, accelerator.process_index))
-        torch.manual_seed(generator.initial_seed())  # dropout and whatever else draws from the global state
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * schedule(step, args)
-        with accelerator.autocast():
-            loss, values = model(step, generator)
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(task.parameters(), args.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        average.update_parameters(task.network)
-        step += 1
-        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
-        for name, number in seen.items():
+    metrics: dict[str, float] = {}
+    bar = tqdm(
+        total=args.steps, initial=run.step, desc=args.out.name, unit="step", disable=not run.is_main, mininterval=5
+    )
+    due = False
+    while run.step < args.steps and not due:
+        for name, number in run.advance().items():
             logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
-        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
-            raise FloatingPointError(
-                f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {step}: lower --lr. The "
-                "checkpoint is older."
-            )
         bar.update()
-        bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
-        due = args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60
-        if args.max_minutes is not None and accelerator.num_processes > 1:  # all stop at once, or some wait for ever
-            due = bool(accelerator.gather(torch.tensor([due], device=accelerator.device)).any())
-        if main and (step % args.validate_every == 0 or step == args.steps):
-            with torch.no_grad(), accelerator.autocast():
-                metrics = task.validate(average.module, args.out)
-            line = {"step": step, "seconds": round(time.monotonic() - began), **logs, **metrics}
+        bar.set_postfix({name: f"{number:.4g}" for name, number in logs.items()}, refresh=False)
+        due = run.any_process(args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60)
+        if not run.is_main:
+            continue
+        if run.step % args.validate_every == 0 or run.step == args.steps:
+            metrics = run.validate()
+            line = {"step": run.step, "seconds": round(time.monotonic() - began), **logs, **metrics}
             with (args.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
-            bar.write(json.dumps({k: round(v, 4) for k, v in line.items()}))
-        if main and (due or step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60):
-            _save(checkpoint, step, task, average, optimizers, origin)
-            export_atomically(average.module, args.out / "model", origin)
+                file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
+            bar.write(json.dumps({name: round(value, 4) for name, value in line.items()}))
+        if due or run.step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60:
+            run.save()
             saved = time.monotonic()
-        if due:
-            break
     bar.close()
-    if main and step < args.steps:
-        print(f"{args.out} stopped at step {step} of {args.steps}: the same command goes on.", file=sys.stderr)
+    if run.is_main and run.step < args.steps:
+        print(f"{args.out} stopped at step {run.step} of {args.steps}: the same command goes on.", file=sys.stderr)
     return metrics
 
 
-def _start(network: ModelMixin, folder: Path) -> None:
-    try:
-        network.load_state_dict(load_file(folder / SAFETENSORS_WEIGHTS_NAME))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"The network in {folder} cannot be started from: {' '.join(str(error).split())}") from error
+class _Run:
+    """A task on its way: its averaged network, its optimisers and the step, which a checkpoint holds."""
+
+    def __init__(self, task: Any, args: RunArgs, origin: dict[str, str]):
+        self.task, self.args, self.origin, self.step = task, args, origin, 0
+        # Accelerate finds the processes and joins their gradients. Its precision and device are settled once a Python
+        # process, so both are chosen here instead.
+        self.accelerator = Accelerator(mixed_precision="no", device_placement=False)
+        alone = self.accelerator.num_processes == 1
+        self.device = torch.device(args.device) if args.device and alone else self.accelerator.device
+        self.is_main = self.accelerator.is_main_process
+        if args.start is not None:
+            file = trained_weights(args.start)
+            tensors = read_tensors(file, "network to start from", "another training")
+            check_fit(task.network.state_dict(), tensors, file, type(task.network).__name__)
+            task.network.load_state_dict(tensors)
+        task.to(self.device)
+        self.average: Any = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
+        self.average.module.requires_grad_(False).eval()
+        if args.compile:
+            task.network.compile()
+        self.optimizers: list[Optimizer] = task.optimizers()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+        self.model = self.accelerator.prepare_model(task)
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = args.out / "checkpoint"
+        if args.resume and self.checkpoint.exists():
+            self._resume()
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the networks' passes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.precision == "bf16")
+
+    def advance(self) -> dict[str, float]:
+        """One step; its loss, the gradient's norm, and what the task logs."""
+        generator = Generator().manual_seed(step_seed(self.args.seed, self.step, self.accelerator.process_index))
+        torch.manual_seed(generator.initial_seed())  # dropout and whatever else draws from the global state
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * schedule(self.step, self.args)
+        with self.autocast():
+            loss, values = self.model(self.step, generator)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.task.parameters(), self.args.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.task.network)
+        self.step += 1
+        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
+        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
+            raise FloatingPointError(
+                f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {self.step}: lower --lr. "
+                "The checkpoint is older."
+            )
+        return seen
+
+    def any_process(self, due: bool) -> bool:
+        """Whether a process has come to its end: all stop at once, or some wait for ever."""
+        if self.args.max_minutes is None or self.accelerator.num_processes == 1:
+            return due
+        return bool(self.accelerator.gather(torch.tensor([due], device=self.device)).any())
+
+    def validate(self) -> dict[str, float]:
+        with torch.no_grad(), self.autocast():
+            return self.task.validate(self.average.module, self.args.out)
+
+    def save(self) -> None:
+        """The checkpoint, and the averaged network as it is."""
+        state = {
+            "step": self.step,
+            "task": self.task.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "origin": self.origin,
+        }
+        with files.aside(self.checkpoint) as beside:
+            beside.mkdir()
+            torch.save(state, beside / "state.pt")
+        with files.aside(self.args.out / "model") as beside:
+            self.average.module.save_pretrained(beside)
+            files.write_json(beside / ORIGIN, self.origin)
+
+    def _resume(self) -> None:
+        folder = self.checkpoint
+        try:
+            state = torch.load(folder / "state.pt", map_location=self.device, weights_only=True)
+        except Exception as error:  # what a damaged file raises depends on where it is damaged
+            why = first_sentence(error)
+            raise InputError(f"{folder} cannot be read ({why}): begin anew with --no-resume.") from error
+        before = state.get("origin", {})
+        if other := [name for name, value in self.origin.items() if before.get(name, value) != value]:
+            raise InputError(
+                f"{folder} was begun with another {' and another '.join(other)}: use another --out (--start "
+                f"{folder.parent}/model goes on from its network), or --no-resume."
+            )
+        try:
+            self.task.load_state_dict(state["task"])
+            self.average.load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise InputError(f"{folder} is of another network: use another --out, or --no-resume.") from error
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            given = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+            optimizer.load_state_dict(saved)
+            for group, (lr, decay) in zip(optimizer.param_groups, given, strict=True):
+                group["initial_lr"], group["weight_decay"] = lr, decay  # a resumed run may be given others
+        self.step = int(state["step"])
 
 
-def _save(
-    folder: Path,
-    step: int,
-    task: nn.Module,
-    average: nn.Module,
-    optimizers: list[Optimizer],
-    origin: dict[str, str] | None,
-) -> None:
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    aside.mkdir(parents=True, exist_ok=True)
-    state = {
-        "step": step,
-        "task": task.state_dict(),
-        "average": average.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "origin": origin or {},
-    }
-    torch.save(state, aside / "state.pt")
-    replace_folder(aside, folder)
+def _average(decay: float) -> Any:
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        n = float(count)
+        share = 1 - min(decay, (1 + n) / (10 + n))
+        for a, c in zip(averaged, current, strict=True):
+            if torch.is_floating_point(a):
+                a.lerp_(c.to(a.dtype), share)
+            else:
+                a.copy_(c)
 
-
-def _resume(
-    folder: Path,
-    task: nn.Module,
-    average: nn.Module,
-    optimizers: list[Optimizer],
-    device: Any,
-    origin: dict[str, str] | None,
-) -> int:
-    try:
-        state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
-        raise InputError(f"{folder} cannot be read ({first_sentence(error)}): begin anew with --no-resume.") from error
-    before = state.get("origin", {})
-    if other := [name for name, value in (origin or {}).items() if before.get(name, value) != value]:
-        raise InputError(
-            f"{folder} was begun with another {' and another '.join(other)}: use another --out (--start "
-            f"{folder.parent}/model goes on from its network), or --no-resume."
-        )
-    try:
-        task.load_state_dict(state["task"])
-        average.load_state_dict(state["average"])
-    except RuntimeError as error:
-        raise InputError(f"{folder} is of another network: use another --out, or --no-resume. ({error})") from error
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        initial = [(group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups]
-        optimizer.load_state_dict(saved)
-        for group, (lr, decay) in zip(optimizer.param_groups, initial, strict=True):
-            group["initial_lr"] = lr  # a resumed run may be given another peak
-            group["weight_decay"] = decay
-    return int(state["step"])
-
-
-def export_atomically(network: ModelMixin, folder: Path, origin: dict[str, str] | None = None) -> None:
-    """`save_pretrained` into a folder beside, then swap: a reader never sees half a network."""
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    network.save_pretrained(aside)
-    (aside / ORIGIN).write_text(json.dumps(origin or {}, indent=1) + "\n")
-    replace_folder(aside, folder)
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put `new` where `old` is."""
-    gone = old.with_name(f"{old.name}.old")
-    shutil.rmtree(gone, ignore_errors=True)
-    if old.exists():
-        old.rename(gone)
-    new.rename(old)
-    shutil.rmtree(gone, ignore_errors=True)
+    return update

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from idgen.errors import InputError
+from idgen.errors import InputError, require_package
 
 TRAINERS = {
     "recognizer": ("idgen.training.recognition", "RecognizerArgs", "train_recognizer"),
@@ -35,11 +34,6 @@ def trainer(network: str) -> tuple[type, Callable[[Any], Any]]:
     """
     if network not in TRAINERS:
         raise InputError(f"There is no network {network!r} to train: choose one of {', '.join(TRAINERS)}.")
-    module_name, args_name, function_name = TRAINERS[network]
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "idgen":
-            raise
-        raise InputError(f"Training needs the package {error.name}: pip install 'idgen[train]'.") from error
+    home, args_name, function_name = TRAINERS[network]
+    module = require_package(home, "train", "Training")
     return getattr(module, args_name), getattr(module, function_name)

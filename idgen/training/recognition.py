@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from pytorch_metric_learning import losses
 from torch import Generator, Tensor, nn
+from torch.nn.functional import interpolate, normalize, smooth_l1_loss
 from torch.optim import AdamW, Optimizer
 
 from idgen import files
@@ -21,25 +22,20 @@ from idgen.errors import InputError
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training import augment
-from idgen.training.data import Faces, load_faces, occurrence
-from idgen.training.loop import RunArgs, build, digest, frozen, has_bf16, train
+from idgen.training.data import Album, Faces, load_faces
+from idgen.training.loop import FacesArgs, Task, build, digest, frozen, has_bf16, train
 
 ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
 _VALIDATED = 5000  # pictures
+_QUALITY_WEIGHT = 10.0  # λ of CR-FIQA
 
 
 @dataclass(kw_only=True)
-class RecognizerArgs(RunArgs):
+class RecognizerArgs(FacesArgs):
     """Train a recogniser on labelled, aligned faces."""
 
-    data: Path
-    """Parquet file or folder, or a folder with one sub-folder a person."""
-    held_out_people: int | None = None
-    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
     architecture: str = "resnet"
     """`resnet` or `plain`."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the architecture."""
     loss: str = "cosface"
     """`cosface` (Wang et al. 2018), `arcface` (Deng et al. 2019) or `proxy_anchor` (Kim et al. 2020)."""
     margin: float = 0.35
@@ -54,8 +50,10 @@ class RecognizerArgs(RunArgs):
     pictures that it is measured on (Touvron et al. 2019), at the cost of some robustness."""
 
 
-class RecognizerTask(nn.Module):
+class RecognizerTask(Task):
     """A recogniser and the class vectors of its loss."""
+
+    args: RecognizerArgs
 
     def __init__(self, args: RecognizerArgs, faces: Faces, held_out: Faces):
         super().__init__()
@@ -92,25 +90,33 @@ class RecognizerTask(nn.Module):
         ]
         return [AdamW(groups, lr=self.args.lr, betas=(0.9, 0.99), fused=True)]
 
+    def class_vectors(self) -> Tensor:
+        """(C, D) one a person, as the loss has them."""
+        (vectors,) = self.loss.parameters()
+        return vectors if self.args.loss == "proxy_anchor" else vectors.T
+
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device = next(self.network.parameters()).device
+        device, config = self.device, self.network.config
         rows = torch.randint(len(self.faces), (self.args.batch_size,), generator=generator).numpy()
         labels = torch.from_numpy(self.faces.labels[rows]).to(device)
         with torch.autocast(device.type, enabled=False):
-            pixels = augment.recognition(
-                self.faces.pixels(rows, device),
-                generator,
-                self.network.config.image_size,
-                self.args.colour,
-                self.args.often,
-            )
-        embeddings = self.network((pixels * 2 - 1).contiguous(memory_format=torch.channels_last))
-        grown = min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
-        self.loss.margin = self.full_margin * grown
+            pixels = self.faces.pixels(rows, device)
+            pixels = augment.recognition(pixels, generator, config.image_size, self.args.colour, self.args.often)
+        pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
+        rated = None
+        if config.get("quality"):
+            embeddings, rated = self.network.embed_and_rate(pixels)
+        else:
+            embeddings = self.network(pixels)
+        self.loss.margin = self.full_margin * min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
         with torch.autocast(device.type, enabled=False):  # the loss would cast its class vectors to bf16 for good
             loss = self.loss(embeddings.float(), labels)
-        return loss, {}
+            if rated is None:
+                return loss, {}
+            certainty = certainty_ratio(embeddings.detach().float(), self.class_vectors().detach(), labels)
+            quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
+        return loss + _QUALITY_WEIGHT * quality, {"certainty": certainty.mean(), "quality": quality}
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people."""
@@ -121,21 +127,39 @@ class RecognizerTask(nn.Module):
         }
 
 
+def certainty_ratio(embeddings: Tensor, class_vectors: Tensor, labels: Tensor) -> Tensor:
+    """How surely faces are of their class: the cosine to the own class vector ÷ (that to the nearest other one + 1).
+
+    CR-FIQA's certainty ratio (Boutros et al. 2023).
+
+    Args:
+        embeddings: (N, D).
+        class_vectors: (C, D).
+        labels: (N,) from 0 to C − 1.
+
+    Returns:
+        (N,).
+    """
+    cosines = normalize(embeddings) @ normalize(class_vectors).T
+    own = cosines.gather(1, labels[:, None])[:, 0]
+    nearest = cosines.scatter(1, labels[:, None], -1.0).amax(1)
+    return own / (nearest + 1 + 1e-9)
+
+
 def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = False) -> Tensor:
     """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored
     image's."""
     device = next(network.parameters()).device
-    out = []
     size: int = network.config.image_size  # type: ignore[union-attr, assignment]
-    for start in range(0, len(faces), batch_size):
-        rows = torch.arange(start, min(start + batch_size, len(faces))).numpy()
+    out = []
+    for rows in np.split(np.arange(len(faces)), range(batch_size, len(faces), batch_size)):
         pixels = faces.pixels(rows, device)
-        pixels = nn.functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) * 2 - 1
+        pixels = interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) * 2 - 1
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         embedding = network(pixels).float()
         if flip:
             embedding = embedding + network(pixels.flip(3)).float()
-        out.append(nn.functional.normalize(embedding).cpu())
+        out.append(normalize(embedding).cpu())
     return torch.cat(out)
 
 
@@ -149,24 +173,34 @@ def content_key(network: Path, faces: Faces) -> str:
     return f"{digest(network)}-{content[:16]}"
 
 
-def save_aside(file: Path, array: NDArray[Any]) -> None:
-    """`np.save`, beside and then in one move."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(f".{os.getpid()}.npy")
-    np.save(aside, array)
-    aside.rename(file)
+def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool) -> NDArray[Any]:
+    """The array in a file, which is made first if it is not there; a read-only memory map.
+
+    Args:
+        file: in the cache.
+        make: what makes the array, without gradients.
+        device: where it computes.
+        bf16: whether in bfloat16.
+    """
+    if not file.exists():
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+            array = make()
+        with files.aside(file) as beside, beside.open("wb") as opened:
+            np.save(opened, array)
+    return np.load(file, mmap_mode="r")
 
 
 def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None) -> Tensor:
     """Unit embeddings (N, D) of all faces, summed with the mirrored images', by the recogniser in a folder; kept in the
     cache."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    file = files.cache("embeddings") / f"{content_key(recognizer, faces)}.npy"
-    if not file.exists():
+
+    def make() -> NDArray[np.float32]:
         network = frozen(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):
-            save_aside(file, embed(network, faces, flip=True).numpy())
-    return torch.from_numpy(np.load(file))
+        return embed(network, faces, flip=True).numpy()
+
+    file = files.cache("embeddings", f"{content_key(recognizer, faces)}.npy")
+    return torch.from_numpy(np.array(cached(file, make, device, has_bf16(device))))
 
 
 def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
@@ -175,7 +209,7 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     faces, held_out = everybody.split_people(args.held_out_people)
     # All pairs are compared, so the pictures of a person are few where the people are many.
     most = max(2, _VALIDATED // held_out.people)
-    held_out = held_out.subset(np.flatnonzero(occurrence(held_out.labels) < most))
+    held_out = held_out.subset(Album(held_out.labels).first(most))
     if held_out.people < 2 or len(held_out) == held_out.people:
         raise InputError(
             f"The {held_out.people} people held out have {len(held_out)} pictures: at least 2 people and somebody with "

@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from numpy.typing import NDArray
+from torch import Generator, Tensor
 from torch.nn.functional import normalize
-from torch.optim import AdamW, Optimizer
 
 from idgen.errors import InputError
 from idgen.identity import centres
 from idgen.models.identity_flow import IdentityFlow
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
-from idgen.training.data import hold_out, load_faces
-from idgen.training.loop import RunArgs, build, digest, train
+from idgen.training.data import Album, hold_out, load_faces
+from idgen.training.loop import FacesArgs, Task, build, digest, train
 from idgen.training.recognition import cached_embeddings
 
 
 @dataclass(kw_only=True)
-class SamplerArgs(RunArgs):
+class SamplerArgs(FacesArgs):
     """Train the flow that samples people, with a trained recogniser."""
 
-    data: Path
-    """Parquet file or folder, or a folder with one sub-folder a person."""
     recognizer: Path
     """Folder of the recogniser whose vectors are to be sampled."""
-    held_out_people: int | None = None
-    """The last people of `data`, kept for validation; by default a tenth of them, at most 300."""
     references: int = 8
     """A training vector is the mean of this many random pictures of a person."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `IdentityFlow`."""
 
 
-class SamplerTask(nn.Module):
+class SamplerTask(Task):
     """The flow and the vectors it learns."""
 
-    def __init__(self, args: SamplerArgs, embeddings: Tensor, labels: Tensor):
+    args: SamplerArgs
+    betas = (0.9, 0.999)
+
+    def __init__(self, args: SamplerArgs, embeddings: Tensor, labels: NDArray[np.int64]):
         super().__init__()
         torch.manual_seed(args.seed)
-        self.args, self.embeddings = args, embeddings
-        self.order = torch.argsort(labels, stable=True)  # pictures person by person
-        self.counts = torch.bincount(labels)
-        self.starts = self.counts.cumsum(0) - self.counts
-        people = centres(embeddings, labels.numpy())
+        self.args, self.embeddings, self.album = args, embeddings, Album(labels)
+        people = centres(embeddings, labels)
         shown = len(people) - hold_out(len(people), args.held_out_people)
         self.people, self.held_out = people[:shown], people[shown:]
         if shown < 3:
@@ -58,10 +52,6 @@ class SamplerTask(nn.Module):
         self.network.mean.copy_(mean)
         self.network.axes.copy_(axes)
         self.network.deviations.copy_(deviations)
-
-    def optimizers(self) -> list[Optimizer]:
-        a = self.args
-        return [AdamW(self.network.parameters(), lr=a.lr, weight_decay=a.weight_decay, fused=True)]
 
     def _loss(self, network: IdentityFlow, vectors: Tensor, generator: Generator) -> Tensor:
         device = network.mean.device
@@ -75,10 +65,8 @@ class SamplerTask(nn.Module):
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        n = self.args.batch_size
-        person = torch.randint(len(self.people), (n, 1), generator=generator)
-        draws = torch.rand(n, self.args.references, generator=generator)
-        rows = self.order[self.starts[person] + (draws * self.counts[person]).long()]
+        people = torch.randint(len(self.people), (self.args.batch_size,), generator=generator)
+        rows = self.album.draw(people, self.args.references, generator)
         return self._loss(self.network, normalize(self.embeddings[rows].sum(1)), generator), {}
 
     def validate(self, network: IdentityFlow, out: Path) -> dict[str, float]:
@@ -115,7 +103,7 @@ def train_sampler(args: SamplerArgs) -> dict[str, float]:
     """Train the flow; the network is written to `args.out/model`."""
     faces = load_faces(args.data, args.size)
     embeddings = cached_embeddings(args.recognizer, faces, args.device)
-    task = SamplerTask(args, embeddings, torch.from_numpy(faces.labels))
+    task = SamplerTask(args, embeddings, faces.labels)
     origin = {"data": faces.content, "recognizer": digest(args.recognizer)}
     origin["number of held-out people"] = str(len(task.held_out))
     return train(task, args, origin)

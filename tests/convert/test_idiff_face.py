@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, VQModel
+from pages import blocks, lines, page
 from painted import relative, unit_vectors
 from reference import idiff_face as official
 from safetensors.torch import load_file
@@ -430,20 +430,19 @@ def test_the_commands_say_what_is_wrong_in_a_sentence(download: Path, tmp_path: 
         assert not (tmp_path / "out").exists()
 
 
-def test_the_readme(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Python runs, in two steps, and its commands parse."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"^```py\n(.*?)^```", readme, re.M | re.S) if "idiff-face" in block)
+    (code,) = blocks(page("docs/idiff-face.md"), "py")
     (tmp_path / "idiff-face").symlink_to(converted)
     monkeypatch.chdir(tmp_path)
     load = 'from_pretrained("idiff-face"'
     assert load in code
     names: dict[str, Any] = {}
-    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "README.md", "exec"), names)
+    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "idiff-face.md", "exec"), names)
     assert len(names["pictures"]) == 4 and names["pictures"][0].size == (128, 128)
-    lines = re.findall(r"^idgen convert (?:idiff-face|uiface) .*$", readme, re.M)
-    assert len(lines) == 2
-    for line in lines:
+    commands = [line for line in lines(page("docs/idiff-face.md"), "console") if "convert" in line]
+    assert len(commands) == 2
+    for line in commands:
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 2 and "There is no folder" in result.stderr, result.output
 

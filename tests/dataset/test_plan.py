@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from idgen.dataset.drawing import make_plan
+from idgen.dataset.drawing import make_plan, model_of
 from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED
 from idgen.dataset.plan import Plan, Planned, digest
 from idgen.errors import InputError
@@ -35,10 +37,10 @@ def test_a_plan_file_keeps_every_option(plan: dict[str, Any], tmp_path: Path) ->
     ("wrong", "why"),
     [
         ({"people": 0}, "at least 1, got 0"),
-        ({"images": 0}, "at least 1, got 0"),
+        ({"images": 0}, "from 1 to 1,000, got 0"),
         ({"variation": "cone:x"}, "There is no variation"),
-        ({"tries": 0.5}, "`tries` of a plan lies between"),
-        ({"duplicate": 2.0}, "correlation"),
+        ({"tries": 0.5}, "`tries` of a plan is a number from 1 to 1000"),
+        ({"duplicate": 2.0}, "`duplicate`"),
         ({"shard": 0}, "`shard`"),
         ({"seed": -1}, "seed"),
     ],
@@ -91,15 +93,11 @@ def test_a_model_that_is_not_there_or_has_changed(planned: Planned, plan: dict[s
     with pytest.raises(InputError, match="There is no model"):
         make_plan(Plan(**{**plan, "model": "nowhere-1"}), tmp_path / "b")
     assert not (tmp_path / "b").exists()
-    import dataclasses
-
     with pytest.raises(InputError, match="are not those that"):
-        dataclasses.replace(planned, weights="0" * 16).model()
+        model_of(dataclasses.replace(planned, weights="0" * 16))
 
 
 def test_filters_that_the_model_cannot_serve(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
-
     bare = shutil.copytree(tiny_model, tmp_path / "bare")
     shutil.rmtree(bare / "judge")
     with pytest.raises(InputError, match=r"no judge, which `match` .* set match: none and other: false"):
@@ -136,15 +134,13 @@ def test_people_are_kept_apart_on_their_pictures(plan: dict[str, Any], tmp_path:
 def test_more_people_than_can_be_kept_apart(
     plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idgen.dataset.plan.MOST_CANDIDATES", 1)
+    monkeypatch.setattr("idgen.dataset.drawing.MOST_CANDIDATES", 1)
     with pytest.raises(InputError, match=r"Of \d+ candidates the judge tells only \d+ people apart .* not 25"):
         make_plan(Plan(**{**plan, "people": 25, "apart": 1, "steps": 1}), tmp_path / "a", progress=False)
     assert not (tmp_path / "a" / PLAN).exists()
 
 
 def test_a_similarity_becomes_a_cone_when_it_is_planned(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
-
     from idgen.sampling import SimilarityCurve
     from idgen.similarity import CURVE
     from idgen.weights import fingerprint

@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
 
-from idgen.evaluation.diversity import (
-    YAW_FACTOR,
-    check_yaw,
-    fit_yaw_factor,
-    genuine_distance,
-    yaw_from_landmarks,
-    yaw_spread,
-)
+from idgen.errors import InputError
+from idgen.evaluation.diversity import genuine_distance, spread_within
+from idgen.faces.pose import YAW_FACTOR, yaw_from_landmarks
 
 # A head in 3-D: eyes, nose tip, mouth corners. The nose stands out so far that the factor in the code is the right one.
 HEAD = np.array([[-1, -1, 0], [1, -1, 0], [0, 0.2, 2 / YAW_FACTOR], [-0.7, 1, 0], [0.7, 1, 0]])
@@ -36,18 +31,6 @@ def test_mirrored_face_looks_the_other_way():
     np.testing.assert_allclose(yaw_from_landmarks(mirrored), -YAWS, atol=1e-6)
 
 
-def test_fit_finds_the_factor_and_the_check_sees_a_wrong_one():
-    faces = pictures(YAWS)
-    assert fit_yaw_factor(faces, YAWS) == pytest.approx(YAW_FACTOR, abs=1e-3)
-    assert check_yaw(faces, YAWS).r2 == pytest.approx(1)
-    wrong = check_yaw(faces, YAWS, YAW_FACTOR / 2)
-    assert wrong.r2 < 0.9 and wrong.spread_ratio < 0.9 and wrong.median_error > 3
-
-
-def test_spread_is_the_standard_deviation():
-    assert yaw_spread(pictures(YAWS)) == pytest.approx(YAWS.std())
-
-
 @pytest.mark.parametrize("broken", [np.zeros((2, 5, 2)), np.full((2, 5, 2), np.nan), np.zeros((5, 2))])
 def test_landmarks_that_are_no_face_are_refused(broken):
     with pytest.raises(ValueError):
@@ -64,10 +47,11 @@ def test_genuine_distance_is_the_mean_over_pairs_then_people():
         means.append(np.mean([unit[a] @ unit[b] for a in rows for b in rows if a < b]))
     assert genuine_distance(vectors, labels) == pytest.approx(1 - np.mean(means))
     assert genuine_distance(np.ones((4, 3)), [0, 0, 1, 1]) == pytest.approx(0)
-
-
-def test_genuine_distance_without_pairs_is_an_error():
-    with pytest.raises(ValueError, match="two pictures"):
+    with pytest.raises(InputError, match="two pictures"):
         genuine_distance(np.eye(3), [0, 1, 2])
-    with pytest.raises(ValueError, match="as many labels"):
-        genuine_distance(np.eye(3), [0, 1])
+
+
+def test_spread_is_the_root_of_the_mean_variance_within_people():
+    values, labels = np.array([1.0, 3, 10, 10, 16, 50]), np.array(list("aabbbc"))  # c has one picture
+    assert spread_within(values, labels) == pytest.approx(np.sqrt((2 + 12) / 2))
+    assert np.isnan(spread_within(values[:2], ["a", "b"]))

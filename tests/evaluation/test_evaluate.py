@@ -20,7 +20,8 @@ from idgen.cli import app
 from idgen.errors import InputError
 from idgen.evaluation.attributes import breakdown, groups
 from idgen.evaluation.bins import write_bin
-from idgen.evaluation.evaluate import evaluate, read_pairs, worst_pairs
+from idgen.evaluation.evaluate import evaluate
+from idgen.evaluation.measures import read_pairs, worst_pairs
 from idgen.model import load_model
 from idgen.scoring import verification
 from idgen.vectors import save_vectors
@@ -92,7 +93,9 @@ def test_two_files_of_vectors(files, tmp_path, model):
     assert result.main.result.eer == verification.eer(genuine, impostor)
     assert (result.main.result.genuine_pairs, result.main.result.impostor_pairs) == (400, 200 * 199 // 2 - 400)
     content = json.loads((tmp_path / "evaluation.json").read_text())
-    assert content["verification"]["fmr100"] == verification.fnmr_at_fmr(genuine, impostor, 0.01)
+    assert content["verification"]["fmr100"] == verification.fnmr(
+        genuine, verification.threshold_at_fmr(impostor, 0.01)
+    )
     assert sum(content["verification"]["histogram"]["impostor"]) == len(impostor)
     assert content["separability"]["people"] == 40
     assert {s["kind"] for s in content["leakage"]["searches"]} >= {"sample-to-sample", "sample-to-centre"}
@@ -114,16 +117,17 @@ def marks(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_folder_of_pictures(pictures, tmp_path, model):
-    result = evaluate(pictures, tmp_path, model=model, progress=False)
+    result = evaluate(pictures, tmp_path, model=model, training=pictures, progress=False)
     assert (result.pictures, result.people) == (18, 6)
     assert [found.space for found in (result.main, *result.others)] == ["tiny-judge", "tiny-encoder"]
     judged = model.judge.encode([str(path) for path in sorted(pictures.glob("*/*.png"))])
     genuine, _ = verification.pair_scores(judged, np.repeat(np.arange(6), 3))
     assert result.main.result.genuine_mean == pytest.approx(float(genuine.mean()), abs=1e-5)
     page = Page((tmp_path / "report.html").read_text())
-    assert page.tags.count("img") == 18 + 2 * (
-        6 + 8
-    )  # contact sheet, worst pairs: one a person, eight of different ones
+    # Contact sheet; worst pairs, one a person and eight of different ones; nearest neighbours in the training set.
+    assert page.tags.count("img") == 18 + 2 * (6 + 8) + 2 * 12
+    level, text = result.summary[-1]
+    assert level == "bad" and "18 pictures of 6 people" in text and "18 of them are copies" in text
     assert not any("digital_source_type" in said for said in marks(tmp_path)), "nobody said that a model made them"
     # The vectors it leaves behind give the same figures without any network.
     again = evaluate(tmp_path / "vectors-judge.safetensors", tmp_path / "again", model=model, progress=False)
@@ -141,6 +145,7 @@ def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pi
             "image": {"bytes": file.read_bytes()},
             "identity": file.parent.name,
             "model": "a camera",
+            "glasses": file.stem == "1",
             "digital_source_type": provenance.SOURCE_TYPE if file.stem == "0" else "digitalCapture",
         }
         for file in files
@@ -150,6 +155,7 @@ def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pi
     said = marks(tmp_path / "out")
     assert {"digital_source_type" in one for one in said} == {True, False}
     assert sum("digital_source_type" in one for one in said[-18:]) == 6, "on the contact sheet"
+    assert "<b>glasses</b>" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
@@ -187,6 +193,8 @@ def test_pairs_of_insightface(pictures, tmp_path, model):
     assert result.main.result.genuine_pairs == 18 and result.main.result.impostor_pairs == 18
     assert 0.5 <= result.folds["the judge"].accuracy <= 1
     Page((tmp_path / "out" / "report.html").read_text())
+    with pytest.raises(InputError, match="--real has no meaning"):
+        evaluate(tmp_path / "lfw.bin", tmp_path / "out", model=model, real=pictures)
 
 
 def test_a_pair_list(pictures, tmp_path, model):
@@ -217,7 +225,7 @@ def test_worst_pairs_are_the_worst():
 
 
 def test_large_sets_say_what_was_left_out(files, tmp_path, model, monkeypatch):
-    monkeypatch.setattr("idgen.evaluation.evaluate.MOST_COMPARED", 60)
+    monkeypatch.setattr("idgen.evaluation.measures.MOST_COMPARED", 60)
     result = evaluate(files["set"], tmp_path, model=model, progress=False)
     assert result.main.result.genuine_pairs == 400  # all of them
     assert result.main.compared == 60 and result.main.result.impostor_pairs == 60 * 59 // 2 - 120
@@ -241,31 +249,30 @@ def test_groups_and_their_figures():
     assert groups(np.zeros(5)) is None
 
 
-@pytest.mark.parametrize("what", ["one picture each", "one person", "spaces", "lengths", "nothing", "missing"])
-def test_wrong_input_is_one_sentence(what, files, tmp_path, tiny_model):
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("one picture each", "single picture"),
+        ("one person", "one person"),
+        ("spaces", "'another'"),
+        ("lengths", "7"),
+        ("nothing", "no labelled pictures"),
+        ("missing", "does not exist"),
+    ],
+)
+def test_wrong_input_is_one_sentence(what, says, tmp_path, tiny_model):
     vectors, labels = crowd(10, 2, 0)
-    source, more, says = tmp_path / "set.safetensors", [], ""
-    save_vectors(source, vectors, labels, "tiny-judge")
-    if what == "one picture each":
-        save_vectors(source, vectors[::2], labels[::2], "tiny-judge")
-        says = "single picture"
-    elif what == "one person":
-        save_vectors(source, vectors, ["me"] * 20, "tiny-judge")
-        says = "one person"
-    elif what == "spaces":
-        save_vectors(tmp_path / "other.safetensors", vectors, labels, "another")
-        more, says = ["--training", tmp_path / "other.safetensors"], "'another'"
-    elif what == "lengths":
-        save_vectors(tmp_path / "other.safetensors", vectors[:, :7], labels, "tiny-judge")
-        more, says = ["--training", tmp_path / "other.safetensors"], "7"
-    elif what == "nothing":
-        source = tmp_path / "empty"
+    few = slice(None, None, 2 if what == "one picture each" else 1)
+    source, other = tmp_path / "set.safetensors", tmp_path / "other.safetensors"
+    save_vectors(source, vectors[few], ["me"] * 20 if what == "one person" else labels[few], "tiny-judge")
+    dim, space = 7 if what == "lengths" else None, "another" if what == "spaces" else "tiny-judge"
+    save_vectors(other, vectors[:, :dim], labels, space)
+    if what in ("nothing", "missing"):
+        source = tmp_path / "none"
+    if what == "nothing":
         source.mkdir()
-        says = "no labelled pictures"
-    else:
-        source, says = tmp_path / "none", "does not exist"
-    words = ["evaluate", source, *more, "--out", tmp_path / "out", "--model", tiny_model]
-    done = CliRunner().invoke(app, list(map(str, words)))
+    words = ["evaluate", source, *(["--training", other] if what in ("spaces", "lengths") else [])]
+    done = CliRunner().invoke(app, list(map(str, [*words, "--out", tmp_path / "out", "--model", tiny_model])))
     assert done.exit_code == 2 and says in done.output
     assert len(re.findall(r"[.!?](?:\s|$)", done.output)) == 1, done.output
     assert not (tmp_path / "out").exists()

@@ -53,19 +53,18 @@ def faces(tmp_path_factory) -> Path:
     return folder
 
 
-def run(figures, monkeypatch, tmp_path, tiny_model, faces, *more: str) -> dict:
+def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tmp_path, tiny_model, faces):
     monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     few = ["--people=3", "--images=2", "--val-people=2", "--val-images=1", "--negatives=3", "--threads=1"]
     out = tmp_path / "figures.json"
-    given = ["figures.py", "--faces", str(faces), "--model", str(tiny_model), "--out", str(out), *few, *more]
-    monkeypatch.setattr(sys, "argv", given)
-    assert figures.main() == 0
-    return json.loads(out.read_text())
 
+    def run(*stages: str) -> dict:
+        given = ["figures.py", "--faces", faces, "--model", tiny_model, "--out", out, *few, "--only", *stages]
+        monkeypatch.setattr(sys, "argv", list(map(str, given)))
+        assert figures.main() == 0
+        return json.loads(out.read_text())["stages"]
 
-def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tmp_path, tiny_model, faces):
-    arguments = (figures, monkeypatch, tmp_path, tiny_model, faces, "--only")
-    first = run(*arguments, "encoder", "finder", "generated")["stages"]
+    first = run("encoder", "finder", "generated")
     assert set(first) == {"encoder", "finder", "generated"}
     assert first["encoder"]["figures"]["genuine_pairs"] == 6 * 3
     assert first["encoder"]["figures"]["impostor_pairs"] == 18 * 17 // 2 - 18
@@ -75,7 +74,7 @@ def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tm
     cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
     card = tmp_path / "README.md"
     card.write_text(f"before\n{figures.MARK}\nan older table\n{figures.MARK}\nafter\n")
-    both = run(*arguments, "distance", "val-people", "--card", str(card))["stages"]
+    both = run("distance", "val-people", "--card", str(card))
     assert {name: both[name] for name in first} == first
     assert {"fd_judge", "kid_judge", "fd_judge_floor"} <= both["distance"]["figures"].keys()
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in cached.items())  # nothing was made twice
@@ -111,6 +110,24 @@ def test_card_without_marks_is_left_alone(figures, tmp_path):
     with pytest.raises(ValueError, match="two lines"):
         figures.write_card(card, "table")
     assert card.read_text() == "no marks"
+
+
+def test_yaw_is_fitted_and_checked(figures):
+    yaws = np.array([-60.0, -20, -5, 0, 10, 35, 66])
+    c, s, flat = np.cos(np.radians(yaws)), np.sin(np.radians(yaws)), np.ones(len(yaws))
+    points = [(-c, 0 * c), (c, 0 * c), (2 / 1.789 * s, 0.5 * flat), (-0.7 * c, flat), (0.7 * c, flat)]
+    faces = np.stack([np.stack(point, 1) for point in points], 1)
+    assert figures.fit_yaw_factor(faces, yaws) == pytest.approx(1.789, abs=1e-3)
+    assert figures.check_yaw(faces, yaws, 1.789)["r2"] == pytest.approx(1)
+    wrong = figures.check_yaw(faces, yaws, 1.789 / 2)
+    assert wrong["r2"] < 0.9 and wrong["spread_ratio"] < 0.9 and wrong["median_error"] > 3
+
+
+def test_matches_between_people_count_only_other_people(figures):
+    references, labels = np.eye(4), np.array([0, 1, 2, 3, 3])
+    assert figures.matches_between(np.eye(4)[labels], labels, references, 0.5) == 0
+    assert figures.matches_between(np.eye(4)[[1, 1, 2, 3, 3]], labels, references, 0.5) == pytest.approx(1 / 15)
+    assert figures.matches_between(np.ones((5, 4)), labels, np.ones((4, 4)), 0.5) == 1  # everybody has one face
 
 
 class Slow(nn.Module):

@@ -111,9 +111,5 @@ def test_chance_limit_is_what_shuffling_gives(probes, strangers, allowed):
 
 def test_refuses():
     vectors, labels = pictures(crowd(5, 3), 2, 4)
-    with pytest.raises(InputError, match="one recogniser"):
-        leakage(vectors, labels, crowd(5, 1, 32), np.arange(5))
-    with pytest.raises(InputError, match="broken vectors"):
-        leakage(vectors * torch.nan, labels, *TRAINING)
     with pytest.raises(InputError, match="one person"):
         leakage(vectors, labels, crowd(5, 1), np.zeros(5))

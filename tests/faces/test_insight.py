@@ -1,7 +1,8 @@
-"""insightface's packs, as tiny real ONNX networks that insightface itself loads."""
+"""insightface's packs, as tiny real ONNX networks that insightface itself loads; the detector finds red squares."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 import zipfile
@@ -15,11 +16,13 @@ from hub_server import HubServer
 from PIL import Image
 
 pytest.importorskip("insightface")
+import onnxruntime
 from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.errors import InputError
-from idgen.faces.encoder import FaceEncoder
-from idgen.faces.insight import InsightFaceEncoder
+from idgen.faces import FaceEncoder, InsightFaceEncoder
+from idgen.faces.align import align_ffhq
+from idgen.models import ResNetRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,14 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoder(pack: Path) -> InsightFaceEncoder:
     return InsightFaceEncoder.from_pack(pack)
+
+
+@pytest.fixture(scope="module")
+def judge() -> FaceEncoder:
+    """A recogniser of another alignment."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return FaceEncoder(ResNetRecognizer((8, 8), (1, 1), 16), space="judge", alignment="ffhq")
 
 
 def test_the_vector_is_insightfaces_own(pack: Path, encoder: InsightFaceEncoder) -> None:
@@ -78,7 +89,10 @@ def test_tight_crops_and_large_faces_are_found(pack: Path) -> None:
         both.identify([Image.new("RGB", (300, 300), (10, 10, 10))])
 
 
-def test_a_folder_of_its_own(encoder: InsightFaceEncoder, tmp_path: Path) -> None:
+def test_a_folder_of_its_own(encoder: InsightFaceEncoder, judge: FaceEncoder, tmp_path: Path) -> None:
+    judge.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="'FaceEncoder', which is no InsightFaceEncoder"):
+        InsightFaceEncoder.from_pretrained(tmp_path)
     encoder.save_pretrained(tmp_path)
     again = FaceEncoder.from_pretrained(tmp_path)
     assert isinstance(again, InsightFaceEncoder) and again.det_sizes == encoder.det_sizes
@@ -89,34 +103,40 @@ def test_a_folder_of_its_own(encoder: InsightFaceEncoder, tmp_path: Path) -> Non
     (tmp_path / "arcface.onnx").unlink()
     with pytest.raises(InputError, match="There is no file"):
         FaceEncoder.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "InsightFaceEncoder", "space": "s"}')
+    with pytest.raises(InputError, match="is incomplete"):
+        FaceEncoder.from_pretrained(tmp_path)
 
 
-def test_licence_and_providers_are_said(encoder: InsightFaceEncoder) -> None:
+def test_licence_and_providers_are_said_and_a_fallback_to_the_cpu(pack: Path, encoder: InsightFaceEncoder) -> None:
     assert encoder.providers == ("CPUExecutionProvider",)
     assert "arcface.onnx on CPUExecutionProvider" in encoder.notice and "non-commercial" in encoder.notice
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.warns(UserWarning, match=r"CPUExecutionProvider, not on CUDAExecutionProvider.*onnxruntime-gpu"):
+            assert encoder.to("cuda").providers == ("CPUExecutionProvider",)
 
 
-def test_a_silent_fallback_to_the_cpu_is_said(pack: Path) -> None:
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime can use CUDA")
-    with pytest.warns(UserWarning, match=r"CPUExecutionProvider, not on CUDAExecutionProvider.*onnxruntime-gpu"):
-        encoder = InsightFaceEncoder.from_pack(pack, device="cuda")
-    assert encoder.providers == ("CPUExecutionProvider",)
-
-
-def test_without_a_calibration_scores_are_refused(encoder: InsightFaceEncoder, tiny_model: Path) -> None:
-    from idgen.model import Judge
-    from idgen.scoring import Bridge, Scorer
-
-    judge = Judge.from_pretrained(tiny_model / "judge")
-    bridge = Bridge(torch.zeros(48, 512), torch.zeros(48), encoder.space, judge.space)
-    with pytest.raises(InputError, match="encoder has no calibration"):
-        Scorer(encoder, Judge(judge.recognizer, bridge, judge.calibration))
+def test_portraits_are_searched_and_who_shows_no_face_is_nan(encoder: InsightFaceEncoder, judge: FaceEncoder) -> None:
+    first, third, none = red_face(), red_face(seed=1, at=(60, 90)), Image.new("RGB", (320, 320), (10, 10, 10))
+    own, judged = encoder.embed_by([first, none, third], [encoder, judge], aligned=False)
+    assert (own.shape, judged.shape) == ((3, 512), (3, 16))
+    assert own[1].isnan().all() and judged[1].isnan().all()
+    assert torch.equal(own[[0, 2]], encoder.encode([first, third], aligned=False))
+    _, face, _ = encoder.detect_and_align(first)
+    torch.testing.assert_close(judged[:1], judge.encode([align_ffhq(first, face.landmarks)]), atol=1e-5, rtol=0)
+    assert not torch.allclose(judged[:1], judge.encode([encoder.crop(first, face)]), atol=1e-3)  # what it is not
+    assert encoder.embed_by([none], [judge], aligned=False)[0].isnan().all()
+    pixels = torch.from_numpy(np.asarray(first).copy())[None].permute(0, 3, 1, 2) / 255
+    assert torch.equal(encoder.embed_by(pixels, [encoder], aligned=False)[0], own[:1])
 
 
-# ---------------------------------------------------------------- packs that are not what they should be
+def test_aligned_faces_are_searched_only_for_another_alignment(encoder: InsightFaceEncoder, judge: FaceEncoder) -> None:
+    pixels = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encoder.embed_by(pixels, [encoder])[0], encoder.encode(pixels))
+    assert all(torch.equal(each[0], row) for each, row in zip(encoder.crops(pixels, [encoder]), pixels, strict=True))
+    assert encoder.crops(pixels, [encoder, judge]) == [None] * 3  # noise shows no face
+    seen = encoder.crops([red_face(224, (62, 62))], [encoder, judge])[0]
+    assert seen is not None and [crop.size for crop in seen] == [(112, 112), (128, 128)]
 
 
 def test_the_wrong_recognizer(tmp_path: Path) -> None:
@@ -135,29 +155,21 @@ def test_the_wrong_recognizer(tmp_path: Path) -> None:
     assert InsightFaceEncoder.from_pack(folder, "arcface.onnx").space == "arcface-webface42m"
 
 
-def stop_download(folder: Path) -> None:
-    file = folder / "arcface.onnx"
-    file.write_bytes(file.read_bytes()[:20_000])
-
-
 def nest(folder: Path) -> None:
-    inner = folder / folder.name
-    inner.mkdir()
+    (folder / folder.name).mkdir()
     for file in folder.glob("*.onnx"):
-        file.rename(inner / file.name)
-
-
-def empty(folder: Path) -> None:
-    for file in folder.glob("*.onnx"):
-        file.unlink()
+        file.rename(folder / folder.name / file.name)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (nest, r"one level too deep, in .*antelopev2/antelopev2 .*move them up"),
-        (stop_download, r"arcface.onnx is damaged or was cut short \(20,000 bytes.*fetch it again"),
-        (empty, "no .onnx file, as when its download was stopped: delete the folder"),
+        (
+            lambda f: os.truncate(f / "arcface.onnx", 20_000),
+            r"is damaged .*\(20,000 bytes.*fetch it again",
+        ),
+        (lambda f: [file.unlink() for file in f.glob("*.onnx")], "no .onnx file, as when its download was stopped"),
         (lambda f: (f / "scrfd_10g_bnkps.onnx").unlink(), "no face detector among arcface.onnx"),
         (lambda f: (f / "arcface.onnx").unlink(), "no recogniser: add one"),
         (lambda f: (f / "arcface.onnx").write_bytes(b"<html>404</html>"), "damaged or was cut short"),

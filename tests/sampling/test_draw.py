@@ -46,7 +46,7 @@ def test_of_a_file(sampler, file):
     mean = draw(sampler, 1, 0, "mean", file)[0]
     torch.testing.assert_close(mean.vectors[0], normalize(people.vectors.mean(0), dim=0))
     mixed, labels = draw(sampler, 4, 2, "mixup", file)
-    assert labels == mixup(people, 4, 2).labels
+    assert labels == mixup(people, 4, 2)[1]
     content = json.loads(write_soft_labels(file, mixed, labels).read_text())
     assert content[mixed.names[0]] == labels[0].weights()
 
@@ -59,20 +59,18 @@ def test_vectors_from_elsewhere_may_be_of_a_photo(sampler, tmp_path):
 
 
 def test_refuses(sampler, file, tmp_path):
-    for arguments, says in (
-        (("packed", file), "takes no file"),
-        (("mixup",), "add --from"),
-    ):
-        with pytest.raises(InputError, match=says):
-            draw(sampler, 3, 0, *arguments)
-    with pytest.raises(InputError, match="at least two"):
-        draw(sampler, 1, 0, "packed")
-    with pytest.raises(InputError, match="holds 6 people, but 7"):
-        draw(sampler, 7, 0, "file", file)
     people = sampler.sample(2, 0)
     other = Identities(people.vectors, "another", [SAMPLED] * 2, people.names).save(tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="another"):
-        draw(sampler, 2, 0, "file", other)
-    save_file({"vectors": torch.ones(2, 5)}, tmp_path / "short.safetensors")
-    with pytest.raises(InputError, match="5 numbers"):
-        draw(sampler, 2, 0, "file", tmp_path / "short.safetensors")
+    short = tmp_path / "short.safetensors"
+    save_file({"vectors": torch.ones(2, 5)}, short)
+    for n, method, origin, says in (
+        (3, "packed", file, "takes no file"),
+        (3, "mixup", None, "add --from"),
+        (1, "packed", None, "at least two"),
+        (2, "mean", file, "one person, not 2"),
+        (7, "file", file, "holds 6 people, but 7"),
+        (2, "file", other, "another"),
+        (2, "file", short, "5 numbers"),
+    ):
+        with pytest.raises(InputError, match=says):
+            draw(sampler, n, 0, method, origin)

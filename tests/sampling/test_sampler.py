@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator
 
 from idgen.errors import InputError
-from idgen.identity import key
+from idgen.identity import key, person_seed
 from idgen.models import IdentityFlow
 from idgen.sampling.sampler import IdentitySampler, principal_axes
 
@@ -38,8 +36,6 @@ def with_flow() -> IdentitySampler:
 
 
 def test_flow_is_the_default_where_there_is_one(sampler, with_flow):
-    from idgen.identity import person_seed
-
     assert sampler.method == "gaussian" and with_flow.method == "flow"
     drawn = with_flow.sample(3, 7)
     assert drawn.names[2] == "person-7-0002" and drawn.sources[2] == "sampled, seed 7, number 2"
@@ -49,14 +45,6 @@ def test_flow_is_the_default_where_there_is_one(sampler, with_flow):
     assert torch.equal(other.vectors, sampler.sample(3, 7).vectors)
     noise = torch.randn(6, generator=Generator().manual_seed(person_seed(7, 1)), dtype=torch.float64)
     torch.testing.assert_close(drawn.vectors[1], with_flow.flow.sample(noise[None].float())[0], atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="without a flow"):
-        sampler.sample(1, 0, "flow")
-
-
-def test_flow_round_trip(with_flow, tmp_path):
-    with_flow.save_pretrained(tmp_path)
-    again = IdentitySampler.from_pretrained(tmp_path)
-    assert again.method == "flow" and torch.equal(again.sample(5, 9).vectors, with_flow.sample(5, 9).vectors)
 
 
 def test_fit_is_the_principal_axes(sampler):
@@ -79,8 +67,6 @@ def test_components_and_shrink(sampler):
 
 
 def test_sample_follows_its_equation(sampler):
-    from idgen.identity import person_seed
-
     drawn = sampler.sample(3, seed=7)
     assert drawn.names == ("person-7-0000", "person-7-0001", "person-7-0002") and drawn.space == "a"
     assert drawn.sources[2] == "sampled, seed 7, number 2" and not drawn[2].from_photo
@@ -120,7 +106,9 @@ def test_person_depends_only_on_seed_and_number(with_flow, method):
     assert not torch.equal(sampler.sample(1, 4, method).vectors[0], whole.vectors[0])
 
 
-def test_nearest(sampler):
+@pytest.mark.parametrize("tile", [4096, 4])
+def test_nearest(sampler, monkeypatch, tile):
+    monkeypatch.setattr("idgen.sampling.sampler._TILE", tile)
     vectors = sampler.sample(7, 1).vectors
     cosine, index = sampler.nearest(vectors * 3)
     real = people().double().numpy()
@@ -131,81 +119,71 @@ def test_nearest(sampler):
     assert index.tolist() == [5, 300] and (cosine > 0.9999).all()
 
 
-def test_nearest_across_tiles(sampler, monkeypatch):
-    vectors = sampler.sample(9, 1).vectors
-    expected = sampler.nearest(vectors)
-    monkeypatch.setattr("idgen.sampling.sampler._TILE", 4)
-    cosine, index = sampler.nearest(vectors)
-    torch.testing.assert_close(cosine, expected[0])
-    assert torch.equal(index, expected[1])
-
-
-def test_folder_round_trip(sampler, tmp_path):
-    sampler.save_pretrained(tmp_path / "sampler")
-    again = IdentitySampler.from_pretrained(tmp_path / "sampler")
-    assert torch.equal(again.sample(5, 9).vectors, sampler.sample(5, 9).vectors)
-    assert again.space == "a" and again.dim == DIM and again.people.dtype == torch.int8
-    assert torch.equal(again.people, sampler.people)
+def test_folder_round_trip(sampler, with_flow, tmp_path):
+    for one in (sampler, with_flow):
+        one.save_pretrained(tmp_path / one.method)
+        again = IdentitySampler.from_pretrained(tmp_path / one.method)
+        assert torch.equal(again.sample(5, 9).vectors, one.sample(5, 9).vectors)
+        assert again.space == "a" and again.dim == DIM and again.people.dtype == torch.int8
+        assert again.method == one.method and torch.equal(again.people, one.people)
 
 
 def test_folder_refused(sampler, tmp_path):
-    with pytest.raises(InputError, match="no readable identity sampler"):
-        IdentitySampler.from_pretrained(tmp_path)
+    def refused(says):
+        with pytest.raises(InputError, match=says):
+            IdentitySampler.from_pretrained(tmp_path)
+
+    refused("Cannot read")
     sampler.save_pretrained(tmp_path)
     file = tmp_path / "sampler.safetensors"
     right = load_file(file)
-    for wrong in (
-        {name: tensor for name, tensor in right.items() if name != "people"},
-        right | {"extra": torch.ones(1)},
-    ):
+    for wrong in ({name: right[name] for name in right if name != "people"}, right | {"extra": torch.ones(1)}):
         save_file(wrong, file)
-        with pytest.raises(InputError, match="has the tensors"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused("has the tensors")
     for name in right:
         save_file(right | {name: torch.ones(3)}, file)
-        with pytest.raises(InputError, match="do not fit together"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused("do not fit together")
     file.write_bytes(b"junk")
-    with pytest.raises(InputError, match="no readable identity sampler"):
-        IdentitySampler.from_pretrained(tmp_path)
+    refused("cut short")
+    file.unlink()
+    refused("There is no sampler")
     save_file(right, file)
-    for config in ("{", "[]", json.dumps({"other": 1})):
+    for config, says in (("{", "not valid JSON"), ("[]", "JSON object"), ('{"other": 1}', "embedding space")):
         (tmp_path / "config.json").write_text(config)
-        with pytest.raises(InputError, match="no readable identity sampler"):
-            IdentitySampler.from_pretrained(tmp_path)
+        refused(says)
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.0, "3", True, None, 10**7])
-def test_refuses_a_number_of_people(sampler, n):
-    with pytest.raises(InputError, match="whole number from 1 to 1,000,000"):
-        sampler.sample(n, 0)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        *(((n, 0), "number of people to sample is a whole number from 1 to") for n in (0, 1.5, "3", True, None, 10**7)),
+        ((1, "x"), r"seed is a whole number .* got 'x'"),
+        ((1, 0, "uniform"), "choose one of flow, gaussian, sphere"),
+        ((1, 0, None, -1), "number of the first person is a whole number"),
+        ((1, 0, "flow"), "without a flow"),
+    ],
+)
+def test_refuses(sampler, arguments, says):
+    with pytest.raises(InputError, match=says):
+        sampler.sample(*arguments)
 
 
-def test_refuses_other_arguments(sampler):
-    with pytest.raises(InputError, match="seed 'x' is not a whole number"):
-        sampler.sample(1, "x")
-    with pytest.raises(InputError, match="choose one of flow, gaussian, sphere"):
-        sampler.sample(1, 0, "uniform")
-    with pytest.raises(InputError, match="numbered from 0"):
-        sampler.sample(1, 0, first=-1)
-    for wrong in (torch.ones(DIM), torch.ones(2, DIM + 1)):
-        with pytest.raises(InputError, match=rf"\(N, {DIM}\)"):
-            sampler.nearest(wrong)
+@pytest.mark.parametrize("wrong", [torch.ones(DIM), torch.ones(2, DIM + 1)])
+def test_the_nearest_of_other_shapes_is_refused(sampler, wrong):
+    with pytest.raises(InputError, match=rf"\(N, {DIM}\)"):
+        sampler.nearest(wrong)
 
 
-def test_fit_refused():
-    with pytest.raises(InputError, match="at least 3 people"):
-        IdentitySampler.fit(people()[:2], "a")
-    with pytest.raises(InputError, match="at least 3 people"):
-        IdentitySampler.fit(people()[0], "a")
-    for spoil in (0.0, float("nan")):
-        vectors = people()
-        vectors[3] = spoil
-        with pytest.raises(InputError, match="zero, NaN or infinite"):
-            IdentitySampler.fit(vectors, "a")
-    for components in (0, DIM + 1):
-        with pytest.raises(InputError, match=f"1 to {DIM} components"):
-            IdentitySampler.fit(people(), "a", components=components)
-    for shrink in (0, -1, 3, float("nan")):
-        with pytest.raises(InputError, match="shrink"):
-            IdentitySampler.fit(people(), "a", shrink=shrink)
+@pytest.mark.parametrize(
+    ("vectors", "options", "says"),
+    [
+        (people()[:2], {}, "at least 3 people"),
+        (people()[0], {}, "at least 3 people"),
+        *((people().index_fill(0, torch.tensor(3), x), {}, r"1 broken vectors .*number 3") for x in (0.0, torch.nan)),
+        *((people(), {"components": count}, f"1 to {DIM} components") for count in (0, DIM + 1)),
+        *((people(), {"shrink": factor}, "shrink") for factor in (0, -1, 3, torch.nan)),
+    ],
+)
+def test_fit_refused(vectors, options, says):
+    with pytest.raises(InputError, match=says):
+        IdentitySampler.fit(vectors, "a", **options)

@@ -55,12 +55,6 @@ def test_half_precision_vectors_are_not_copied_whole():
     assert separate(vectors, 0.5).tolist() == expected
 
 
-def test_progress_counts():
-    seen = []
-    kept = separate(crowd(), 0.5, progress=lambda done, so_far: seen.append((done, so_far)))
-    assert seen == [(300, len(kept))]
-
-
 def test_nearest_other(monkeypatch):
     monkeypatch.setattr(module, "_ROWS", 32)
     monkeypatch.setattr(module, "_COLUMNS", 50)

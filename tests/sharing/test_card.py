@@ -146,5 +146,5 @@ def test_what_is_no_evaluation(tmp_path: Path) -> None:
         read_evaluation(tmp_path)
     for content in ("{", "[]", '{"format": "else"}'):
         (tmp_path / "evaluation.json").write_text(content)
-        with pytest.raises(InputError, match=r"no JSON|is not what"):
+        with pytest.raises(InputError, match=r"is not valid JSON|does not hold a JSON object|is not what"):
             read_evaluation(tmp_path)

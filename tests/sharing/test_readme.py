@@ -1,35 +1,28 @@
-"""The README's section on sharing, walked to the letter, against a hub on this machine."""
+"""The page on sharing, walked to the letter, against a hub on this machine."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 from hub_server import HubServer
+from pages import blocks, lines, page
 from typer.testing import CliRunner
 
 from idgen.cli import app
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("\n## Share a model\n")[1].split("\n## ")[0]
+PAGE = page("docs/sharing.md")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
-
-
-def test_the_section_on_sharing(
-    tiny_model: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_on_sharing(tiny_model: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("torchmetrics", "onnx", "onnxscript"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", "hf_test")  # in place of `hf auth login`
     shutil.copytree(tiny_model, "my-model", ignore=shutil.ignore_patterns("README.md"))
-    commands = [shlex.split(line, comments=True) for block in blocks("console") for line in block.splitlines()]
+    commands = map(shlex.split, lines(PAGE, "console"))
     ours = [arguments for program, *arguments in commands if program == "idgen"]
     assert [arguments[0] for arguments in ours] == ["push", "export"]
     for arguments in ours:
@@ -38,9 +31,9 @@ def test_the_section_on_sharing(
     assert Path("recognizer.onnx").stat().st_size > 0
     commit = hub.pushed["you/my-model"].branches["main"]
     names: dict = {}
-    assert len(blocks("py")) == 2
-    for code in blocks("py"):
-        exec(compile(code.replace("COMMIT", commit), "README.md", "exec"), names)
+    assert len(blocks(PAGE, "py")) == 2
+    for code in blocks(PAGE, "py"):
+        exec(compile(code.replace("COMMIT", commit), "sharing.md", "exec"), names)
         pipeline = names["pipeline"]
         pipeline.set_progress_bar_config(disable=True)
         people = names["model"].sampler.sample(1, seed=0).vectors

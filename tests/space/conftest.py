@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from served import Served, serve
 
-from idgen.model import Model
+from idgen.identity import Identity
+from idgen.model import Model, load_model
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First of all whether Gradio is still the one that the app leans on: the rest may fail for no other reason."""
+    items.sort(key=lambda item: "test_gradio_private" not in item.nodeid)
 
 
 @contextmanager
@@ -38,18 +48,75 @@ def serving() -> Callable[..., AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def small(tiny_model: Path) -> Model:
     """A complete model with random weights."""
-    from idgen.model import load_model
-
     return load_model(str(tiny_model))
+
+
+@pytest.fixture(scope="session")
+def app(small: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of one app for all tests that leave its settings alone, and where Gradio keeps its files.
+
+    It has two models, and a photo has at most 1 MB.
+    """
+    pytest.importorskip("gradio")
+    from space.models import Models
+    from space.settings import Settings
+
+    cache = tmp_path_factory.mktemp("gradio")
+    with _serving(Models([small, unjudged]), cache, Settings(upload_megabytes=1)) as address:
+        yield address, cache
+
+
+@pytest.fixture(scope="session")
+def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same in a process of its own, which can be treated badly. A photo has at most a megapixel."""
+    pytest.importorskip("gradio")
+    limits = {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4"}
+    with serve(tiny_model, tmp_path_factory.mktemp("served"), limits) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """As a converted model: an encoder, but no judge and no sampler."""
-    import shutil
-
-    from idgen.model import load_model
-
     folder = tmp_path_factory.mktemp("converted") / "converted"
     shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("judge", "sampler"))
     return load_model(str(folder))
+
+
+@pytest.fixture(scope="session")
+def person(small: Model) -> Identity:
+    """Person 7, who does not exist."""
+    from space import actions
+
+    return actions.sample(small, 7)[0]
+
+
+@pytest.fixture(scope="session")
+def result(small: Model, person: Identity) -> Any:
+    """Three pictures of person 7."""
+    from space import actions
+
+    return actions.last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
+
+
+@pytest.fixture(scope="session")
+def built_in() -> Model:
+    """The model that ships."""
+    return load_model("nobody-128")
+
+
+@pytest.fixture(scope="session")
+def portraits(built_in: Model) -> list[bytes]:
+    """ "Photos" of two people who do not exist: generated faces, off centre in a larger picture."""
+    from space import actions
+
+    files = []
+    for seed in (3, 21):
+        recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
+        image = actions.last(actions.generate(built_in, person, recipe)).images[0].image
+        canvas = Image.new("RGB", (480, 360), (176, 182, 190))
+        canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
+        file = io.BytesIO()
+        canvas.save(file, "JPEG", quality=92)
+        files.append(file.getvalue())
+    return files

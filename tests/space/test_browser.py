@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 from idgen.identity import Identities
-from idgen.model import Model, load_model
+from idgen.model import Model
 from space import actions, again
-from space.actions import Recipe, last
+from space.actions import Recipe
 from space.models import Models
 from space.settings import Settings
 
@@ -35,13 +35,11 @@ FLAGS = [
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
     "--disable-sync",
+    "--disable-component-update",
 ]
-PATIENCE = int(
-    os.environ.get("PATIENCE", 120_000)
-)  # milliseconds; a shared machine is slow, and waiting costs nothing when it is not
+FLAGS.append("--disable-background-networking")
+PATIENCE = int(os.environ.get("PATIENCE", 120_000))  # milliseconds; waiting costs nothing when it is not needed
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
@@ -68,28 +66,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model("nobody-128")
-
-
-@pytest.fixture(scope="module")
-def address(serving, model: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(Models([model, unjudged]), tmp_path_factory.mktemp("gradio")) as url:
+def address(serving, built_in: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(Models([built_in, unjudged]), tmp_path_factory.mktemp("gradio")) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def portraits(model: Model) -> list[dict]:
-    """ "Photos" of two people who do not exist, as uploads: generated faces, off centre in a larger picture."""
-    files = []
-    for seed in (3, 21):
-        image = last(actions.generate(model, actions.sample(model, seed)[0], Recipe.of(model, 1, seed=2))).images[0]
-        canvas = Image.new("RGB", (480, 360), (176, 182, 190))
-        canvas.paste(image.image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
-        file = io.BytesIO()
-        canvas.save(file, "JPEG", quality=92)
-        files.append({"name": f"somebody-{seed}.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
-    return files
+def photos(portraits: list[bytes]) -> list[dict]:
+    """Portraits of two people, as uploads."""
+    return [{"name": f"{k}.jpg", "mimeType": "image/jpeg", "buffer": file} for k, file in enumerate(portraits)]
 
 
 @contextmanager
@@ -139,8 +124,46 @@ def choose(page: Any, count: int) -> None:
     page.press("#images input[type=number]", "Tab")
 
 
+def choose_converted(page: Any) -> None:
+    page.click("#model input")
+    page.get_by_role("option", name="converted").click()
+
+
+def generate(page: Any, count: int) -> str:
+    choose(page, count)
+    page.click("#generate")
+    return settled(page, count)
+
+
 def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def consent(page: Any, box: str = "consent", drop: str = "photo") -> None:
+    assert page.locator(f"#{drop} input[type=file]").count() == 0, "no consent, no place to drop a photo"
+    page.click(f"#{box} input")
+    page.wait_for_selector(f"#{drop} input[type=file]", state="attached")
+
+
+def upload(page: Any, drop: str, *files: dict) -> None:
+    page.set_input_files(f"#{drop} input[type=file]", files=list(files))
+
+
+def stop(page: Any, button: str, note: str) -> None:
+    page.click(button)
+    page.wait_for_selector(f"{note} .early")
+
+
+def measured(page: Any) -> None:
+    page.wait_for_selector("#explored .running", state="detached")
+
+
+def waits(page: Any) -> None:
+    page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+
+
+def says(page: Any, where: str, text: str) -> None:
+    page.wait_for_function(f"document.querySelector('{where}')?.innerText.includes('{text}')")
 
 
 def pictures(page: Any, where: str = "#pictures") -> list[str]:
@@ -150,7 +173,7 @@ def pictures(page: Any, where: str = "#pictures") -> list[str]:
 # ---------------------------------------------------------------- one person
 
 
-def test_one_person(browser: Any, address: str, model: Model, tmp_path: Path) -> None:
+def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path) -> None:
     with visit(browser, address) as page:
         assert page.input_value("#who input") == "7", "the first person's seed is shown"
         assert page.locator("#stop").is_hidden()
@@ -162,7 +185,9 @@ def test_one_person(browser: Any, address: str, model: Model, tmp_path: Path) ->
         assert page.locator("#pictures li").count() == 8, "every picture has its place from the start"
         shoot(page, "desktop-one-2-going")
         sentence = settled(page, 8)
-        assert re.fullmatch(r"(None|\d) of 8 (is|are) the same person, says the judge, .* 1 in 1,000\.", sentence)
+        assert re.fullmatch(
+            r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\.", sentence
+        )
         assert page.locator("#pictures li").first.bounding_box() == place, "nothing jumps"
         assert page.locator("#empty").is_hidden() and page.locator("#stop").is_hidden()
         assert page.locator("#evidence svg.plot").count() == 2
@@ -191,10 +216,10 @@ def test_one_person(browser: Any, address: str, model: Model, tmp_path: Path) ->
         assert Identities.load(tmp_path / "identity.safetensors")[0].source == "sampled, seed 7, number 0"
 
         page.click("#again-one button")
-        person, recipe = actions.sample(model, 7)[0], Recipe.of(model)
-        page.wait_for_function("document.querySelector('#code-one')?.innerText.includes('idgen generate')")
+        person, recipe = actions.sample(built_in, 7)[0], Recipe.of(built_in)
+        says(page, "#code-one", "idgen generate")
         code = page.inner_text("#code-one")
-        assert again.pictures(person, recipe, model.name).python.splitlines()[-1] in code
+        assert again.pictures(person, recipe, built_in.name).python.splitlines()[-1] in code
         shoot(page, "desktop-one-4-again")
 
         before = pictures(page)
@@ -209,7 +234,7 @@ def test_a_link_shows_the_same_again(browser: Any, address: str) -> None:
     with visit(browser, address) as page:
         choose(page, 2)
         page.fill("#who input", "33")
-        page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 33')")
+        says(page, "#sampled", "Person 33")
         page.click("#generate")
         settled(page, 2)
         page.wait_for_function("location.search.includes('person=33')")
@@ -228,8 +253,7 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         choose(page, 16)
         page.click("#generate")
         page.wait_for_selector("#pictures .open")
-        page.click("#stop")
-        page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
+        stop(page, "#stop", "#note-one")
         page.wait_for_selector("#stop", state="hidden")
         assert "Person 7" in page.inner_text("#summary"), "whose pictures these are"
         assert page.locator("#summary .bar").count() == 0
@@ -237,9 +261,7 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         time.sleep(3)
         assert len(pictures(page)) == done < 16
         shoot(page, "desktop-one-5-stopped")
-        choose(page, 1)
-        page.click("#generate")
-        settled(page, 1)
+        generate(page, 1)
         assert page.inner_text("#note-one") == ""
 
 
@@ -261,56 +283,45 @@ def test_stop_while_waiting_is_said_and_loses_nothing(browser: Any, address: str
     with visit(browser, address) as page:
         with busy(address):
             page.click("#generate")
-            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
-            page.click("#stop")
-            page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
+            waits(page)
+            stop(page, "#stop", "#note-one")
             shoot(page, "desktop-one-7-stopped-waiting")
-        choose(page, 1)
-        page.click("#generate")
-        sentence = settled(page, 1)
+        sentence = generate(page, 1)
         with busy(address):
             page.click("#generate")
-            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
-            page.click("#stop")
-            page.wait_for_function("document.querySelector('#note-one').innerText.includes('Stopped')")
+            waits(page)
+            stop(page, "#stop", "#note-one")
         assert page.inner_text("#summary h2") == sentence, "the verdict on the pictures that stay"
 
 
-def test_a_photo_that_waited_does_not_come_after_nobody(browser: Any, address: str, portraits: list[dict]) -> None:
+def test_a_photo_that_waited_does_not_come_after_nobody(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, address) as page:
         tab(page, "Photos")
-        page.click("#consent input")
-        page.wait_for_selector("#photo input[type=file]", state="attached")
+        consent(page)
         with busy(address):
-            page.set_input_files("#photo input[type=file]", files=portraits[:1])
-            page.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+            upload(page, "photo", photos[0])
+            waits(page)
             tab(page, "Nobody")
             page.wait_for_selector("#sampled .person >> text=Person 7")
         page.wait_for_timeout(1000)
-        choose(page, 1)
-        page.click("#generate")
-        settled(page, 1)
+        generate(page, 1)
         assert "Person 7" in page.inner_text("#summary .whose") and "may exist" not in page.inner_text("#summary")
         tab(page, "Two people")
         assert "does not exist" in page.inner_text("#first")
 
 
-def test_another_model_reads_the_photo_anew(browser: Any, address: str, portraits: list[dict]) -> None:
+def test_another_model_reads_the_photo_anew(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, address) as page:
         tab(page, "Photos")
-        page.click("#consent input")
-        page.wait_for_selector("#photo input[type=file]", state="attached")
-        page.set_input_files("#photo input[type=file]", files=portraits[:1])
+        consent(page)
+        upload(page, "photo", photos[0])
         page.wait_for_selector("#found img.found")
         assert "Thresholds measured on 500 people" in page.inner_text("#found")
         page.wait_for_selector("#photo input[type=file]", state="attached")
-        choose(page, 1)
-        page.click("#generate")
-        settled(page, 1)
+        generate(page, 1)
         assert "From a photo" in page.inner_text("#summary .whose")
-        page.click("#model input")
-        page.get_by_role("option", name="converted").click()
-        page.wait_for_function("document.querySelector('#found').innerText.includes('choose the photos again')")
+        choose_converted(page)
+        says(page, "#found", "choose the photos again")
         assert page.locator("#found img").count() == 0
         page.click("#generate")
         page.wait_for_selector(".toast-body.error")
@@ -324,29 +335,22 @@ def test_who_waits_sees_the_place_in_the_queue(browser: Any, address: str) -> No
         for page in (first, second, third):
             page.click("#generate")
             page.wait_for_timeout(300)
-        third.wait_for_function("/queue: \\d\\/\\d/.test(document.body.innerText)")
+        waits(third)
         shoot(third, "desktop-one-6-queue")
         for page in (second, third):
             settled(page, 8)
 
 
-def test_photos(browser: Any, address: str, portraits: list[dict]) -> None:
+def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, address) as page:
         tab(page, "Photos")
-        page.wait_for_selector("#consent")
-        assert page.locator("#photo input[type=file]").count() == 0, "no consent, no place to drop a photo"
-        page.click("#consent input")
-        page.wait_for_selector("#photo input[type=file]", state="attached")
+        consent(page)
         shoot(page, "desktop-photo-1-consent")
-        page.set_input_files("#photo input[type=file]", files=[portraits[0], portraits[0]])
+        upload(page, "photo", photos[0], photos[0])
         page.wait_for_function("document.querySelectorAll('#found img.found').length === 2")
-        assert page.get_attribute("#found img.found >> nth=0", "src").startswith("data:"), (
-            "from memory, not from a file"
-        )
+        assert page.get_attribute("#found img.found >> nth=0", "src").startswith("data:"), "not from a file"
         assert "averaged" in page.inner_text("#found")
-        choose(page, 4)
-        page.click("#generate")
-        settled(page, 4)
+        generate(page, 4)
         assert page.input_value("#link-one :is(input, textarea)") == "", "a link would have to hold the face"
         assert "person=" not in page.url
         shoot(page, "desktop-photo-2-scores")
@@ -357,10 +361,9 @@ def test_photos(browser: Any, address: str, portraits: list[dict]) -> None:
 def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
     with visit(browser, address) as page:
         tab(page, "Photos")
-        page.click("#consent input")
-        page.wait_for_selector("#photo input[type=file]", state="attached")
+        consent(page)
         file = {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"}
-        page.set_input_files("#photo input[type=file]", files=[file])
+        upload(page, "photo", file)
         page.wait_for_selector(".toast-body.error")
         assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
         assert page.locator("#found img").count() == 0
@@ -373,19 +376,16 @@ def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address:
     content = io.BytesIO()
     np.save(content, person.vector.numpy())
     with visit(browser, address) as page:
-        page.click("#model input")
-        page.get_by_role("option", name="converted").click()
-        page.wait_for_function("document.querySelector('#sampled').innerText.includes('cannot invent people')")
+        choose_converted(page)
+        says(page, "#sampled", "cannot invent people")
         tab(page, "Vector")
         page.wait_for_function(f"document.body.innerText.includes({small.encoder.space!r})")
         page.fill("#space :is(input, textarea)", small.encoder.space)
         file = {"name": "me.npy", "mimeType": "application/octet-stream", "buffer": content.getvalue()}
-        page.set_input_files("#vector input[type=file]", files=[file])
+        upload(page, "vector", file)
         page.wait_for_selector("#brought .person")
         assert "may exist" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
-        choose(page, 3)
-        page.click("#generate")
-        assert "has no independent judge" in settled(page, 3)
+        assert "has no independent judge" in generate(page, 3)
         assert page.locator("#pictures .chip.pass, #pictures .chip.fail").count() == 0
         shoot(page, "desktop-vector-no-judge")
 
@@ -393,7 +393,7 @@ def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address:
 # ---------------------------------------------------------------- two people
 
 
-def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
+def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, address) as page:
         tab(page, "Two people")
         shoot(page, "desktop-two-1-empty")
@@ -404,8 +404,7 @@ def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
         page.click("#morph")
         page.wait_for_selector("#strip-coming .running")
         assert page.locator("#strip .open").first.is_hidden()
-        page.click("#stop-morph")
-        page.wait_for_selector("#note-morph .early")
+        stop(page, "#stop-morph", "#note-morph")
         page.wait_for_selector("#strip-coming .running", state="detached")
         assert page.inner_text("#strip-coming") == ""
         shoot(page, "desktop-two-4-stopped")
@@ -415,14 +414,12 @@ def test_two_people(browser: Any, address: str, portraits: list[dict]) -> None:
         shoot(page, "desktop-two-2-morph")
         strip, link = pictures(page, "#strip"), page.url
         tab(page, "Compare two pictures")
-        assert page.locator("#couple input[type=file]").count() == 0, "no consent, no place to drop pictures"
-        page.click("#agreed input")
-        page.wait_for_selector("#couple input[type=file]", state="attached")
-        page.set_input_files("#couple input[type=file]", files=portraits)
+        consent(page, "agreed", "couple")
+        upload(page, "couple", *photos)
         page.wait_for_selector("#compared .chip.fail")
         page.wait_for_function("!document.querySelector('#couple .file-preview')")  # else these two are taken away
         page.wait_for_selector("#couple input[type=file]", state="attached")
-        page.set_input_files("#couple input[type=file]", files=[portraits[0], portraits[0]])
+        upload(page, "couple", photos[0], photos[0])
         page.wait_for_selector("#compared .chip.pass")
         assert "Same person, says the judge" in page.inner_text("#compared")
         shoot(page, "desktop-two-3-compare")
@@ -441,18 +438,16 @@ def test_explore(browser: Any, address: str) -> None:
         page.fill("#strength input[type=number]", "1")
         page.click("#measure")
         page.wait_for_selector("#explored .dot.newest")
-        page.wait_for_function("!document.querySelector('#explored .running')")
+        measured(page)
         assert page.locator("#explored .dot.newest").count() == 1
         page.fill("#strength input[type=number]", "3")
         page.click("#measure")
         page.wait_for_function("document.querySelectorAll('#explored .dot.older').length === 1")
-        page.wait_for_function("!document.querySelector('#explored .running')")
+        measured(page)
         page.click("#curve")
         points = len(actions.VARIATIONS)
-        page.wait_for_function(
-            f"document.querySelectorAll('#explored .row').length === {points}"
-            " && !document.querySelector('#explored .running')"
-        )
+        page.wait_for_function(f"document.querySelectorAll('#explored .row').length === {points}")
+        measured(page)
         page.click("#near")
         page.wait_for_function("document.querySelectorAll('#neighbours .names li').length === 5")
         page.wait_for_function("location.search.includes('tab=near')")
@@ -467,9 +462,8 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         tab(page, "Explore")
         page.click("#curve")
         page.wait_for_function("document.querySelectorAll('#explored .dot.newest').length === 1")
-        page.click("#stop-curve")
-        page.wait_for_selector("#note-explore .early")
-        page.wait_for_selector("#explored .running", state="detached")
+        stop(page, "#stop-curve", "#note-explore")
+        measured(page)
         assert page.locator("#explored .dot").count() == 1 and page.locator("#explored .row").count() == 1
         page.wait_for_selector("#stop-curve", state="hidden")
         page.wait_for_timeout(1000)  # a run that begins while Gradio is still cancelling is cancelled, too
@@ -479,13 +473,12 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.wait_for_selector("#explored .running")
         assert page.inner_text("#note-explore") == ""
         page.wait_for_function("document.querySelectorAll('#explored .dot').length === 2")
-        page.wait_for_selector("#explored .running", state="detached")
+        measured(page)
         page.wait_for_timeout(500)  # the button and the field both asked
-        page.wait_for_selector("#explored .running", state="detached")
+        measured(page)
         page.click("#near")
         page.wait_for_selector("#neighbours .running")
-        page.click("#stop-curve")
-        page.wait_for_selector("#note-explore .early")
+        stop(page, "#stop-curve", "#note-explore")
         assert page.locator("#explored .dot").count() == 2, "nearest has nothing to do with the curve"
         page.wait_for_timeout(1000)
 
@@ -493,7 +486,7 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.wait_for_selector("#explored .running")
         tab(page, "One person")
         page.fill("#who input", "33")
-        page.wait_for_function("document.querySelector('#explored-person').innerText.includes('Person 33')")
+        says(page, "#explored-person", "Person 33")
         tab(page, "Explore")
         page.wait_for_selector("#explored .empty")
         page.wait_for_timeout(1000)
@@ -502,7 +495,7 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.click("#measure")
         page.wait_for_function("document.querySelectorAll('#explored .dot').length === 1")
         page.wait_for_timeout(500)
-        page.wait_for_selector("#explored .running", state="detached")
+        measured(page)
         assert page.locator("#explored .dot").count() == 1, "the other person's points are gone"
 
 
@@ -511,7 +504,7 @@ def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: M
         tab(page, "Explore")
         page.click("#measure")
         page.wait_for_selector("#explored .dot")
-        page.wait_for_selector("#explored .running", state="detached")
+        measured(page)
         before = page.inner_html("#explored .strip")
         page.click("#measure")
         page.wait_for_selector(".toast-body.error")
@@ -526,7 +519,7 @@ def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: M
 @pytest.mark.parametrize(
     ("name", "size", "dark"), [("phone", PHONE, False), ("phone-dark", PHONE, True), ("dark", DESKTOP, True)]
 )
-def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: bool, portraits: list[dict]) -> None:
+def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: bool, photos: list[dict]) -> None:
     with visit(browser, address, size, dark) as page:
         shoot(page, f"{name}-one-1-empty")
         choose(page, 4)
@@ -540,16 +533,15 @@ def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: 
         page.wait_for_selector("#strip svg.plot")
         shoot(page, f"{name}-two-morph")
         tab(page, "Compare two pictures")
-        page.click("#agreed input")
-        page.wait_for_selector("#couple input[type=file]", state="attached")
-        page.set_input_files("#couple input[type=file]", files=portraits)
+        consent(page, "agreed", "couple")
+        upload(page, "couple", *photos)
         page.wait_for_selector("#compared .chip")
         shoot(page, f"{name}-two-compare")
         tab(page, "Explore")
         page.fill("#spread input[type=number]", "0.5")
         page.click("#measure")
         page.wait_for_selector("#explored .dot.newest")
-        page.wait_for_function("!document.querySelector('#explored .running')")
+        measured(page)
         shoot(page, f"{name}-explore")
 
 
@@ -579,11 +571,11 @@ def test_with_a_keyboard_and_a_screen_reader(browser: Any, address: str) -> None
             assert page.evaluate(_NAMELESS) == [], "everything that can be used has a name"
 
 
-def test_the_readmes_picture(browser: Any, serving: Any, model: Model, tmp_path: Path) -> None:
+def test_the_readmes_picture(browser: Any, serving: Any, built_in: Model, tmp_path: Path) -> None:
     """One person with their pictures, as a fresh install shows them, in few colours."""
-    with serving(model, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1330}) as page:
+    with serving(built_in, tmp_path) as address, visit(browser, address, {"width": 1280, "height": 1330}) as page:
         page.fill("#who input", "21")
-        page.wait_for_function("document.querySelector('#sampled').innerText.includes('Person 21')")
+        says(page, "#sampled", "Person 21")
         page.click("#generate")
         settled(page, 8)
         page.mouse.move(0, 0)

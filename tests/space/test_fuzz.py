@@ -24,7 +24,7 @@ import httpx
 import mutate
 import pytest
 from PIL import Image
-from served import ROOT, Served, serve
+from served import ROOT, Served
 
 COUNT, SEED = (int(os.environ.get(name, default)) for name, default in (("IDGEN_FUZZ", 2000), ("IDGEN_FUZZ_SEED", 0)))
 OVER_HTTP = COUNT * 3 // 10
@@ -46,21 +46,16 @@ TOOLS: dict[str, dict[str, Any]] = {
 
 
 def test_the_functions_behind_the_app(tiny_model: Path) -> None:
-    command = [sys.executable, str(ROOT / "tests" / "fuzz.py"), str(tiny_model), str(COUNT - OVER_HTTP), str(SEED)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + COUNT)
+    count = COUNT - OVER_HTTP
+    command = [sys.executable, str(ROOT / "tests" / "fuzz.py"), str(tiny_model), str(count), str(SEED)]
+    memory = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}  # what `space.guard.give_back_memory` sets
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + COUNT, env={**os.environ, **memory})
     assert done.returncode == 0, f"it crashed or hung:\n{done.stderr[-3000:]}"
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["wrong"] == [] and not said["unpickled"]
-    assert said["answered"] + said["refused"] == COUNT - OVER_HTTP
+    assert said["answered"] + said["refused"] == count
     assert said["answered"] > 0.05 * said["refused"] > 0, "both happen, or nothing was tested"
     assert said["after"] < GROWTH * said["before"], f"{said['before']:,} bytes became {said['after']:,}"
-
-
-@pytest.fixture(scope="module")
-def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("gradio")
-    with serve(tiny_model, tmp_path_factory.mktemp("fuzz")) as app:
-        yield app
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +110,10 @@ class Stranger:
 
     def _follow(self, name: str, response: httpx.Response) -> tuple[str, Any]:
         end = self._judge(response)
-        if response.status_code != 200 or not isinstance(response.json(), dict) or "event_id" not in response.json():
+        said = response.json() if response.status_code == 200 else None
+        if not isinstance(said, dict) or "event_id" not in said:
             return end, None
-        event, _, data = self._streamed(f"/call/{name}/{response.json()['event_id']}").partition("\n")
+        event, _, data = self._streamed(f"/call/{name}/{said['event_id']}").partition("\n")
         content = json.loads(data.removeprefix("data: "))
         if event == "event: complete":
             return "answered", content
@@ -139,15 +135,15 @@ class Stranger:
     def _sentence(self, text: Any) -> str:
         if not isinstance(text, str) or not text.rstrip().endswith((".", "?", "!")) or len(text) > 1000:
             return f"no sentence: {text!r}"[:300]
-        return f"a fault of ours: {text}" if "our mistake" in text or "not because of you" in text else "refused"
+        return f"a fault of ours: {text}" if "not because of you" in text else "refused"
 
     def _post(self, path: str, body: bytes, kind: str = "application/json") -> httpx.Response:
         return self.http.post(path, content=body, headers={"content-type": kind})
 
     def _judge(self, response: httpx.Response) -> str:
         if response.status_code >= 500:
-            said = response.json() if response.headers.get("content-type", "").startswith("application/json") else {}
-            return self._sentence(said.get("error"))
+            is_json = response.headers.get("content-type", "").startswith("application/json")
+            return self._sentence(response.json().get("error") if is_json else None)
         return "refused" if response.status_code >= 400 else "answered"
 
     def upload(self, data: bytes, name: str = "visitor.png") -> dict[str, Any]:
@@ -212,7 +208,7 @@ class Stranger:
         if "error" in answer:
             return "refused"
         text = answer["result"]["content"][0]["text"]
-        return f"a fault of ours: {text}" if "Traceback" in text or "our mistake" in text else "answered"
+        return f"a fault of ours: {text}" if "Traceback" in text or "not because of you" in text else "answered"
 
     def _body(self, chance: random.Random) -> str:
         name = chance.choice(list(ENDPOINTS))
@@ -224,27 +220,23 @@ class Stranger:
         return self._follow(name, self._post(f"/call/{name}", body, kind))[0]
 
     def _route(self, chance: random.Random) -> str:
-        boundary = chance.choice(("x", "", "y" * 5000))
-        part = (
-            b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a\0.png"\r\n\r\nhello\r\n--x--\r\n'
-        )
-        response = chance.choice(
-            (
-                lambda: self._post("/upload", mutate.damage(chance, part), f"multipart/form-data; boundary={boundary}"),
-                lambda: self.http.get("/file=" + chance.choice(("/etc/passwd", "../../etc/passwd", "%00", "x" * 5000))),
-                lambda: self.http.get(
-                    f"/call/{chance.choice(('sample', 'x'))}/{chance.choice(('x', '%00', 'y' * 999))}"
-                ),
-                lambda: self._post("/queue/join", json.dumps(mutate.value(chance)).encode()),
-                lambda: self._post("/cancel", json.dumps(mutate.value(chance)).encode()),
-                lambda: self._post("/component_server", json.dumps({"data": mutate.value(chance)}).encode()),
-                lambda: self._post(
-                    "/mcp/", json.dumps({"method": "tools/call", "params": mutate.value(chance)}).encode()
-                ),
-                lambda: self._post("/nowhere", b""),
-            )
-        )()
-        return self._judge(response) if isinstance(response, httpx.Response) else "refused"
+        kind = f"multipart/form-data; boundary={chance.choice(('x', '', 'y' * 5000))}"
+        part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../a\0.png"\r\n\r\nhi\r\n--x--\r\n'
+        value = mutate.value(chance)
+        sent = {
+            "/queue/join": value,
+            "/cancel": value,
+            "/component_server": {"data": value},
+            "/mcp/": {"method": "tools/call", "params": value},
+        }
+        files = ["/file=" + name for name in ("/etc/passwd", "../../etc/passwd", "%00", "x" * 5000)]
+        calls = [f"/call/{name}/{event}" for name in ("sample", "x") for event in ("x", "%00", "y" * 999)]
+        which = chance.choice(("/upload", "/nowhere", *sent, files, calls))
+        if isinstance(which, list):
+            return self._judge(self.http.get(chance.choice(which)))
+        if which == "/upload":
+            return self._judge(self._post(which, mutate.damage(chance, part), kind))
+        return self._judge(self._post(which, json.dumps(sent[which]).encode() if which in sent else b""))
 
 
 def test_the_app_over_http(served: Served, elsewhere: tuple[str, list[str]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from idgen.errors import InputError
 from space import limits
-from space.limits import Limits, Uploads, visitor_of
+from space.limits import Limits, caller, visitor_of
 from space.settings import Settings
 
 
@@ -80,28 +80,28 @@ def test_several_at_once_count_all_or_none() -> None:
 
 def test_uploads_are_counted_by_their_bytes() -> None:
     clock = Clock()
-    counted = Uploads(Settings(megabytes_per_ten_minutes=5, megabytes_per_ten_minutes_in_all=8), clock)
-    counted.check("a", 3_000_000)
+    counted = Limits(Settings(megabytes_per_ten_minutes=5, megabytes_per_ten_minutes_in_all=8), clock)
+    counted.check_upload("a", 3_000_000)
     clock.now += 100
-    counted.check("a", 1_500_000)
+    counted.check_upload("a", 1_500_000)
     with pytest.raises(InputError, match=r"^You may upload 5 MB within ten minutes.*again in 500 seconds, or"):
-        counted.check("a", 1_000_000)
-    counted.check("a", 500_000)
+        counted.check_upload("a", 1_000_000)
+    counted.check_upload("a", 500_000)
     with pytest.raises(InputError, match=r"^Visitors may upload 8 MB"):
-        counted.check("b", 4_000_000)
-    counted.check("b", 3_000_000)
+        counted.check_upload("b", 4_000_000)
+    counted.check_upload("b", 3_000_000)
     clock.now += 500
-    counted.check("a", 3_000_000)
+    counted.check_upload("a", 3_000_000)
     with pytest.raises(InputError, match=r"^You may upload 5 MB"):
-        counted.check("c", 6_000_000)
-    Uploads(Settings()).check("a", 10**12)
+        counted.check_upload("c", 6_000_000)
 
 
 def test_no_limit() -> None:
     counted = Limits(Settings())
+    counted.check_upload("a", 10**12)
     for _ in range(1000):
         counted.check("a", 16)
-    assert not counted._rate.visitors and not counted._rate.all.came
+    assert not counted.requests.windows
 
 
 def test_agrees_with_counting_everything() -> None:
@@ -130,11 +130,11 @@ def test_old_visitors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         counted.check(f"visitor {number}")
     clock.now += 61
     counted.check("new")
-    assert set(counted._rate.visitors) == {"new"}
+    assert set(counted.requests.windows) == {"new"}
     monkeypatch.setattr(limits, "_MAX_VISITORS", 10)
     for number in range(100):
         counted.check(f"visitor {number}")
-    assert len(counted._rate.visitors) == 10
+    assert len(counted.requests.windows) == 10
 
 
 def test_many_threads_get_no_more() -> None:
@@ -151,15 +151,26 @@ def test_many_threads_get_no_more() -> None:
         assert sum(pool.map(ask, range(600))) == 120
 
 
-def test_who_a_visitor_is() -> None:
-    assert visitor_of("10.0.0.1", None, 0) == "10.0.0.1"
-    assert visitor_of("10.0.0.1", "1.2.3.4", 0) == "10.0.0.1", "without a proxy the header is the visitor's invention"
-    assert visitor_of("10.0.0.1", "9.9.9.9, 1.2.3.4", 1) == "1.2.3.4", "only what the proxy appended is true"
-    assert visitor_of("10.0.0.1", "9.9.9.9, 1.2.3.4, 10.0.0.2", 2) == "1.2.3.4"
-    assert visitor_of("10.0.0.1", "1.2.3.4", 3) == "1.2.3.4"
-    assert visitor_of("10.0.0.1", " ", 1) == "10.0.0.1"
-    assert visitor_of("2001:db8:1:2:aaaa::1", None, 0) == visitor_of("2001:db8:1:2:bbbb::2", None, 0)
-    assert visitor_of("2001:db8:1:2::1", None, 0) != visitor_of("2001:db8:1:3::1", None, 0)
-    assert visitor_of("::ffff:1.2.3.4", None, 0) == "1.2.3.4"
-    for nonsense in (None, "", "testclient", "1.2.3.4:80, <script>"):
-        assert visitor_of(nonsense, None, 0) == "unknown"
+@pytest.mark.parametrize(
+    ("address", "forwarded", "proxies", "name"),
+    [
+        ("10.0.0.1", None, 0, "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4", 0, "10.0.0.1"),  # without a proxy the header is the visitor's invention
+        ("10.0.0.1", "9.9.9.9, 1.2.3.4", 1, "1.2.3.4"),  # only what the proxy appended is true
+        ("10.0.0.1", "9.9.9.9, 1.2.3.4, 10.0.0.2", 2, "1.2.3.4"),
+        ("10.0.0.1", "1.2.3.4", 3, "1.2.3.4"),
+        ("10.0.0.1", " ", 1, "10.0.0.1"),
+        ("2001:db8:1:2:aaaa::1", None, 0, "2001:db8:1:2::/64"),
+        ("::ffff:1.2.3.4", None, 0, "1.2.3.4"),
+        *((nonsense, None, 0, "unknown") for nonsense in (None, "", "testclient", "1.2.3.4:80, <script>")),
+    ],
+)
+def test_who_a_visitor_is(address: str | None, forwarded: str | None, proxies: int, name: str) -> None:
+    assert visitor_of(address, forwarded, proxies) == name
+
+
+def test_a_proxy_that_writes_a_line_of_its_own() -> None:
+    from starlette.requests import Request
+
+    lines = [(b"x-forwarded-for", b"9.9.9.9"), (b"x-forwarded-for", b"1.2.3.4")]
+    assert caller(Request({"type": "http", "client": ("10.0.0.1", 1), "headers": lines}), 1) == "1.2.3.4"

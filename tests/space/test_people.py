@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hub_server import HubServer
 
 from idgen.errors import InputError
 from idgen.identity import Identity
@@ -16,11 +19,6 @@ from idgen.model import Model
 from space import actions
 from space.models import Models, defaults
 from space.people import Seals, read_vector, verified
-
-
-@pytest.fixture(scope="module")
-def nobody(small: Model) -> Identity:
-    return actions.sample(small, 7)[0]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +33,9 @@ def npy(array: np.ndarray, **how: object) -> bytes:
     return file.getvalue()
 
 
-def test_what_was_handed_out_comes_back_as_it_was(small: Model, nobody: Identity, somebody: Identity) -> None:
+def test_what_was_handed_out_comes_back_as_it_was(small: Model, person: Identity, somebody: Identity) -> None:
     seals = Seals()
-    for identity in (nobody, somebody):
+    for identity in (person, somebody):
         back = seals.open(seals.describe(identity), small, vectors_allowed=False)
         assert torch.equal(back.vector, identity.vector)
         assert (back.source, back.name, back.space) == (identity.source, identity.name, identity.space)
@@ -59,8 +57,8 @@ def test_a_changed_identity_is_not_known_again(small: Model, somebody: Identity)
         assert seals.open(changed, small, vectors_allowed=True).from_photo, "a claim is not believed"
 
 
-def test_sampled_people_need_no_seal(small: Model, nobody: Identity) -> None:
-    described = {**Seals().describe(nobody), "seal": ""}
+def test_sampled_people_need_no_seal(small: Model, person: Identity) -> None:
+    described = {**Seals().describe(person), "seal": ""}
     assert not Seals().open(described, small, vectors_allowed=False).from_photo
 
 
@@ -72,13 +70,10 @@ def test_sampled_people_need_no_seal(small: Model, nobody: Identity) -> None:
         "identity",
         {},
         {"space": 1, "source": "x", "vector": [1]},
-        {"space": "s", "source": "x", "vector": "abc"},
-        {"space": "s", "source": "x", "vector": [[1, 2], [3]]},
-        {"space": "s", "source": "x", "vector": []},
-        {"space": "s", "source": "x", "vector": [0.0, 0.0]},
-        {"space": "s", "source": "x", "vector": [float("nan"), 1]},
-        {"space": "s", "source": "x", "vector": [1e39, 1]},
-        {"space": "s", "source": "x", "vector": {"a": 1}},
+        *(
+            {"space": "s", "source": "x", "vector": vector}
+            for vector in ("abc", [[1, 2], [3]], [], [0.0, 0.0], [float("nan"), 1], [1e39, 1], {"a": 1})
+        ),
     ],
 )
 def test_what_is_no_identity_is_said(small: Model, content: object) -> None:
@@ -86,15 +81,15 @@ def test_what_is_no_identity_is_said(small: Model, content: object) -> None:
         Seals().open(content, small, vectors_allowed=True)
 
 
-def test_a_file_of_a_sampled_person_is_nobody_and_a_made_up_claim_is_not_believed(
-    small: Model, nobody: Identity, somebody: Identity
+def test_a_file_of_a_sampled_person_is_person_and_a_made_up_claim_is_not_believed(
+    small: Model, person: Identity, somebody: Identity
 ) -> None:
-    back, count = read_vector(actions.identity_file([nobody]), small)
-    assert torch.equal(back.vector, nobody.vector) and count == 1 and not back.from_photo
-    liar = Identity(somebody.vector, somebody.space, nobody.source, "liar")
+    back, count = read_vector(actions.identity_file([person]), small)
+    assert torch.equal(back.vector, person.vector) and count == 1 and not back.from_photo
+    liar = Identity(somebody.vector, somebody.space, person.source, "liar")
     assert read_vector(actions.identity_file([liar]), small)[0].from_photo
     assert verified(liar, small).source == "a vector from outside, said to be: sampled, seed 7, number 0"
-    first, count = read_vector(actions.identity_file([somebody, nobody]), small)
+    first, count = read_vector(actions.identity_file([somebody, person]), small)
     assert count == 2 and torch.equal(first.vector, somebody.vector)
 
 
@@ -121,29 +116,19 @@ def test_nothing_in_a_file_is_executed(small: Model, tmp_path: Path, monkeypatch
     assert not (tmp_path / "trapped").exists()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\x93NUMPY",
-        npy(np.zeros((2, 2, 2))),
-        npy(np.ones(64, int)),
-        npy(np.zeros(64)),
-        npy(np.ones(63)),
-        npy(np.full(64, np.nan)),
-        b"PK\x03\x04",
-        b"\xff" * 100,
-    ],
-)
+_ARRAYS = [np.zeros((2, 2, 2)), np.ones(64, int), np.zeros(64), np.ones(63), np.full(64, np.nan)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\xff" * 100, *map(npy, _ARRAYS)])
 def test_what_is_no_vector_is_said_without_where_it_was(small: Model, content: bytes) -> None:
     with pytest.raises(InputError) as refused:
         read_vector(content, small, small.encoder.space)
     assert "/tmp" not in str(refused.value) and str(refused.value).endswith((".", "?"))
 
 
-def test_the_operator_can_switch_vectors_off(small: Model, nobody: Identity) -> None:
+def test_the_operator_can_switch_vectors_off(small: Model, person: Identity) -> None:
     with pytest.raises(InputError, match="switched off"):
-        read_vector(actions.identity_file([nobody]), small, allowed=False)
+        read_vector(actions.identity_file([person]), small, allowed=False)
 
 
 # ---------------------------------------------------------------- models
@@ -163,3 +148,28 @@ def test_defaults_are_read_without_loading_anything(tiny_model: Path) -> None:
     steps, guidance = defaults(model)
     assert model._parts == {}
     assert (steps, guidance) == (model.pipeline.config.num_inference_steps, model.pipeline.config.guidance_scale)
+
+
+def test_who_waits_for_one_model_does_not_stop_the_others(
+    hub: HubServer, small: Model, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repos["somebody/slow"] = tiny_model
+    asked, answer, files = threading.Event(), threading.Event(), hub.at
+
+    def slowly(repo: str, revision: str) -> tuple[Path, str] | None:
+        asked.set()
+        answer.wait(120)
+        return files(repo, revision)
+
+    monkeypatch.setattr(hub, "at", slowly)
+    models = Models([small, "somebody/slow"])
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            slow = [pool.submit(models.get, "somebody/slow") for _ in range(2)]
+            assert asked.wait(60)
+            assert pool.submit(models.get).result(timeout=20) is small
+            assert not any(one.done() for one in slow)
+        finally:
+            answer.set()
+        assert slow[0].result().name == "somebody/slow"
+        assert slow[0].result() is slow[1].result(), "loaded once"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 import re
-import subprocess
-import sys
+import runpy
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -79,20 +78,19 @@ def test_other_nonsense_is_named() -> None:
             Settings.from_env({"IDGEN_MODELS": models})
 
 
-def test_a_variable_that_says_nothing_stops_the_app_in_a_sentence() -> None:
+def test_a_variable_that_says_nothing_stops_the_app_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     pytest.importorskip("gradio")
-    root = Path(__file__).parents[2]
-    command = [sys.executable, str(root / "app.py")]
-    done = subprocess.run(
-        command, env={**os.environ, "IDGEN_PROXIES": "many"}, capture_output=True, text=True, cwd=root
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.strip() == "IDGEN_PROXIES is 'many': set it to a whole number from 0 to 10, or not at all."
+    monkeypatch.setenv("IDGEN_PROXIES", "many")
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(Path(__file__).parents[2] / "app.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert said == "IDGEN_PROXIES is 'many': set it to a whole number from 0 to 10, or not at all."
 
 
 def test_a_model_that_was_named_comes_first_even_the_default() -> None:
-    import inspect
-
     from idgen.cli import demo
     from space.app import allowed
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from idgen.cli import app
 from idgen.model import load_model
+from idgen.training.loop import RunArgs
 
 TINY = {
     "recognizer": {"channels": [16, 16, 16], "blocks": [1, 1, 2], "embedding_dim": 16},
@@ -22,7 +23,6 @@ NEEDS = {"autoencoder": ["recognizer"], "generator": ["recognizer", "autoencoder
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
 
@@ -102,8 +102,6 @@ def test_what_has_to_be_trained_first_is_said(folder, run, network):
 
 
 def test_bfloat16_only_where_it_is_fast(monkeypatch):
-    from idgen.training.loop import RunArgs
-
     for able in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able}, raising=False)
         assert RunArgs(out=".", device="cpu").precision == ("bf16" if able else "no")

@@ -33,12 +33,10 @@ def test_parquet_with_further_columns(folder, tmp_path):
     assert np.array_equal(faces.images, load_faces(folder).images)
 
 
-def test_resized_and_kept_decoded(folder, tmp_path):
-    faces = load_faces(folder, size=32)
+def test_resized_and_kept_decoded(folder):
+    faces, again = load_faces(folder, size=32), load_faces(folder, size=32)
     assert faces.images.shape == (24, 32, 32, 3)
-    again = load_faces(folder, size=32)
-    assert np.array_equal(faces.images, again.images)
-    assert isinstance(again.images, np.memmap)
+    assert np.array_equal(faces.images, again.images) and isinstance(again.images, np.memmap)
 
 
 def test_nobody_is_on_both_sides(folder):

@@ -9,7 +9,6 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from idgen.errors import InputError
-from idgen.training import loop
 from idgen.training.loop import RunArgs, schedule, step_seed, train
 
 
@@ -114,19 +113,28 @@ def test_every_step_and_process_has_its_own_seed():
     assert len(seeds) == 300
 
 
-def test_replacing_a_folder_leaves_nothing_beside(tmp_path):
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    loop.replace_folder(tmp_path / "new", tmp_path / "old")
-    assert [p.name for p in tmp_path.iterdir()] == ["old"]
-    assert [p.name for p in (tmp_path / "old").iterdir()] == ["new"]
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("steps", 0), ("batch_size", 0), ("precision", "fp8"), ("size", 100), ("lr", 0), ("device", "x")],
+)
+def test_arguments_that_cannot_be_are_refused(tmp_path, name, wrong):
+    with pytest.raises(InputError, match=name):
+        RunArgs(out=tmp_path, **{name: wrong})
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"precision": "fp8"}])
-def test_arguments_that_cannot_be_are_refused(tmp_path, change):
-    with pytest.raises(ValueError):
-        run_args(tmp_path, **change)
+def test_precision_is_chosen_by_run(tmp_path):
+    """In one process, and without a trace in the weights' type: bfloat16, then float32."""
+    seen = []
+
+    class Watching(Task):
+        def forward(self, step, generator):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(step, generator)
+
+    for precision in ("bf16", "no", "bf16"):
+        train(Watching(), run_args(tmp_path / str(len(seen)), steps=1, precision=precision))
+    assert seen == [True, False, True]
+    assert {value.dtype for value in weights(tmp_path / "2").values()} == {torch.float32, torch.int64}
 
 
 def test_starts_from_a_network(tmp_path):
@@ -136,6 +144,6 @@ def test_starts_from_a_network(tmp_path):
     first = weights(tmp_path / "first")
     assert all(torch.equal(task.history[0][name], first[name]) for name in first)
     Net(width=6).save_pretrained(tmp_path / "other")
-    for wrong in ("other", "nowhere"):
-        with pytest.raises(InputError, match="cannot be started from"):
+    for wrong, why in (("other", "is not the Net"), ("nowhere", "no trained network")):
+        with pytest.raises(InputError, match=why):
             train(Task(), run_args(tmp_path / "third", start=tmp_path / wrong))

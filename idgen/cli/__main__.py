@@ -1,0 +1,3 @@
+from idgen.cli import app
+
+app()

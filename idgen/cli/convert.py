@@ -1,0 +1,82 @@
+"""Published checkpoints to folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from idgen.cli.shell import argument, flag, group, option, say
+
+commands = group("Turn published checkpoints into folders for --model and from_pretrained.")
+
+_CHECKPOINT_DIR = argument("CKPT_DIR", "Folder with what was downloaded.")
+_OUT = argument("OUT", "Folder to write.")
+_CHECKPOINT = option(None, "The diffusion weights, if they are not in their place.")
+_AUTOENCODER = option(None, "Folder with the two first_stage_*_state_dict.pt.")
+_CONTEXTS = option(None, "A published file of identities; becomes identities.safetensors.")
+_FAST = flag("--fast", "20 steps of DPM-Solver++ instead of the released sampling.")
+
+
+@commands.command("idiff-face")
+def idiff_face(
+    folder: Path = _CHECKPOINT_DIR,
+    out: Path = _OUT,
+    checkpoint: Path = _CHECKPOINT,
+    autoencoder: Path = _AUTOENCODER,
+    contexts: Path = _CONTEXTS,
+    encoder: Path = option(None, "ElasticFace's Elastic_R100_295672backbone.pth."),
+    fast: bool = _FAST,
+) -> None:
+    """IDiff-Face (Boutros et al. 2023)."""
+    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "fast": fast}
+    _convert("IDIFF_FACE", "IDiff-Face", folder, out, encoder=encoder, **options)
+
+
+@commands.command("uiface")
+def uiface(
+    folder: Path = _CHECKPOINT_DIR,
+    out: Path = _OUT,
+    checkpoint: Path = _CHECKPOINT,
+    autoencoder: Path = _AUTOENCODER,
+    contexts: Path = _CONTEXTS,
+    fast: bool = _FAST,
+) -> None:
+    """UIFace (Lin et al. 2025)."""
+    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "fast": fast}
+    _convert("UIFACE", "UIFace", folder, out, **options)
+
+
+def _convert(family: str, title: str, folder: Path, out: Path, **options: Any) -> None:
+    from idgen.convert import idiff_face as room
+
+    kind = getattr(room, family)
+    say(f"{title}: {room.convert(kind, folder, out, **options)}{os.sep} ({kind.licence})")
+
+
+@commands.command("arc2face")
+def arc2face(
+    source: str = argument("SRC", "Folder or hub repository of the official files."),
+    out: Path = _OUT,
+    base: str = option(None, "Folder or repository of Stable Diffusion 1.5, for vae/ and scheduler/."),
+    pack: str = option(None, "insightface pack that finds the faces in photos: name, folder or repository."),
+    controlnet: bool = flag("--controlnet", "With the ControlNet for the pose."),
+    expression: bool = flag("--expression", "With the expression adapter."),
+    few_step: bool = flag("--few-step", "With the LCM-LoRA: 2 to 4 steps."),
+    lora: str = option(None, "Where the LCM-LoRA is, if not on the hub."),
+    revision: str = option(None, "Commit, tag or branch of SRC's repository."),
+    base_revision: str = option(None, "The same for --base."),
+    single: bool = flag("--float32", "Keep single precision; twice the size."),
+) -> None:
+    """Arc2Face's official files to one folder for --model."""
+    import torch
+
+    from idgen.convert.arc2face import convert
+
+    parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "few_step": lora or few_step}
+    commits: dict[str, Any] = {"revision": revision, "base_revision": base_revision}
+    dtype = torch.float32 if single else torch.float16
+    folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)
+    say(f"Arc2Face: {folder} (its README.md says under which licences)")
+    if pack is None:
+        say("It reads no photos: for that, give --pack, an insightface pack (non-commercial research only).")

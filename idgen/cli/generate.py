@@ -1,0 +1,74 @@
+"""Pictures of people into a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from idgen import arguments
+from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
+from idgen.errors import InputError
+from idgen.words import count, verdicts
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def generate(
+    people: Path = argument("PEOPLE", "A file of identities, by `sample` or `identify`.", None),
+    out: Path = option(..., "Folder to write."),
+    sample: int = integer(None, "Instead of a file: draw so many people who do not exist."),
+    images: int = integer(8, "Pictures a person, 1 to 1,000."),
+    seed: int = SEED,
+    steps: int = integer(None, "Denoising steps; by default the model's."),
+    guidance: float = option(None, "How strongly to follow the identity; by default the model's."),
+    variation: str = option(
+        "0",
+        "0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5.",
+        parser=_number,
+        metavar="TEXT",
+    ),
+    batch_size: int = BATCH_SIZE,
+    overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
+    model: str = MODEL,
+    device: str = DEVICE,
+) -> None:
+    """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
+    if (people is None) == (sample is None):
+        raise InputError("Give either a file of identities or --sample with a number of people.")
+    from idgen.files import check_writable
+
+    arguments.images(images)
+    check_writable(out)
+    from idgen import painting
+    from idgen.identity import Identities
+    from idgen.model import load_model
+    from idgen.sets import MANIFEST, read_manifest
+
+    painting.check_options(steps, guidance, variation, batch_size)
+    identities = None if people is None else Identities.load(people)
+    loaded = load_model(model, device)
+    if identities is None:
+        identities = loaded.sampler.sample(sample, seed)
+    try:
+        how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
+        painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
+    except KeyboardInterrupt:
+        wanted = len(identities) * images
+        raise interrupted(len(read_manifest(out)), wanted, f"pictures in {out}") from None
+    lines = read_manifest(out)
+    made = f"{count(len(lines), 'picture', 'pictures')} of {count(len(identities), 'person', 'people')}"
+    say(f"{made}: {out}{os.sep} ({painting.SHEET} shows them, {MANIFEST} has their scores)")
+    if loaded.has("judge"):
+        say(verdicts(sum(bool(line["match"]) for line in lines), len(lines), arguments.FMR))
+        return
+    say("This model has no judge, so nothing says whether they are the wanted people.")
+    if loaded.has("encoder"):
+        from idgen.scoring import UNCALIBRATED
+
+        say(f"The cosines by its own encoder are in the manifest; {UNCALIBRATED}")

@@ -1,0 +1,124 @@
+"""Who: people drawn, people read from photos, and whether two are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, say
+from idgen.errors import InputError
+from idgen.words import count
+
+if TYPE_CHECKING:
+    from idgen.identity import Identity
+
+Method = Literal["flow", "gaussian", "sphere", "packed", "file", "interpolate", "mean", "mixup"]
+
+
+def sample(
+    out: Path = option(..., "File to write, such as people.safetensors."),
+    n: int = integer(1, "How many people.", "-n"),
+    seed: int = SEED,
+    method: Method = option(
+        None,
+        "By the flow trained on people's vectors, from a Gaussian fitted on them, or anywhere on the sphere "
+        "(by default the flow, where the model has one); packed apart where they live; or made of a --from file: some "
+        "of it, people between its first two, their mean, or mixed pairs.",
+    ),
+    origin: Path = option(None, "File of people or vectors, for file, interpolate, mean and mixup.", "--from"),
+    apart: int = integer(0, "Keep only people told apart by the judge on so many pictures each."),
+    model: str = MODEL,
+    device: str = DEVICE,
+) -> None:
+    """Draw people who do not exist."""
+    from idgen.files import check_writable_file
+
+    check_writable_file(out)
+    from idgen.model import load_model, sampler_of
+    from idgen.sampling.draw import draw, write_soft_labels
+
+    loaded = load_model(model, device)
+    sampler = sampler_of(loaded)
+    people, labels = draw(sampler, n, seed, method, origin)
+    if apart:
+        from idgen.choosing import apart as keep_apart
+
+        kept = keep_apart(people, loaded, apart, seed)
+        say(
+            f"{len(kept.people):,} of {count(len(people), 'person', 'people')} are told apart by the judge on "
+            f"{count(apart, 'picture', 'pictures')} each (means below {kept.threshold:.2f})."
+        )
+        labels = [labels[row] for row in kept.rows.tolist()] if labels else []
+        people = kept.people
+    people.save(out)
+    if labels:
+        say(f"What each is made of: {write_soft_labels(out, people, labels)}")
+    exist = "" if any(person.from_photo for person in people) else f" who do{'es' * (len(people) == 1)} not exist"
+    say(f"{count(len(people), 'person', 'people')}{exist}: {out}")
+    if len(sampler.people):
+        nearest = float(sampler.nearest(people.vectors)[0].max())
+        say(f"The nearest of the {len(sampler.people):,} people the sampler learned from is at cosine {nearest:.2f}.")
+
+
+def identify(
+    photos: list[Path] = argument("PHOTO...", "One or several photos of one person."),
+    out: Path = option(..., "File to write, such as me.safetensors."),
+    name: str = option(None, "What to call the person; by default after the first photo's file."),
+    aligned: bool = flag("--aligned", "The photos are aligned face crops already."),
+    model: str = MODEL,
+    device: str = DEVICE,
+) -> None:
+    """Read the largest face of photos into an identity; of several photos, their mean."""
+    from idgen.files import check_writable_file
+
+    check_writable_file(out)
+    from idgen.identity import Identities
+    from idgen.model import load_model
+
+    encoder = load_model(model, device).encoder
+    person = encoder.identify(photos, aligned, name)
+    Identities.of([person]).save(out)
+    say(f"{person.name} ({person.source}): {out}", *filter(None, [encoder.notice]))
+    say("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
+
+
+def compare(
+    a: str = argument("A", "A photo, or a file of identities; of several: people.safetensors#NAME."),
+    b: str = argument("B", "The other one."),
+    fmr: float = option(1e-3, "False-match rate of the verdict: 0.01, 0.001 or 0.0001."),
+    as_json: bool = JSON,
+    model: str = MODEL,
+    device: str = DEVICE,
+) -> None:
+    """Say whether two photos or identities are the same person."""
+    sides = [_photo_or_identity(side) for side in (a, b)]
+    from dataclasses import asdict
+
+    from idgen.model import load_model
+    from idgen.scoring import Scorer
+
+    loaded = load_model(model, device)
+    result = Scorer(loaded.encoder, loaded.judge, fmr).compare(*sides)
+    if as_json:
+        say(json.dumps({**asdict(result), "verdict": result.verdict}))
+        return
+    said = [("Encoder:", result.cosine, result.threshold), ("Judge:  ", result.judge_cosine, result.judge_threshold)]
+    say(*(f"{who} cosine {cosine:.3f}, threshold {least:.3f}." for who, cosine, least in said if cosine is not None))
+    say(result.sentence())
+
+
+def _photo_or_identity(text: str) -> Path | Identity:
+    path, _, name = text.partition("#") if not Path(text).exists() else (text, "", "")
+    if Path(path).suffix.lower() != ".safetensors":
+        return Path(text)
+    from idgen.identity import Identities
+
+    people = Identities.load(path)
+    if not name and len(people) == 1:
+        return people[0]
+    if name in people.names:
+        return people[people.names.index(name)]
+    some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
+    what = f"nobody called {name!r}" if name else f"{len(people)} people"
+    raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")

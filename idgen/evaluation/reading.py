@@ -1,0 +1,154 @@
+"""Sets of faces with their vectors, by a model's judge and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from idgen.errors import InputError
+from idgen.evaluation.attributes import some_people
+from idgen.scoring import Calibration
+from idgen.sets import Source, read_source
+from idgen.vectors import check_same_space, check_vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from idgen.model import Model
+
+MOST_LOOKED_AT = 1_000
+"""Pictures whose landmarks are looked for."""
+
+
+@dataclass
+class Embedded:
+    """A set's vectors by one recogniser, with what its scores mean, where that is known."""
+
+    by: str
+    space: str | None
+    vectors: Tensor
+    calibration: Calibration | None = None
+
+
+@dataclass
+class Set:
+    """A source with its vectors: by the judge first, then the encoder, or those of its file.
+
+    Rows of the source without a face are left out of all.
+    """
+
+    source: Source
+    by: list[Embedded]
+    without_face: int = 0
+
+
+class Reader:
+    """Reads and embeds sets, each once.
+
+    Args:
+        model: whose judge and encoder embed the pictures.
+        aligned: pictures are aligned faces; else faces are found and aligned first.
+        progress: show bars.
+    """
+
+    def __init__(self, model: Model, aligned: bool, progress: bool):
+        self.model, self.aligned, self.progress = model, aligned, progress
+        self._sets: dict[str, Set] = {}
+
+    @cached_property
+    def recognisers(self) -> list[tuple[str, Any, Calibration | None]]:
+        """(who, recogniser, calibration): the judge, then the encoder."""
+        encoder, judge = self.model.encoder, self.model.judge
+        return [("the judge", judge.recognizer, judge.calibration), ("the encoder", encoder, Calibration.of(encoder))]
+
+    def read(self, path: str | Path) -> Set:
+        """A set with its vectors."""
+        key = str(path)
+        if key not in self._sets:
+            self._sets[key] = self._read(Path(path))
+        return self._sets[key]
+
+    def _read(self, path: Path) -> Set:
+        source = read_source(path)
+        if source.open is None:
+            assert source.vectors is not None
+            if source.space is None:
+                return Set(source, [Embedded("the recogniser that made the vectors", None, source.vectors)])
+            known = {recogniser.space: calibration for _, recogniser, calibration in self.recognisers}
+            who = f"the recogniser of {source.space}"
+            return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space))])
+        rows, vectors = self.embed(source.open, len(source), source.name)
+        without_face = len(source) - len(rows)
+        if not len(rows):
+            raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
+        by = [
+            Embedded(who, recogniser.space, check_vectors(part, source.name), calibration)
+            for (who, recogniser, calibration), part in zip(self.recognisers, vectors, strict=True)
+        ]
+        return Set(_only(source, rows) if without_face else source, by, without_face)
+
+    def embed(self, open_: Callable[[int], Image], count: int, name: str) -> tuple[NDArray[np.intp], list[Tensor]]:
+        """The numbers of the pictures with a face, and their vectors by every recogniser."""
+        recognisers = [recogniser for _, recogniser, _ in self.recognisers]
+        kept: list[int] = []
+        parts: list[list[Tensor]] = [[] for _ in recognisers]
+        for start in tqdm(range(0, count, 64), desc=f"embedding {name}", unit="batch", disable=not self.progress):
+            batch = [open_(row) for row in range(start, min(start + 64, count))]
+            for picture in batch if self.aligned else ():
+                if picture.width != picture.height:
+                    raise InputError(
+                        f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are "
+                        "square: add --photos for photos in which faces have to be found first."
+                    )
+            seen = self.model.encoder.crops(batch, recognisers, self.aligned)
+            kept += [start + place for place, each in enumerate(seen) if each is not None]
+            for by, (part, recogniser) in enumerate(zip(parts, recognisers, strict=True)):
+                if shown := [each[by] for each in seen if each is not None]:
+                    part.append(recogniser.encode(shown))
+        return np.array(kept, np.intp), [torch.cat(part) if part else torch.empty(0, 1) for part in parts]
+
+    def landmarks(self, source: Source, seed: int) -> tuple[dict[int, NDArray[np.float64]], int]:
+        """Landmarks of the largest face in some pictures, all of some people, and how many pictures were looked at."""
+        finder = self.model.encoder.finder
+        if finder is None or source.open is None:
+            return {}, 0
+        rows = some_people(source.labels, np.arange(len(source)), MOST_LOOKED_AT, seed)
+        found = {}
+        for row in tqdm(rows, desc="landmarks", unit="picture", disable=not self.progress):
+            if faces := finder.find(source.open(int(row))):
+                found[int(row)] = faces[0].landmarks
+        return found, len(rows)
+
+
+def common(one: Set, other: Set) -> tuple[Embedded, Embedded]:
+    """The vectors of two sets by the first recogniser that embedded both; InputError where there is none."""
+    same = [(a, b) for a in one.by for b in other.by if a.space == b.space or None in (a.space, b.space)]
+    if not same:
+        check_same_space(one.by[0].space, other.by[0].space)
+    a, b = same[0]
+    if a.vectors.shape[1] != b.vectors.shape[1]:
+        raise InputError(
+            f"The vectors of {one.source.name} have {a.vectors.shape[1]} numbers, those of {other.source.name} "
+            f"{b.vectors.shape[1]}: embed both by one recogniser."
+        )
+    return a, b
+
+
+def _only(source: Source, rows: NDArray[np.intp]) -> Source:
+    open_ = source.open
+    return replace(
+        source,
+        labels=source.labels[rows],
+        names=source.names[rows],
+        open=None if open_ is None else lambda row: open_(int(rows[row])),
+        columns={name: values[rows] for name, values in source.columns.items()},
+    )

@@ -1,0 +1,93 @@
+"""An evaluation in plain words."""
+
+from __future__ import annotations
+
+from idgen.arguments import FMR
+from idgen.evaluation.leakage import COPY, Search
+from idgen.evaluation.results import AT, Comparisons, Evaluation, Fidelity, Level
+from idgen.evaluation.separability import Separability
+from idgen.words import at_fmr, count, one_in, percent
+
+
+def summarise(result: Evaluation) -> list[tuple[Level, str]]:
+    """The findings, a sentence or two each."""
+    out: list[tuple[Level, str]] = []
+    if result.main is not None:
+        out.append(_recognition(result.main))
+    for who, folds in result.folds.items():
+        share = f"{percent(folds.accuracy)} of the pairs (± {100 * folds.deviation:.2f})"
+        out.append(("note", f"By the ten-fold protocol, {who} is right on {share}."))
+    if result.fidelity is not None:
+        out.append(_fidelity(result.fidelity))
+    if result.separability is not None:
+        out.append(_separability(result.separability))
+    if (spread := result.diversity) is not None:
+        turn = (
+            f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
+            if spread.yaw is not None
+            else ""
+        )
+        out.append(
+            ("note", f"Two pictures of one person are at a cosine of {1 - spread.distance:.2f} on average.{turn}")
+        )
+        if spread.no_face:
+            level: Level = "bad" if spread.no_face > 0.02 else "note"
+            out.append((level, f"In {percent(spread.no_face)} of the pictures looked at, no face was found."))
+    if result.searches:
+        out.append(_leakage(result.searches))
+    return out
+
+
+def _recognition(found: Comparisons) -> tuple[Level, str]:
+    tar = found.result.tar[AT]
+    sure = "" if found.result.certain[AT] else " (on too few comparisons to be sure)"
+    return (
+        _level(tar, 0.9, 0.5),
+        f"Pictures of one person are recognised as one person in {percent(tar)} of the pairs, at a threshold that "
+        f"{one_in(FMR)} pairs of different people reach{sure}. The equal error rate is {percent(found.result.eer)}.",
+    )
+
+
+def _fidelity(found: Fidelity) -> tuple[Level, str]:
+    real = "" if found.genuine_rate is None else f"; of real pictures {percent(found.genuine_rate)} do"
+    return (
+        _level(found.rate, 0.8 * (found.genuine_rate or 1), 0.3),
+        f"{percent(found.rate)} of the pictures match the person who was asked for, says the independent judge "
+        f"{at_fmr(found.fmr)}{real}. For a vector that was stolen rather than sampled, this is the success rate of a "
+        "template inversion.",
+    )
+
+
+def _separability(found: Separability) -> tuple[Level, str]:
+    return (
+        _level(found.unique_share, 0.99, 0.9),
+        f"{found.unique:,} of {found.people:,} people are unique: no earlier person's mean is as close as "
+        f"{found.threshold:.2f}. The closest two are {found.closest[0]} and {found.closest[1]} "
+        f"({found.nearest_max:.2f}).",
+    )
+
+
+def _leakage(searches: list[Search]) -> tuple[Level, str]:
+    leaks = [search for search in searches if search.leaks]
+    if not leaks:
+        counts = ", ".join(f"{_alarms(search)} where chance makes {search.expected:.1f}" for search in searches)
+        return "good", f"No leak was found: nothing comes closer to training people than strangers do ({counts})."
+    worst = max(leaks, key=lambda search: (search.copies, len(search.alarms) - search.expected))
+    copied = f" {worst.copies:,} of them are copies (cosine {COPY} or more)." if worst.copies else ""
+    return (
+        "bad",
+        f"Training people show up: {_alarms(worst)} come closer to one than {one_in(worst.rate)} strangers do, where "
+        f"chance makes {worst.expected:.1f} and hardly ever more than {worst.plausible:,}.{copied}",
+    )
+
+
+def _alarms(search: Search) -> str:
+    people = count(search.people, "person", "people")
+    if search.kind == "person-to-person":
+        return people
+    pictures = count(len(search.alarms), "picture", "pictures")
+    return f"{pictures} of {people}" if search.people < len(search.alarms) else pictures
+
+
+def _level(value: float, good: float, fair: float) -> Level:
+    return "good" if value >= good else "note" if value >= fair else "bad"

@@ -1,0 +1,20 @@
+"""What the buttons do, without the buttons: plain functions on an `idgen` model. No Gradio here.
+
+Everything raises `InputError` with one sentence that a visitor can act on. What takes long is an iterator of snapshots,
+the last of which is the result; closing it stops the work.
+"""
+
+from .explore import CROWD, NEIGHBOURS, POINT_IMAGES, SELF, VARIATIONS, Curve, Neighbour, Point, explore, nearest
+from .files import identity_file, png, report, write
+from .morph import MORPH, Morph, morph
+from .painting import Progress, Result, generate, last
+from .photos import Compared, Face, Found, compare, identify
+from .recipe import MAX_SEED, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Recipe, sample
+from .scores import Line, Reference, reference
+
+__all__ = [
+    "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES", "SELF",
+    "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph", "Neighbour", "Point", "Progress", "Recipe",
+    "Reference", "Result", "compare", "explore", "generate", "identify", "identity_file", "last", "morph", "nearest",
+    "png", "reference", "report", "sample", "write",
+]  # fmt: skip

@@ -1,0 +1,84 @@
+"""From one person to another."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from idgen import words
+from idgen.errors import InputError
+from idgen.identity import Identities, Identity
+from idgen.model import Model
+from idgen.painting import scoring
+from idgen.pipelines import GeneratedImage
+from idgen.sampling.interpolation import interpolate
+
+from ..stream import Teller, stream
+from .painting import Progress, paint
+from .recipe import Recipe
+from .scores import Line, Reference, reference
+
+MORPH = 7  # pictures in a strip
+
+
+@dataclass(frozen=True)
+class Morph:
+    """Pictures from one person to another; `scores[side]` holds what they are to the first and to the second."""
+
+    people: Identities
+    ends: tuple[Identity, Identity]
+    images: list[GeneratedImage]
+    scores: tuple[list[Line], list[Line]]
+    sentence: str
+    reference: Reference | None
+    model: str
+    recipe: Recipe
+
+
+def morph(
+    model: Model, first: Identity | None, second: Identity | None, recipe: Recipe
+) -> Generator[Progress | Morph, None, None]:
+    """A strip of `MORPH` people in equal steps on the arc between two, each pictured once from nearly the same noise.
+
+    Raises:
+        InputError: somebody is missing or they are of different spaces (at once), or of another than the model's.
+    """
+    if first is None or second is None:
+        raise InputError("A strip leads from one person to another: choose both first.")
+    ends = first, second
+    people = interpolate(first, second, MORPH)
+
+    def work(teller: Teller[Progress | Morph]) -> None:
+        images, to_first = paint(model, people, recipe, MORPH, teller, together=MORPH, callback=_share_noise)
+        to_second = scoring(model)([image.image for image in images], ends[1].vector.expand(MORPH, -1))
+        scores, known = (to_first, to_second), reference(model)
+        if known is None:
+            said = f"nothing says who is who on the way: {model.name} has no judge."
+            sentence = f"From one person to the other; {said}"
+        else:
+            sentence = _crossing(scores, known.fmr)
+        teller.say(Morph(people, ends, images, scores, sentence, known, model.name, recipe))
+
+    return stream(work)
+
+
+def _share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
+    """After the first step everybody goes on from the first picture's latents: who it is differs, the pose does not.
+
+    The noise of a picture follows from its person, so a strip would jump; a callback may replace the latents
+    (B, C, h, w).
+    """
+    latents = tensors["latents"]
+    return {"latents": latents[:1].expand_as(latents)} if step == 0 else None
+
+
+def _crossing(scores: tuple[list[Line], list[Line]], fmr: float) -> str:
+    """Where one ends and the other begins, in plain words."""
+    sides = [(bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True)]
+    said = [f"{sides.count((True, False))} are still A", f"{sides.count((False, True))} already B"]
+    for kind, word in (((True, True), "both"), ((False, False), "neither")):
+        if kind in sides:
+            said.append(f"{sides.count(kind)} {word}")
+    listed = f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(fmr)}."

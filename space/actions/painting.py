@@ -1,0 +1,146 @@
+"""Pictures of one person, with what the judge thinks of them; and the work behind everything that is painted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from idgen import painting
+from idgen.identity import Identities, Identity
+from idgen.model import Model
+from idgen.pipelines import GeneratedImage
+from idgen.sampling.variation import parse_variation
+
+from ..stream import Teller, stream
+from .recipe import Recipe, somebody
+from .scores import Line, Reference, embedded, reference, verdict
+
+_PATIENCE = 0.5  # seconds between previews
+_OVERHEAD = 12  # and at least so many times what the last one cost
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Pictures on their way: those that are done with their scores, and how the next ones look so far."""
+
+    wanted: int
+    images: list[GeneratedImage]
+    scores: list[Line]
+    previews: list[Image.Image]
+    share: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """Pictures of one person with their scores.
+
+    `matrix` (N, N) holds the cosines between the pictures, by the judge, or by the encoder where there is no judge, or
+    None where there is neither; `reference` is None without a judge.
+    """
+
+    identity: Identity
+    images: list[GeneratedImage]
+    scores: list[Line]
+    matrix: np.ndarray | None
+    sentence: str
+    reference: Reference | None
+    model: str
+    recipe: Recipe
+
+
+def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generator[Progress | Result, None, None]:
+    """Pictures of one person and what the judge thinks of them.
+
+    Raises:
+        InputError: there is nobody (at once), or the person is of another space than the model's.
+    """
+    person = somebody(identity, "make pictures of")
+
+    def work(teller: Teller[Progress | Result]) -> None:
+        images, scores = paint(model, Identities.of([person]), recipe, recipe.images, teller)
+        vectors = embedded(model, images)
+        matrix = None if vectors is None else vectors @ vectors.T
+        teller.say(Result(person, images, scores, matrix, verdict(model, scores), reference(model), model.name, recipe))
+
+    return stream(work)
+
+
+def paint(
+    model: Model,
+    people: Identities,
+    recipe: Recipe,
+    wanted: int,
+    teller: Teller[Any],
+    *,
+    words: Callable[[Progress], Any] = lambda progress: progress,
+    together: int = 0,
+    callback: Callable[[int, dict[str, Any]], dict[str, Any] | None] = lambda step, tensors: None,
+) -> tuple[list[GeneratedImage], list[Line]]:
+    """Paint `wanted` pictures, a few at a time, and score them against the first of the people.
+
+    Args:
+        teller: is told how far they are, in those words.
+        together: pictures at a time; by default what suits the machine.
+        callback: step and tensors of a denoising step → tensors to go on with instead.
+    """
+    pipeline, score = model.pipeline, painting.scoring(model)
+    on_gpu = not str(model.device).startswith("cpu")
+    together = together or (8 if on_gpu else max(1, torch.get_num_threads()))
+    images: list[GeneratedImage] = []
+    lines: list[Line] = []
+    steps, shown, wait = 0, time.monotonic(), _PATIENCE
+    total = math.ceil(wanted / together) * recipe.steps
+
+    def say(previews: list[Image.Image]) -> None:
+        nonlocal shown
+        teller.say(words(Progress(wanted, list(images), list(lines), previews, steps / total)))
+        shown = time.monotonic()
+
+    def stepped(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any] | None:
+        nonlocal steps, wait
+        teller.check()
+        changed = callback(step, tensors)
+        steps += 1
+        now = time.monotonic()
+        if now - shown >= wait and step + 1 < recipe.steps:
+            previews = pipeline.preview((changed or tensors)["latents"])
+            wait = max(_PATIENCE, _OVERHEAD * (time.monotonic() - now))
+            say(previews)
+        return changed
+
+    options: dict[str, Any] = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
+    options |= {"batch_size": together, "callback_on_step_end": stepped}
+    variation = parse_variation(recipe.variation)
+    made = painting.paint(pipeline, people, wanted // len(people), recipe.seed, 0, variation, options)
+    try:
+        for batch in _batches(made, together):
+            new = score([one.image for one in batch], people.vectors[:1].expand(len(batch), -1))
+            images += batch
+            lines += new
+            say([])
+    finally:
+        made.close()
+        if on_gpu:
+            torch.cuda.empty_cache()  # also when it was stopped, or failed
+    return images, lines
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def last(snapshots: Generator[Any, None, None]) -> Any:
+    """The result of long work, for who does not want to watch."""
+    item = None
+    for item in snapshots:  # noqa: B007
+        pass
+    return item

@@ -1,0 +1,121 @@
+"""Photos that visitors bring: whose they are, and whether two show the same person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from idgen.errors import InputError
+from idgen.identity import Identity
+from idgen.images import MAX_PIXELS, UPLOADS, open_image
+from idgen.model import Model
+from idgen.scoring import UNCALIBRATED, Comparison
+
+from .scores import Reference, reference
+
+_PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
+_WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face read from a photo: its crop as the encoder and as the judge sees it, the photo with the face drawn on it,
+    and how many faces there were."""
+
+    face: Image.Image
+    judged: Image.Image
+    marked: Image.Image
+    faces: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who is on the photos. The pictures are for showing them back, never for keeping."""
+
+    identity: Identity
+    faces: list[Face]
+    scope: str = ""  # on what the judge was calibrated; "" without one
+
+
+def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
+    """The largest face of each photo, of at most `pixels` pixels, and the mean of their vectors. Nothing is written.
+
+    Raises:
+        InputError: no consent, not a usable picture, or no face in one.
+    """
+    _check_consent(consent)
+    faces = [_read(model, photo, pixels) for photo in photos]
+    identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
+    known = reference(model)
+    return Found(identity, faces, "" if known is None else known.calibration.scope)
+
+
+def _check_consent(consent: Any) -> None:
+    """Raise InputError without it."""
+    if consent is not True:
+        raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
+
+
+def _read(model: Model, photo: bytes, pixels: int) -> Face:
+    """The largest face of an uploaded photo of at most `pixels` pixels."""
+    if not model.has("encoder"):
+        raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
+    image = open_image(photo, pixels, UPLOADS)
+    encoder = model.encoder
+    judge = model.judge.recognizer if model.has("judge") else encoder
+    face, detection, everybody = encoder.detect_and_align(image)
+    judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
+    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two pictures: their faces, the encoder's cosine, and the comparison with its verdict where there is a judge."""
+
+    faces: tuple[Face, Face]
+    cosine: float
+    comparison: Comparison | None
+    reference: Reference | None
+    sentence: str
+
+
+def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int = MAX_PIXELS) -> Compared:
+    """Whether two pictures, of at most `pixels` pixels each, show the same person. Nothing is written.
+
+    Raises:
+        InputError: no consent, not a usable picture, or no face in one.
+    """
+    _check_consent(consent)
+    faces = _read(model, first, pixels), _read(model, second, pixels)
+    if not model.has("judge"):
+        a, b = model.encoder.encode([face.face for face in faces])
+        cosine = float(a @ b)
+        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, cosine, None, None, sentence)
+    comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
+    sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
+    return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)
+
+
+def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
+    """The photo at screen size with the face's square and its landmarks, (5, 2) in image pixels, drawn on it."""
+    scale = min(1.0, _PREVIEW / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    shown = image.resize(size, Image.Resampling.LANCZOS).convert("RGB")
+    points = landmarks * scale
+    draw = ImageDraw.Draw(shown)
+    width = max(2, round(max(size) / 220))
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    # In ArcFace's template the crop's middle lies just below the eyes, and the crop is 3.2 eye distances wide.
+    middle = eyes + 0.11 * (mouth - eyes)
+    half = max(1.6 * float(np.linalg.norm(points[1] - points[0])), 4.0)
+    for inset, colour, thick in ((0, _WHITE, width + 2), (1, _GREEN, width)):  # white around green: seen on anything
+        box = [*(middle - half + inset), *(middle + half - inset)]
+        draw.rounded_rectangle(box, radius=half / 5, outline=colour, width=thick)
+    for x, y in points:
+        draw.ellipse([x - width, y - width, x + width, y + width], fill=_WHITE, outline=_GREEN)
+    return shown

@@ -1,0 +1,76 @@
+"""What is asked for, and of whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from idgen import arguments
+from idgen.errors import InputError
+from idgen.identity import Identity
+from idgen.model import Model
+
+from ..models import defaults
+
+MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
+MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How pictures are made: the same recipe for the same person gives the same pictures."""
+
+    images: int
+    steps: int
+    variation: float
+    guidance: float
+    seed: int
+
+    @classmethod
+    def of(
+        cls, model: Model, images: Any = 8, steps: Any = None, variation: Any = 0.0, guidance: Any = None, seed: Any = 0
+    ) -> Recipe:
+        """From what a visitor asked for; None takes the model's own steps and guidance.
+
+        Args:
+            model: who paints.
+            images: how many; steps: of the sampler; seed: of the pictures' noise.
+            variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
+                1 − variation to it.
+            guidance: how much the person's influence is exaggerated; 1 is none.
+
+        Raises:
+            InputError: one of them is of no use.
+        """
+        own_steps, own_guidance = defaults(model)
+        return cls(
+            arguments.images(images, MOST_IMAGES),
+            arguments.steps(own_steps if steps is None else steps, max(MOST_STEPS, own_steps)),
+            arguments.number("variation", variation, 0, 1),
+            own_guidance if guidance is None else arguments.guidance(guidance, MOST_GUIDANCE),
+            seed_of("pictures' seed", seed),
+        )
+
+
+def seed_of(what: str, value: Any) -> int:
+    """A seed that a browser can show."""
+    return arguments.whole(what, value, 0, MAX_SEED)
+
+
+def sample(model: Model, seed: Any) -> tuple[Identity, float]:
+    """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
+    number = seed_of("person's seed", seed)
+    if not model.has("sampler"):
+        raise InputError(
+            f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "
+            "another model."
+        )
+    identity = model.sampler.sample(1, number)[0]
+    return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
+
+
+def somebody(identity: Identity | None, what: str) -> Identity:
+    """The person, or an InputError that says for what there is nobody yet."""
+    if identity is None:
+        raise InputError(f"There is nobody to {what} yet: sample a person or choose a photo first.")
+    return identity

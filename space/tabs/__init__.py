@@ -1,0 +1,1 @@
+"""The page's tabs, a class each: `__init__` lays it out, `wire` says what happens on a click, handlers are methods."""

@@ -1,0 +1,127 @@
+"""How different one person's pictures may be, and who is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from idgen.identity import Identity
+
+from .. import actions, again, view
+from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
+from ..limits import admit
+from ..parts import part, script, tile
+from .one_person import OnePerson
+from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
+
+_POINTS = 50  # of the trade-off that a session remembers
+
+
+class Explore:
+    """The trade-off between similarity and variety, point by point."""
+
+    def __init__(self, shared: Shared, same: SameAgain):
+        self.shared, self.same = shared, same
+        with controls():
+            gr.HTML(part("note", what="explore"))
+            self.person = gr.HTML(elem_id="explored-person")
+            self.variation = gr.Slider(
+                0, 0.9, 0.3, step=0.05, label="Variation", info="0: exactly this face.", elem_id="spread"
+            )
+            self.guidance = shared.guidance(step=0.5, info="1: none. Higher: more this person.", elem_id="strength")
+            self.go, self.stop = start_and_stop("Draw the curve", "curve", "stop-curve")
+            self.one = gr.Button("Measure this setting", elem_id="measure")
+            self.near = gr.Button("Nearest sampled people", elem_id="near")
+        with outcome():
+            self.note = gr.HTML(elem_id="note-explore")
+            self.explored = gr.HTML(part("empty", what="explore"), elem_id="explored", js_on_load=script("enlarge"))
+            self.neighbours = gr.HTML(elem_id="neighbours", js_on_load=script("enlarge"))
+            with gr.Column(elem_classes="after"):
+                same.lay_out("explore")
+
+    def wire(self, one: OnePerson) -> None:
+        """Connect it; steps and seed are those of the first tab."""
+        shared = self.shared
+        measuring = {
+            "inputs": [shared.model, shared.person, shared.known, self.variation, self.guidance, one.steps, one.seed],
+            "outputs": [self.explored, shared.known, *self.same.outputs],
+            "show_progress_on": self.explored,
+            **HEAVY,
+        }
+        moved = [self.variation.release, self.guidance.release, self.one.click]
+        runs = [
+            self.go.click(self.curve, **measuring),
+            gr.on(moved, self.measure, **measuring, trigger_mode="always_last"),
+            self.near.click(
+                self.nearest,
+                [shared.model, shared.person, one.steps, self.guidance, one.seed],
+                [self.neighbours, *self.same.outputs],
+                show_progress_on=self.neighbours,
+                **HEAVY,
+            ),
+        ]
+        let_end_early(self.stop, runs, self.note, [self.explored, self.neighbours], [self.go, self.one, self.near])
+        shared.person.change(
+            lambda person: (view.person(person), [], part("empty", what="explore"), "", ""),
+            shared.person,
+            [self.person, shared.known, self.explored, self.neighbours, self.note],
+            cancels=runs,
+            **QUIET,
+        )
+
+    def measure(
+        self,
+        request: gr.Request,
+        name: str,
+        identity: Identity | None,
+        known: list[Point],
+        *asked: float,
+        variations: Sequence[float] = (),
+    ) -> Iterator[dict]:
+        """Points of the curve; `asked`: variation, guidance, steps and seed; `variations` in place of that one."""
+        variation, guidance, steps, seed = asked
+        recipe = Recipe.of(self.shared.models.get(name), POINT_IMAGES, steps, variation, guidance, seed)
+        variations = variations or [recipe.variation]
+        admit(self.shared.limits, request, requests=len(variations))  # each point is one of its own
+        pictures, told = recipe.images * len(variations), 0
+        galleries: list[view.Gallery] = []
+        with self.shared.snapshots(name, pictures, recipe, actions.explore, identity, recipe, variations) as snapshots:
+            for result in snapshots:
+                assert identity is not None  # it would have been refused
+                joining = [point for point in known if point.joins(identity, result.model, recipe)]
+                painted = [*result.points, *([] if result.progress is None else [result.progress])]
+                galleries += [view.Gallery(result.model, identity, recipe) for _ in painted[len(galleries) :]]
+                shown = [gallery.add(one.images, one.scores) for gallery, one in zip(galleries, painted, strict=True)]
+                answer: dict[Any, Any] = {self.explored: view.curve(result, joining, shown)}
+                if len(result.points) > told:
+                    told = len(result.points)
+                    points = [replace(point, images=[], scores=[]) for point in result.points]  # these are on the page
+                    answer[self.shared.known] = [*known, *points][-_POINTS:]
+                    answer |= self.same.show(again.points(identity, result.points, result.model))
+                yield answer
+
+    def curve(
+        self, request: gr.Request, name: str, identity: Identity | None, known: list[Point], *asked: float
+    ) -> Iterator[dict]:
+        """The whole curve."""
+        yield from self.measure(request, name, identity, known, *asked, variations=VARIATIONS)
+
+    def nearest(self, request: gr.Request, name: str, identity: Identity | None, *asked: float) -> Iterator[dict]:
+        """The nearest sampled people; `asked`: steps, guidance and seed."""
+        steps, guidance, seed = asked
+        model = self.shared.models.get(name)
+        recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed)
+        admit(self.shared.limits, request)
+        with self.shared.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity, recipe) as snapshots:
+            for found in snapshots:
+                shown = []
+                for k, one in enumerate(found):
+                    source = view.source(one.image, model.name, one.identity, recipe)
+                    line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
+                    shown.append(tile(k + 1, source, line, one.identity.name))
+                yield {self.neighbours: view.neighbours(found, shown)}
+        assert identity is not None
+        yield self.same.show(again.nearest(identity, recipe, model.name))

@@ -1,0 +1,109 @@
+"""Uploads: where they lie, and every place where one is read and deleted. No Gradio here.
+
+Each is a file `upload*` in a folder of its own (`gradio_private.Upload`; `keep` for what comes with a tool's
+call). `take` deletes what a request reads, `discard` what a refused one names, and `sweep` what nobody asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from idgen.errors import InputError
+
+UNUSED = 600.0
+"""Seconds until an upload that no request has used is deleted, and in which uploads are counted."""
+
+API = "/gradio_api"
+"""What the addresses of all that Gradio answers begin with."""
+FILE = f"{API}/file="
+"""What comes before its path in the address of a file that was uploaded here."""
+
+
+def folder() -> Path:
+    """Where Gradio keeps files."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio").resolve()
+
+
+def keep(content: bytes) -> Path:
+    """Write what did not come as a form to where uploads are."""
+    path = folder() / secrets.token_hex(32) / "upload"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def take(payload: Any, most: int) -> list[bytes]:
+    """The bytes of uploaded files; the files are deleted, whatever happens.
+
+    Raises:
+        InputError: there is none, there are more than `most`, one is no upload, or is gone already.
+    """
+    files = payload if isinstance(payload, Sequence) and not isinstance(payload, str) else [payload]
+    paths = [path for path in map(_uploaded, files) if path is not None]
+    try:
+        if len(files) > most:
+            raise InputError(f"{len(files):,} files are more than {most}: choose the best ones.")
+        if not paths or len(paths) < len(files):
+            raise InputError("There is no file, or it is no upload: choose one first.")
+        return [path.read_bytes() for path in paths]
+    except OSError:
+        raise InputError("The file is gone already: choose it again.") from None
+    finally:
+        for path in paths:
+            _delete(path)
+
+
+def discard(payload: Any) -> None:
+    """Delete the uploads that are named anywhere in a request that is refused."""
+    for path in map(_uploaded, dictionaries(payload)):
+        if path is not None:
+            _delete(path)
+
+
+def sweep(where: Path, seconds: float = UNUSED) -> None:
+    """Delete the uploads in a folder like `folder()` that are older than `seconds`."""
+    for path in where.glob("*/upload*"):
+        with contextlib.suppress(OSError):  # somebody else was faster
+            if path.stat().st_mtime < time.time() - seconds:
+                path.unlink()
+                path.parent.rmdir()
+
+
+def path_in(address: str) -> str:
+    """The path in the address of a file here, `http://…/gradio_api/file=…`; "" in any other."""
+    return unquote(address.partition(FILE)[2])
+
+
+def dictionaries(payload: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary in a request, at any depth: a file is one."""
+    rest = [payload]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            yield one
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+
+
+def _uploaded(file: Any) -> Path | None:
+    """Where an upload is; None for everything that a caller made up."""
+    named = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+    if not isinstance(named, str) or "\0" in named:
+        return None
+    path = Path(named).resolve()
+    return path if path.is_relative_to(folder()) and not path.is_dir() else None
+
+
+def _delete(path: Path) -> None:
+    """Uploads only: a picture that was made here, and is compared, may be in somebody else's gallery, too."""
+    if path.name.startswith("upload"):
+        path.unlink(missing_ok=True)
