@@ -31,29 +31,27 @@ def test_other_files(tmp_path):
     assert people.labels.tolist() == list("uvwxyz") and people.space == "space"
 
 
-def test_an_array_of_objects_is_not_unpickled(tmp_path):
-    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(InputError, match="cannot be read"):
-        load_vectors(tmp_path / "evil.npy")
-
-
 def test_refuses(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
-        load_vectors(tmp_path / "none.npz")
-    with pytest.raises(InputError, match="no file of vectors"):
-        load_vectors(tmp_path / "x.bin")
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], object), allow_pickle=True)  # is not unpickled
     broken = VECTORS.clone()
     broken[2, 1] = torch.nan
-    save_vectors(tmp_path / "nan.safetensors", broken, LABELS)
-    with pytest.raises(InputError, match=r"1 broken vectors.*number 2"):
-        load_vectors(tmp_path / "nan.safetensors")
+    whole = save_vectors(tmp_path / "nan.safetensors", broken, LABELS).read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     save_file({"weights": VECTORS}, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="holds weights"):
-        load_vectors(tmp_path / "w.safetensors")
-    data = (tmp_path / "nan.safetensors").read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="cut short"):
-        load_vectors(tmp_path / "cut.safetensors")
+    save_file({"vectors": VECTORS, "labels": torch.arange(3)}, tmp_path / "few.safetensors")
+    save_file({"vectors": VECTORS}, tmp_path / "names.safetensors", {"names": "["})
+    for name, says in (
+        ("none.npz", "does not exist"),
+        ("x.bin", "no file of vectors"),
+        ("evil.npy", "cannot be read"),
+        ("cut.safetensors", "cut short"),
+        ("nan.safetensors", r"1 broken vectors.*number 2"),
+        ("w.safetensors", "holds weights"),
+        ("few.safetensors", r"6 vectors, but labels of shape \(3,\)"),
+        ("names.safetensors", "damaged names"),
+    ):
+        with pytest.raises(InputError, match=says):
+            load_vectors(tmp_path / name)
     with pytest.raises(InputError, match="as many labels"):
         save_vectors(tmp_path / "v.safetensors", VECTORS, LABELS[:3])
     with pytest.raises(InputError, match="'a', the other in 'b'"):

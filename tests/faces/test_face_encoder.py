@@ -128,13 +128,13 @@ def test_the_largest_face_is_cut_out_and_the_others_are_mentioned(encoder: FaceE
 
 def test_no_face_and_no_finder(tmp_path: Path) -> None:
     photo().save(tmp_path / "wall.png")
-    blind = build(finder_bias=-20)
-    with pytest.raises(InputError, match=r"No face found in wall\.png"):
-        blind.detect_and_align(tmp_path / "wall.png")
-    with pytest.raises(InputError, match="No face found in the picture"):
-        blind.encode([encoded(photo())], aligned=False)
-    with pytest.raises(InputError, match="cannot find faces"):
-        build(finder_bias=None).detect_and_align(photo())
+    for bias, source, says in (
+        (-20, tmp_path / "wall.png", r"No face found in wall\.png"),
+        (-20, encoded(photo()), "No face found in the picture"),
+        (None, photo(), "cannot find faces"),
+    ):
+        with pytest.raises(InputError, match=says):
+            build(finder_bias=bias).encode([source], aligned=False)
 
 
 def test_identify_one_and_several(encoder: FaceEncoder, tmp_path: Path) -> None:

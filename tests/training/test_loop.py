@@ -82,12 +82,17 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, mo
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_resuming_another_network_is_refused(tmp_path):
-    train(Task(), run_args(tmp_path))
+def test_what_cannot_be_resumed_is_refused(tmp_path):
+    train(Task(), run_args(tmp_path), {"data": "one"})
     other = Task()
     other.network = Net(width=5)
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(InputError, match="of another network"):
         train(other, run_args(tmp_path, steps=8))
+    with pytest.raises(InputError, match="begun with another data"):
+        train(Task(), run_args(tmp_path, steps=8), {"data": "other"})
+    (tmp_path / "checkpoint" / "state.pt").write_bytes(b"junk")
+    with pytest.raises(InputError, match="begin anew with --no-resume"):
+        train(Task(), run_args(tmp_path, steps=8))
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):

@@ -40,6 +40,8 @@ RECOGNIZERS = {
     "plain": (PlainRecognizer, {"channels": (16, 16, 16), "depths": (1, 1, 1), "embedding_dim": 16}),
 }
 AUTOENCODER = {"latent_channels": 4, "encoder_channels": (16, 16), "decoder_channels": (16, 16)}
+FINDER = {"channels": (16, 16, 16, 16), "image_size": 64}
+FEW = {"model": FINDER, "backgrounds": 4, "held_out_photos": 2, "validation_photos": 2}
 GENERATOR = {"width": 32, "depth": 1, "heads": 2, "context_dim": 16, "identity_tokens": 2}
 
 
@@ -153,19 +155,22 @@ def test_weights_without_a_quality_head_load_as_before(recognizer):
     assert not load(recognizer, ResNetRecognizer).config.quality
 
 
-def test_autoencoder(folder, tmp_path, recognizer):
-    options = {"data": folder, "recognizer": recognizer, "model": AUTOENCODER}
-    resumes(tmp_path, FaceAutoencoder, train_autoencoder, AutoencoderArgs, **options)
+@pytest.mark.parametrize("kind", ["autoencoder", "generator", "sampler", "finder"])
+def test_the_others(folder, photos, tmp_path, recognizer, autoencoder, kind):
+    flow = {"components": 3, "width": 16, "depth": 1, "steps": 2}
+    network, train, args_class, options = {
+        "autoencoder": (FaceAutoencoder, train_autoencoder, AutoencoderArgs, {"model": AUTOENCODER}),
+        "generator": (IdentityDiT, train_generator, GeneratorArgs, generator_options(folder, recognizer, autoencoder)),
+        "sampler": (IdentityFlow, train_sampler, SamplerArgs, {"model": flow}),
+        "finder": (FaceFinderNet, train_finder, FinderArgs, {"photos": photos, **FEW}),
+    }[kind]
+    needed = {} if kind == "finder" else {"recognizer": recognizer}
+    resumes(tmp_path, network, train, args_class, **{"data": folder, **needed, **options})
 
 
 def generator_options(folder, recognizer, autoencoder, **changes):
     given = {"data": folder, "recognizer": recognizer, "autoencoder": autoencoder, "model": GENERATOR}
     return {**QUICK, **given, "identity_weight": 0.1, "identity_images": 4, **changes}
-
-
-def test_generator(folder, tmp_path, recognizer, autoencoder):
-    options = generator_options(folder, recognizer, autoencoder)
-    resumes(tmp_path, IdentityDiT, train_generator, GeneratorArgs, **options)
 
 
 def test_conditions_are_means_of_the_persons_own_pictures(folder, tmp_path, recognizer, autoencoder):
@@ -180,12 +185,6 @@ def test_the_generator_learns_the_velocity(folder, tmp_path, recognizer, autoenc
     first = train_generator(GeneratorArgs(out=tmp_path / "first", **{**options, "steps": 1, "lr": 1e-9}))
     args = GeneratorArgs(out=tmp_path / "run", **{**options, "steps": 60, "batch_size": 16, "lr": 5e-3})
     assert train_generator(args)["val_mse"] < 0.8 * first["val_mse"]
-
-
-def test_sampler(folder, tmp_path, recognizer):
-    flow = {"components": 3, "width": 16, "depth": 1, "steps": 2}
-    options = {"data": folder, "recognizer": recognizer, "model": flow}
-    resumes(tmp_path, IdentityFlow, train_sampler, SamplerArgs, **options)
 
 
 def test_a_flow_learns_where_people_are(tmp_path):
@@ -210,20 +209,10 @@ def test_a_flow_learns_where_people_are(tmp_path):
     assert off(trained.sample(noise)) < 0.25 * off(trained.to_vectors(noise))
 
 
-# ---------------------------------------------------------------- the finder
-
-FINDER = {"channels": (16, 16, 16, 16), "image_size": 64}
-FEW = {"model": FINDER, "backgrounds": 4, "held_out_photos": 2, "validation_photos": 2}
-
-
 def finder_task(folder, photos, *sets):
     task = FinderTask(FinderArgs(out=folder, photos=photos, data=folder, **FEW, **QUICK), *sets)
     task.backgrounds[:] = 0
     return task
-
-
-def test_finder(folder, photos, tmp_path):
-    resumes(tmp_path, FaceFinderNet, train_finder, FinderArgs, data=folder, photos=photos, **FEW)
 
 
 def test_a_finder_learns_what_is_no_face(folder, photos):
