@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import normalize
 
 from idgen.evaluation.evaluate import evaluate
-from idgen.vectors import save_vectors
+from idgen.ground.vectors import save_vectors
 
 
 def pictures(people: int, images: int, dim: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:

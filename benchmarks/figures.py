@@ -41,15 +41,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from idgen import files
-from idgen.arguments import FMR
 from idgen.evaluation import no_face
 from idgen.evaluation.distance import distances
 from idgen.evaluation.diversity import genuine_distance
 from idgen.evaluation.finder import finder_figures, landmark_errors
 from idgen.faces.finder import Detection
 from idgen.faces.pose import yaw_from_landmarks
-from idgen.identity import centres
+from idgen.ground import files
+from idgen.ground.arguments import FMR
+from idgen.ground.identity import centres
 from idgen.model import load_model
 from idgen.scoring import verification
 from idgen.scoring.calibration import image_mean_scores

@@ -10,17 +10,17 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
-from idgen import uploading
-from idgen.version import __version__
+from idgen.ground import uploading
+from idgen.ground.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from idgen.errors import InputError as InputError
     from idgen.faces.encoder import FaceEncoder as FaceEncoder
-    from idgen.identity import Identities as Identities
-    from idgen.identity import Identity as Identity
+    from idgen.ground.errors import InputError as InputError
+    from idgen.ground.identity import Identities as Identities
+    from idgen.ground.identity import Identity as Identity
     from idgen.model import Judge as Judge
     from idgen.model import Model as Model
     from idgen.model import load_model as load_model
@@ -49,12 +49,12 @@ _HOME = {
     "IDiffFacePipeline": "idgen.pipelines",
     "IDiffFaceScheduler": "idgen.pipelines.schedulers",
     "IResNetRecognizer": "idgen.models",
-    "Identities": "idgen.identity",
-    "Identity": "idgen.identity",
+    "Identities": "idgen.ground.identity",
+    "Identity": "idgen.ground.identity",
     "IdentityDiT": "idgen.models",
     "IdentityUNet": "idgen.models",
     "IdentitySampler": "idgen.sampling.sampler",
-    "InputError": "idgen.errors",
+    "InputError": "idgen.ground.errors",
     "Judge": "idgen.model",
     "Model": "idgen.model",
     "PlainRecognizer": "idgen.models",

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from idgen import arguments
-from idgen.errors import InputError
 from idgen.faces.pose import yaw_from_landmarks
-from idgen.identity import Identities, Identity, centres, image_seed, key, vector_seed
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, centres, image_seed, key, vector_seed
 from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import separate
 from idgen.sampling.variation import Cone, cone, vary

@@ -12,9 +12,9 @@ import torch
 from diffusers.utils import logging
 from torch import Tensor
 
-from idgen import arguments, hub, uploading
-from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
+from idgen.ground import devices, hub, uploading
+from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, Calibration
@@ -42,7 +42,7 @@ class Model:
     def __init__(self, folder: str | os.PathLike[str], name: str | None = None, device: str | None = None):
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name
-        self.device = arguments.device(device)
+        self.device = devices.device(device)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
 

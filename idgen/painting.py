@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
-from idgen import arguments, files, provenance, weights
-from idgen.contact_sheet import Cell, contact_sheet
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity
+from idgen.ground import arguments, files, provenance, weights
+from idgen.ground.contact_sheet import Cell, contact_sheet
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from idgen.errors import InputError, require_package
-from idgen.identity import Identities
-from idgen.images import open_image
-from idgen.vectors import SUFFIXES, load_vectors
-from idgen.weights import first_sentence
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.identity import Identities
+from idgen.ground.images import open_image
+from idgen.ground.vectors import SUFFIXES, load_vectors
+from idgen.ground.weights import first_sentence
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _PLAIN = ("boolean", "integer", "floating", "string", "large_string", "dictionary")  # types of columns to read

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idgen import files, weights
-from idgen.errors import InputError
-from idgen.identity import Identities
+from idgen.ground import files, weights
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
 
 if TYPE_CHECKING:

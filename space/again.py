@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from idgen.hub import DEFAULT_MODEL, builtin_models
-from idgen.identity import Identity
+from idgen.ground.hub import DEFAULT_MODEL, builtin_models
+from idgen.ground.identity import Identity
 
 from .actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
 from .parts import code

@@ -26,7 +26,7 @@ from typing import Any
 
 import gradio as gr
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.model import Model
 
 from . import api

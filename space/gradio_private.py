@@ -23,7 +23,7 @@ from gradio.server_messages import ProcessCompletedMessage, ServerMessage
 from gradio.utils import LRUCache
 from gradio_client import Client
 
-from idgen.provenance import Credentials
+from idgen.ground.provenance import Credentials
 
 from . import tools, uploads
 from .guard import give_back_memory, quiet_tools

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 from .limits import Limits, caller
 from .mistakes import UNFIT, note

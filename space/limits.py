@@ -11,8 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from idgen.errors import InputError
-from idgen.words import count
+from idgen.ground.errors import InputError
+from idgen.ground.words import count
 
 from .settings import Settings
 from .uploads import UNUSED

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.model import Model, load_model
 
 

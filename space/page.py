@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from idgen import arguments
-from idgen.errors import InputError
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
 
 from . import actions, view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS

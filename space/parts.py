@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 from PIL import Image
 
-from idgen import provenance
-from idgen.identity import Identity
+from idgen.ground import provenance
+from idgen.ground.identity import Identity
 
 _HERE = Path(__file__).parent
 

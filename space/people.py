@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity, safe_name
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, safe_name
 from idgen.model import Model
 
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")

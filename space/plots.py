@@ -14,8 +14,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
+from idgen.ground.words import one_in
 from idgen.scoring import EDGES, ErrorRates
-from idgen.words import one_in
 
 _WIDTH = 460
 _DOT = 6.5  # radius of one image's mark

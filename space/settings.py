@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 INVERSION = (
     "A model that paints a person from a face vector also turns face vectors back into faces: whoever holds somebody's "

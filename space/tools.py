@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 from .uploads import FILE, dictionaries, keep, path_in
 

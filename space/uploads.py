@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 UNUSED = 600.0
 """Seconds until an upload that no request has used is deleted, and in which uploads are counted."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 from idgen.pipelines import GeneratedImage
 from idgen.scoring import UNCALIBRATED
 

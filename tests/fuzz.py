@@ -32,10 +32,10 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
     """What is called, how often in comparison, and the call with something mutated."""
     from PIL import Image
 
-    from idgen import provenance
-    from idgen.identity import Identities
-    from idgen.images import UPLOADS, open_image
-    from idgen.vectors import load_vectors
+    from idgen.ground import provenance
+    from idgen.ground.identity import Identities
+    from idgen.ground.images import UPLOADS, open_image
+    from idgen.ground.vectors import load_vectors
     from space import actions, people
 
     face = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 60).convert("RGB")
@@ -84,7 +84,7 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
 
 def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
     """Make `count` calls; says how they ended, the slowest, and memory before and after."""
-    from idgen.errors import InputError
+    from idgen.ground.errors import InputError
     from idgen.model import load_model
 
     model = load_model(model_folder)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idgen.identity import Identities
+from idgen.ground.identity import Identities
 
 
 def unit_vectors(count: int, dim: int, seed: int = 0) -> Tensor:

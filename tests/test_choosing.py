@@ -9,8 +9,8 @@ from PIL import Image
 
 from idgen import choosing
 from idgen.choosing import apart, best_of, identity_boundary, picture_means
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity, centres
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, centres
 from idgen.model import load_model
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling import Cone, SimilarityCurve, separate

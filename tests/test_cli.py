@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from idgen.cli import app
-from idgen.identity import FORMAT, VERSION, Identities
+from idgen.ground.identity import FORMAT, VERSION, Identities
 from idgen.model import load_model
 from idgen.models import FaceFinderNet
 from idgen.sets import read_manifest

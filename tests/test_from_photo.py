@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from idgen import provenance
-from idgen.identity import Identities, Identity, mean
+from idgen.ground import provenance
+from idgen.ground.identity import Identities, Identity, mean
 from idgen.model import Model, load_model
 from idgen.sampling.draw import draw
 from idgen.sampling.interpolation import interpolate, mixup

@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from idgen import provenance
-from idgen.contact_sheet import MATCH, NO_MATCH
-from idgen.errors import InputError
-from idgen.identity import Identities, image_seed, key
+from idgen.ground import provenance
+from idgen.ground.contact_sheet import MATCH, NO_MATCH
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, image_seed, key
+from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model
 from idgen.painting import MANIFEST, SETTINGS, SHEET, _missing, generate, read_manifest
-from idgen.weights import fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     from idgen.evaluation.calibrate import write_calibrations
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import FaceFinder
-    from idgen.identity import centres
+    from idgen.ground.identity import centres
     from idgen.model import Judge
     from idgen.models import (
         FaceAutoencoder,

@@ -11,7 +11,7 @@ from idgen.cli.generate import generate
 from idgen.cli.people import compare, identify, sample
 from idgen.cli.shell import PASSED_ON, flag, group, say
 from idgen.cli.train import train
-from idgen.version import __version__
+from idgen.ground.version import __version__
 
 app = group(
     "From a face-recognition vector, or from nobody at all, to pictures of one person, each with an honest score."

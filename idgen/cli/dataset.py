@@ -27,8 +27,8 @@ from idgen.cli.shell import (
     say,
     say_summary,
 )
-from idgen.errors import InputError
-from idgen.words import count
+from idgen.ground.errors import InputError
+from idgen.ground.words import count
 
 commands = group("Make a dataset of many people: plan, run, status, report, export.")
 
@@ -49,7 +49,7 @@ def plan(
     with needing("dataset"):
         from idgen.dataset.drawing import make_plan
         from idgen.dataset.plan import Plan
-        from idgen.options import parse
+        from idgen.ground.options import parse
 
         given = list(context.args)
         if given and not given[0].startswith("-"):
@@ -86,7 +86,7 @@ def run(
         from idgen.dataset.drawing import make_plan
         from idgen.dataset.plan import Plan
         from idgen.dataset.status import status
-        from idgen.options import mapping
+        from idgen.ground.options import mapping
 
         if folder.is_file():
             if out is None:

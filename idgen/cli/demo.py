@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from idgen.cli.shell import NAMED, flag, option
-from idgen.errors import require_package
+from idgen.ground.errors import require_package
 
 
 def demo(

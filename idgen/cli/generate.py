@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from idgen import arguments
 from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
-from idgen.errors import InputError
-from idgen.words import count, verdicts
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.words import count, verdicts
 
 
 def _number(text: str) -> float | str:
@@ -41,12 +41,12 @@ def generate(
     """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
     if (people is None) == (sample is None):
         raise InputError("Give either a file of identities or --sample with a number of people.")
-    from idgen.files import check_writable
+    from idgen.ground.files import check_writable
 
     arguments.images(images)
     check_writable(out)
     from idgen import painting
-    from idgen.identity import Identities
+    from idgen.ground.identity import Identities
     from idgen.model import load_model
     from idgen.sets import MANIFEST, read_manifest
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, say
-from idgen.errors import InputError
-from idgen.words import count
+from idgen.ground.errors import InputError
+from idgen.ground.words import count
 
 if TYPE_CHECKING:
-    from idgen.identity import Identity
+    from idgen.ground.identity import Identity
 
 Method = Literal["flow", "gaussian", "sphere", "packed", "file", "interpolate", "mean", "mixup"]
 
@@ -32,7 +32,7 @@ def sample(
     device: str = DEVICE,
 ) -> None:
     """Draw people who do not exist."""
-    from idgen.files import check_writable_file
+    from idgen.ground.files import check_writable_file
 
     check_writable_file(out)
     from idgen.model import load_model, sampler_of
@@ -70,10 +70,10 @@ def identify(
     device: str = DEVICE,
 ) -> None:
     """Read the largest face of photos into an identity; of several photos, their mean."""
-    from idgen.files import check_writable_file
+    from idgen.ground.files import check_writable_file
 
     check_writable_file(out)
-    from idgen.identity import Identities
+    from idgen.ground.identity import Identities
     from idgen.model import load_model
 
     encoder = load_model(model, device).encoder
@@ -112,7 +112,7 @@ def _photo_or_identity(text: str) -> Path | Identity:
     path, _, name = text.partition("#") if not Path(text).exists() else (text, "", "")
     if Path(path).suffix.lower() != ".safetensors":
         return Path(text)
-    from idgen.identity import Identities
+    from idgen.ground.identity import Identities
 
     people = Identities.load(path)
     if not name and len(people) == 1:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from idgen.cli.shell import DEVICE, JSON, argument, flag, group, option, say
-from idgen.errors import InputError
-from idgen.words import count
+from idgen.ground.errors import InputError
+from idgen.ground.words import count
 
 commands = group("Write a model's parts in other programs' formats.")
 
@@ -59,7 +59,7 @@ def provenance(
     as_json: bool = JSON,
 ) -> None:
     """Say what pictures tell about how they were made."""
-    from idgen.provenance import report, sentence
+    from idgen.ground.provenance import report, sentence
 
     try:
         anchors = None if trust is None else trust.read_text(encoding="ascii")

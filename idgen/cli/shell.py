@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from idgen.errors import InputError, how_to_install
+from idgen.ground.errors import InputError, how_to_install
 
 # Before torch is imported: waiting threads that spin starve those that work, here and in other programs.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

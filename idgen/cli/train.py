@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from idgen.cli.shell import argument, needing, say
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 
 def train(
@@ -25,7 +25,7 @@ def train(
         )
         raise typer.Exit(0 if network else 2)
     with needing("train"):
-        from idgen.options import parse
+        from idgen.ground.options import parse
     args_class, function = recipe.trainer(network)
     args: Any = parse(args_class, context.args, f"idgen train {network}", recipe.RECIPES / f"{network}.yaml")
     try:

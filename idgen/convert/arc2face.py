@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from idgen import files
-from idgen.errors import InputError
 from idgen.faces.insight import InsightFaceEncoder
-from idgen.hub import REVISIONS
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.hub import REVISIONS
 from idgen.pipelines.arc2face import Arc2FacePipeline
 from idgen.pipelines.arc2face.files import BASE, LCM_LORA, RECOGNIZER, SAVED_ADAPTER, Place, folders
 
@@ -39,7 +39,7 @@ def convert(
         controlnet, expression: put these in too.
         pack: insightface pack (name, folder or hub repository) whose face detector is put into the folder's encoder/
             together with the source's `arcface.onnx`; without one, the folder makes pictures but reads no photos.
-        revision, base_revision: of the repositories; by default those of `idgen.hub.REVISIONS`. The card says which.
+        revision, base_revision: of the repositories; by default those of `idgen.ground.hub`. The card says which.
         dtype: of the weights in the files.
 
     Raises:

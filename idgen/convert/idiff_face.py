@@ -16,16 +16,17 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, VQModel
 from torch import Tensor
 
-from idgen import files, models
-from idgen.errors import InputError
+from idgen import models
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.hub import BUILTIN, DEFAULT_MODEL
-from idgen.identity import SAMPLED, Identities, safe_name
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
+from idgen.ground.identity import SAMPLED, Identities, safe_name
+from idgen.ground.weights import cut_short, fill, first_existing, read_pickle, read_tensors
 from idgen.models import FaceFinderNet, IdentityUNet, IResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler
-from idgen.weights import cut_short, fill, first_existing, read_pickle, read_tensors
 
 IDENTITIES = "identities.safetensors"
 ELASTICFACE = "elasticface-arc-r100"

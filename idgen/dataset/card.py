@@ -13,8 +13,6 @@ import yaml
 from huggingface_hub import DatasetCard, DatasetCardData, ModelCard
 from PIL import Image
 
-from idgen import arguments, files, provenance
-from idgen.contact_sheet import Cell, contact_sheet
 from idgen.dataset.drawing import model_of
 from idgen.dataset.export import finished, read_rows
 from idgen.dataset.folder import CARD, DATA, PEOPLE, REPORT, SHEET
@@ -22,8 +20,10 @@ from idgen.dataset.plan import Planned
 from idgen.dataset.shard import features
 from idgen.dataset.status import Status
 from idgen.evaluation.evaluate import Evaluation, evaluate
-from idgen.hub import resolve
-from idgen.version import __version__
+from idgen.ground import arguments, files, provenance
+from idgen.ground.contact_sheet import Cell, contact_sheet
+from idgen.ground.hub import resolve
+from idgen.ground.version import __version__
 
 MOST_PICTURES = 20_000
 """Pictures that a report looks at, unless told otherwise: all pairs of more take hours."""

@@ -13,19 +13,19 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from idgen import files
 from idgen.choosing import picture_means, told_apart
 from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED
 from idgen.dataset.plan import Plan, Planned, digest
-from idgen.errors import InputError
-from idgen.identity import Identities
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
+from idgen.ground.version import __version__
+from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
 from idgen.similarity import similarity_curve
-from idgen.version import __version__
-from idgen.weights import fingerprint
 
 MOST_CANDIDATES = 10
 """Times `people`: candidates that are drawn at most to find people who are told apart."""

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from idgen import files
 from idgen.dataset.folder import DATA, PLANNED, data_name, json_or_none
 from idgen.dataset.plan import Planned
 from idgen.dataset.status import Status, status
-from idgen.errors import InputError, require_package
 from idgen.evaluation.bins import FOLDS, write_bin
+from idgen.ground import files
+from idgen.ground.errors import InputError, require_package
 
 Format = Literal["imagefolder", "webdataset", "bin"]
 EXPORT = "export.json"

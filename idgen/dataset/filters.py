@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
-from idgen import arguments
 from idgen.dataset.plan import Plan
-from idgen.identity import Identities
+from idgen.ground import arguments
+from idgen.ground.identity import Identities
 from idgen.model import Model
 
 NO_FACE = "no face is found"

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from idgen import files
-from idgen.errors import InputError
+from idgen.ground import files
+from idgen.ground.errors import InputError
 
 PLAN, PLANNED = "plan.yaml", "planned.json"
 PEOPLE, LABELS = "identities.safetensors", "soft-labels.json"

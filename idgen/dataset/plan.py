@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from idgen import arguments
 from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED, json_or_none
-from idgen.errors import InputError
-from idgen.identity import Identities
-from idgen.options import parse
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
+from idgen.ground.options import parse
 from idgen.sampling.variation import ANY_CURVE, parse_variation
 
 PICTURES_A_SHARD = 500

@@ -27,13 +27,13 @@ from typing import Any, Literal, get_args
 import torch
 from tqdm.auto import tqdm
 
-from idgen import arguments, files
 from idgen.dataset.drawing import model_of
 from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
 from idgen.dataset.plan import Planned
 from idgen.dataset.shard import ShardMaker, one_thread
 from idgen.dataset.status import Status, status
-from idgen.errors import InputError, require_package
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError, require_package
 
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is

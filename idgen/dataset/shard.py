@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from idgen import files, provenance
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
 from idgen.dataset.plan import Planned
-from idgen.errors import require_package
+from idgen.ground import files, provenance
+from idgen.ground.errors import require_package
 from idgen.model import Model
 from idgen.painting import Run, batched, paint_runs
 from idgen.pipelines.base import GeneratedImage

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen import files
-from idgen.errors import InputError
-from idgen.images import open_image
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.images import open_image
 
 FOLDS = 10
 

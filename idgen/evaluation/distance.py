@@ -12,7 +12,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from idgen.errors import InputError, require_package
+from idgen.ground.errors import InputError, require_package
 
 
 class UnitFeatures(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.scoring.verification import numbered, unit
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from idgen import arguments, files
-from idgen.errors import InputError
 from idgen.evaluation import measures
 from idgen.evaluation.attributes import breakdown
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy
@@ -18,10 +16,12 @@ from idgen.evaluation.reading import Reader, Set, common
 from idgen.evaluation.report import write_report
 from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.evaluation.summary import summarise
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError
+from idgen.ground.vectors import check_vectors, save_vectors
+from idgen.ground.words import count
 from idgen.model import Model, load_model
 from idgen.scoring.verification import Verification
-from idgen.vectors import check_vectors, save_vectors
-from idgen.words import count
 
 JSON, REPORT = "evaluation.json", "report.html"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 ELSEWHERE = 1.0
 """A find whose points are off by more than this many face scales on average is not this face: the face was missed."""

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.special import ndtr, ndtri
 
-from idgen.errors import InputError
-from idgen.identity import centres
+from idgen.ground.errors import InputError
+from idgen.ground.identity import centres
 
 ALARM_RATE = 1e-3
 COPY = 0.98

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import normalize
 
-from idgen.arguments import FMR
-from idgen.errors import InputError
 from idgen.evaluation.attributes import some_people
 from idgen.evaluation.distance import distances
 from idgen.evaluation.diversity import genuine_distance, spread_within
@@ -22,9 +20,11 @@ from idgen.evaluation.reading import Embedded, Set
 from idgen.evaluation.results import AT, Comparisons, Diversity, Fidelity, Pair
 from idgen.evaluation.separability import Separability, precision_recall
 from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
+from idgen.ground.arguments import FMR
+from idgen.ground.errors import InputError
+from idgen.ground.words import one_in
 from idgen.model import Model
 from idgen.scoring.verification import Verification, numbered, pair_blocks, pair_scores
-from idgen.words import one_in
 
 MOST_COMPARED = 12_000
 """Pictures that are all compared with each other; of larger sets a random part of the people. Pairs of one person are

@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from idgen.errors import require_package
+from idgen.ground.errors import require_package
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]

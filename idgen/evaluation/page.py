@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import ImageOps
 
-from idgen import provenance
+from idgen.ground import provenance
 from idgen.sets import Source
 
 _SIDE = 104  # of a picture, in pixels

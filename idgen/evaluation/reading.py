@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from idgen.errors import InputError
 from idgen.evaluation.attributes import some_people
+from idgen.ground.errors import InputError
+from idgen.ground.vectors import check_same_space, check_vectors
 from idgen.scoring import Calibration
 from idgen.sets import Source, read_source
-from idgen.vectors import check_same_space, check_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from idgen import files
-from idgen.arguments import FMR
 from idgen.evaluation import charts
 from idgen.evaluation.leakage import ALARM_RATE, Search
 from idgen.evaluation.page import heads, legend, page, pair, picture, section, table, two, yes_no
 from idgen.evaluation.reading import Set
 from idgen.evaluation.results import AT, Comparisons, Evaluation, Pair
+from idgen.ground import files
+from idgen.ground.arguments import FMR
+from idgen.ground.version import __version__
+from idgen.ground.words import one_in, percent
 from idgen.scoring.verification import FEWEST_FALSE_MATCHES, RATES, det_curve
-from idgen.version import __version__
-from idgen.words import one_in, percent
 
 _SHEET_PEOPLE, _SHEET_PICTURES = 8, 8
 _SHOWN_ALARMS = 12

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idgen.arguments import FMR
 from idgen.evaluation.attributes import Group
 from idgen.evaluation.bins import FoldAccuracy
 from idgen.evaluation.leakage import Search
 from idgen.evaluation.separability import Separability
+from idgen.ground.arguments import FMR
 from idgen.scoring.verification import Verification
 
 AT = f"{FMR:g}"

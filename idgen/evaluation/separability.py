@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen.identity import centres
+from idgen.ground.identity import centres
 from idgen.sampling.separation import nearest_other, separate
 
 

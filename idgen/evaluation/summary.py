@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from idgen.arguments import FMR
 from idgen.evaluation.leakage import COPY, Search
 from idgen.evaluation.results import AT, Comparisons, Evaluation, Fidelity, Level
 from idgen.evaluation.separability import Separability
-from idgen.words import at_fmr, count, one_in, percent
+from idgen.ground.arguments import FMR
+from idgen.ground.words import at_fmr, count, one_in, percent
 
 
 def summarise(result: Evaluation) -> list[tuple[Level, str]]:

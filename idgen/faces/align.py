@@ -2,7 +2,7 @@
 
 Coordinates are continuous, as in Pillow: (0, 0) is the outer corner of the top-left pixel, whose centre is (0.5, 0.5).
 So scaling a picture scales its landmarks, and a mirrored crop stays aligned: the template's middle is at 56.0 of 112.
-Maps are those of `idgen.geometry`.
+Maps are those of `idgen.ground.geometry`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from idgen.geometry import TEMPLATE, TEMPLATE_SIZE, Array, apply, ffhq_square, invert
+from idgen.ground.geometry import TEMPLATE, TEMPLATE_SIZE, Array, apply, ffhq_square, invert
 
 MIRRORED = [1, 0, 2, 4, 3]  # the order of the points in a mirrored picture: its left eye was the right one
 

@@ -20,13 +20,14 @@ from diffusers.utils import CONFIG_NAME
 from PIL import Image
 from torch import Tensor
 
-from idgen import hub, models, uploading
-from idgen.errors import InputError, NoFaceError
+from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
-from idgen.files import read_json, write_json
-from idgen.identity import ONE_PHOTO, Identity, mean, safe_name
-from idgen.images import ImageSource, describe, open_image
+from idgen.ground import hub, uploading
+from idgen.ground.errors import InputError, NoFaceError
+from idgen.ground.files import read_json, write_json
+from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
+from idgen.ground.images import ImageSource, describe, open_image
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from idgen.faces.align import MIRRORED, scale_of, similarity, template, warp
-from idgen.geometry import Array, apply, invert
+from idgen.ground.geometry import Array, apply, invert
 from idgen.models.finder import FaceFinderNet
 
 BACKGROUND = (128, 128, 128)  # around the picture where a view reaches past it: about 0 in the network's [-1, 1]

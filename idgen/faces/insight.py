@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from idgen.errors import InputError, require_package
 from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
 from idgen.faces.encoder import FaceEncoder, to_side
 from idgen.faces.finder import Detection
-from idgen.hub import resolve
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.hub import resolve
 
 ROOT = Path("~/.insightface/models")
 """Where insightface keeps its packs."""

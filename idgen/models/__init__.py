@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from idgen.errors import InputError
-from idgen.files import read_json
+from idgen.ground.errors import InputError
+from idgen.ground.files import read_json
+from idgen.ground.weights import load_network
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.finder import FaceFinderNet
@@ -15,7 +16,6 @@ from idgen.models.identity_flow import IdentityFlow
 from idgen.models.iresnet import IResNetRecognizer
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.models.unet import IdentityUNet
-from idgen.weights import load_network
 
 __all__ = [
     "FaceAutoencoder",

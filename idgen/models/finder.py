@@ -14,7 +14,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from idgen.geometry import TEMPLATE
+from idgen.ground.geometry import TEMPLATE
 from idgen.models.recognizer import ResidualBlock
 
 _TEMPLATE = torch.tensor(TEMPLATE, dtype=torch.float32)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.pipelines.arc2face import Arc2FacePipeline
 from idgen.pipelines.base import GeneratedImage, IdentityOutput, IdentityPipeline
 from idgen.pipelines.idiff_face import IDiffFacePipeline

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from idgen import arguments, hub, uploading
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity, image_seed, key
+from idgen.ground import arguments, hub, uploading
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, image_seed, key
+from idgen.ground.weights import first_sentence, load_network
 from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
-from idgen.weights import first_sentence, load_network
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 ImageLike = Image.Image | NDArray[np.float32] | Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 Guidance = float | Callable[[float], float]
 """A guidance scale, or a function from the share of the steps that are done, in [0, 1), to the scale of the next step.

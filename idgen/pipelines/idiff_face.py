@@ -10,7 +10,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.pipelines.base import IdentityPipeline
 from idgen.pipelines.registry import register
 

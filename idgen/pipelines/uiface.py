@@ -15,7 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.models.unet import AttentionHook, IdentityUNet
 from idgen.pipelines.base import Predict
 from idgen.pipelines.idiff_face import IDiffFacePipeline

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 Side = Literal["similar", "dissimilar", "both"]
 

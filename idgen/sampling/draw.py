@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from idgen import files
-from idgen.errors import InputError
-from idgen.identity import Identities, mean, person_seed, safe_name
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, mean, person_seed, safe_name
+from idgen.ground.vectors import check_same_space, load_vectors
 from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
 from idgen.sampling.packing import packed
 from idgen.sampling.sampler import IdentitySampler
-from idgen.vectors import check_same_space, load_vectors
 
 GALLERY = 2000
 """Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
@@ -27,7 +27,7 @@ def draw(
     Args:
         sampler: of the model that will picture them.
         n: how many; `mean` gives one.
-        seed: of the run, see `idgen.identity.person_seed`.
+        seed: of the run, see `idgen.ground.identity.person_seed`.
         method: None, "flow", "gaussian" or "sphere" (see `IdentitySampler.sample`); "packed", those of None pushed
             apart; or of a file:
             "file" (n of its people, drawn without repeating; all of them in their order if it has just n),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from idgen import arguments
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, Identity, person_seed
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities, Identity, person_seed
 from idgen.sampling.variation import direction
 
 _ALMOST = 1e-6
@@ -94,7 +94,7 @@ def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftL
     Args:
         people: at least two.
         n: how many to make.
-        seed: of the run, see `idgen.identity.person_seed`.
+        seed: of the run, see `idgen.ground.identity.person_seed`.
 
     Returns:
         The mixed people, and what each is made of.

@@ -8,10 +8,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
-from idgen import arguments
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities
-from idgen.vectors import check_vectors
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities
+from idgen.ground.vectors import check_vectors
 
 _MOST_ROWS = 2048  # people that move in one step; the others stand still
 _LEAST_WAY = 0.05

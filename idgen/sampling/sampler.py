@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from idgen import arguments, files, models
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, person_seed
-from idgen.vectors import check_vectors
-from idgen.weights import read_tensors
+from idgen import models
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities, person_seed
+from idgen.ground.vectors import check_vectors
+from idgen.ground.weights import read_tensors
 
 Method = Literal["flow", "gaussian", "sphere"]
 
@@ -121,7 +122,7 @@ class IdentitySampler:
 
         Args:
             n: how many.
-            seed: of the run, see `idgen.identity.person_seed`.
+            seed: of the run, see `idgen.ground.identity.person_seed`.
             method: "flow", "gaussian" or "sphere", see the class; by default `self.method`.
             first: number of the first.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError, require_package
+from idgen.ground.errors import InputError, require_package
 
 Engine = Literal["torch", "faiss"]
 _ROWS, _COLUMNS = 4096, 16384

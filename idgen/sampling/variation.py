@@ -22,9 +22,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
-from idgen import arguments, files
-from idgen.errors import InputError
-from idgen.identity import Identities, key, vector_seed
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, key, vector_seed
 
 Variation = Callable[[Tensor, Generator], Tensor]
 _FORMAT = "idgen.similarity-curve"
@@ -260,7 +260,7 @@ def vary(people: Identities, variation: Variation, images: int, seed: int, first
         people: N of them.
         variation: as above.
         images: K, pictures a person.
-        seed: of the run, see `idgen.identity.vector_seed`.
+        seed: of the run, see `idgen.ground.identity.vector_seed`.
         first: number k of everybody's first picture.
 
     Returns:

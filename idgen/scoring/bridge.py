@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen import files
-from idgen.errors import InputError
+from idgen.ground import files
+from idgen.ground.errors import InputError
 
 BRIDGE_NAME = "bridge.safetensors"
 
@@ -36,7 +36,7 @@ class Bridge:
     def fit(
         cls, encoder_vectors: Tensor, judge_vectors: Tensor, source: str, target: str, ridge: float | None = None
     ) -> Bridge:
-        """Ridge regression between people's centres (see `idgen.identity.centres`), with an intercept.
+        """Ridge regression between people's centres (see `idgen.ground.identity.centres`), with an intercept.
 
         Args:
             encoder_vectors: (P, De), one a person; normalised here.

@@ -20,12 +20,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from idgen import arguments, files
-from idgen.errors import InputError
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError
+from idgen.ground.words import one_in
 from idgen.scoring import verification
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.verification import Scores, numbered, unit
-from idgen.words import one_in
 
 BINS = 201
 EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)

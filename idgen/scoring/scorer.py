@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen import arguments, words
-from idgen.errors import InputError
-from idgen.identity import ONE_PHOTO, Identities, Identity
+from idgen.ground import arguments, words
+from idgen.ground.errors import InputError
+from idgen.ground.identity import ONE_PHOTO, Identities, Identity
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import Calibration
 

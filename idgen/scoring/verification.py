@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen.arguments import FMRS
-from idgen.errors import InputError
+from idgen.ground.arguments import FMRS
+from idgen.ground.errors import InputError
 
 Scores = NDArray[np.floating]
 FEWEST_FALSE_MATCHES = 10

@@ -9,9 +9,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 
-from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
-from idgen.files import read_json
+from idgen.ground.errors import InputError
+from idgen.ground.files import read_json
 from idgen.model import Model
 
 CARD, SHEET = "README.md", "people.png"

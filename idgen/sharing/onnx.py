@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from idgen import files
-from idgen.errors import InputError, require_package
 from idgen.faces.encoder import ALIGNMENTS, FaceEncoder
-from idgen.hub import resolve
+from idgen.ground import files
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.hub import resolve
 from idgen.model import Model, load_model
 
 MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from idgen import models, provenance
-from idgen.errors import InputError
+from idgen import models
 from idgen.evaluation.evaluate import evaluate
 from idgen.faces.encoder import FaceEncoder
-from idgen.files import read_json
-from idgen.identity import Identities
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
+from idgen.ground.files import read_json
+from idgen.ground.identity import Identities
 from idgen.model import PARTS, Model, load_model
 from idgen.painting import generate, sheet
 from idgen.pipelines import pipeline_class, schedulers

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from idgen.errors import InputError
-from idgen.version import __version__
+from idgen.ground.errors import InputError
+from idgen.ground.version import __version__
 
 PIPELINE_FILE, NETWORKS_FILE = "pipeline.py", "idgen.py"
 """The pipeline's code in a repository's root, and that of networks and schedulers in the folder of each: there
@@ -174,7 +174,7 @@ def _places(module: _Module, node: ast.stmt) -> Iterator[Place]:
 
 
 def _home(module: _Module, name: str) -> str | None:
-    """The module of idgen that a name stands for: after `from idgen import files`, idgen.files for "files"."""
+    """The module of idgen that a name stands for: after `from idgen import files`, idgen.ground.files for "files"."""
     node = module.imported.get(name)
     return f"idgen.{name}" if isinstance(node, ast.ImportFrom) and node.module == "idgen" else None
 

@@ -17,8 +17,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from idgen import hub
-from idgen.errors import InputError
+from idgen.ground import hub
+from idgen.ground.errors import InputError
 
 Files = dict[str, Path | bytes]
 """Name in the repository → where it is, or what it holds."""

@@ -19,13 +19,14 @@ from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idgen import files, models
-from idgen.errors import InputError
+from idgen import models
 from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.hub import BUILTIN, DEFAULT_MODEL
-from idgen.identity import centres
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
+from idgen.ground.identity import centres
 from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.sampler import IdentitySampler

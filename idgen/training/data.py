@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
-from idgen import files
-from idgen.errors import InputError
+from idgen.ground import files
+from idgen.ground.errors import InputError
 from idgen.sets import Source, read_source
 
 

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from idgen.errors import InputError
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
+from idgen.ground.errors import InputError
 from idgen.models.finder import FaceFinderNet, face_size
 from idgen.training import augment
 from idgen.training.augment import Random

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from torch.optim import AdamW, Muon, Optimizer
 from tqdm.auto import tqdm
 
-from idgen import files
+from idgen.ground import files
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer

@@ -25,9 +25,10 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from idgen import arguments, files, models
-from idgen.errors import InputError
-from idgen.weights import check_fit, first_sentence, read_tensors
+from idgen import models
+from idgen.ground import arguments, devices, files
+from idgen.ground.errors import InputError
+from idgen.ground.weights import check_fit, first_sentence, read_tensors
 
 ORIGIN = "origin.json"
 """What a network was made from, see `train`; beside its weights."""
@@ -88,7 +89,7 @@ class RunArgs:
         if not 0 < self.lr < math.inf:
             raise InputError(f"The learning rate lr is above 0, got {self.lr}.")
         if self.device is not None:
-            arguments.device(self.device)
+            devices.device(self.device)
         if self.precision is None:
             self.precision = "bf16" if has_bf16(self.device) else "no"
         if self.precision not in ("bf16", "no"):

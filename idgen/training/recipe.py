@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from idgen.errors import InputError, require_package
+from idgen.ground.errors import InputError, require_package
 
 TRAINERS = {
     "recognizer": ("idgen.training.recognition", "RecognizerArgs", "train_recognizer"),

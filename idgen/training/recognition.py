@@ -17,8 +17,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, normalize, smooth_l1_loss
 from torch.optim import AdamW, Optimizer
 
-from idgen import files
-from idgen.errors import InputError
+from idgen.ground import files
+from idgen.ground.errors import InputError
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training import augment

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
-from idgen.identity import centres
+from idgen.ground.errors import InputError
+from idgen.ground.identity import centres
 from idgen.models.identity_flow import IdentityFlow
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance
-from idgen.identity import Identities, Identity
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from PIL import Image
 
-from idgen.contact_sheet import Cell, contact_sheet
-from idgen.identity import Identities, Identity
+from idgen.ground.contact_sheet import Cell, contact_sheet
+from idgen.ground.identity import Identities, Identity
+from idgen.ground.provenance import made_by, marked, save_image
 from idgen.pipelines import GeneratedImage
-from idgen.provenance import made_by, marked, save_image
 
 from .painting import Result
 from .recipe import Recipe

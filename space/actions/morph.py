@@ -6,9 +6,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from idgen import words
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity
+from idgen.ground import words
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.painting import scoring
 from idgen.pipelines import GeneratedImage

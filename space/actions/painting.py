@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from idgen import painting
-from idgen.identity import Identities, Identity
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation

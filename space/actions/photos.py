@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from idgen.errors import InputError
-from idgen.identity import Identity
-from idgen.images import MAX_PIXELS, UPLOADS, open_image
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identity
+from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.model import Model
 from idgen.scoring import UNCALIBRATED, Comparison
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from idgen import arguments
-from idgen.errors import InputError
-from idgen.identity import Identity
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identity
 from idgen.model import Model
 
 from ..models import defaults

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from idgen import words
+from idgen.ground import words
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.scoring import Calibration, ErrorRates

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 
 from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe

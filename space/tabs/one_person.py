@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 
 from .. import actions, again, view
 from ..actions import MOST_STEPS, Progress, Recipe, Result

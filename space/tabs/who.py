@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from idgen.errors import InputError
-from idgen.identity import Identity
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identity
 
 from .. import actions, people, view
 from ..limits import admit

@@ -22,9 +22,9 @@ pytest.importorskip("insightface")
 from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.cli import app
-from idgen.errors import InputError
-from idgen.hub import REVISIONS
-from idgen.identity import Identities
+from idgen.ground.errors import InputError
+from idgen.ground.hub import REVISIONS
+from idgen.ground.identity import Identities
 from idgen.model import load_model
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.arc2face.normals import head_normals

@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 from idgen.cli import app
 from idgen.convert.idiff_face import ELASTICFACE, IDIFF_FACE, UIFACE, VQ_F4, Family, convert, read_contexts, vq_name
-from idgen.errors import InputError
 from idgen.faces.encoder import FaceEncoder
-from idgen.identity import Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.model import load_model
 from idgen.models import IResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline

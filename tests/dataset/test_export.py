@@ -25,8 +25,8 @@ from idgen.dataset.export import export, read_rows
 from idgen.dataset.folder import CARD, DATA, REPORT, SHEET, data_name
 from idgen.dataset.plan import Plan
 from idgen.dataset.run import run
-from idgen.errors import InputError
 from idgen.evaluation.bins import read_bin
+from idgen.ground.errors import InputError
 from idgen.sets import read_source
 
 

@@ -15,8 +15,8 @@ import torch
 from idgen.dataset.drawing import make_plan, model_of
 from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED
 from idgen.dataset.plan import Plan, Planned, digest
-from idgen.errors import InputError
-from idgen.identity import Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.model import load_model
 
 
@@ -141,9 +141,9 @@ def test_more_people_than_can_be_kept_apart(
 
 
 def test_a_similarity_becomes_a_cone_when_it_is_planned(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+    from idgen.ground.weights import fingerprint
     from idgen.sampling import SimilarityCurve
     from idgen.similarity import CURVE
-    from idgen.weights import fingerprint
 
     model = shutil.copytree(tiny_model, tmp_path / "measured")
     weights = fingerprint(model)

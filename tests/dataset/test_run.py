@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-from idgen import provenance
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
 from idgen.dataset.filters import DUPLICATE, REASONS
@@ -32,7 +31,8 @@ from idgen.dataset.plan import Plan, Planned
 from idgen.dataset.run import run
 from idgen.dataset.shard import ShardMaker
 from idgen.dataset.status import status
-from idgen.errors import InputError
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
 from idgen.model import load_model
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.errors import InputError
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy, write_bin
+from idgen.ground.errors import InputError
 
 
 def encoded(number):

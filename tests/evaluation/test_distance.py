@@ -4,8 +4,8 @@ import torch
 from torch.nn.functional import normalize
 
 pytest.importorskip("torchmetrics")
-from idgen.errors import InputError
 from idgen.evaluation.distance import distances
+from idgen.ground.errors import InputError
 
 
 def vectors(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance, spread_within
 from idgen.faces.pose import YAW_FACTOR, yaw_from_landmarks
+from idgen.ground.errors import InputError
 
 # A head in 3-D: eyes, nose tip, mouth corners. The nose stands out so far that the factor in the code is the right one.
 HEAD = np.array([[-1, -1, 0], [1, -1, 0], [0, 0.2, 2 / YAW_FACTOR], [-0.7, 1, 0], [0.7, 1, 0]])

@@ -15,16 +15,16 @@ from tiny import patterns
 from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
-from idgen import provenance
 from idgen.cli import app
-from idgen.errors import InputError
 from idgen.evaluation.attributes import breakdown, groups
 from idgen.evaluation.bins import write_bin
 from idgen.evaluation.evaluate import evaluate
 from idgen.evaluation.measures import read_pairs, worst_pairs
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
+from idgen.ground.vectors import save_vectors
 from idgen.model import load_model
 from idgen.scoring import verification
-from idgen.vectors import save_vectors
 
 pytest.importorskip("torchmetrics")
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from idgen.errors import InputError
 from idgen.evaluation.finder import finder_figures, landmark_errors
+from idgen.ground.errors import InputError
 
 FACE = np.array([[40.0, 50], [60, 50], [50, 62], [42, 72], [58, 72]])  # eyes 20 pixels apart
 

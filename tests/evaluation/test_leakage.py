@@ -6,8 +6,8 @@ import torch
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
 from idgen.evaluation.leakage import chance_limit, leakage, nearest
+from idgen.ground.errors import InputError
 
 
 def pictures(centres, each, seed, noise=0.6):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from idgen.faces.align import TEMPLATE, align, align_ffhq, scale_of, similarity, template, warp
-from idgen.geometry import apply, ffhq_square, invert
+from idgen.ground.geometry import apply, ffhq_square, invert
 
 
 def rotation(degrees: float, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:

@@ -15,10 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import encoded
 
-from idgen.errors import InputError
 from idgen.faces.align import align, align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
+from idgen.ground.errors import InputError
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from idgen.faces.align import similarity, template, warp
 from idgen.faces.finder import BACKGROUND, Detection, FaceFinder, distinct, same_face, square_view, whole_view
-from idgen.geometry import apply, invert
+from idgen.ground.geometry import apply, invert
 from idgen.models.finder import FaceFinderNet
 
 

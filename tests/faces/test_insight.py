@@ -19,9 +19,9 @@ pytest.importorskip("insightface")
 import onnxruntime
 from tiny_insight import build_pack, build_recognizer, red_face
 
-from idgen.errors import InputError
 from idgen.faces import FaceEncoder, InsightFaceEncoder
 from idgen.faces.align import align_ffhq
+from idgen.ground.errors import InputError
 from idgen.models import ResNetRecognizer
 
 

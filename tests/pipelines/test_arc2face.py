@@ -34,8 +34,8 @@ from safetensors.torch import load_file, save_file
 from tiny_arc2face import DIM, WIDTH, adapter, build_official, lcm_lora, text_encoder
 from torch import Tensor
 
-from idgen.errors import InputError
-from idgen.identity import Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files as official

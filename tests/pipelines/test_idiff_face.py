@@ -26,8 +26,8 @@ from painted import agree, by_name, quiet
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity, image_seed, key
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.models import FaceAutoencoder, IdentityDiT
 from idgen.pipelines import IDiffFacePipeline
 from idgen.pipelines.guidance import Guidance, empty_until

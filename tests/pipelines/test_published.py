@@ -13,8 +13,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from painted import agree, by_name, quiet, relative
 from reference import idiff_face as official
 
-from idgen.errors import InputError
-from idgen.identity import image_seed, key
+from idgen.ground.errors import InputError
+from idgen.ground.identity import image_seed, key
 from idgen.models import IdentityDiT, IdentityUNet
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler, UIFaceScheduler

@@ -3,7 +3,7 @@ import torch
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.sampling import Boundary
 
 TRUTH = normalize(torch.randn(24, generator=Generator().manual_seed(9)), dim=0)

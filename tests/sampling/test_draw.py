@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities
 from idgen.sampling import IdentitySampler, interpolate, mixup
 from idgen.sampling.draw import draw, write_soft_labels
 

@@ -5,8 +5,8 @@ import torch
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities, Identity, mean
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities, Identity, mean
 from idgen.sampling import interpolate, mixup, slerp
 
 

@@ -3,8 +3,8 @@ import torch
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities
 from idgen.sampling import pack, packed
 
 

@@ -4,8 +4,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Generator
 
-from idgen.errors import InputError
-from idgen.identity import key, person_seed
+from idgen.ground.errors import InputError
+from idgen.ground.identity import key, person_seed
 from idgen.models import IdentityFlow
 from idgen.sampling.sampler import IdentitySampler, principal_axes
 

@@ -3,7 +3,7 @@ import torch
 from torch import Generator
 from torch.nn.functional import normalize
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.sampling import nearest_other, separate
 from idgen.sampling import separation as module
 

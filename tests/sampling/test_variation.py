@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Generator
 
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities
 from idgen.sampling import Cone, Gaussian, SimilarityCurve, cone, parse_variation, vary
 from idgen.sampling.variation import isotonic
 

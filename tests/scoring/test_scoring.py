@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from idgen.errors import InputError
 from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.identity import Identities, Identity, centres
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity, centres
 from idgen.model import Judge
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.scoring.verification import (
     Verification,
     auc,

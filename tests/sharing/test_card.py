@@ -12,9 +12,9 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from typer.testing import CliRunner
 
-from idgen import provenance
 from idgen.cli import app
-from idgen.errors import InputError
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
 from idgen.model import Model
 from idgen.sharing.card import completed, figures, read_evaluation
 from idgen.sharing.push import push
@@ -74,7 +74,7 @@ def test_a_card_is_made_with_a_sheet_and_figures(bare: Path, hub: HubServer) -> 
     with Image.open(folder / "people.png") as sheet:
         assert sheet.width > 6 * 128 and "trainedAlgorithmicMedia" in str(sheet.info)
     assert provenance.read(folder / "people.png")["seed"] == 0
-    from idgen.identity import Identities
+    from idgen.ground.identity import Identities
 
     assert not any(person.from_photo for person in Identities.load(folder / "people.safetensors"))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from idgen import FaceEncoder
 from idgen.cli import app
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.model import Model
 from idgen.models import PlainRecognizer, ResNetRecognizer
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from idgen import FaceEncoder, IDiffFacePipeline
 from idgen.cli import app
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.model import Model, load_model
 from idgen.sharing.push import Pushed, push
 
@@ -171,7 +171,7 @@ def test_a_hub_that_takes_calls_and_says_nothing(tiny_model: Path, monkeypatch: 
 
     from huggingface_hub import constants
 
-    from idgen import hub
+    from idgen.ground import hub
 
     monkeypatch.setattr(hub, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from served import Served, serve
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 from idgen.model import Model, load_model
 
 

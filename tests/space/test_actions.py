@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from tiny import noise_png
 
-from idgen import provenance
-from idgen.errors import InputError
 from idgen.evaluation.diversity import genuine_distance
-from idgen.identity import Identities, Identity
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from space import actions, view
 from space.actions import Recipe, last, painting

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import idgen
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from space import actions, again
 from space.actions import Recipe, last

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tiny import noise_png
 
-from idgen import provenance
+from idgen.ground import provenance
 from idgen.model import Model
 from space import actions
 from space.settings import Settings

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.identity import Identities
+from idgen.ground.identity import Identities
 from idgen.model import Model
 from space import actions, again
 from space.actions import Recipe

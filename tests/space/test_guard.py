@@ -14,7 +14,7 @@ pytest.importorskip("gradio")
 
 import gradio as gr
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from space.gradio_private import GuardedBlocks, Messages, Session, forget_unread
 from space.mistakes import OURS
 

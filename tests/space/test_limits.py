@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from space import limits
 from space.limits import Limits, caller, visitor_of
 from space.settings import Settings

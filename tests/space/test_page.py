@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from space.settings import Settings
 

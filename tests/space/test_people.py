@@ -13,8 +13,8 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from idgen.errors import InputError
-from idgen.identity import Identity
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from space import actions
 from space.models import Models, defaults

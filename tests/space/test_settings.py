@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from space.settings import Settings
 
 DOCUMENTED = re.findall(r"(\w+): `(IDGEN_\w+)`", Settings.__doc__ or "")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from tiny import noise_png
 
-from idgen import provenance
+from idgen.ground import provenance
 from idgen.model import Model
 from space import actions
 from space.actions import Recipe, last

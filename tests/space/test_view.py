@@ -11,7 +11,7 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
-from idgen.identity import Identity
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from idgen.scoring import BINS
 from space import actions, plots, view

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from idgen import files
+from idgen.ground import files
 from idgen.training.data import hold_out, load_faces
 
 

@@ -8,7 +8,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 from idgen.training.loop import RunArgs, schedule, step_seed, train
 
 

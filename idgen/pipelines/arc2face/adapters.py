@@ -13,10 +13,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from idgen.errors import InputError, require_package
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.weights import read_tensors
 from idgen.pipelines.arc2face import expression
 from idgen.pipelines.arc2face.files import LCM_LORA, ORIGIN
-from idgen.weights import read_tensors
 
 
 def read_adapter(file: str | os.PathLike[str]) -> dict[str, Tensor]:

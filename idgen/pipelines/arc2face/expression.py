@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from idgen.arguments import number
-from idgen.errors import InputError
+from idgen.ground.arguments import number
+from idgen.ground.errors import InputError
 
 SIZE, COEFFICIENTS = 55, 50
 SLIDERS: dict[str, tuple[int, float, float]] = {

@@ -19,9 +19,9 @@ from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler
 
-from idgen.errors import InputError
-from idgen.hub import resolve
-from idgen.weights import first_sentence
+from idgen.ground.errors import InputError
+from idgen.ground.hub import resolve
+from idgen.ground.weights import first_sentence
 
 SPACE = "arcface-webface42m"
 """The embedding space of Arc2Face's own recogniser, `arcface.onnx`."""
@@ -48,7 +48,7 @@ def are_official(place: Place, hub: Mapping[str, Any]) -> bool:
     """Whether the files of a folder or repository are the published ones: those of a pipeline have a model_index.json.
 
     Args:
-        hub: what `idgen.hub.resolve` takes.
+        hub: what `idgen.ground.hub.resolve` takes.
     """
     if os.fspath(place) == REPOSITORY:
         return True
@@ -71,7 +71,7 @@ def folders(
     Args:
         source: where the published files are.
         base: where vae/ and scheduler/ are; by default `source` if it is a folder that has them, else `BASE`.
-        hub: what `idgen.hub.resolve` takes, for `source`; for `base` with `base_revision`.
+        hub: what `idgen.ground.hub.resolve` takes, for `source`; for `base` with `base_revision`.
         controlnet, expression, recognizer: what is wanted beside the denoiser and the text encoder.
 
     Raises:

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from idgen.arguments import number
-from idgen.errors import InputError
-from idgen.geometry import Array, apply, ffhq_square, invert
-from idgen.images import ImageSource, describe, open_image
-from idgen.words import percent
+from idgen.ground.arguments import number
+from idgen.ground.errors import InputError
+from idgen.ground.geometry import Array, apply, ffhq_square, invert
+from idgen.ground.images import ImageSource, describe, open_image
+from idgen.ground.words import percent
 
 LEAST_HEAD = 0.02
 """Share of the picture that the head has at least."""

@@ -15,10 +15,11 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from idgen import hub
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity
-from idgen.images import ImageSource
+from idgen.ground import hub
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities, Identity
+from idgen.ground.images import ImageSource
+from idgen.ground.weights import load_network
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
 from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
@@ -28,7 +29,6 @@ from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, EncodedIdentit
 from idgen.pipelines.base import Condition, IdentityPipeline
 from idgen.pipelines.registry import register
 from idgen.pipelines.workers import by_image
-from idgen.weights import load_network
 
 
 class Arc2FacePipeline(IdentityPipeline):

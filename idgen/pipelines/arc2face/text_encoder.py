@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from idgen.errors import InputError, require_package
-from idgen.identity import Identities
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.identity import Identities
+from idgen.ground.weights import check_fit, read_tensors
 from idgen.pipelines.arc2face.files import ORIGIN
-from idgen.weights import check_fit, read_tensors
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel

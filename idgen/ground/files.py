@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 
 @contextmanager

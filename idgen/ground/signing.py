@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from idgen.errors import InputError, require_package
-from idgen.version import __version__
+from idgen.ground.errors import InputError, require_package
+from idgen.ground.version import __version__
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -83,7 +83,7 @@ def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
     certificate does.
 
     Args:
-        data: the file by `idgen.provenance.encode`.
+        data: the file by `idgen.ground.provenance.encode`.
         credentials: who signs.
         kind: PNG, JPEG or WEBP.
 

@@ -7,9 +7,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from idgen import arguments
-from idgen.errors import InputError
-from idgen.identity import Identities, Identity, centres, image_seed, key, mean, person_seed, safe_name, vector_seed
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
+from idgen.ground.identity import (
+    Identities,
+    Identity,
+    centres,
+    image_seed,
+    key,
+    mean,
+    person_seed,
+    safe_name,
+    vector_seed,
+)
 
 
 def units(n: int = 3, dim: int = 16, seed: int = 0) -> torch.Tensor:

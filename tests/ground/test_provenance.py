@@ -18,12 +18,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
-from idgen import provenance
 from idgen.cli import app
-from idgen.errors import InputError
-from idgen.identity import Identity
-from idgen.provenance import encode, read, report, save_image, sentence
-from idgen.signing import SOURCE_TYPE, Credentials, sign, signature
+from idgen.ground import provenance
+from idgen.ground.errors import InputError
+from idgen.ground.identity import Identity
+from idgen.ground.provenance import encode, read, report, save_image, sentence
+from idgen.ground.signing import SOURCE_TYPE, Credentials, sign, signature
 
 INFO = {"model": "nobody-128", "identity": "person-7-0002", "seed": 7, "k": 3}
 

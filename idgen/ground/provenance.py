@@ -1,5 +1,5 @@
 """Every generated picture says so: IPTC's digital source type in an XMP packet, the settings that made it, and, where
-the operator has a certificate, a C2PA signature (`idgen.signing`).
+the operator has a certificate, a C2PA signature (`idgen.ground.signing`).
 
 `trainedAlgorithmicMedia` is IPTC's term for media made by a trained model (https://cv.iptc.org/newscodes/digitalsourcetype/).
 The mark is metadata: it survives copying, not re-encoding. Only a signature says in addition who marked the picture.
@@ -21,11 +21,11 @@ from PIL import Image as images
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
-from idgen import files
-from idgen.errors import InputError, how_to_install
-from idgen.identity import Identity
-from idgen.signing import MIME, SOURCE_TYPE, Credentials, sign, signature
-from idgen.version import __version__
+from idgen.ground import files
+from idgen.ground.errors import InputError, how_to_install
+from idgen.ground.identity import Identity
+from idgen.ground.signing import MIME, SOURCE_TYPE, Credentials, sign, signature
+from idgen.ground.version import __version__
 
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _PNG_XMP = "XML:com.adobe.xmp"

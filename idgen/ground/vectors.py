@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idgen import files
-from idgen.errors import InputError
+from idgen.ground import files
+from idgen.ground.errors import InputError
 
 FORMAT = "idgen.vectors"
 SUFFIXES = (".safetensors", ".npz", ".npy")

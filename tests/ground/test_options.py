@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from idgen.errors import InputError
-from idgen.options import parse
+from idgen.ground.errors import InputError
+from idgen.ground.options import parse
 from idgen.training.recipe import RECIPES, TRAINERS, trainer
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageCms
 from tiny import encoded
 
-from idgen.errors import InputError
-from idgen.images import MAX_SIDE, UPLOADS, describe, open_image
+from idgen.ground.errors import InputError
+from idgen.ground.images import MAX_SIDE, UPLOADS, describe, open_image
 
 
 def noise(height: int = 40, width: int = 60, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idgen import arguments, files
-from idgen.errors import InputError
+from idgen.ground import arguments, files
+from idgen.ground.errors import InputError
 
 Vectors = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.contact_sheet import MATCH, NO_MATCH, UNSCORED, Cell, contact_sheet
+from idgen.ground.contact_sheet import MATCH, NO_MATCH, UNSCORED, Cell, contact_sheet
 
 
 def colours(sheet: Image.Image) -> set[tuple[int, ...]]:

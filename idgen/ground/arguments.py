@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 MOST_IMAGES = 1000
 """Pictures a person in one run."""
@@ -69,24 +69,6 @@ def fmr(value: Any, known: Sequence[float] = FMRS) -> float:
         rates = " or ".join(f"{rate:g}" for rate in known) or "none"
         raise InputError(f"There is no threshold for a false-match rate of {_shown(value)}: choose {rates}.")
     return float(value)
-
-
-def device(value: str | None) -> str:
-    """Where networks are put: "cpu", "cuda", "cuda:1" or "mps"; by default the best there is."""
-    import torch
-
-    if value is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = str(value).partition(":")
-    there = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }
-    if kind not in there or int(index or 0 if index.isdigit() or not index else -1) not in range(there[kind]):
-        have = ", ".join(name for name, number in there.items() if number)
-        raise InputError(f"There is no device {value!r} here: choose one of {have}.")
-    return str(value)
 
 
 def _shown(value: Any) -> str:

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from idgen.errors import InputError
-from idgen.files import read_json
+from idgen.ground.errors import InputError
+from idgen.ground.files import read_json
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from idgen.errors import InputError
-from idgen.identity import SAMPLED, Identities
-from idgen.vectors import check_same_space, load_vectors, save_vectors
+from idgen.ground.errors import InputError
+from idgen.ground.identity import SAMPLED, Identities
+from idgen.ground.vectors import check_same_space, load_vectors, save_vectors
 
 VECTORS = torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
 LABELS = ["b", "a", "b", "c", "a", "c"]

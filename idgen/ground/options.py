@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 Args = TypeVar("Args")
 

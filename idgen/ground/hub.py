@@ -21,10 +21,10 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import get_session
 
-from idgen.errors import InputError
+from idgen.ground.errors import InputError
 
 DEFAULT_MODEL = "nobody-128"
-BUILTIN = Path(__file__).parent / "builtin"
+BUILTIN = Path(__file__).parents[1] / "builtin"
 PATIENCE = 10
 """Seconds until the hub counts as away."""
 REVISIONS = {

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 
-from idgen import hub as models
-from idgen.errors import InputError
-from idgen.hub import resolve
+from idgen.ground import hub as models
+from idgen.ground.errors import InputError
+from idgen.ground.hub import resolve
 from idgen.model import Model, load_model
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""Where networks are put; refused here if it is not there."""
+
+from __future__ import annotations
+
+import torch
+
+from idgen.ground.errors import InputError
+
+
+def device(value: str | None) -> str:
+    """Where networks are put: "cpu", "cuda", "cuda:1" or "mps"; by default the best there is."""
+    if value is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = str(value).partition(":")
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if kind not in there or int(index or 0 if index.isdigit() or not index else -1) not in range(there[kind]):
+        have = ", ".join(name for name, number in there.items() if number)
+        raise InputError(f"There is no device {value!r} here: choose one of {have}.")
+    return str(value)
