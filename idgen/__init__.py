@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +90,46 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
 
 
-class _WhenDiffusersLoads:
-    """A finder that makes our pipelines known to diffusers as soon as somebody imports its pipelines: so
-    `DiffusionPipeline.from_pretrained` resolves them after a plain `import idgen`, which does not import diffusers."""
+# Where the modules of before 0.2 are now: their names are imported from there, with a warning.
+_MOVED = {
+    **{
+        name: f"idgen.ground.{name}"
+        for name in ("contact_sheet", "errors", "hub", "identity", "options", "provenance", "vectors")
+    },
+    "checkpoints": "idgen.ground.weights",
+    "faces.images": "idgen.ground.images",
+    "evaluation.source": "idgen.sets",
+    "evaluation.verification": "idgen.scoring.verification",
+    "pipelines.expression": "idgen.pipelines.arc2face.expression",
+    "pipelines.normals": "idgen.pipelines.arc2face.normals",
+}
+
+
+class _Moved(Loader):
+    """Fills a module of an old name with what its successor holds, and with the public names that were in it."""
+
+    def __init__(self, home: str):
+        self.home = home
+
+    def exec_module(self, module: ModuleType) -> None:
+        warnings.warn(f"{module.__name__} is {self.home} now; use the names of `import idgen`.", DeprecationWarning, 2)
+        moved = {name: __getattr__(name) for name in ("Model", "load_model") if module.__name__ == "idgen.hub"}
+        vars(module).update({**vars(importlib.import_module(self.home)), **moved, "__name__": module.__name__})
+
+
+class _Finder:
+    """Finds modules by their old names; and makes our pipelines known to diffusers as soon as somebody imports its
+    pipelines: `DiffusionPipeline.from_pretrained` resolves them after a plain `import idgen`, which does not import
+    diffusers."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        old = fullname.removeprefix("idgen.")
+        if old in _MOVED and old != fullname:
+            return ModuleSpec(fullname, _Moved(_MOVED[old]))
         if fullname != "diffusers.pipelines.pipeline_utils":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
@@ -117,7 +149,6 @@ def _upload(what: Any, repo: str, **options: Any) -> Any:
 
 uploading.uploader = _upload
 
+sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
 if "diffusers.pipelines.pipeline_utils" in sys.modules:
     importlib.import_module("idgen.pipelines")
-else:
-    sys.meta_path.insert(0, _WhenDiffusersLoads())  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from idgen.ground.words import one_in
-from idgen.scoring import EDGES, ErrorRates
+from idgen.scoring import ErrorRates
+from idgen.scoring.calibration import EDGES
 
 _WIDTH = 460
 _DOT = 6.5  # radius of one image's mark

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
@@ -135,6 +136,7 @@ class ShardMaker:
             return
         person.thumbnails.append(found.thumbnail)
         info = provenance.made_by(self.model.name, planned.people[row], plan.seed, item.k)
+        assert isinstance(item.image, Image.Image)
         made_of = {name: 1.0} if planned.labels is None else planned.labels[row]
         person.rows.append(
             {

@@ -249,7 +249,8 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
 def _imports(lines: Iterable[str]) -> str:
     """Statements of one name each, as `_import` makes them, in order and together for each module."""
     from_: dict[str, list[str]] = {}
-    whole, spaces = [], []
+    whole: list[str] = []
+    spaces: list[str] = []
     for line in sorted(set(lines), key=str.lower):
         if line.startswith("from "):
             _, module, _, item = line.split(" ", 3)
