@@ -22,7 +22,7 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model(args.model, args.device)
     curve = similarity_curve(model)
-    low, high = curve.reachable
+    low, high = curve.similarities[0], curve.similarities[-1]
     crowd = model.sampler.sample(args.people, 4242)
     for m in (0.4, 0.5, 0.6, 0.7):
         wanted = low + m * (high - low)

@@ -21,8 +21,6 @@ Array = NDArray[np.float64]
 def _ways(landmarks: ArrayLike) -> tuple[Array, Array, Array]:
     """From the eyes' middle to the mouth's, from the eyes' middle to the nose tip, from eye to eye; each (N, 2)."""
     points = np.asarray(landmarks, np.float64)
-    if points.ndim != 3 or points.shape[1:] != (5, 2):
-        raise ValueError(f"Landmarks have the shape (N, 5, 2), got {points.shape}.")
     eyes = points[:, :2].mean(1)
     down = points[:, 3:].mean(1) - eyes
     if not np.isfinite(points).all() or not down.any(1).all():

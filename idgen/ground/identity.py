@@ -10,7 +10,7 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -39,9 +39,9 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _MAX_NAME = 100
 
 
-def safe_name(text: str, fallback: str = "identity") -> str:
+def safe_name(text: str) -> str:
     """The nearest text that may name an identity: what a folder name cannot hold becomes `_`."""
-    return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or fallback
+    return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or "identity"
 
 
 def key(vector: Vectors) -> int:
@@ -161,9 +161,6 @@ class Identities(Sequence[Identity]):
         index = operator.index(index)
         return Identity(self.vectors[range(len(self))[index]], self.space, self.sources[index], self.names[index])
 
-    def __iter__(self) -> Iterator[Identity]:
-        return (self[index] for index in range(len(self)))
-
     def __repr__(self) -> str:
         return f"Identities({len(self)} × {self.vectors.shape[1]}, space={self.space!r}, names={list(self.names)!r})"
 
@@ -248,15 +245,8 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
 
 
 def centres(embeddings: Tensor, labels: ArrayLike) -> Tensor:
-    """People's centre vectors: the normalised mean of each one's embeddings.
-
-    Args:
-        embeddings: (N, D), normalised here.
-        labels: (N,) whose equality means the same person.
-
-    Returns:
-        (P, D) unit vectors in float32, in the order of `numpy.unique(labels)`.
-    """
+    """People's centre vectors (P, D) in float32: the normalised mean of each one's embeddings (N, D), normalised here.
+    The labels (N,) say whose each is; the order is that of `numpy.unique(labels)`."""
     people = torch.from_numpy(np.unique(np.asarray(labels), return_inverse=True)[1])
     if len(people) != len(embeddings) or not len(people):
         raise InputError(f"{len(embeddings)} embeddings need as many labels, and at least one, got {len(people)}.")

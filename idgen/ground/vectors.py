@@ -65,20 +65,13 @@ def check_vectors(vectors: Tensor, what: str) -> Tensor:
 
 
 def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: str | None = None) -> Path:
-    """Write a safetensors file, complete or not at all.
-
-    Args:
-        path: where.
-        vectors: (N, D).
-        labels: (N,) who each belongs to; kept as texts.
-        space: name of the embedding space.
+    """Write (N, D) vectors, whose they are (N,), which is kept as texts, and the name of their embedding space into a
+    safetensors file, complete or not at all.
 
     Raises:
-        InputError: another number of labels than vectors, or the file cannot be written.
+        InputError: the file cannot be written.
     """
     path, names = Path(path), [str(label) for label in np.asarray(labels)]
-    if len(names) != len(vectors):
-        raise InputError(f"{len(vectors)} vectors need as many labels, got {len(names)}.")
     people, numbers = np.unique(names, return_inverse=True)
     metadata = {"format": FORMAT, "people": json.dumps(people.tolist()), **({"space": space} if space else {})}
     tensors = {"vectors": vectors.detach().cpu().contiguous(), "labels": torch.from_numpy(numbers.astype(np.int64))}

@@ -33,12 +33,8 @@ def _array_globals() -> list[Any]:
 
 
 def read_pickle(path: Path, what: str, origin: str) -> Any:
-    """Load what `torch.save` wrote, if it is nothing but tensors, arrays of floats, and plain containers.
-
-    Args:
-        path: the file.
-        what: what it should be, for messages.
-        origin: where one gets it, for messages.
+    """Load what `torch.save` wrote, if it is nothing but tensors, arrays of floats, and plain containers; `what` it
+    should be and its `origin`, where one gets it, are for messages.
 
     Raises:
         InputError: it is missing, cut short, not such a file, or holds what could run code; none of it was run.
@@ -111,28 +107,23 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
     Args:
         build: makes the network; called where tensors have no data, so all it holds must be in its state dict.
         tensors: by the network's names.
-        path: where they are from, for messages.
-        what: what they should be, for messages.
+        path, what: where they are from and what they should be, for messages.
 
     Raises:
-        InputError: a weight is missing, left over, or of another shape.
+        InputError: as `check_fit`.
     """
     with torch.device("meta"):
         network = build()
     own = network.state_dict()
     check_fit(own, tensors, path, what)
     state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
-    network.load_state_dict(state, strict=True, assign=True)
+    network.load_state_dict(state, assign=True)
     return network.eval()
 
 
 def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """A network from the folder that a diffusers model's `save_pretrained` wrote: all of its weights and no others.
-
-    Args:
-        kind: its class, of ours or of diffusers.
-        folder: with config.json and diffusion_pytorch_model.safetensors.
-        dtype: of the weights; by default float32.
+    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote: all of its
+    weights and no others; in float32 unless another `dtype` is given.
 
     Raises:
         InputError: a file is missing or damaged, or weights are missing, left over or of another shape.

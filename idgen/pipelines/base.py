@@ -193,7 +193,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
-                along an `idgen.sampling.Boundary`.
+                along an `idgen.sampling.boundary.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
                 step of a batch; may return other latents under that name.

@@ -41,7 +41,7 @@ def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tupl
     found = Filters(Plan(people=3), model, people).measure(pictures, [0, 1, 2])
     encoder, judge = model.encoder.encode(pictures).double(), model.judge.encode(pictures).double()
     bridged = model.judge.bridge(people.vectors).double()
-    quality = model.judge.recognizer.quality(pictures).tolist()
+    quality = model.judge.recognizer.encode_with_quality(pictures)[1].tolist()
     for row, one in enumerate(found):
         cosines, names = (bridged @ judge[row]).tolist(), list(people.names)
         wanted = {"similarity": float(encoder[row] @ people.vectors[row].double()), "quality": quality[row]}

@@ -142,7 +142,7 @@ def test_more_people_than_can_be_kept_apart(
 
 def test_a_similarity_becomes_a_cone_when_it_is_planned(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
     from idgen.ground.weights import fingerprint
-    from idgen.sampling import SimilarityCurve
+    from idgen.sampling.variation import SimilarityCurve
     from idgen.similarity import CURVE
 
     model = shutil.copytree(tiny_model, tmp_path / "measured")

@@ -9,8 +9,9 @@ from torch.nn.functional import normalize
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities
-from idgen.sampling import IdentitySampler, interpolate, mixup
 from idgen.sampling.draw import draw, write_soft_labels
+from idgen.sampling.interpolation import interpolate, mixup
+from idgen.sampling.sampler import IdentitySampler
 
 
 @pytest.fixture(scope="module")
