@@ -29,10 +29,7 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Array:
     least-squares sense. Never mirrors.
 
     Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns", eqs. 38–43.
-
-    Raises:
-        ValueError: a point is not finite, or all source points coincide.
-    """
+    ValueError if a point is not finite, or all source points coincide."""
     x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("Points must be finite.")
@@ -99,11 +96,8 @@ def _blocks(
 
 
 def align(image: Image.Image, landmarks: ArrayLike, size: int = TEMPLATE_SIZE) -> Image.Image:
-    """Cut a face out of an RGB picture so that its landmarks (5, 2) fall on the template.
-
-    Raises:
-        ValueError: the landmarks are not finite or coincide.
-    """
+    """Cut a face out of an RGB picture so that its landmarks (5, 2) fall on the template. ValueError if the landmarks
+    are not finite or coincide."""
     return warp(image, similarity(landmarks, template(size)), size)
 
 

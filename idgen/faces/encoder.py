@@ -107,12 +107,8 @@ class FaceEncoder:
         cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
     ) -> FaceEncoder:
         """Load what `save_pretrained` of any kind of encoder wrote, from a folder or a repository on the Hugging Face
-        Hub, or a subfolder of it.
-
-        Raises:
-            InputError: there is no such encoder, it is of an unknown kind, its recogniser is no class of
-                `idgen.models`, or a weight is missing or left over.
-        """
+        Hub, or a subfolder of it. InputError if there is no such encoder, it is of an unknown kind, its recogniser is
+        no class of `idgen.models`, or a weight is missing or left over."""
         folder = hub.resolve(name, revision) / (subfolder or "")
         config = read_json(folder / CONFIG_NAME)
         asked = config.get("_class_name", FaceEncoder.__name__)
@@ -217,11 +213,8 @@ class FaceEncoder:
         return self.crop(picture, found[0]), found[0], found
 
     def shows_face(self, crop: ImageSource) -> bool:
-        """Whether an aligned crop shows a face, as `alignment` makes them.
-
-        Raises:
-            InputError: the picture cannot be opened, or this encoder has no finder.
-        """
+        """Whether an aligned crop shows a face, as `alignment` makes them. InputError if the picture cannot be opened,
+        or this encoder has no finder."""
         finder, picture = self._finder(), open_image(crop)
         if self.alignment == "arcface" and isinstance(finder, FaceFinder):
             return finder.sees(picture)
@@ -251,11 +244,8 @@ class FaceEncoder:
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
-        """The largest face of a photo, found by this encoder and cut out for each of the viewers.
-
-        Raises:
-            InputError: as `detect_and_align`, which also warns.
-        """
+        """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
+        `detect_and_align`, which also warns."""
         crop, face, _ = self.detect_and_align(photo)
         return tuple(
             crop if viewer.alignment == self.alignment else viewer.crop(open_image(photo), face) for viewer in viewers
@@ -266,9 +256,7 @@ class FaceEncoder:
     ) -> list[tuple[Any, ...] | None]:
         """What each of the viewers is to see of each picture; None for one that has to be searched and shows no face.
 
-        Args:
-            pictures: (N, 3, H, W) in [0, 1], or N pictures; face crops as this encoder aligns them, if `aligned`.
-            viewers: recognisers.
+        The pictures, (N, 3, H, W) in [0, 1] or N of them, are face crops as this encoder aligns them, if `aligned`.
         """
         if aligned and all(viewer.alignment == self.alignment for viewer in viewers):
             return [(picture,) * len(viewers) for picture in pictures]

@@ -72,8 +72,7 @@ class FaceFinder:
     weeds out what only looked like a face from afar. Last, its landmarks are corrected, twice, on a crop that the
     landmarks so far have aligned and on its mirror image, and what does not look like a face there goes as well.
 
-    Args:
-        net: the network; switched to evaluation. Its threshold is the confidence from which a face counts, in [0, 1].
+    The network is switched to evaluation; its threshold is the confidence from which a face counts, in [0, 1].
     """
 
     padded = 0.55  # share of the view that the picture fills in the look with room around it

@@ -18,11 +18,7 @@ from idgen.ground.errors import InputError
 def aside(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; renamed to `path` at the end, removed if anything fails.
 
-    What was at `path` is replaced. Missing parent folders are made.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
+    What was at `path` is replaced. Missing parent folders are made. InputError if it cannot be written there."""
     path = Path(path).absolute()
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:

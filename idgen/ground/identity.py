@@ -179,11 +179,8 @@ class Identities(Sequence[Identity]):
         return digest.hexdigest()[:16]
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file, complete or not at all; missing parent folders are made.
-
-        Raises:
-            InputError: the file cannot be written there.
-        """
+        """Write a safetensors file, complete or not at all; missing parent folders are made. InputError if the file
+        cannot be written there."""
         texts = {"space": self.space, "names": json.dumps(self.names), "sources": json.dumps(self.sources)}
         metadata = {"format": FORMAT, "version": str(VERSION), **texts}
         with files.aside(path) as beside:
@@ -192,11 +189,8 @@ class Identities(Sequence[Identity]):
 
     @classmethod
     def load(cls, path: str | Path) -> Identities:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: there is no such file, it is no identities file or a newer one, or what it holds is invalid.
-        """
+        """Read a file that `save` wrote. InputError if there is no such file, it is no identities file or a newer one,
+        or what it holds is invalid."""
         path = Path(path)
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -226,11 +220,8 @@ class Identities(Sequence[Identity]):
 
 
 def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
-    """The normalised mean of one person's vectors; called `name`, or as the first of them.
-
-    Raises:
-        InputError: there are none, they live in different spaces, or they cancel out.
-    """
+    """The normalised mean of one person's vectors; called `name`, or as the first of them. InputError if there are
+    none, they live in different spaces, or they cancel out."""
     people = list(identities)
     total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:

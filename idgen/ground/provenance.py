@@ -85,20 +85,14 @@ def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: 
 
 def marked(image: Image, info: Mapping[str, Any], kind: str = "PNG") -> bytes:
     """`encode`, and signed where the operator has a certificate: what leaves. A signature differs every time.
-
-    Raises:
-        InputError: it cannot be signed.
-    """
+    InputError if it cannot be signed."""
     data, credentials = encode(image, info, kind), Credentials.from_env()
     return data if credentials is None else sign(data, credentials, kind)
 
 
 def save_image(image: Image, path: str | Path, info: Mapping[str, Any]) -> Path:
     """Write what `marked` gives, complete or not at all; the path's ending says what kind of file: .png, .jpg or .webp.
-
-    Raises:
-        InputError: the file cannot be written there, or its ending is another, or it cannot be signed.
-    """
+    InputError if the file cannot be written there, or its ending is another, or it cannot be signed."""
     kind = _SUFFIXES.get(Path(path).suffix.lower())
     if kind is None:
         raise InputError(f"{path} does not say what kind of file it is: let it end in {', '.join(_SUFFIXES)}.")
@@ -109,10 +103,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """What a picture says about how it was made: `digital_source_type` and the `info` of `encode`; {} if nothing.
 
     Anybody can write such a thing into a file, or take it out: only a signature proves something (`signature`).
-
-    Raises:
-        InputError: the file is no readable PNG, JPEG or WebP.
-    """
+    InputError if the file is no readable PNG, JPEG or WebP."""
     return _said(_read(path)[1])
 
 

@@ -41,10 +41,7 @@ class Credentials:
     @classmethod
     def from_env(cls) -> Credentials | None:
         """From `IDGEN_C2PA_CERT` and `IDGEN_C2PA_KEY`: files, or the texts themselves; None where neither is set.
-
-        Raises:
-            InputError: one of them is missing or cannot be read.
-        """
+        InputError if one of them is missing or cannot be read."""
         texts = [os.environ.get(name, "").strip() for name in (CERTIFICATE, KEY)]
         if not any(texts):
             return None
@@ -76,11 +73,7 @@ def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
     signed.
 
     There is no time stamp, because that would ask another machine for one: the signature counts for as long as the
-    certificate does.
-
-    Raises:
-        InputError: the extra is not installed, or certificate and key do not sign.
-    """
+    certificate does. InputError if the extra is not installed, or certificate and key do not sign."""
     c2pa = _c2pa()
     action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
     manifest = {

@@ -43,11 +43,8 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def interpolate(a: Identity, b: Identity, people: int) -> Identities:
-    """So many people in equal steps on the arc from `a` to `b`, both included.
-
-    Raises:
-        InputError: they live in different spaces or are opposite, or `people` is below 2.
-    """
+    """So many people in equal steps on the arc from `a` to `b`, both included. InputError if they live in different
+    spaces or are opposite, or `people` is below 2."""
     b.require_space(a.space, len(a.vector))
     if people < 2:
         raise InputError(f"An interpolation holds both its ends, so it has at least 2 people, got {people}.")
@@ -77,10 +74,7 @@ class SoftLabel:
 def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftLabel]]:
     """Identity mixup (SynFace, Qiu et al., ICCV 2021): n points on the arcs between two random people, at shares of the
     first one of 0, 0.05, … 1; and what each is made of. Number i depends on the people, the run's seed and i alone.
-
-    Raises:
-        InputError: fewer than two people, or a pair of opposite people.
-    """
+    InputError if there are fewer than two people, or a pair of them is opposite."""
     seed, n = arguments.seed(seed), arguments.whole("number of people to mix", n, 1)
     if len(people) < 2:
         raise InputError("One person alone cannot be mixed: give at least two.")

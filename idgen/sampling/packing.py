@@ -78,13 +78,8 @@ def _loss(moving: Tensor, points: Tensor, rows: Tensor, faces: Tensor | None, s:
 
 
 def packed(start: Identities, gallery: Tensor, seed: int = 0) -> Identities:
-    """`pack` for identities: the same people, further apart.
-
-    Args:
-        start: sampled people.
-        gallery: (G, D) of sampled people, not of those a model was trained on: nobody should be drawn to them.
-        seed: see `pack`.
-    """
+    """`pack` for sampled people: the same ones, further apart. The gallery (G, D) is sampled, too, not of those a model
+    was trained on: nobody should be drawn to them."""
     sources = [f"{SAMPLED}, packed with {len(start) - 1:,} others" if not p.from_photo else p.source for p in start]
     names = [f"packed-{seed}-{number:04d}" for number in range(len(start))]
     return Identities(pack(start.vectors, gallery, seed), start.space, sources, names)

@@ -185,11 +185,8 @@ class IdentitySampler:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> IdentitySampler:
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            InputError: the folder is not a sampler's, or a tensor is missing, extra or of the wrong shape.
-        """
+        """Read what `save_pretrained` wrote. InputError if the folder is not a sampler's, or a tensor is missing, extra
+        or of the wrong shape."""
         folder = Path(folder)
         space = files.read_json(folder / "config.json").get("space")
         if not isinstance(space, str):

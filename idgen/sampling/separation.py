@@ -96,11 +96,7 @@ def separate(vectors: Tensor, cosine: float, engine: Engine = "torch") -> Tensor
 
 def nearest_other(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The cosine (N,) of each of at least two vectors (N, D) to its nearest other one, and that one's row (N,); only
-    directions count.
-
-    Raises:
-        InputError: a vector has no direction.
-    """
+    directions count. InputError if a vector has no direction."""
     best = torch.full((len(vectors),), -torch.inf)
     index = torch.zeros(len(vectors), dtype=torch.long)
     for start in range(0, len(vectors), _ROWS):

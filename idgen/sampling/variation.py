@@ -135,11 +135,7 @@ class SimilarityCurve:
         return cls(list(cosines), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
 
     def variation(self, similarity: float) -> Cone:
-        """The cone whose pictures have this mean similarity to the person, by linear interpolation.
-
-        Raises:
-            InputError: none has.
-        """
+        """The cone whose pictures have this mean similarity to the person, interpolated; InputError if none has."""
         low, high = self.similarities[0], self.similarities[-1]
         if not low <= similarity <= high:
             raise InputError(
@@ -229,11 +225,7 @@ def vary(people: Identities, variation: Variation, images: int, seed: int, first
 
     Picture k's vector depends on the run's seed, the person's vector, k and the variation alone.
 
-    Args:
-        people, variation: whom and how to vary.
-        images: pictures a person.
-        seed: of the run, see `idgen.ground.identity.vector_seed`.
-        first: number k of everybody's first picture.
+    `images` are those a person, numbered from `first`.
     """
     vectors, sources, names = [], [], []
     for row, person in enumerate(people):

@@ -64,11 +64,8 @@ class AssembleArgs:
 
 
 def assemble(args: AssembleArgs) -> Path:
-    """Write the model's folder, beside and then in one move; returns it.
-
-    Raises:
-        InputError: a network or faces are missing or do not fit, or the folder is there and no model.
-    """
+    """Write the model's folder, beside and then in one move; returns it. InputError if a network or faces are missing
+    or do not fit, or the folder is there and no model."""
     out = Path(args.out).absolute()
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (there and "model_index.json" not in there):

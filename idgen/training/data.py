@@ -81,11 +81,8 @@ class Album:
 
 
 def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people") -> int:
-    """How many of those `there` are for validation only: as many as `asked`; else a tenth, from 2 to `most`.
-
-    Raises:
-        InputError: none would be left on one side.
-    """
+    """How many of those `there` are for validation only: as many as `asked`; else a tenth, from 2 to `most`. InputError
+    if none would be left on one side."""
     number = max(2, min(most, there // 10)) if asked is None else asked
     if not 0 < number < there:
         raise InputError(

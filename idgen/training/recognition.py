@@ -153,7 +153,7 @@ def embed(network: Any, faces: Faces, flip: bool = False) -> Tensor:
 
 
 def content_key(network: Path, faces: Faces) -> str:
-    """A name for what a network in a folder makes of some faces: of the weights' and the images' bytes."""
+    """A name, of the weights' and the images' bytes, for what a network in a folder makes of some faces."""
     content = faces.content or hashlib.sha256(faces.images.tobytes() + str(faces.images.shape).encode()).hexdigest()
     return f"{digest(network)}-{content[:16]}"
 

@@ -133,7 +133,6 @@ def test_folder_refused(sampler, tmp_path):
         with pytest.raises(InputError, match=says):
             IdentitySampler.from_pretrained(tmp_path)
 
-    refused("Cannot read")
     sampler.save_pretrained(tmp_path)
     file = tmp_path / "sampler.safetensors"
     right = load_file(file)
@@ -145,12 +144,8 @@ def test_folder_refused(sampler, tmp_path):
         refused("do not fit together")
     file.write_bytes(b"junk")
     refused("cut short")
-    file.unlink()
-    refused("There is no sampler")
-    save_file(right, file)
-    for config, says in (("{", "not valid JSON"), ("[]", "JSON object"), ('{"other": 1}', "embedding space")):
-        (tmp_path / "config.json").write_text(config)
-        refused(says)
+    (tmp_path / "config.json").write_text('{"other": 1}')
+    refused("embedding space")
 
 
 @pytest.mark.parametrize(

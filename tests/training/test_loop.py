@@ -73,17 +73,17 @@ def test_average_is_a_true_exponential_mean(tmp_path):
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch):
     train(Task(), run_args(tmp_path / "whole"))
     train(Task(), run_args(tmp_path / "parts", max_minutes=0.0))  # stops, resumably, after its first step
-    lines = json.loads((tmp_path / "parts" / "args.json").read_text())
-    assert lines["max_minutes"] == 0.0
-    state = torch.load(tmp_path / "parts" / "checkpoint" / "state.pt", weights_only=True)
-    assert state["step"] == 1
+    assert json.loads((tmp_path / "parts" / "args.json").read_text())["max_minutes"] == 0.0
+    assert torch.load(tmp_path / "parts" / "checkpoint" / "state.pt", weights_only=True)["step"] == 1
     train(Task(), run_args(tmp_path / "parts"))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_what_cannot_be_resumed_is_refused(tmp_path):
-    train(Task(), run_args(tmp_path), {"data": "one"})
+def test_what_cannot_be_resumed_is_refused(tmp_path, capsys):
+    for _ in range(2):
+        train(Task(), run_args(tmp_path), {"data": "one"})
+    assert "at step 6 already" in capsys.readouterr().err
     other = Task()
     other.network = Net(width=5)
     with pytest.raises(InputError, match="of another network"):
@@ -111,11 +111,8 @@ def test_schedule_warms_up_holds_and_falls(tmp_path):
     assert schedule(10, args) == schedule(49, args) == 1
     assert schedule(75, args) == pytest.approx(0.5)
     assert schedule(99, args) < 0.01
-
-
-def test_every_step_and_process_has_its_own_seed():
     seeds = {step_seed(s, step, rank) for s in range(3) for step in range(50) for rank in range(2)}
-    assert len(seeds) == 300
+    assert len(seeds) == 300, "every step and process has its own"
 
 
 @pytest.mark.parametrize(
