@@ -1,7 +1,5 @@
 """A complete model folder whose networks have seeded random weights: the parts are real, only what they know is not."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ The detector really finds faces, of a kind: bright red squares with something el
 with five landmarks where the template has them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -124,7 +124,9 @@ class FaceFinder:
     def _correct(self, image: Image.Image, found: list[Detection], times: int = corrections) -> list[Detection]:
         size = int(self.net.config.crop_size)
         target = self.net.crop_template.double().numpy()
-        for _ in range(times if found else 0):
+        for _ in range(times):
+            if not found:
+                break
             views = [similarity(face.landmarks, target) for face in found]
             with torch.no_grad():
                 crops = self._pixels(image, views, size)

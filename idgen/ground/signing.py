@@ -96,11 +96,8 @@ def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
 
 
 def signature(data: bytes, anchors: str | None = None) -> dict[str, Any] | None:
-    """What the C2PA signature in a picture is worth; None if it has none. One that is kept elsewhere counts as none.
-
-    Args:
-        data: a PNG, JPEG or WebP file.
-        anchors: PEM text of the authorities to trust.
+    """What the C2PA signature in a PNG, JPEG or WebP file is worth; None if it has none. One that is kept elsewhere
+    counts as none. `anchors` are the PEM text of the authorities to trust.
 
     Returns:
         `state`: "trusted" (unchanged, by somebody whom one of the `anchors` vouches for), "valid" (unchanged, by

@@ -19,15 +19,8 @@ _ALMOST = 1e-6
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """The point at `share` of the shorter arc from `a` to `b`: (sin((1−t)ω) a + sin(tω) b) / sin ω (Shoemake 1985).
 
-    Args:
-        a, b: (D,), only their directions count.
-        share: t from 0, which is a, to 1, which is b.
-
-    Returns:
-        (D,) float32 of unit length. Equal vectors give themselves.
-
-    Raises:
-        InputError: a vector has no direction, or the two are opposite, so that no arc is the shortest.
+    Of `a` and `b`, (D,), only the directions count; what comes back is float32 of unit length. InputError if one has no
+    direction, or the two are opposite, so that no arc is the shortest.
     """
     start, end = direction(a), direction(b)
     # atan2 of half the difference and half the sum is exact for all angles; acos is not near 0 and π.

@@ -33,16 +33,8 @@ _FORMAT = "idgen.similarity-curve"
 def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """A random vector at a given cosine to `vector`: c·e + √(1 − c²)·u, with u uniform on the sphere orthogonal to e.
 
-    Args:
-        vector: (D,), D at least 2; only its direction counts.
-        cosine: c, from -1 to 1. At 1 the vector itself comes back and nothing is drawn.
-        generator: CPU generator, advanced by one draw of D normal numbers.
-
-    Returns:
-        (D,) float32 of unit length.
-
-    Raises:
-        InputError: the vector has no direction.
+    Of a vector (D,), D at least 2, only the direction counts; what comes back is float32 of unit length. The CPU
+    generator is advanced by D normal numbers, but for c = 1, the vector itself. InputError as `direction`.
     """
     centre = direction(vector)
     if cosine == 1:

@@ -26,8 +26,6 @@ from idgen.training.data import Album, Faces, load_faces
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, has_bf16, train
 
 ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
-_VALIDATED = 5000  # pictures
-_QUALITY_WEIGHT = 10.0  # λ of CR-FIQA
 
 
 @dataclass(kw_only=True)
@@ -116,7 +114,7 @@ class RecognizerTask(Task):
                 return loss, {}
             certainty = certainty_ratio(embeddings.detach().float(), self.class_vectors().detach(), labels)
             quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
-        return loss + _QUALITY_WEIGHT * quality, {"certainty": certainty.mean(), "quality": quality}
+        return loss + 10 * quality, {"certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people."""
@@ -187,8 +185,7 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     everybody = load_faces(args.data, args.size)
     faces, held_out = everybody.split_people(args.held_out_people)
     # All pairs are compared, so the pictures of a person are few where the people are many.
-    most = max(2, _VALIDATED // held_out.people)
-    held_out = held_out.subset(Album(held_out.labels).first(most))
+    held_out = held_out.subset(Album(held_out.labels).first(max(2, 5000 // held_out.people)))
     if held_out.people < 2 or len(held_out) == held_out.people:
         raise InputError(
             f"The {held_out.people} people held out have {len(held_out)} pictures: at least 2 people and somebody with "

@@ -1,8 +1,6 @@
 """The geometry around the finder's network. The network is a real one with random weights: what it finds means nothing,
 but where the wrapper says it is can be checked."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """insightface's packs, as tiny real ONNX networks that insightface itself loads; the detector finds red squares."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import warnings

@@ -1,7 +1,5 @@
 """The sheet shows every picture, its verdict, and how much it leaves out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -46,10 +46,10 @@ def test_sequence():
 
 
 def test_vectors_are_a_copy_in_float32():
-    vectors = units().double()
+    vectors = units().double() * (1 + 9e-4)  # lengths may be off by rounding
     some = Identities(vectors, "a", ["x"] * 3, ["1", "2", "3"])
     vectors.zero_()
-    assert some.vectors.dtype == torch.float32 and torch.allclose(some.vectors.norm(dim=1), torch.ones(3))
+    assert some.vectors.dtype == torch.float32 and torch.allclose(some.vectors.norm(dim=1), torch.ones(3), atol=1e-3)
     array = units()[0].numpy()
     single = Identity(torch.from_numpy(array), "a", "x", "n")
     array[:] = 0
@@ -73,10 +73,6 @@ def test_vectors_are_a_copy_in_float32():
 def test_refuses(vectors, names, says):
     with pytest.raises(InputError, match=says):
         Identities(vectors, "a", ["x"] * len(names), names)
-
-
-def test_lengths_may_be_off_by_rounding():
-    assert len(Identities(units() * (1 + 9e-4), "a", ["x"] * 3, ["p", "q", "r"])) == 3
     with pytest.raises(InputError, match="one vector"):
         Identity(units(), "a", "x", "n")
 

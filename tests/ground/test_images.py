@@ -1,7 +1,5 @@
 """Every kind of picture and of non-picture that people hand over."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Generated pictures say that they are."""
 
-from __future__ import annotations
-
 import datetime
 import io
 import json
@@ -69,9 +67,6 @@ def test_a_person_in_a_photo_is_not_named() -> None:
     assert provenance.made_by("m", anna, 3, 1) == {"model": "m", "seed": 3, "k": 1}
 
 
-# ---------------------------------------------------------------- what others wrote
-
-
 def with_packet(packet: bytes | str) -> bytes:
     chunks, file = PngInfo(), io.BytesIO()
     chunks.add_itxt("XML:com.adobe.xmp", packet)
@@ -128,9 +123,6 @@ def test_the_command(tmp_path: Path) -> None:
     for wrong in (tmp_path / "text.png", tmp_path, tmp_path / "missing.png"):
         code, text = run(ours, wrong)
         assert code == 2 and text == f"{wrong} is not a readable image: give a PNG, JPEG or WebP file.\n"
-
-
-# ---------------------------------------------------------------- signatures
 
 
 @pytest.fixture(scope="module")

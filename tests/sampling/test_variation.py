@@ -78,22 +78,6 @@ def test_gaussian_has_the_cosine_of_the_formula(sigma, dim):
     assert float(cosines.mean()) == pytest.approx(1 / (1 + sigma**2) ** 0.5, abs=0.005)
 
 
-def pictures_at(cosine, n, seed):
-    """What stands in for a model: a picture is at 0.9 of the vector's cosine to the power 2, give or take."""
-    return 0.9 * cosine**2 + 0.1 * torch.randn(n, generator=Generator().manual_seed(seed)).double().numpy()
-
-
-def test_target_similarity_is_met():
-    cosines = np.linspace(0, 1, 11)
-    curve = SimilarityCurve.fit(cosines, [pictures_at(c, 400, seed) for seed, c in enumerate(cosines)])
-    low, high = curve.similarities[0], curve.similarities[-1]
-    for share in (0.4, 0.5, 0.6, 0.7):
-        wanted = low + share * (high - low)
-        cone = curve.variation(wanted)
-        assert cone.lowest == cone.highest
-        assert pictures_at(cone.lowest, 4000, 99).mean() == pytest.approx(wanted, abs=0.02)
-
-
 def test_curve_out_of_reach_says_how_far_it_reaches():
     curve = SimilarityCurve.fit([0, 1], [[0.1, 0.1], [0.8, 0.8]])
     with pytest.raises(InputError, match=r"0\.10 to 0\.80"):

@@ -39,9 +39,6 @@ def test_nobody_is_on_both_sides(folder):
         assert (shown.people, held_out.people, len(shown) + len(held_out)) == (4, 2, 24)
     with pytest.raises(ValueError, match="at least one"):
         faces.split_people(6)
-
-
-def test_a_tenth_is_held_out_unless_asked():
     assert [hold_out(there, None) for there in (3, 40, 150, 4500)] == [2, 4, 15, 300]
     assert hold_out(4500, None, 100) == 100 and hold_out(4500, 1) == 1
     with pytest.raises(ValueError, match="2 of 2 people"):
