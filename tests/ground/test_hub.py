@@ -13,8 +13,6 @@ from idgen.ground.errors import InputError
 from idgen.ground.hub import resolve
 from idgen.model import Model, load_model
 
-REPO = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def repository(tiny_model: Path, hub: HubServer, tmp_path: Path) -> str:
@@ -104,5 +102,7 @@ assert idgen.load_model and "IDiffFacePipeline" in dir(idgen) and not hasattr(id
 
 def test_diffusers_knows_the_pipeline_after_a_plain_import(repository: str) -> None:
     """In a process of its own: nothing else has imported anything."""
-    done = subprocess.run([sys.executable, "-c", _FRESH, repository], cwd=REPO, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _FRESH, repository], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -47,15 +47,11 @@ def test_refuses_missing_folder_empty_and_other_files(tmp_path: Path) -> None:
             open_image(path)
 
 
-CLOSED = io.BytesIO(b"x")
-CLOSED.close()
-
-
 @pytest.mark.parametrize(
     "source, message",
     [
         *((thing, "Expected a picture") for thing in (None, 7, [1, 2], object())),
-        *((empty, "is empty or cannot be read") for empty in (b"", io.BytesIO(), CLOSED)),
+        *((empty, "is empty or cannot be read") for empty in (b"", io.BytesIO())),
         *((cut, "not a picture") for cut in (b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", io.StringIO("text"))),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
         # PostScript, for which Pillow would start another program.

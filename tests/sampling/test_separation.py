@@ -36,12 +36,6 @@ def test_keeps_whom_the_definition_keeps(monkeypatch, engine, cosine, rows):
     assert separate(again, 0.9999, engine).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_the_chain_that_a_parallel_filter_gets_wrong():
-    # b is too close to a, c to b, but not to a: a and c stay.
-    angles = torch.tensor([0.0, 0.5, 1.0])
-    assert separate(torch.stack([angles.cos(), angles.sin()], 1), 0.8).tolist() == [0, 2]
-
-
 def test_nearest_other(monkeypatch):
     monkeypatch.setattr(module, "_ROWS", 32)
     monkeypatch.setattr(module, "_COLUMNS", 50)
