@@ -222,7 +222,7 @@ class FaceEncoder:
 
     def _finder(self) -> FaceFinder:
         if self.finder is None:
-            raise InputError(f"The encoder of {self.space!r} cannot find faces: give aligned ones.")
+            raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder, or aligned ones.")
         return self.finder
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
