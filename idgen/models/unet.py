@@ -189,8 +189,6 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         learn_empty_context: bool = False,
     ):
         super().__init__()
-        if len(channels) != len(attention):
-            raise ValueError(f"channels and attention must have one entry a level, got {channels} and {attention}.")
         first, last, time_channels = channels[0], channels[-1], 4 * channels[0]
 
         def residual(inputs: int, outputs: int) -> TimedResidualBlock:
