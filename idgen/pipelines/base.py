@@ -215,7 +215,17 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
-        self._check_inputs(len(people), images, steps, guidance, firsts, latents, output_type)
+        for step in range(steps):
+            self._check_guidance(guidance(step / steps) if callable(guidance) else guidance)
+        if len(firsts) != len(people):
+            raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
+        for number in set(firsts):
+            arguments.whole("number of the first picture", number, 0)
+        want = (len(people) * images, *self.latent_shape)
+        if latents is not None and (latents.shape != want or not latents.isfinite().all()):
+            raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
+        if output_type not in get_args(OutputType):
+            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
         condition = self.prepare(people, images, **options)
         jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
@@ -237,28 +247,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                     yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
         return batches()
-
-    def _check_inputs(
-        self,
-        people: int,
-        images: int,
-        steps: int,
-        guidance: Guidance,
-        firsts: Sequence[int],
-        latents: Tensor | None,
-        output_type: str,
-    ) -> None:
-        for step in range(steps):
-            self._check_guidance(guidance(step / steps) if callable(guidance) else guidance)
-        if len(firsts) != people:
-            raise InputError(f"{people} identities need as many first numbers, got {len(firsts)}.")
-        for number in set(firsts):
-            arguments.whole("number of the first picture", number, 0)
-        want, have = (people * images, *self.latent_shape), None if latents is None else tuple(latents.shape)
-        if latents is not None and (have != want or not bool(latents.isfinite().all())):
-            raise InputError(f"The noise to start from is finite and has the shape {want}, got {have}.")
-        if output_type not in get_args(OutputType):
-            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
 
     def _check_guidance(self, guidance_scale: float) -> None:
         """Raise InputError unless the model can be guided so strongly."""

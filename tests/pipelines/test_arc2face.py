@@ -304,7 +304,6 @@ def test_expressions_in_every_form(pipeline: Arc2FacePipeline) -> None:
 
 def test_expression_sliders_and_draws() -> None:
     assert len(expressions.SLIDERS) == expressions.SIZE == 55
-    assert [place for place, _, _ in expressions.SLIDERS.values()] == list(range(55))
     assert float(expressions.expression({"jaw_open": 0.25})[52]) == 0.25
     for name in expressions.PRESETS:
         expressions.expression(name)
@@ -438,12 +437,6 @@ BIN, NET = "encoder/pytorch_model.bin", "arc2face/diffusion_pytorch_model.safete
     ("file", "damage", "words"),
     [
         (BIN, lambda w: w.pop("text_model.final_layer_norm.bias"), "of Arc2Face: 1 of its .* weights are missing"),
-        (BIN, lambda w: w.update(extra=torch.ones(1)), "are unknown, such as extra"),
-        (
-            BIN,
-            lambda w: w.update({"text_model.final_layer_norm.bias": torch.ones(3)}),
-            r"final_layer_norm.bias has the shape \(3,\), not \(32,\)",
-        ),
         (NET, lambda w: w.pop("conv_in.bias"), "missing, such as conv_in.bias"),
         (NET, lambda w: w.update(extra=torch.ones(1)), "left over, such as extra"),
         (BIN, 5000, "5,000 bytes.*cut short.*FoivosPar/Arc2Face"),

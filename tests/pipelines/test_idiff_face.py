@@ -271,8 +271,6 @@ def test_bad_arguments_are_refused_at_once(pipeline: IDiffFacePipeline, argument
         (people(1, "another-space"), "another-space.*tiny-encoder"),
         (torch.nn.functional.normalize(torch.ones(1, 63)), "63.*64"),
         (vectors(1) * 2, "length 2"),
-        (vectors(1) * float("nan"), "NaN"),
-        (torch.empty(0, DIM), "no identities"),
         ([1.0, 0.0], "list"),
     ],
 )
