@@ -31,6 +31,7 @@ Guidance = float | Callable[[float], float]
 """A guidance scale, or a function from the share of the steps that are done, in [0, 1), to the scale of the next step.
 
 0 asks the network for nobody in particular (the empty identity), 1 for the person, above 1 exaggerates the person.
+`lambda done: 0 if done < 0.3 else 2` settles layout and pose before the person is asked for, so pictures vary more.
 """
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]

@@ -295,7 +295,7 @@ class Arc2FacePipeline(IdentityPipeline):
                 schedule are needed; by default the same folder if it has them, else
                 "stable-diffusion-v1-5/stable-diffusion-v1-5".
             few_step: add the LCM-LoRA, see `few_step`: True, or where it is.
-            controlnet: only for the official files: True loads the ControlNet for the pose too; or a loaded one.
+            controlnet: a loaded one for the pose, or True for that of the official files.
             expression: only for the official files: load the expression adapter too.
             kwargs: of `DiffusionPipeline.from_pretrained`: dtype, revision, token, cache_dir, …
 
@@ -315,9 +315,7 @@ class Arc2FacePipeline(IdentityPipeline):
             if (folder / SAVED_ADAPTER).is_file():
                 pipeline._attach(read_adapter(folder / SAVED_ADAPTER), pipeline.config.expression_scale)
                 pipeline.to(pipeline.denoiser.device)
-        if few_step:
-            pipeline = pipeline.few_step() if few_step is True else pipeline.few_step(few_step)
-        return pipeline
+        return pipeline.few_step(files.LCM_LORA if few_step is True else few_step) if few_step else pipeline
 
     @classmethod
     def _from_official(
