@@ -100,6 +100,8 @@ def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Pa
     card = (tmp_path / "out" / "README.md").read_text()
     for repository in ("FoivosPar/Arc2Face", "someone/base"):
         assert f"{repository} at {hashlib.sha1(repository.encode()).hexdigest()}" in card
+    fetched = {name for _, name in hub.fetched}
+    assert "encoder/pytorch_model.bin" in fetched and not any("controlnet" in name for name in fetched)
 
 
 def test_the_page(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -473,15 +473,6 @@ def test_text_encoders_of_both_generations_names(files: Path, tmp_path: Path) ->
     assert again.keys() == expected.keys() and all(torch.equal(again[name], expected[name]) for name in again)
 
 
-def test_official_files_on_the_hub(files: Path, hub: Any) -> None:
-    hub.repos["someone/arc2face"] = files
-    hub.repos["someone/base"] = files
-    loaded = Arc2FacePipeline.from_pretrained("someone/arc2face", base="someone/base", identity_dim=DIM)
-    assert loaded.controlnet is None and loaded.text_encoder is not None
-    fetched = {name for _, name in hub.fetched}
-    assert "encoder/pytorch_model.bin" in fetched and not any("controlnet" in name for name in fetched)
-
-
 def test_converted_folder_on_the_hub(pipeline: Arc2FacePipeline, hub: Any, tmp_path: Path) -> None:
     pipeline.save_pretrained(tmp_path / "saved")
     hub.repos["someone/converted"] = tmp_path / "saved"
