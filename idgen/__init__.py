@@ -102,7 +102,8 @@ class _Moved(Loader):
     def exec_module(self, module: ModuleType) -> None:
         warnings.warn(f"{module.__name__} is {self.home} now; use the names of `import idgen`.", DeprecationWarning, 2)
         moved = {name: __getattr__(name) for name in ("Model", "load_model") if module.__name__ == "idgen.hub"}
-        vars(module).update({**vars(importlib.import_module(self.home)), **moved, "__name__": module.__name__})
+        held = vars(importlib.import_module(self.home)).items()
+        vars(module).update({**{name: value for name, value in held if not name.startswith("__")}, **moved})
 
 
 class _Finder:
