@@ -93,7 +93,7 @@ def official(pipeline: Any, vectors: torch.Tensor, steps: int) -> list[Any]:
     """A call a person, both prompts encoded each time."""
     from diffusers import StableDiffusionPipeline
 
-    from idgen.pipelines.arc2face import NOBODY, PROMPT, encode_prompt
+    from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, encode_prompt
 
     plain = StableDiffusionPipeline(
         vae=pipeline.autoencoder,

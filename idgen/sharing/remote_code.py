@@ -23,7 +23,6 @@ diffusers looks for a part that model_index.json says is of the library idgen.""
 
 # Loading is left to diffusers: it has fetched everything and made the parts before it makes the pipeline.
 _LEFT_OUT = {"IdentityPipeline": ("from_pretrained", "_load_network", "download", "push_to_hub")}
-_NOT_CALLED = "register"  # which makes a pipeline known to diffusers as idgen's
 
 _HEAD = '''"""{what}
 
@@ -128,7 +127,7 @@ def _module(name: str) -> _Module:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             if isinstance(before, (ast.Assign, ast.AnnAssign)):
                 module.ends[before] = node.end_lineno or node.lineno
-        elif not {"TYPE_CHECKING", _NOT_CALLED} & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+        elif not any(isinstance(part, ast.Name) and part.id == "TYPE_CHECKING" for part in ast.walk(node)):
             module.effects.append(node)
         module.defined |= dict.fromkeys(names, node)
         before = node

@@ -411,7 +411,8 @@ def test_score_refused(scorer):
 def test_scorer_refused(scorer):
     encoder, judge = scorer.encoder, scorer.judge
     weight, bias = judge.bridge.weight, judge.bridge.bias
-    uncalibrated = FaceEncoder(judge.recognizer.recognizer, space="jud", flip=False)
+    network, others = judge.recognizer.recognizer, scorer.calibration.to_dict()
+    uncalibrated = FaceEncoder(network, space="jud", flip=False)
     itself = Judge(encoder, Bridge(torch.eye(DE), torch.zeros(DE), "enc", "enc"))
     stranger = Judge(judge.recognizer, Bridge(weight, bias, "other", "jud"))
     for call, says in (
@@ -422,7 +423,10 @@ def test_scorer_refused(scorer):
         (lambda: Scorer(encoder, Judge(uncalibrated, judge.bridge)), "judge has no calibration"),
         (lambda: Scorer(FaceEncoder(encoder.recognizer, space="enc"), judge), "encoder has no calibration"),
         (lambda: Judge(judge.recognizer, Bridge(weight, bias, "enc", "else")), r"leads to the space 'else'.*'jud'"),
-        (lambda: Judge(judge.recognizer, judge.bridge, scorer.calibration), r"is of the space 'enc'.*'jud'"),
+        (
+            lambda: Judge(FaceEncoder(network, space="jud", calibration=others), judge.bridge),
+            r"of the space 'enc'.*'jud'",
+        ),
         (lambda: scorer.compare(photo(0), Identity(torch.eye(DE)[0], "other", "x", "n")), r"'other'.*'enc'"),
         (lambda: scorer.compare(photo(0), Identity(torch.eye(DE + 1)[0], "enc", "x", "n")), "17 numbers"),
     ):

@@ -50,7 +50,7 @@ def test_the_pipeline_s_file_needs_nothing_of_idgen() -> None:
     defined = {node.name for node in ast.parse(code).body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     assert {"IDiffFacePipeline", "IdentityPipeline", "Identities", "by_image", "whole"} <= defined
     assert "def from_pretrained" not in code and "register(" not in code
-    assert "os.register_at_fork(after_in_child=_forget_pools)" in code
+    assert "os.register_at_fork(after_in_child=_pool.cache_clear)" in code
 
 
 def test_every_network_and_scheduler_stands_alone(tmp_path: Path) -> None:
