@@ -34,7 +34,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from idgen.pipelines import Arc2FacePipeline
-from idgen.pipelines.arc2face import NOBODY, PROMPT, encode_prompt
+from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, encode_prompt
 
 IMAGES = 4  # a person
 
