@@ -6,9 +6,9 @@
 FACES holds `val/` (aligned faces of people that nobody trained on) and `photos/` (whole pictures with landmarks, of
 which the last 500 are kept out of training). The stages `yaw encoder finder astronaut generated val-people diversity
 distance speed app` can be run one by one: what `--out` holds of the others is kept, and marked when the weights have
-changed since. Generated pictures and embeddings are kept in the cache folder (IDGEN_CACHE), by the weights that made
-them, so an interrupted run goes on where it stopped. With `--card` the table replaces what stands between two
-`<!-- figures -->` marks.
+changed since. Generated pictures are kept in the cache folder (IDGEN_CACHE), by the weights that made them, so an
+interrupted run goes on where it stopped. With `--card` the table replaces what stands between two `<!-- figures -->`
+marks.
 
 What changes the figures: `--people` sampled people with `--images` pictures of each; `--val-people` of val's people
 generated from their vectors, with `--val-images` of each; `--negatives`, pictures without a face; `--seed`, not one
@@ -84,22 +84,15 @@ class Bench:
 
     @functools.cached_property
     def photos(self) -> Faces:
-        faces = load_faces(self.options.faces / "photos")
-        return faces.subset(np.arange(len(faces))[-(self.options.limit or 500) :])
+        return load_faces(self.options.faces / "photos")
 
     @functools.cached_property
     def val_by_encoder(self) -> NDArray[np.float32]:
-        return self._val_by("encoder")
+        return encode_all(self.val.images, self.model.encoder.encode, "val by encoder")
 
     @functools.cached_property
     def val_by_judge(self) -> NDArray[np.float32]:
-        return self._val_by("judge")
-
-    def _val_by(self, part: str) -> NDArray[np.float32]:
-        val, encode = self.val, getattr(self.model, part).encode
-        key = hashlib.sha256(val.labels.tobytes() + val.images[0].tobytes() + val.images[-1].tobytes()).hexdigest()[:12]
-        weights = self.fingerprint([f"{part}/recognizer", f"{part}/config.json"])
-        return kept(f"val-{part}-{weights}-{key}.npy", lambda: encode_all(val.images, encode, f"val by {part}"))
+        return encode_all(self.val.images, self.model.judge.encode, "val by judge")
 
     def landmarks(self, pictures: Iterable[Any], what: str) -> list[NDArray[Any] | None]:
         """Of the largest face that the finder sees in each picture; None where it sees nobody."""
@@ -131,19 +124,13 @@ class Bench:
         weights, out = self.fingerprint(PAINTER), []
         for vector in tqdm(vectors, desc=what, unit="person"):
             key = hashlib.sha256(f"{seed} {images} ".encode() + vector.numpy().tobytes()).hexdigest()[:24]
-            made = pipeline.iterate(vector, images, seed=seed)  # nothing is painted before it is asked for
-            name = f"generated-{weights}-{self.model.device}/{key}.npy"
-            out.append(kept(name, lambda made=made: np.stack([np.asarray(item.image) for item in made])))
+            path = files.cache("figures", f"generated-{weights}-{self.model.device}/{key}.npy")
+            if not path.exists():
+                made = pipeline.iterate(vector, images, seed=seed)
+                with files.aside(path) as beside, beside.open("wb") as file:
+                    np.save(file, np.stack([np.asarray(item.image) for item in made]))
+            out.append(np.load(path))
         return np.concatenate(out)
-
-
-def kept(name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array from the cache, or made now and kept there."""
-    path = files.cache("figures", name)
-    if not path.exists():
-        with files.aside(path) as beside, beside.open("wb") as file:
-            np.save(file, make())
-    return np.load(path)
 
 
 def encode_all(
@@ -165,13 +152,8 @@ def means(vectors: NDArray[Any], labels: NDArray[Any]) -> torch.Tensor:
 def matches_between(vectors: NDArray[Any], labels: NDArray[Any], references: NDArray[Any], threshold: float) -> float:
     """Share of comparisons of a picture with *another* person's reference that match: the collapse check.
 
-    Were all people alike it would be near 1; at a threshold for FMR x, real people give x.
-
-    Args:
-        vectors: (N, D) unit vectors of the pictures.
-        labels: (N,) number of the person, an index into `references`.
-        references: (P, D) unit vectors, one a person; P at least 2.
-        threshold: a comparison matches at or above it.
+    Were all people alike it would be near 1; at a threshold for FMR x, real people give x. Unit vectors (N, D) of the
+    pictures, (N,) whose each is, an index into (P, D) unit vectors, one a person.
     """
     matches = vectors @ references.T >= threshold
     matches[np.arange(len(labels)), labels] = False
@@ -189,8 +171,7 @@ def with_ratios(figures: Figures, *names: str) -> Figures:
 
 def yaw(bench: Bench) -> Figures:
     """Fit the factor of `idgen.faces.pose` on all photos but the last 500, and test it on those."""
-    photos = load_faces(bench.options.faces / "photos")
-    landmarks, truth = photos.columns["landmarks"], photos.columns["yaw"].astype(float)
+    landmarks, truth = bench.photos.columns["landmarks"], bench.photos.columns["yaw"].astype(float)
     factor = fit_yaw_factor(landmarks[:-500], truth[:-500])
     return {"factor": factor, **check_yaw(landmarks[-500:], truth[-500:], factor)}
 
@@ -229,9 +210,10 @@ def finder(bench: Bench) -> Figures:
     The photographs among those come from scikit-image and the covered photos from the last 500: neither was ever
     trained on. Procedural pictures of other seeds were.
     """
-    landmarks = bench.photos.columns["landmarks"]
-    out: Figures = finder_figures(bench.landmarks(bench.photos.images, "photos"), landmarks)
-    sets = no_face.no_face_sets(bench.options.negatives, bench.options.seed, (bench.photos.images, landmarks))
+    last = -(bench.options.limit or 500)
+    pictures, landmarks = bench.photos.images[last:], bench.photos.columns["landmarks"][last:]
+    out: Figures = finder_figures(bench.landmarks(pictures, "photos"), landmarks)
+    sets = no_face.no_face_sets(bench.options.negatives, bench.options.seed, (pictures, landmarks))
     finds = {kind: [one is not None for one in bench.landmarks(sets[kind], kind)] for kind in sets}
     out["negatives"] = sum(map(len, finds.values()))
     out["false_finds"] = float(np.mean(np.concatenate(list(finds.values()))))
@@ -404,23 +386,15 @@ STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
-
-    Attributes:
-        what: the figure in words.
-        stage, key: where its number is.
-        form: how to print it: "%", or digits after the point with a unit ("2 s").
-        must, aim: bounds, or None where the figure is only reported.
-        low: whether lower is better.
-    """
+    """One line of the table."""
 
     what: str
     stage: str
-    key: str
-    form: str = "%"
-    must: float | None = None
+    key: str  # of its number, in the stage
+    form: str = "%"  # or digits after the point with a unit ("2 s")
+    must: float | None = None  # bounds, where the figure is not only reported
     aim: float | None = None
-    low: bool = False
+    low: bool = False  # lower is better
 
     def show(self, value: float | None) -> str:
         if value is None:

@@ -3,7 +3,7 @@
     python benchmarks/house.py [--check] [--verbose]
 
 `--check` fails where a figure is above its limit; `--verbose` lists what stands behind them. Floors and rooms are those
-of CONTRIBUTING.md. Imports for type checkers count like all others.
+of `pyproject.toml`. Imports for type checkers count like all others.
 """
 
 from __future__ import annotations
@@ -17,24 +17,14 @@ from typing import Any
 import grimp
 import numpy as np
 from common import ROOT, options
+from importlinter.api import read_configuration
 
-# From the ground up; the rooms of one line may not import each other.
-FLOORS = [
-    ["ground"],
-    ["models"],
-    ["faces", "sampling", "scoring", "pipelines"],
-    ["model"],
-    ["sets"],
-    ["similarity"],
-    ["painting"],
-    ["choosing"],
-    ["evaluation"],
-    ["dataset", "training", "convert"],
-    ["sharing"],
-    ["cli", "space", "__init__"],
-]
-HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-DOORS = FLOORS[-1]
+DOORS = ["cli", "space", "__init__"]
+# The layers of import-linter, from the ground up; rooms of one line may not import each other.
+LAYERS = read_configuration(str(ROOT / "pyproject.toml"))["contracts_options"][0]["layers"][:0:-1]
+HEIGHT = {
+    room: height for height, rooms in enumerate([*(line.split(" | ") for line in LAYERS), DOORS]) for room in rooms
+}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Packages that an extra brings: they may be imported where they are used.

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,8 @@ class NetworkClock:
 
     def __init__(self) -> None:
         self.total = 0.0
-        self.seconds: dict[str, float] = {}
-        self._running: dict[str, int] = {}
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._running: Counter[str] = Counter()
         self._changed = 0.0
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -48,8 +49,6 @@ class NetworkClock:
         """Hook the networks and their direct children: an autoencoder is entered by `decode`, not by `forward`."""
         handles = []
         for name, network in networks.items():
-            self.seconds.setdefault(name, 0.0)
-            self._running.setdefault(name, 0)
             for module in (network, *network.children()):
                 handles.append(module.register_forward_pre_hook(self._hook(name, 1)))
                 handles.append(module.register_forward_hook(self._hook(name, -1), always_call=True))
@@ -63,21 +62,18 @@ class NetworkClock:
         def hook(*_: Any) -> None:
             before = getattr(self._local, "depth", 0)
             self._local.depth = before + step
-            if min(before, before + step) == 0:  # a call within a call of this thread changes nothing
-                self._change(name, step)
+            if min(before, before + step):
+                return  # a call within a call of this thread changes nothing
+            with self._lock:
+                now = time.perf_counter()
+                working = [other for other, running in self._running.items() if running]
+                self.total += now - self._changed if working else 0
+                for other in working:
+                    self.seconds[other] += now - self._changed
+                self._changed = now
+                self._running[name] += step
 
         return hook
-
-    def _change(self, name: str, step: int) -> None:
-        with self._lock:
-            now = time.perf_counter()
-            if any(self._running.values()):
-                self.total += now - self._changed
-            for other, running in self._running.items():
-                if running:
-                    self.seconds[other] += now - self._changed
-            self._changed = now
-            self._running[name] += step
 
 
 def measure(model_name: str, images: int, repeats: int) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def distances(
     """FD (Heusel et al. 2017, eq. 6) and KID (Bińkowski et al. 2018, eq. 4) between the embeddings of two sets.
 
     Args:
-        real, fake: (N, D) and (M, D) unit vectors, two or more each. With fewer than about 2 D, the covariance is far from full rank and FD large for that reason alone.
+        real, fake: (N, D) and (M, D) unit vectors, two or more each. With fewer than about 2 D, the covariance is
+            far from full rank and FD large for that reason alone.
         space: name of the embedding space.
         subset_size, subsets: KID is the mean over this many random subsets; smaller sets shrink the subsets.
         seed: of the subsets; the global generator is left as it was.
