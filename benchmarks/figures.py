@@ -50,9 +50,9 @@ from idgen.ground import files
 from idgen.ground.arguments import FMR
 from idgen.ground.identity import centres
 from idgen.model import load_model
-from idgen.scoring import verification
 from idgen.scoring.calibration import image_mean_scores
 from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verification import Verification, pair_scores
 from idgen.training.data import Faces, load_faces
 
 MARK = "<!-- figures -->"
@@ -197,10 +197,9 @@ def encoder(bench: Bench) -> Figures:
     """Encoder and judge on all pairs of val's pictures, and the judge against bridged means of the encoder."""
     out: Figures = {"people": bench.val.people, "pictures": len(bench.val)}
     for name, vectors in (("encoder", bench.val_by_encoder), ("judge", bench.val_by_judge)):
-        genuine, impostor = verification.pair_scores(vectors, bench.val.labels)
-        out[f"{name}_eer"] = verification.eer(genuine, impostor)
-        out[f"{name}_tar"] = verification.tar_at_fmr(genuine, impostor, FMR)
-        out["genuine_pairs"], out["impostor_pairs"] = len(genuine), len(impostor)
+        found = Verification.measure(*pair_scores(vectors, bench.val.labels))
+        out |= {f"{name}_eer": found.eer, f"{name}_tar": found.tar[f"{FMR:g}"]}
+        out |= {"genuine_pairs": found.genuine_pairs, "impostor_pairs": found.impostor_pairs}
     return out
 
 

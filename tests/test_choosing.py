@@ -1,6 +1,7 @@
 """Choices that need pictures, on a tiny model with random weights."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +11,24 @@ from PIL import Image
 from idgen import choosing
 from idgen.choosing import best_of, identity_boundary, picture_means, told_apart
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities, Identity, centres
-from idgen.model import load_model
+from idgen.ground.identity import Identity, centres
+from idgen.model import Model, load_model
 from idgen.pipelines import IDiffFacePipeline
-from idgen.sampling import Cone, SimilarityCurve, separate
+from idgen.sampling import Cone, separate
 from idgen.similarity import measure_similarity, similarities, similarity_curve
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model):
     return load_model(tiny_model)
+
+
+def painting_by(kind: type[IDiffFacePipeline], folder: Path) -> Model:
+    """The model with a pipeline of another kind, of the same parts."""
+    model = load_model(folder)
+    parts = model.pipeline
+    model._parts["pipeline"] = kind(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
+    return model
 
 
 def test_told_apart_is_the_separation_of_the_means_of_pictures(model):
@@ -48,12 +57,15 @@ def test_best_of_is_the_best_and_stops(model):
     assert first.tries == best.tries[:4] and torch.equal(first.vector, person.vector)
 
 
-def test_a_target_that_nothing_meets(model):
+def test_what_cannot_be_searched_for_is_refused(model):
     person = model.sampler.sample(1, seed=1)[0]
-    with pytest.raises(InputError, match="None of 2 pictures"):
-        best_of(model, person, lambda _: float("inf"), tries=2, steps=1)
-    with pytest.raises(InputError, match="1 to 1,000"):
-        best_of(model, person, lambda _: 0.0, tries=500, rounds=3)
+    for call, says in (
+        (lambda: best_of(model, person, lambda _: float("inf"), tries=2, steps=1), "None of 2 pictures"),
+        (lambda: best_of(model, person, lambda _: 0.0, tries=500, rounds=3), "1 to 1,000"),
+        (lambda: identity_boundary(model, person, pool=3), "from 8 to 1,000, got 3"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
 
 
 def test_targets_say_what_they_name(model):
@@ -88,9 +100,7 @@ def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, mon
     monkeypatch.setattr("idgen.similarity.measure_similarity", measured)
     one, two = similarity_curve(model), similarity_curve(model)
     assert one == two and len(calls) == 1 and one.pictures == 2 and one.cosines == [0.3, 1.0]
-    saved = next((tmp_path / "similarity").iterdir())
-    stale = SimilarityCurve(**{**one.__dict__, "weights": "others"})
-    stale.save(saved)
+    replace(one, weights="others").save(next((tmp_path / "similarity").iterdir()))
     assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
 
 
@@ -115,10 +125,8 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
                 yield replace(item, image=portrait)
 
     build_detector(tmp_path / "scrfd.onnx"), build_recognizer(tmp_path / "recognizer.onnx", dim=64)
-    model = load_model(tiny_model)
-    parts = model.pipeline
-    model._parts["pipeline"] = Portraits(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
-    finder = InsightFaceEncoder(tmp_path / "scrfd.onnx", tmp_path / "recognizer.onnx", space=parts.config.space)
+    model = painting_by(Portraits, tiny_model)
+    finder = InsightFaceEncoder(tmp_path / "scrfd.onnx", tmp_path / "recognizer.onnx", space=model.encoder.space)
     model._parts["encoder"] = finder
     people = model.sampler.sample(3, seed=1)
     made = list(model.pipeline.iterate(people, 2, seed=3, num_inference_steps=1))
@@ -135,31 +143,12 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
     portrait, nobody = made[0].image, made[2].image
     expected = -float(model.judge.recognizer.quality(crops[:1])[0])
     assert choosing.towards_quality(model)(portrait) == pytest.approx(expected, abs=1e-5)
-    assert np.isinf(choosing.towards_quality(model)(nobody)) and np.isnan(
-        choosing.towards_person(model, people[0])(nobody)
-    )
+    person = choosing.towards_person(model, people[0])
+    assert np.isinf(choosing.towards_quality(model)(nobody)) and np.isnan(person(nobody))
     with pytest.raises(InputError, match="could be scored: was no face"):
-        best_of(model, people[0], lambda _: choosing.towards_person(model, people[0])(nobody), tries=2, steps=1)
+        best_of(model, people[0], lambda _: person(nobody), tries=2, steps=1)
     with pytest.raises(InputError, match=r"No picture of 3 people shows a face"):
         told_apart(torch.full_like(means, torch.nan), 0.9)
-
-
-def test_variation_in_words_goes_into_the_folder(model, tmp_path):
-    from idgen.painting import generate, read_manifest
-
-    people = model.sampler.sample(2, seed=1)
-    options = {"seed": 3, "model": model, "steps": 1, "progress": False}
-    out = generate(people, tmp_path / "a", 3, variation="cone:0.5", **options)
-    lines = read_manifest(out)
-    assert [(line["identity"], line["k"]) for line in lines] == [(name, k) for name in people.names for k in range(3)]
-    pixels = lambda folder: [(folder / line["file"]).read_bytes() for line in lines]  # noqa: E731
-    part = generate(people, tmp_path / "b", 1, variation="cone:0.5", **options)
-    generate(people, part, 3, variation="cone:0.5", **options)  # in two goes
-    assert pixels(part) == pixels(out)
-    assert pixels(generate(people, tmp_path / "c", 3, **options)) != pixels(out)
-    with pytest.raises(InputError, match="There is no variation"):
-        generate(people, tmp_path / "d", 1, variation="box:1", **options)
-    assert isinstance(people, Identities)
 
 
 class Still(IDiffFacePipeline):
@@ -174,9 +163,7 @@ class Still(IDiffFacePipeline):
 
 @pytest.mark.parametrize("draws", ["vector", "noise"])
 def test_pictures_on_the_similar_side_are_more_similar(tiny_model, draws):
-    model = load_model(tiny_model)
-    parts = model.pipeline
-    model._parts["pipeline"] = Still(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
+    model = painting_by(Still, tiny_model)
     person = model.sampler.sample(1, seed=1)[0]
     boundary = identity_boundary(model, person, draws, pool=120, seed=2, steps=1)
     start = torch.randn(model.pipeline.latent_shape, generator=torch.Generator().manual_seed(3))
@@ -191,8 +178,3 @@ def test_pictures_on_the_similar_side_are_more_similar(tiny_model, draws):
             made = model.pipeline.iterate(vectors, 1, num_inference_steps=1)
         means[side] = float((model.encoder.encode([item.image for item in made]) @ person.vector).mean())
     assert means["similar"] > means["dissimilar"]
-
-
-def test_a_boundary_needs_a_pool(model):
-    with pytest.raises(InputError, match="from 8 to 1,000, got 3"):
-        identity_boundary(model, model.sampler.sample(1, seed=1)[0], pool=3)

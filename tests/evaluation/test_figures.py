@@ -1,6 +1,5 @@
 """The command that takes every figure, on a model with random weights and on patterns in the place of faces."""
 
-import io
 import json
 import sys
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import encoded
 from torch import nn
 
 pytest.importorskip("torchmetrics")
@@ -30,10 +30,8 @@ def faces(tmp_path_factory) -> Path:
     for name, people, pictures in (("val", 6, 3), ("photos", 4, 1)):
         rows = []
         for number in range(people * pictures):
-            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
-            file = io.BytesIO()
-            Image.fromarray(pixels).resize((64, 64)).save(file, "PNG")
-            row = {"image": {"bytes": file.getvalue(), "path": None}, "identity": number // pictures}
+            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((64, 64))
+            row = {"image": {"bytes": encoded(picture), "path": None}, "identity": number // pictures}
             rows.append(row | {"yaw": float(number), "landmarks": (face + number).tolist()})
         (folder / name).mkdir()
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name / f"{name}-0.parquet")
@@ -52,11 +50,9 @@ def test_stages_are_measured_kept_and_put_into_the_card(monkeypatch, tmp_path, t
         return json.loads(out.read_text())["stages"]
 
     first = run("encoder", "finder", "generated")
-    assert set(first) == {"encoder", "finder", "generated"}
-    assert first["encoder"]["figures"]["genuine_pairs"] == 6 * 3
-    assert first["encoder"]["figures"]["impostor_pairs"] == 18 * 17 // 2 - 18
-    assert first["finder"]["figures"]["negatives"] == 3 and first["finder"]["figures"]["pictures"] == 4
-    assert 0 <= first["generated"]["figures"]["wanted"] <= 1
+    encoder, finder, generated = (first[name]["figures"] for name in ("encoder", "finder", "generated"))
+    assert (encoder["genuine_pairs"], encoder["impostor_pairs"]) == (6 * 3, 18 * 17 // 2 - 18)
+    assert finder["negatives"] == 3 and finder["pictures"] == 4 and 0 <= generated["wanted"] <= 1
 
     cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
     card = tmp_path / "README.md"
