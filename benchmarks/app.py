@@ -9,110 +9,81 @@ each is warm-up.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+
+from common import options, running_app, timed
+from gradio_client import Client
+from playwright.sync_api import sync_playwright
+
+from idgen.model import load_model
+from idgen.painting import scoring
+from space.actions import Recipe
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+SHOWN = "document.querySelector('#pictures .open img')?.src"
 
 
-def main() -> None:
-    """Print JSON: the median and the worst."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-
-    from playwright.sync_api import sync_playwright
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as cache, open(os.devnull, "w") as quiet:
-        environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": cache}
-        app = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=Path(__file__).parents[1], env=environment, stdout=quiet, stderr=quiet
-        )
-        first, everything, by_client = [], [], []
-        try:
-            until = time.monotonic() + 120
-            while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
-                time.sleep(0.2)
-            with sync_playwright() as playwright:
-                chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-                browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-                page = browser.new_page()
-                page.set_default_timeout(120_000)
-                page.goto(f"http://127.0.0.1:{port}/")
-                page.wait_for_selector("#sampled .person")
-                for number in range(repeats + 1):
-                    shown = page.evaluate("document.querySelector('#pictures .open img')?.src ?? ''")
-                    page.fill("#who input", str(100 + number))
-                    page.wait_for_function(
-                        f"document.querySelector('#sampled').innerText.includes('Person {100 + number}')"
-                    )
-                    began = time.perf_counter()
-                    page.click("#generate")
-                    page.wait_for_function(
-                        "old => (document.querySelector('#pictures .open img')?.src ?? old) !== old", arg=shown
-                    )
-                    first.append(time.perf_counter() - began)
-                    page.wait_for_function(
-                        "!document.querySelector('#summary .running')"
-                        " && document.querySelectorAll('#pictures .open').length === 8"
-                    )
-                    everything.append(time.perf_counter() - began)
-                browser.close()
-            by_client = list(called(f"http://127.0.0.1:{port}", repeats + 1))
-        finally:
-            app.terminate()
-            app.wait(30)
-    figures = {
-        name: {"median_s": round(statistics.median(values[1:]), 2), "worst_s": round(max(values[1:]), 2)}
-        for name, values in (
-            ("first_picture", first),
-            ("eight_pictures_with_scores", everything),
-            ("eight_by_gradio_client", by_client),
-            ("eight_by_pipeline_and_scorer", list(alone(repeats + 1))),
-        )
-    }
-    print(json.dumps({"cores": os.cpu_count(), "repeats": repeats, **figures}))
+def seen(address: str, times: int) -> Iterator[tuple[float, float]]:
+    """Seconds in a browser until the first picture, and until all eight."""
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(address)
+        page.wait_for_selector("#sampled .person")
+        for person in range(100, 100 + times):
+            before = page.evaluate(f"{SHOWN} ?? ''")
+            page.fill("#who input", str(person))
+            page.wait_for_function(f"document.querySelector('#sampled').innerText.includes('Person {person}')")
+            began = time.perf_counter()
+            page.click("#generate")
+            page.wait_for_function(f"old => ({SHOWN} ?? old) !== old", arg=before)
+            first = time.perf_counter() - began
+            page.wait_for_function(
+                "!document.querySelector('#summary .running')"
+                " && document.querySelectorAll('#pictures .open').length === 8"
+            )
+            yield first, time.perf_counter() - began
+        browser.close()
 
 
 def called(address: str, times: int) -> Iterator[float]:
     """Seconds until a program without a browser has the scores and the addresses of the pictures."""
-    from gradio_client import Client
-
     client = Client(address, verbose=False, download_files=False)
-    for number in range(times):
-        began = time.perf_counter()
-        client.predict(person=200 + number, api_name="/generate")
-        yield time.perf_counter() - began
+    for person in range(200, 200 + times):
+        yield timed(client.predict, person=person, api_name="/generate")[0]
 
 
 def alone(times: int) -> Iterator[float]:
     """Seconds for the same work without an app."""
-    from idgen.model import load_model
-    from idgen.painting import scoring
-    from space.actions import Recipe
-
     model = load_model("nobody-128")
-    options, score = Recipe.of(model).options(), scoring(model)
+    recipe, score = Recipe.of(model).options(), scoring(model)
     people = model.sampler.sample(times, 300)
-    for number in range(times):
+    for person in (people[number] for number in range(times)):
         began = time.perf_counter()
-        pictures = model.pipeline(people[number : number + 1], 8, **options).images
-        score(pictures, people.vectors[number].expand(8, -1))
+        score(model.pipeline(person, 8, **recipe).images, person.vector.expand(8, -1))
         yield time.perf_counter() - began
 
 
 if __name__ == "__main__":
-    main()
+    args = options(__doc__, repeats=5)
+    with running_app() as (_, address):
+        first, everything = zip(*seen(address, args.repeats + 1), strict=True)
+        by_client = list(called(address, args.repeats + 1))
+    ways = {
+        "first_picture": first,
+        "eight_pictures_with_scores": everything,
+        "eight_by_gradio_client": by_client,
+        "eight_by_pipeline_and_scorer": list(alone(args.repeats + 1)),
+    }
+    figures = {
+        name: {"median_s": round(statistics.median(values[1:]), 2), "worst_s": round(max(values[1:]), 2)}
+        for name, values in ways.items()
+    }
+    print(json.dumps({"cores": os.cpu_count(), "repeats": args.repeats, **figures}))

@@ -17,70 +17,54 @@ published widths, in float16 and with fused attention, without computing them: a
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from overhead import NetworkClock, peak_gb, use_cores
+from common import options, peak_gb, timed, use_cores
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from overhead import NetworkClock
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers import CLIPTextConfig, CLIPTextModel
 
-PEOPLE, IMAGES = 16, 4
+from idgen.pipelines import Arc2FacePipeline
+from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, encode_prompt
+
+IMAGES = 4  # a person
 
 
 def networks(width: int, full: bool) -> tuple[Any, Any, Any]:
     """U-Net, autoencoder and text encoder of the published widths, or a U-Net of `width` channels at 16×16 latents."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
     torch.manual_seed(0)
-    token = 768 if full else 512
-    if full:
-        unet = UNet2DConditionModel(cross_attention_dim=token, sample_size=64)
-        channels: tuple[int, ...] = (128, 256, 512, 512)
-    else:
-        unet = UNet2DConditionModel(
-            sample_size=16,
-            block_out_channels=(width, 2 * width),
-            layers_per_block=1,
-            cross_attention_dim=token,
-            attention_head_dim=8,
-            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        )
-        channels = (16, 32, 32, 32)
+    token, layers, heads = (768, 12, 12) if full else (512, 4, 8)
+    small = {
+        "block_out_channels": (width, 2 * width),
+        "layers_per_block": 1,
+        "attention_head_dim": 8,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+    }
+    unet = UNet2DConditionModel(sample_size=64 if full else 16, cross_attention_dim=token, **({} if full else small))
     vae = AutoencoderKL(
-        block_out_channels=channels,
+        block_out_channels=(128, 256, 512, 512) if full else (16, 32, 32, 32),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=2 if full else 1,
         norm_num_groups=32 if full else 8,
     )
-    layers, heads = (12, 12) if full else (4, 8)
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=49408,
-            hidden_size=token,
-            intermediate_size=4 * token,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-        )
-    )
+    sizes = {"hidden_size": token, "intermediate_size": 4 * token, "num_hidden_layers": layers}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=49408, num_attention_heads=heads, **sizes))
     return unet.eval(), vae.eval(), text.eval()
 
 
 def build(width: int, full: bool, device: str) -> Any:
     """A pipeline with random weights."""
-    from diffusers import DPMSolverMultistepScheduler
-
-    from idgen.pipelines import Arc2FacePipeline
-
     unet, vae, text = networks(width, full)
     schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     scheduler = DPMSolverMultistepScheduler(**schedule, timestep_spacing="linspace")
@@ -91,20 +75,9 @@ def build(width: int, full: bool, device: str) -> Any:
 
 def official(pipeline: Any, vectors: torch.Tensor, steps: int) -> list[Any]:
     """A call a person, both prompts encoded each time."""
-    from diffusers import StableDiffusionPipeline
-
-    from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, encode_prompt
-
-    plain = StableDiffusionPipeline(
-        vae=pipeline.autoencoder,
-        unet=pipeline.denoiser,
-        scheduler=pipeline.scheduler,
-        text_encoder=None,
-        tokenizer=None,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    parts = {"vae": pipeline.autoencoder, "unet": pipeline.denoiser, "scheduler": pipeline.scheduler}
+    absent = dict.fromkeys(("text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
+    plain = StableDiffusionPipeline(**parts, **absent, requires_safety_checker=False)
     plain.set_progress_bar_config(disable=True)
     encoder, out = pipeline.text_encoder, []
     with torch.inference_mode():
@@ -120,17 +93,15 @@ def official(pipeline: Any, vectors: torch.Tensor, steps: int) -> list[Any]:
     return out
 
 
-def measure(pipeline: Any, steps: int, repeats: int, people: int = PEOPLE) -> dict[str, Any]:
+def measure(pipeline: Any, steps: int, repeats: int, people: int) -> dict[str, Any]:
     """Seconds of each way: medians of interleaved runs."""
     vectors = torch.nn.functional.normalize(torch.randn(people, 512, generator=torch.Generator().manual_seed(0)))
     settings: dict[str, Any] = {"num_inference_steps": steps, "seed": 1}
-
-    def single() -> list[Any]:
-        return [pipeline(vector, 1, first=k, **settings).images[0] for vector in vectors for k in range(IMAGES)]
-
     ways: dict[str, Callable[[], list[Any]]] = {
         "ours": lambda: pipeline(vectors, IMAGES, batch_size=16, **settings).images,
-        "single": single,
+        "single": lambda: [
+            pipeline(vector, 1, first=k, **settings).images[0] for vector in vectors for k in range(IMAGES)
+        ],
         "official": lambda: official(pipeline, vectors, steps),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -138,14 +109,10 @@ def measure(pipeline: Any, steps: int, repeats: int, people: int = PEOPLE) -> di
     clock = NetworkClock()
     for repeat in range(repeats + 1):
         for name, way in ways.items():
-            watched = {"denoiser": pipeline.denoiser} if name == "ours" and repeat else {}
-            with clock.watch(watched):
-                since = time.perf_counter()
-                pictures[name] = way()
-                took = time.perf_counter() - since
+            with clock.watch({"denoiser": pipeline.denoiser} if name == "ours" and repeat else {}):
+                took, pictures[name] = timed(way)
             if repeat:  # the first is the warm-up
                 seconds[name].append(took)
-    same = all(np.array_equal(a, b) for a, b in zip(pictures["ours"], pictures["single"], strict=True))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     cuda = pipeline.denoiser.device.type == "cuda"
     return {
@@ -153,7 +120,7 @@ def measure(pipeline: Any, steps: int, repeats: int, people: int = PEOPLE) -> di
         "images_per_second": {name: round(people * IMAGES / value, 2) for name, value in medians.items()},
         "single_over_ours": round(medians["single"] / medians["ours"], 2),
         "official_over_ours": round(medians["official"] / medians["ours"], 2),
-        "same_pictures_as_single": same,
+        "same_pictures_as_single": bool(np.array_equal(pictures["ours"], pictures["single"])),
         "denoiser_share": round(clock.total / sum(seconds["ours"]), 2),
         "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9 if cuda else peak_gb(), 2),
     }
@@ -183,46 +150,28 @@ class Alive(TorchDispatchMode):
 @torch.no_grad()
 def memory() -> dict[str, float]:
     """Gigabytes of one 512×512 picture; tensors on the device "meta" have a size and no content."""
+    empty = lambda *shape: torch.empty(shape, device="meta", dtype=torch.float16)  # noqa: E731
     with torch.device("meta"):
         unet, vae, text = (network.half() for network in networks(0, True))
-    latents, prompts = torch.empty(2, 4, 64, 64), torch.empty(2, 77, 768)  # with and without the identity
+    latents, prompts = empty(2, 4, 64, 64), empty(2, 77, 768)  # with and without the identity
     runs: dict[str, tuple[Any, Callable[[], Any]]] = {
-        "denoising": (unet, lambda: unet(to(latents), torch.zeros(2, device="meta"), to(prompts))),
-        "decoding": (vae, lambda: vae.decode(to(latents[:1]))),
+        "denoising": (unet, lambda: unet(latents, torch.zeros(2, device="meta"), prompts)),
+        "decoding": (vae, lambda: vae.decode(latents[:1])),
     }
-
-    def to(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to("meta", torch.float16)
-
-    attention, out = torch.nn.functional.scaled_dot_product_attention, {}
-    torch.nn.functional.scaled_dot_product_attention = lambda q, *_, **__: torch.empty_like(q)
-    try:
+    out = {}
+    with patch("torch.nn.functional.scaled_dot_product_attention", lambda q, *_, **__: torch.empty_like(q)):
         for name, (network, run) in runs.items():
             with Alive(network) as alive:
                 run()
             out[f"{name}, GB a picture"] = round(alive.peak / 1e9, 3)
-    finally:
-        torch.nn.functional.scaled_dot_product_attention = attention
     out["weights, GB"] = round(sum(w.nbytes for network in (unet, vae, text) for w in network.parameters()) / 1e9, 2)
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--people", type=int, default=PEOPLE)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    if args.memory:
-        return print(json.dumps(memory()))
-    use_cores(args.threads)
-    print(json.dumps(measure(build(args.width, args.full, args.device), args.steps, args.repeats, args.people)))
-
-
 if __name__ == "__main__":
-    main()
+    args = options(__doc__, width=64, steps=4, repeats=3, threads=2, people=16, full=False, memory=False, device="cpu")
+    if args.memory:
+        print(json.dumps(memory()))
+    else:
+        use_cores(args.threads)
+        print(json.dumps(measure(build(args.width, args.full, args.device), args.steps, args.repeats, args.people)))

@@ -1,16 +1,16 @@
 """What the dataset factory costs over bare generation, and what a second worker brings; ratios within one run.
 
-python benchmarks/dataset.py                  # overhead of 2,000 people × 10, on a slice
-python benchmarks/dataset.py --workers 2      # the same slice by one worker and by two
+python benchmarks/dataset.py                  # overhead of 2,000 people × 10, on a slice of --rounds shards
+python benchmarks/dataset.py --workers 2      # a plan of --people by one worker and by two
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
+
+from common import options, timed
 
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.plan import Plan
@@ -29,13 +29,10 @@ def overhead(people: int, rounds: int) -> dict[str, float]:
         factory = bare = 0.0
         pictures = tries = 0
         for number in range(rounds):
-            began = time.perf_counter()
-            made = maker.make(number)
-            factory += time.perf_counter() - began
-            pictures, tries = pictures + made["pictures"], tries + made["tries"]
-            began = time.perf_counter()
-            list(pipeline.iterate(planned.people.take(plan.rows(number)), plan.images, seed=plan.seed))
-            bare += time.perf_counter() - began
+            seconds, made = timed(maker.make, number)
+            factory, pictures, tries = factory + seconds, pictures + made["pictures"], tries + made["tries"]
+            painted = pipeline.iterate(planned.people.take(plan.rows(number)), plan.images, seed=plan.seed)
+            bare += timed(list, painted)[0]
     return {
         "pictures": pictures,
         "pictures_made": tries,
@@ -47,35 +44,22 @@ def overhead(people: int, rounds: int) -> dict[str, float]:
 
 def workers(most: int, people: int) -> dict[str, float]:
     """The same plan by one worker and by several, model loading and all."""
-    seconds = {}
+    seconds, shards = [], []
     with tempfile.TemporaryDirectory() as folder:
         for count in (1, most):
             out = Path(folder) / str(count)
             make_plan(Plan(people=people, images=10, seed=7, shard=max(1, people // (4 * most))), out)
-            began = time.perf_counter()
-            run(out, count, progress=False)
-            seconds[count] = time.perf_counter() - began
-        same = all(
-            path.read_bytes() == (Path(folder) / str(most) / "data" / path.name).read_bytes()
-            for path in (Path(folder) / "1" / "data").iterdir()
-        )
+            seconds.append(timed(run, out, count, progress=False)[0])
+            shards.append({path.name: path.read_bytes() for path in (out / "data").iterdir()})
     return {
         "workers": most,
-        "seconds_one": round(seconds[1], 1),
-        "seconds_all": round(seconds[most], 1),
-        "faster": round(seconds[1] / seconds[most], 2),
-        "same_bytes": same,
+        "seconds_one": round(seconds[0], 1),
+        "seconds_all": round(seconds[1], 1),
+        "faster": round(seconds[0] / seconds[1], 2),
+        "same_bytes": shards[0] == shards[1],
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=0, help="measure so many workers against one, instead")
-    parser.add_argument("--people", type=int, default=4, help="people a shard (overhead) or in all (workers)")
-    parser.add_argument("--rounds", type=int, default=4, help="shards (overhead)")
-    args = parser.parse_args()
-    print(json.dumps(workers(args.workers, args.people) if args.workers else overhead(args.people, args.rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    args = options(__doc__, workers=0, people=4, rounds=4)
+    print(json.dumps(workers(args.workers, args.people) if args.workers else overhead(args.people, args.rounds)))

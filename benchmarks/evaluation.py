@@ -7,15 +7,14 @@ people, FD, KID, precision, recall, six attributes, and both files.
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import options, peak_gb, timed, use_cores
 from torch.nn.functional import normalize
 
 from idgen.evaluation.evaluate import evaluate
@@ -29,21 +28,15 @@ def pictures(people: int, images: int, dim: int, seed: int) -> tuple[torch.Tenso
     return normalize((centres[:, None] + 1.2 * spread).flatten(0, 1)), np.repeat(np.arange(people), images)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--images", type=int, default=12)
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+if __name__ == "__main__":
+    args = options(__doc__, people=500, images=12, dim=512, threads=2)
+    use_cores(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{name}.safetensors" for name in ("set", "training")]
         for seed, file in enumerate(files):
             save_vectors(file, *pictures(args.people, args.images, args.dim, seed), "benchmark")
-        since, worked = time.perf_counter(), time.process_time()
-        result = evaluate(files[0], Path(folder) / "out", training=files[1], progress=False)
-        seconds, working = time.perf_counter() - since, time.process_time() - worked
+        worked = time.process_time()
+        seconds, result = timed(evaluate, files[0], f"{folder}/out", training=files[1], progress=False)
     figures = {
         "pictures": result.pictures,
         "people": result.people,
@@ -51,11 +44,7 @@ def main() -> None:
         "threads": args.threads,
         "seconds_after_embedding": round(result.seconds, 1),
         "seconds_with_reading_and_report": round(seconds, 1),
-        "of_processor_time": round(working, 1),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "of_processor_time": round(time.process_time() - worked, 1),
+        "peak_gb": round(peak_gb(), 2),
     }
     print(json.dumps(figures))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,14 @@
 FACES holds `val/` (aligned faces of people that nobody trained on) and `photos/` (whole pictures with landmarks, of
 which the last 500 are kept out of training). The stages `yaw encoder finder astronaut generated val-people diversity
 distance speed app` can be run one by one: what `--out` holds of the others is kept, and marked when the weights have
-changed since. Generated pictures and embeddings are kept in the cache folder (IDGEN_CACHE), by the weights that made
-them, so an interrupted run goes on where it stopped. With `--card` the table replaces what stands between two
-`<!-- figures -->` marks.
+changed since. Generated pictures are kept in the cache folder (IDGEN_CACHE), by the weights that made them, so an
+interrupted run goes on where it stopped. With `--card` the table replaces what stands between two `<!-- figures -->`
+marks.
 
-How each figure is taken is said in the function of its stage.
+What changes the figures: `--people` sampled people with `--images` pictures of each; `--val-people` of val's people
+generated from their vectors, with `--val-images` of each; `--negatives`, pictures without a face; `--seed`, not one
+that training used; `--limit`, so many of val's people and of the photos only, for a trial. `--device` is for everything
+but speed and app, which are measured on the CPU. How each figure is taken is said in the function of its stage.
 """
 
 from __future__ import annotations
@@ -22,21 +25,18 @@ import hashlib
 import json
 import os
 import platform
-import signal
-import socket
-import subprocess
+import re
 import sys
-import tempfile
 import time
 import traceback
-import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import ROOT, options, python, running_app
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
@@ -45,19 +45,16 @@ from idgen.evaluation import no_face
 from idgen.evaluation.distance import distances
 from idgen.evaluation.diversity import genuine_distance
 from idgen.evaluation.finder import finder_figures, landmark_errors
-from idgen.faces.finder import Detection
 from idgen.faces.pose import yaw_from_landmarks
 from idgen.ground import files
 from idgen.ground.arguments import FMR
 from idgen.ground.identity import centres
 from idgen.model import load_model
-from idgen.scoring import verification
 from idgen.scoring.calibration import image_mean_scores
 from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verification import Verification, pair_scores
 from idgen.training.data import Faces, load_faces
 
-ROOT = Path(__file__).resolve().parent.parent
-START_LIMIT = 300.0  # seconds after which an app that does not answer is given up
 MARK = "<!-- figures -->"
 PAINTER = ("denoiser", "autoencoder", "scheduler", "model_index.json")
 Figures = dict[str, Any]
@@ -66,80 +63,46 @@ Figures = dict[str, Any]
 ASTRONAUT = np.array([[203.6, 101.1], [247.2, 103.4], [225.0, 126.3], [204.6, 140.6], [244.4, 141.4]])
 
 
-@dataclass(frozen=True)
-class Options:
-    """What changes the figures.
-
-    Attributes:
-        people, images: how many sampled people, and pictures of each.
-        val_people, val_images: how many of val's people are generated from their vectors, and pictures of each.
-        negatives: pictures without a face.
-        seed: of sampled people, pictures and negatives; not one that training used.
-        limit: use only so many of val's people and of the photos, for a trial; 0 for all.
-    """
-
-    people: int = 200
-    images: int = 8
-    val_people: int = 100
-    val_images: int = 4
-    negatives: int = 500
-    seed: int = 2026
-    limit: int = 0
-
-
 class Bench:
     """The model, the faces, and what several stages need of them, each computed once."""
 
-    def __init__(self, model: str, faces: Path, options: Options, device: str | None, threads: int):
-        self.name, self.faces, self.options, self.threads = model, faces, options, threads
-        self.model = load_model(model, device)
-        self.folder = Path(self.model.folder)
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.model = options, load_model(options.model, options.device)
 
     def fingerprint(self, parts: Sequence[str]) -> str:
         """Names the weights and settings of some parts of the model, its files or folders."""
-        digest = hashlib.sha256()
-        roots = [self.folder / part for part in parts]
-        found = {path for root in roots for path in (root.rglob("*") if root.is_dir() else [root])}
+        digest, folder = hashlib.sha256(), Path(self.model.folder)
+        found = {path for part in parts for path in (folder / part, *(folder / part).rglob("*"))}
         for path in sorted(path for path in found if path.suffix in (".safetensors", ".json")):
-            digest.update(f"{path.relative_to(self.folder)}\n".encode() + path.read_bytes())
+            digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
         return digest.hexdigest()[:16]
 
     @functools.cached_property
     def val(self) -> Faces:
-        faces = load_faces(self.faces / "val")
-        return faces.subset(np.flatnonzero(faces.labels < self.options.limit)) if self.options.limit else faces
+        faces, limit = load_faces(self.options.faces / "val"), self.options.limit
+        return faces.subset(np.flatnonzero(faces.labels < limit)) if limit else faces
 
     @functools.cached_property
     def photos(self) -> Faces:
-        faces = load_faces(self.faces / "photos")
-        return faces.subset(np.arange(len(faces))[-(self.options.limit or 500) :])
+        return load_faces(self.options.faces / "photos")
 
     @functools.cached_property
     def val_by_encoder(self) -> NDArray[np.float32]:
-        return self._embed("encoder", self.model.encoder.encode)
+        return encode_all(self.val.images, self.model.encoder.encode, "val by encoder")
 
     @functools.cached_property
     def val_by_judge(self) -> NDArray[np.float32]:
-        return self._embed("judge", self.model.judge.encode)
+        return encode_all(self.val.images, self.model.judge.encode, "val by judge")
 
-    def _embed(self, part: str, encode: Callable[[torch.Tensor], torch.Tensor]) -> NDArray[np.float32]:
-        val = self.val
-        key = hashlib.sha256(val.labels.tobytes() + val.images[0].tobytes() + val.images[-1].tobytes()).hexdigest()[:12]
-        weights = self.fingerprint([f"{part}/recognizer", f"{part}/config.json"])
-        return kept(f"val-{part}-{weights}-{key}.npy", lambda: encode_all(val.images, encode, f"val by {part}"))
-
-    def find(self, picture: Image.Image) -> list[Detection]:
-        """The faces in a picture, largest first."""
-        return self.model.encoder.finder.find(picture)
-
-    def threshold(self, kind: str) -> float:
-        """The judge's calibrated threshold at a false-match rate of 0.001."""
-        return judge_threshold(self.model.judge, kind, FMR)
+    def landmarks(self, pictures: Iterable[Any], what: str) -> list[NDArray[Any] | None]:
+        """Of the largest face that the finder sees in each picture; None where it sees nobody."""
+        images = [picture if isinstance(picture, Image.Image) else Image.fromarray(picture) for picture in pictures]
+        found = map(self.model.encoder.finder.find, tqdm(images, desc=what, unit="picture"))
+        return [faces[0].landmarks if faces else None for faces in found]
 
     def few(self, count: int) -> NDArray[np.intp]:
         """Rows of val's first `count` pictures of everybody, person by person."""
-        rows = [np.flatnonzero(self.val.labels == person)[:count] for person in range(self.val.people)]
-        return np.concatenate(rows)
+        return np.concatenate([np.flatnonzero(self.val.labels == who)[:count] for who in range(self.val.people)])
 
     @functools.cached_property
     def sampled(self) -> torch.Tensor:
@@ -161,19 +124,13 @@ class Bench:
         weights, out = self.fingerprint(PAINTER), []
         for vector in tqdm(vectors, desc=what, unit="person"):
             key = hashlib.sha256(f"{seed} {images} ".encode() + vector.numpy().tobytes()).hexdigest()[:24]
-            made = pipeline.iterate(vector, images, seed=seed)  # nothing is painted before it is asked for
-            name = f"generated-{weights}-{self.model.device}/{key}.npy"
-            out.append(kept(name, lambda made=made: np.stack([np.asarray(item.image) for item in made])))
+            path = files.cache("figures", f"generated-{weights}-{self.model.device}/{key}.npy")
+            if not path.exists():
+                made = pipeline.iterate(vector, images, seed=seed)
+                with files.aside(path) as beside, beside.open("wb") as file:
+                    np.save(file, np.stack([np.asarray(item.image) for item in made]))
+            out.append(np.load(path))
         return np.concatenate(out)
-
-
-def kept(name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array from the cache, or made now and kept there."""
-    path = files.cache("figures", name)
-    if not path.exists():
-        with files.aside(path) as beside, beside.open("wb") as file:
-            np.save(file, make())
-    return np.load(path)
 
 
 def encode_all(
@@ -187,28 +144,26 @@ def encode_all(
     return np.concatenate(out)
 
 
-def share(condition: NDArray[Any] | list[bool]) -> float:
-    return float(np.mean(condition))
+def means(vectors: NDArray[Any], labels: NDArray[Any]) -> torch.Tensor:
+    """(P, D) each person's mean, of unit length."""
+    return centres(torch.from_numpy(vectors), labels)
 
 
 def matches_between(vectors: NDArray[Any], labels: NDArray[Any], references: NDArray[Any], threshold: float) -> float:
     """Share of comparisons of a picture with *another* person's reference that match: the collapse check.
 
-    Were all people alike it would be near 1; at a threshold for FMR x, real people give x.
-
-    Args:
-        vectors: (N, D) unit vectors of the pictures.
-        labels: (N,) number of the person, an index into `references`.
-        references: (P, D) unit vectors, one a person; P at least 2.
-        threshold: a comparison matches at or above it.
+    Were all people alike it would be near 1; at a threshold for FMR x, real people give x. Unit vectors (N, D) of the
+    pictures, (N,) whose each is, an index into (P, D) unit vectors, one a person.
     """
     matches = vectors @ references.T >= threshold
     matches[np.arange(len(labels)), labels] = False
     return float(matches.sum() / (len(labels) * (len(references) - 1)))
 
 
-def ratio(value: float, reference: float) -> float:
-    return value / reference if reference else float("nan")
+def with_ratios(figures: Figures, *names: str) -> Figures:
+    """The figures, and some of them divided by val's."""
+    pairs = {name: (figures[name], figures[f"{name}_val"]) for name in names}
+    return figures | {f"{name}_ratio": ours / val if val else float("nan") for name, (ours, val) in pairs.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------ stages
@@ -216,8 +171,7 @@ def ratio(value: float, reference: float) -> float:
 
 def yaw(bench: Bench) -> Figures:
     """Fit the factor of `idgen.faces.pose` on all photos but the last 500, and test it on those."""
-    photos = load_faces(bench.faces / "photos")
-    landmarks, truth = photos.columns["landmarks"], photos.columns["yaw"].astype(float)
+    landmarks, truth = bench.photos.columns["landmarks"], bench.photos.columns["yaw"].astype(float)
     factor = fit_yaw_factor(landmarks[:-500], truth[:-500])
     return {"factor": factor, **check_yaw(landmarks[-500:], truth[-500:], factor)}
 
@@ -241,13 +195,11 @@ def check_yaw(landmarks: NDArray[Any], truth: NDArray[np.float64], factor: float
 
 def encoder(bench: Bench) -> Figures:
     """Encoder and judge on all pairs of val's pictures, and the judge against bridged means of the encoder."""
-    labels = bench.val.labels
     out: Figures = {"people": bench.val.people, "pictures": len(bench.val)}
     for name, vectors in (("encoder", bench.val_by_encoder), ("judge", bench.val_by_judge)):
-        genuine, impostor = verification.pair_scores(vectors, labels)
-        out[f"{name}_eer"] = verification.eer(genuine, impostor)
-        out[f"{name}_tar"] = verification.tar_at_fmr(genuine, impostor, FMR)
-        out["genuine_pairs"], out["impostor_pairs"] = len(genuine), len(impostor)
+        found = Verification.measure(*pair_scores(vectors, bench.val.labels))
+        out |= {f"{name}_eer": found.eer, f"{name}_tar": found.tar[f"{FMR:g}"]}
+        out |= {"genuine_pairs": found.genuine_pairs, "impostor_pairs": found.impostor_pairs}
     return out
 
 
@@ -257,17 +209,14 @@ def finder(bench: Bench) -> Figures:
     The photographs among those come from scikit-image and the covered photos from the last 500: neither was ever
     trained on. Procedural pictures of other seeds were.
     """
-    found: list[Any] = []
-    for picture in tqdm(bench.photos.images, desc="photos", unit="picture"):
-        faces = bench.find(Image.fromarray(picture))
-        found.append(faces[0].landmarks if faces else None)
-    landmarks = bench.photos.columns["landmarks"]
-    out: Figures = finder_figures(found, landmarks)
-    sets = no_face.no_face_sets(bench.options.negatives, bench.options.seed, (bench.photos.images, landmarks))
-    finds = {kind: [bool(bench.find(one)) for one in tqdm(sets[kind], desc=kind, unit="picture")] for kind in sets}
+    last = -(bench.options.limit or 500)
+    pictures, landmarks = bench.photos.images[last:], bench.photos.columns["landmarks"][last:]
+    out: Figures = finder_figures(bench.landmarks(pictures, "photos"), landmarks)
+    sets = no_face.no_face_sets(bench.options.negatives, bench.options.seed, (pictures, landmarks))
+    finds = {kind: [one is not None for one in bench.landmarks(sets[kind], kind)] for kind in sets}
     out["negatives"] = sum(map(len, finds.values()))
-    out["false_finds"] = share([found for kind in finds.values() for found in kind])
-    return out | {f"false_finds_{kind}": share(found) for kind, found in finds.items()}
+    out["false_finds"] = float(np.mean(np.concatenate(list(finds.values()))))
+    return out | {f"false_finds_{kind}": float(np.mean(found)) for kind, found in finds.items()}
 
 
 def astronaut(bench: Bench) -> Figures:
@@ -277,15 +226,16 @@ def astronaut(bench: Bench) -> Figures:
     """
     import skimage.data
 
-    photo = Image.fromarray(skimage.data.astronaut())
-    faces = bench.find(photo)
-    if not faces:
+    photo, model = Image.fromarray(skimage.data.astronaut()), bench.model
+    if not (faces := model.encoder.finder.find(photo)):
         return {"found": 0}
-    aligned, detection, _ = bench.model.encoder.detect_and_align(photo)
-    identity = bench.model.encoder.identify([photo])
-    made = [item.image for item in bench.model.pipeline.iterate(identity, 4, seed=bench.options.seed)]
-    scores = bench.model.scorer.score(made, identity.vector.expand(4, -1))
-    judged = bench.model.judge.encode([aligned, *made]).numpy()
+    aligned, detection, _ = model.encoder.detect_and_align(photo)
+    identity = model.encoder.identify([photo])
+    made = [item.image for item in model.pipeline.iterate(identity, 4, seed=bench.options.seed)]
+    strip = [np.asarray(picture.resize((128, 128))) for picture in (aligned, *made)]
+    Image.fromarray(np.concatenate(strip, 1)).save(bench.options.out.with_name("astronaut.png"))
+    scores = model.scorer.score(made, identity.vector.expand(4, -1))
+    judged = model.judge.encode([aligned, *made]).numpy()
     return {
         "found": len(faces),
         "landmark_error": float(landmark_errors([detection.landmarks], [ASTRONAUT])[0]),
@@ -293,7 +243,6 @@ def astronaut(bench: Bench) -> Figures:
         "matching": sum(score.match for score in scores),
         "judge_similarity": float(np.mean([score.judge_similarity for score in scores])),
         "judge_to_photo": float((judged[1:] @ judged[0]).mean()),
-        "strip": [np.asarray(picture.resize((128, 128))).tolist() for picture in (aligned, *made)],
     }
 
 
@@ -306,32 +255,27 @@ def generated(bench: Bench) -> Figures:
     - between people: a picture against another person's wanted vector, bridged; and person against person, by the
       judge's means over all pictures. Real people do so at the false-match rate, 0.001.
     """
-    options, judge = bench.options, bench.model.judge
-    labels, vectors = np.repeat(np.arange(options.people), options.images), bench.generated_by_judge
-    wanted = judge.bridge(bench.sampled).numpy()
+    options, bridge, val = bench.options, bench.model.judge.bridge, bench.val
+    at = {kind: judge_threshold(bench.model.judge, kind) for kind in ("image-bridge", "image-mean", "mean-mean")}
+    wanted, labels = bridge(bench.sampled).numpy(), np.repeat(np.arange(options.people), options.images)
     few = bench.few(options.images)
-    val_vectors, val_labels = bench.val_by_judge[few], bench.val.labels[few]
-    bridged = lambda means: judge.bridge(torch.from_numpy(means)).numpy()  # noqa: E731
-    val_wanted, _ = image_mean_scores(bench.val_by_judge, bench.val_by_encoder, bench.val.labels, bridged)
-    at = {kind: bench.threshold(kind) for kind in ("image-bridge", "image-mean", "mean-mean")}
-
+    sets = {
+        "": (bench.generated_by_judge, labels, wanted),
+        "_val": (bench.val_by_judge[few], val.labels[few], bridge(means(bench.val_by_encoder, val.labels)).numpy()),
+    }
+    bridged = lambda vectors: bridge(torch.from_numpy(vectors)).numpy()  # noqa: E731
+    cosines, _ = image_mean_scores(bench.val_by_judge, bench.val_by_encoder, val.labels, bridged)
     out: Figures = {"people": options.people, "images": options.images}
-    out["wanted"] = share((vectors * wanted[labels]).sum(1) >= at["image-bridge"])
-    out["wanted_val"] = share(val_wanted >= at["image-bridge"])
-    out["others"] = share(image_mean_scores(vectors, vectors, labels)[0] >= at["image-mean"])
-    out["others_val"] = share(image_mean_scores(val_vectors, val_vectors, val_labels)[0] >= at["image-mean"])
-    val_references = judge.bridge(centres(torch.from_numpy(bench.val_by_encoder), bench.val.labels)).numpy()
-    for name, probes, people, references in (
-        ("", vectors, labels, wanted),
-        ("_val", val_vectors, val_labels, val_references),
-    ):
+    out["wanted"] = float(((bench.generated_by_judge * wanted[labels]).sum(1) >= at["image-bridge"]).mean())
+    out["wanted_val"] = float((cosines >= at["image-bridge"]).mean())
+    for name, (probes, people, references) in sets.items():
+        out[f"others{name}"] = float((image_mean_scores(probes, probes, people)[0] >= at["image-mean"]).mean())
         out[f"confused{name}"] = matches_between(probes, people, references, at["image-bridge"])
-        means = centres(torch.from_numpy(probes), people).numpy()
-        out[f"alike{name}"] = matches_between(means, np.arange(len(means)), means, at["mean-mean"])
-    for name in ("wanted", "others"):
-        out[f"{name}_ratio"] = ratio(out[name], out[f"{name}_val"])
+        middles = means(probes, people).numpy()
+        out[f"alike{name}"] = matches_between(middles, np.arange(len(middles)), middles, at["mean-mean"])
     nearest = bench.model.sampler.nearest(bench.sampled)[0].numpy()
-    return out | {"nearest_training_median": float(np.median(nearest)), "nearest_training_max": float(nearest.max())}
+    out |= {"nearest_training_median": float(np.median(nearest)), "nearest_training_max": float(nearest.max())}
+    return with_ratios(out, "wanted", "others")
 
 
 def val_people(bench: Bench) -> Figures:
@@ -339,23 +283,20 @@ def val_people(bench: Bench) -> Figures:
 
     No bridge takes part. Divided by val's own share: a picture against the judge's mean of the person's others.
     """
-    options, judge = bench.options, bench.model.judge
-    people = min(options.val_people, bench.val.people)
-    wanted = centres(torch.from_numpy(bench.val_by_encoder), bench.val.labels)[:people]
-    made = encode_all(bench.generate(wanted, options.val_images, "val people"), judge.encode, "val people by judge")
-    references = centres(torch.from_numpy(bench.val_by_judge), bench.val.labels).numpy()
-    labels = np.repeat(np.arange(people), options.val_images)
-    threshold = bench.threshold("image-mean")
-    out: Figures = {"people": people, "images": options.val_images}
-    out["match"] = share((made * references[labels]).sum(1) >= threshold)
-    out["match_val"] = share(
-        image_mean_scores(bench.val_by_judge, bench.val_by_judge, bench.val.labels)[0] >= threshold
-    )
+    val, images, threshold = bench.val, bench.options.val_images, judge_threshold(bench.model.judge, "image-mean")
+    people = min(bench.options.val_people, val.people)
+    painted = bench.generate(means(bench.val_by_encoder, val.labels)[:people], images, "val people")
+    made = encode_all(painted, bench.model.judge.encode, "val people by judge")
+    references, labels = means(bench.val_by_judge, val.labels).numpy(), np.repeat(np.arange(people), images)
+    own, _ = image_mean_scores(bench.val_by_judge, bench.val_by_judge, val.labels)
+    out: Figures = {"people": people, "images": images}
+    out["match"] = float(((made * references[labels]).sum(1) >= threshold).mean())
+    out["match_val"] = float((own >= threshold).mean())
     out["confused"] = matches_between(made, labels, references, threshold)
-    return out | {"match_ratio": ratio(out["match"], out["match_val"])}
+    return with_ratios(out, "match")
 
 
-def spread(bench: Bench) -> Figures:
+def diversity(bench: Bench) -> Figures:
     """Spread of yaw, and distance between pictures of one person by the judge, ÷ the same of as many of val's pictures.
 
     Yaw comes from the landmarks that our finder sees in the pictures; pictures in which it sees no face are left out
@@ -365,16 +306,15 @@ def spread(bench: Bench) -> Figures:
     few = bench.few(options.images)[: options.people * options.images]
     out: Figures = {"pictures": len(bench.generated), "val_pictures": len(few)}
     for name, pictures in (("", bench.generated), ("_val", bench.val.images[few])):
-        looked = [bench.find(Image.fromarray(picture)) for picture in tqdm(pictures, desc=f"yaw{name}", unit="picture")]
-        landmarks = [faces[0].landmarks for faces in looked if faces]
-        out[f"no_face{name}"] = 1 - len(landmarks) / len(looked)
+        found = bench.landmarks(pictures, f"yaw{name}")
+        landmarks = [points for points in found if points is not None]
+        out[f"no_face{name}"] = 1 - len(landmarks) / len(found)
         out[f"yaw{name}"] = float(yaw_from_landmarks(np.stack(landmarks)).std()) if landmarks else float("nan")
     out["yaw_val_true"] = float(np.std(bench.val.columns["yaw"][few]))
-    out["yaw_ratio"] = ratio(out["yaw"], out["yaw_val"])
     labels = np.repeat(np.arange(options.people), options.images)
     out["distance"] = genuine_distance(bench.generated_by_judge, labels)
     out["distance_val"] = genuine_distance(bench.val_by_judge[few], bench.val.labels[few])
-    return out | {"distance_ratio": ratio(out["distance"], out["distance_val"])}
+    return with_ratios(out, "yaw", "distance")
 
 
 def distance(bench: Bench) -> Figures:
@@ -383,20 +323,18 @@ def distance(bench: Bench) -> Figures:
     few = bench.few(bench.options.images)
     first = few[: min(bench.options.people, bench.val.people // 2) * bench.options.images]
     rest = bench.val.labels > bench.val.labels[first].max()
-    real, space = torch.from_numpy(bench.val_by_judge[rest]), bench.model.judge.space
+    real = torch.from_numpy(bench.val_by_judge[rest])
     out: Figures = {"pictures": len(bench.generated), "val_pictures": len(real), "floor_pictures": len(first)}
     out |= distances(real, torch.from_numpy(bench.generated_by_judge), "judge")
     floor = distances(real, torch.from_numpy(bench.val_by_judge[first]), "judge")
-    return out | {f"{name}_floor": value for name, value in floor.items()} | {"space": space}
+    return out | {f"{name}_floor": value for name, value in floor.items()} | {"space": bench.model.judge.space}
 
 
 def speed(bench: Bench) -> Figures:
     """`benchmarks/overhead.py` in a fresh process: generate 8 images, warm; share inside the networks; peak memory."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "overhead.py"), "--model", bench.name]
-    run = subprocess.run([*command, "--threads", str(bench.threads)], capture_output=True, text=True, env=own_path())
-    if run.returncode:
-        raise RuntimeError(run.stderr.strip()[-2000:])
-    return dict(json.loads(run.stdout.splitlines()[-1])) | {"threads": bench.threads}
+    model, threads = bench.options.model, bench.options.threads
+    printed = python(ROOT, [ROOT / "benchmarks" / "overhead.py", "--model", model, "--threads", str(threads)])
+    return json.loads(printed.splitlines()[-1]) | {"threads": threads}
 
 
 def app(bench: Bench) -> Figures:
@@ -406,51 +344,25 @@ def app(bench: Bench) -> Figures:
     """
     from gradio_client import Client
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    environment = own_path() | {"GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": str(bench.threads)}
     out: Figures = {}
-    with tempfile.TemporaryFile() as log:
-        since = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            while True:
-                if process.poll() is not None or time.perf_counter() - since > START_LIMIT:
-                    log.seek(0)
-                    raise RuntimeError("The app does not answer: " + log.read().decode(errors="replace")[-2000:])
-                try:
-                    with urllib.request.urlopen(address, timeout=5) as answer:
-                        answer.read()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            out["page_seconds"] = time.perf_counter() - since
-            client = Client(address, verbose=False)
-            client.predict(7, api_name="/sample")
-            out["sample_seconds"] = time.perf_counter() - since
-            client.predict(8, 15, 0, 0, api_name="/generate")
-            out["pictures_seconds"] = time.perf_counter() - since
-            out["peak_gb"] = peak_of(process.pid)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+    since = time.perf_counter()
+    with running_app(OMP_NUM_THREADS=str(bench.options.threads)) as (process, address):
+        out["page_seconds"] = time.perf_counter() - since
+        client = Client(address, verbose=False)
+        client.predict(7, api_name="/sample")
+        out["sample_seconds"] = time.perf_counter() - since
+        client.predict(8, 15, 0, 0, api_name="/generate")
+        out["pictures_seconds"] = time.perf_counter() - since
+        peak = said(f"/proc/{process}/status", r"VmHWM:\s*(\d+)")
+        out["peak_gb"] = None if peak is None else int(peak) * 1024 / 1e9
     return out
 
 
-def own_path() -> dict[str, str]:
-    """The environment, with this checkout first on Python's path."""
-    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-
-
-def peak_of(pid: int) -> float | None:
-    """Peak resident memory of another process in GB; None where the system does not say."""
-    status = Path(f"/proc/{pid}/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), None)
+def said(file: str, pattern: str) -> str | None:
+    """What the system says in a file of /proc, if it has it."""
+    path = Path(file)
+    found = re.search(pattern, path.read_text()) if path.exists() else None
+    return found and found[1]
 
 
 STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
@@ -461,7 +373,7 @@ STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
     "astronaut": (astronaut, ("encoder", "judge", *PAINTER)),
     "generated": (generated, ("encoder/recognizer", "judge", "sampler", *PAINTER)),
     "val-people": (val_people, ("encoder/recognizer", "judge", *PAINTER)),
-    "diversity": (spread, ("encoder/finder", "judge", "sampler", *PAINTER)),
+    "diversity": (diversity, ("encoder/finder", "judge", "sampler", *PAINTER)),
     "distance": (distance, ("judge", "sampler", *PAINTER)),
     "speed": (speed, ("",)),
     "app": (app, ("",)),
@@ -473,25 +385,17 @@ STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
-
-    Attributes:
-        what: the figure in words.
-        stage, key: where its number is.
-        form: how to print it: "%", or digits after the point with a unit ("2 s").
-        must, aim: bounds, or None where the figure is only reported.
-        low: whether lower is better.
-    """
+    """One line of the table."""
 
     what: str
     stage: str
-    key: str
-    form: str = "%"
-    must: float | None = None
+    key: str  # of its number, in the stage
+    form: str = "%"  # or digits after the point with a unit ("2 s")
+    must: float | None = None  # bounds, where the figure is not only reported
     aim: float | None = None
-    low: bool = False
+    low: bool = False  # lower is better
 
-    def show(self, value: Any) -> str:
+    def show(self, value: float | None) -> str:
         if value is None:
             return "–"
         if self.form == "%":
@@ -505,7 +409,7 @@ class Row:
         number = self.show(value) if self.form == "%" else f"{value:g} {self.form.partition(' ')[2]}".rstrip()
         return f"{'≤' if self.low else '≥'} {number}"
 
-    def reached(self, value: Any) -> str:
+    def reached(self, value: float | None) -> str:
         if self.must is None:
             return ""
         met = [value is not None and (value <= b if self.low else value >= b) for b in (self.must, self.aim)]
@@ -571,17 +475,14 @@ def table(report: Figures, current: dict[str, str] | None = None) -> str:
         report: what the JSON holds.
         current: stage → fingerprint of today's weights; figures of other weights are marked.
     """
-    lines = ["| figure | measured | must | aim | reached |", "|---|---|---|---|---|"]
-    old = False
+    lines, marks = ["| figure | measured | must | aim | reached |", "|---|---|---|---|---|"], set()
     for row in ROWS:
-        stage = report["stages"].get(row.stage)
-        if stage is None:
-            value, mark = None, ""
-        else:
+        value, mark, reached = None, "", "not measured" if row.must is not None else ""
+        if stage := report["stages"].get(row.stage):
             value = stage["figures"].get(row.key)
             mark = " †" if current is not None and current.get(row.stage) != stage["weights"] else ""
-        old = old or bool(mark)
-        reached = row.reached(value) if stage is not None else "not measured" if row.must is not None else ""
+            reached = row.reached(value)
+        marks.add(mark)
         cells = (row.what, row.show(value) + mark, row.bound(row.must), row.bound(row.aim), reached)
         lines.append("| " + " | ".join(cells) + " |")
     stages = report["stages"].values()
@@ -589,7 +490,7 @@ def table(report: Figures, current: dict[str, str] | None = None) -> str:
     when = f"on {first}" if first == last else f"between {first} and {last}"
     machines = sorted({s["machine"].removesuffix(", cpu") for s in stages})
     notes = [f"Measured by `python benchmarks/figures.py --faces FACES` {when} on {'; '.join(machines)}."]
-    if old:
+    if " †" in marks:
         notes.append("† measured with earlier weights.")
     if any(stage["options"]["limit"] for stage in stages):
         notes.append("**A trial: only a part of the faces was used.**")
@@ -608,67 +509,50 @@ def write_card(card: Path, text: str) -> None:
     card.write_text(f"{parts[0]}{MARK}\n{text}\n{MARK}{parts[2]}", encoding="utf-8")
 
 
-def machine() -> str:
-    """The processor and how many of its cores may be used."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-
-
-def read_report(path: Path, model: str) -> Figures:
-    """What an earlier run wrote for this model, or an empty report."""
-    report = files.read_json(path) if path.exists() else {}
-    return report if report.get("model") == model else {"model": model, "stages": {}}
+def take(name: str, bench: Bench) -> Figures:
+    """The figures of a stage, and what they depend on, for the JSON."""
+    measure, parts = STAGES[name]
+    since = time.perf_counter()
+    figures = measure(bench)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = f"{said('/proc/cpuinfo', r'model name.*: (.*)') or platform.machine()}, {cores} cores"
+    chosen = ("people", "images", "val_people", "val_images", "negatives", "seed", "limit")
+    return {
+        # JSON knows no NaN: what could not be measured is null
+        "figures": {key: None if value != value else value for key, value in figures.items()},
+        "options": {key: getattr(bench.options, key) for key in chosen},
+        "weights": bench.fingerprint(parts),
+        "date": datetime.date.today().isoformat(),
+        "machine": machine if name in ("speed", "app") else f"{machine}, {bench.model.device}",
+        "seconds": round(time.perf_counter() - since, 1),
+    }
 
 
 def main() -> int:
-    defaults = Options()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=Path, required=True, help="folder with val/ and photos/")
-    parser.add_argument("--model", default="nobody-128")
-    parser.add_argument("--out", type=Path, default=Path("figures.json"))
-    parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=" ".join(STAGES))
-    parser.add_argument("--card", type=Path, help="a Markdown file with two figures marks")
-    parser.add_argument("--device", help="for everything but speed and app, which are measured on the CPU")
-    parser.add_argument("--threads", type=int, default=2)
-    for name, value in asdict(defaults).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    args = parser.parse_args()
+    chosen = {"model": "nobody-128", "out": Path("figures.json"), "only": list(STAGES), "card": None, "device": None}
+    counts = {"people": 200, "images": 8, "val_people": 100, "val_images": 4, "negatives": 500}
+    args = options(__doc__, faces=Path, **chosen, **counts, seed=2026, limit=0, threads=2)
     torch.set_num_threads(args.threads)
-    options = Options(**{name: getattr(args, name) for name in asdict(defaults)})
-
-    bench = Bench(args.model, args.faces, options, args.device, args.threads)
-    report = read_report(args.out, args.model)
+    bench, out = Bench(args), args.out
+    report = files.read_json(out) if out.exists() else {}
+    if report.get("model") != args.model:
+        report = {"model": args.model, "stages": {}}
     failed = []
-    for name in args.only or STAGES:
-        measure, parts = STAGES[name]
-        since = time.perf_counter()
+    for name in args.only:
         try:
-            figures = measure(bench)
+            report["stages"][name] = stage = take(name, bench)
         except Exception:  # the other stages are still worth having
             failed.append(name)
             print(f"\n{name}: failed\n{traceback.format_exc()}", file=sys.stderr)
             continue
-        if strip := figures.pop("strip", None):
-            Image.fromarray(np.concatenate(np.array(strip, np.uint8), 1)).save(args.out.with_name("astronaut.png"))
-        report["stages"][name] = {
-            # JSON knows no NaN: what could not be measured is null
-            "figures": {key: None if value != value else value for key, value in figures.items()},
-            "options": asdict(options),
-            "weights": bench.fingerprint(parts),
-            "date": datetime.date.today().isoformat(),
-            "machine": machine() if name in ("speed", "app") else f"{machine()}, {bench.model.device}",
-            "seconds": round(time.perf_counter() - since, 1),
-        }
-        print(f"\n{name} ({report['stages'][name]['seconds']} s)", json.dumps(figures, indent=2), sep="\n", flush=True)
-        files.write_json(args.out, report)
+        print(f"\n{name} ({stage['seconds']} s)", json.dumps(stage["figures"], indent=2), sep="\n", flush=True)
+        files.write_json(out, report)
     if report["stages"]:
         text = table(report, {name: bench.fingerprint(parts) for name, (_, parts) in STAGES.items()})
-        args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-        print(f"\n{text}\n\nWritten to {args.out} and {args.out.with_suffix('.md')}.")
+        out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+        print(f"\n{text}\n\nWritten to {out} and {out.with_suffix('.md')}.")
         if args.card:
-            write_card(args.card, text)
+            write_card(Path(args.card), text)
     if failed:
         print(f"Failed: {', '.join(failed)}.", file=sys.stderr)
     return bool(failed)

@@ -9,23 +9,16 @@ that are compared take turns, so that all see the same load of the machine.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from common import options, timed, use_cores
 from diffusers import DPMSolverMultistepScheduler, VQModel
-from overhead import use_cores
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 from reference import idiff_face as official
+from torch import Tensor
 
 from idgen.models import IdentityUNet
 from idgen.pipelines import IDiffFacePipeline
@@ -34,14 +27,14 @@ from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler
 FULL_CHANNELS, FULL_CONTEXT = (96, 192, 384, 768), 256
 
 
-def timed(call: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
-    """Median seconds, and the last result."""
-    seconds = []
-    for _ in range(repeats):
-        since = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - since)
-    return statistics.median(seconds), result
+def fast() -> DPMSolverMultistepScheduler:
+    """What our pipeline steps by where it is not to be faithful."""
+    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
+    return DPMSolverMultistepScheduler(**config, timestep_spacing="trailing")
+
+
+def person(count: int = 1) -> Tensor:
+    return torch.nn.functional.normalize(torch.randn(count, 512, generator=torch.Generator().manual_seed(0)))
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -56,14 +49,13 @@ def full_width() -> dict[str, Any]:
     network.load_state_dict(weights)
     generator = torch.Generator().manual_seed(0)
     sample, identity = torch.randn(1, 3, 32, 32, generator=generator), torch.randn(1, 512, generator=generator)
-    identity, when = torch.nn.functional.normalize(identity), torch.tensor([321])
-    network(sample, when, identity)
-    seconds, output = timed(lambda: network(sample, when, identity), 5)
-    reference_seconds, expected = timed(lambda: official.unet(weights, sample, when, identity))
+    inputs = sample, torch.tensor([321]), torch.nn.functional.normalize(identity)
+    calls = [timed(network, *inputs) for _ in range(6)][1:]  # the first is the warm-up
+    reference_seconds, expected = timed(official.unet, weights, *inputs)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "relative difference": relative(output, expected),
-        "seconds a call": seconds,
+        "relative difference": relative(calls[0][1], expected),
+        "seconds a call": statistics.median(seconds for seconds, _ in calls),
         "seconds of the reference": reference_seconds,
     }
 
@@ -92,19 +84,17 @@ def small_pipeline(scheduler: Any, steps: int, part: int) -> IDiffFacePipeline:
 def fast_and_faithful() -> dict[str, Any]:
     """The same network, identity and first noise. The faithful steps add noise of their own, the fast ones none, so
     they lead to different pictures of one distribution; how exact the fast ones are, their own 1000 steps say."""
-    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
     faithful = small_pipeline(IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"), 1000, 12)
-    fast = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 20, 12)
-    exact = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 1000, 12)
-    who = torch.nn.functional.normalize(torch.randn(1, 512, generator=torch.Generator().manual_seed(0)))
+    quickly, exact = small_pipeline(fast(), 20, 12), small_pipeline(fast(), 1000, 12)
+    who = person()
 
     def run(pipe: IDiffFacePipeline, seed: int = 1) -> Tensor:
         return pipe(who, seed=seed, output_type="latent").images
 
-    run(fast)  # the warm-up
-    before = [timed(lambda: run(fast)) for _ in range(3)]
-    seconds, released = timed(lambda: run(faithful))
-    turns = [*before, *(timed(lambda: run(fast)) for _ in range(3))]
+    run(quickly)  # the warm-up
+    before = [timed(run, quickly) for _ in range(3)]
+    seconds, released = timed(run, faithful)
+    turns = [*before, *(timed(run, quickly) for _ in range(3))]
     fast_seconds, quick = statistics.median(turn[0] for turn in turns), turns[0][1]
     return {
         "seconds, 1000 faithful steps": seconds,
@@ -118,22 +108,15 @@ def fast_and_faithful() -> dict[str, Any]:
 
 def batch_and_loop(people: int, images: int, repeats: int = 3) -> dict[str, Any]:
     """All people in one call beside one call a picture, 2 fast steps; the pictures are compared bit by bit."""
-    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
-    pipe = small_pipeline(DPMSolverMultistepScheduler(**config, timestep_spacing="trailing"), 2, 3)
-    who = torch.nn.functional.normalize(torch.randn(people, 512, generator=torch.Generator().manual_seed(0)))
+    pipe, who = small_pipeline(fast(), 2, 3), person(people)
     pipe(who[:2], output_type="pt")
 
     def batch() -> Tensor:
         return pipe(who, images, batch_size=16, output_type="pt").images
 
     def loop() -> Tensor:
-        return torch.cat(
-            [
-                next(pipe.iterate(who[row], 1, first=k, batch_size=1, output_type="pt")).image[None]
-                for row in range(people)
-                for k in range(images)
-            ]
-        )
+        alone = (pipe.iterate(one, 1, first=k, batch_size=1, output_type="pt") for one in who for k in range(images))
+        return torch.stack([next(made).image for made in alone])
 
     turns = [(timed(batch), timed(loop)) for _ in range(repeats)]
     seconds, apart_seconds = (statistics.median(turn[way][0] for turn in turns) for way in (0, 1))
@@ -146,23 +129,14 @@ def batch_and_loop(people: int, images: int, repeats: int = 3) -> dict[str, Any]
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--skip-full-width", action="store_true")
-    parser.add_argument("--people", type=int, default=16)
-    parser.add_argument("--images", type=int, default=4)
-    args = parser.parse_args()
+if __name__ == "__main__":
+    args = options(__doc__, threads=2, people=16, images=4, skip_full_width=False)
     use_cores(args.threads)
     print("random weights; relative differences are |a - b| / |b|")
-    measures: list[tuple[str, Callable[[], Any]]] = [
-        ("full width, one call of the U-Net", full_width),
-        ("1/12 of the width, 20 steps beside 1000", fast_and_faithful),
-        ("1/3 of the width, batch beside loop", lambda: batch_and_loop(args.people, args.images)),
-    ]
-    for title, measure in measures[args.skip_full_width :]:
+    measures: dict[str, Callable[[], Any]] = {
+        "full width, one call of the U-Net": full_width,
+        "1/12 of the width, 20 steps beside 1000": fast_and_faithful,
+        "1/3 of the width, batch beside loop": lambda: batch_and_loop(args.people, args.images),
+    }
+    for title, measure in list(measures.items())[args.skip_full_width :]:
         print(json.dumps({title: measure()}, indent=1, ensure_ascii=False), flush=True)
-
-
-if __name__ == "__main__":
-    main()

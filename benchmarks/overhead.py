@@ -10,24 +10,21 @@ of memory is the process's, from its start.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import resource
 import statistics
-import sys
 import tempfile
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+from common import options, peak_gb, use_cores
 from torch import nn
 
-from idgen.model import Model, load_model
+from idgen.model import load_model
 from idgen.painting import generate
 
 
@@ -41,8 +38,8 @@ class NetworkClock:
 
     def __init__(self) -> None:
         self.total = 0.0
-        self.seconds: dict[str, float] = {}
-        self._running: dict[str, int] = {}
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._running: Counter[str] = Counter()
         self._changed = 0.0
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -52,8 +49,6 @@ class NetworkClock:
         """Hook the networks and their direct children: an autoencoder is entered by `decode`, not by `forward`."""
         handles = []
         for name, network in networks.items():
-            self.seconds.setdefault(name, 0.0)
-            self._running.setdefault(name, 0)
             for module in (network, *network.children()):
                 handles.append(module.register_forward_pre_hook(self._hook(name, 1)))
                 handles.append(module.register_forward_hook(self._hook(name, -1), always_call=True))
@@ -67,34 +62,21 @@ class NetworkClock:
         def hook(*_: Any) -> None:
             before = getattr(self._local, "depth", 0)
             self._local.depth = before + step
-            if min(before, before + step) == 0:  # a call within a call of this thread changes nothing
-                self._change(name, step)
+            if min(before, before + step):
+                return  # a call within a call of this thread changes nothing
+            with self._lock:
+                now = time.perf_counter()
+                working = [other for other, running in self._running.items() if running]
+                self.total += now - self._changed if working else 0
+                for other in working:
+                    self.seconds[other] += now - self._changed
+                self._changed = now
+                self._running[name] += step
 
         return hook
 
-    def _change(self, name: str, step: int) -> None:
-        with self._lock:
-            now = time.perf_counter()
-            if any(self._running.values()):
-                self.total += now - self._changed
-            for other, running in self._running.items():
-                if running:
-                    self.seconds[other] += now - self._changed
-            self._changed = now
-            self._running[name] += step
 
-
-def networks(model: Model) -> dict[str, nn.Module]:
-    """The networks that `generate` uses, by name."""
-    return {
-        "denoiser": model.pipeline.denoiser,
-        "autoencoder": model.pipeline.autoencoder,
-        "encoder": model.encoder.recognizer,
-        "judge": model.judge.recognizer.recognizer,
-    }
-
-
-def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any]:
+def measure(model_name: str, images: int, repeats: int) -> dict[str, Any]:
     """Time warm runs of `generate` for one sampled person on the CPU.
 
     Returns:
@@ -103,11 +85,17 @@ def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any
     """
     started = time.perf_counter()
     model = load_model(model_name, device="cpu")
+    networks = {
+        "denoiser": model.pipeline.denoiser,
+        "autoencoder": model.pipeline.autoencoder,
+        "encoder": model.encoder.recognizer,
+        "judge": model.judge.recognizer.recognizer,
+    }
     clock, walls = NetworkClock(), []
     with tempfile.TemporaryDirectory(prefix="idgen-overhead-") as folder:
         for repeat in range(repeats + 1):
             person, since = model.sampler.sample(1, seed=repeat), time.perf_counter()
-            with clock.watch(networks(model) if repeat else {}):  # the first run is the warm-up
+            with clock.watch(networks if repeat else {}):  # the first run is the warm-up
                 generate(person, Path(folder) / str(repeat), images, model=model, progress=False)
             walls.append(time.perf_counter() - (since if repeat else started))
     cold, *walls = walls
@@ -125,29 +113,7 @@ def measure(model_name: str, images: int = 8, repeats: int = 5) -> dict[str, Any
     }
 
 
-def peak_gb() -> float:
-    """Peak resident memory of this process in GB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
-
-
-def use_cores(count: int) -> None:
-    """Keep this process to so many cores, where the system can (Linux), and torch to so many threads."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    torch.set_num_threads(count)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="nobody-128")
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+if __name__ == "__main__":
+    args = options(__doc__, model="nobody-128", images=8, repeats=5, threads=2)
     use_cores(args.threads)
     print(json.dumps(measure(args.model, args.images, args.repeats)))
-
-
-if __name__ == "__main__":
-    main()

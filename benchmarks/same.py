@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
+from common import ROOT, python
 from PIL import Image
 from safetensors.numpy import load_file
 
-HERE = Path(__file__).parent.parent
 COMMANDS = """
 sample -n 3 --seed 7 --out people.safetensors
 sample -n 2 --seed 1 --method gaussian --out gaussian.safetensors
@@ -51,94 +47,61 @@ dataset export set tars --format webdataset
 evaluate set --out set-report
 train recognizer --data set/data --steps 2 --batch-size 4 --held-out-people 2 --precision no --out recognizer
 export onnx nobody-128 recognizer.onnx
-"""
+""".strip().splitlines()
+PICTURES = (".png", ".webp", ".jpg")
 LEFT_OUT = re.compile(r"seconds|time|version|idgen|generator|pid|date|weights|folder|url|card|summary|notes")
 
 
 def run(checkout: Path, folder: Path) -> list[str]:
-    """Run the commands in a folder; what they print."""
-    environment = os.environ | {
-        "PYTHONPATH": str(checkout),
-        "IDGEN_CACHE": str(folder.with_name(folder.name + "-cache")),
-        "OMP_NUM_THREADS": "2",
-    }
-    said = []
-    for line in COMMANDS.strip().splitlines():
-        command = [sys.executable, "-m", "idgen.cli", *line.split()]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
-        if done.returncode:
-            raise SystemExit(f"{checkout}: idgen {line}\n{done.stdout}{done.stderr}")
-        said.append(done.stdout)
-    return said
+    """Run the commands in a folder of their own; what they print."""
+    folder.mkdir()
+    cache = str(folder.with_name(folder.name + "-cache"))
+    commands = [["-m", "idgen.cli", *line.split()] for line in COMMANDS]
+    return [python(checkout, command, folder, IDGEN_CACHE=cache, OMP_NUM_THREADS="2") for command in commands]
 
 
 def content(file: Path) -> Any:
     """What a file says, without its marks."""
     if file.suffix == ".safetensors":
         return {name: (array.dtype.str, array.tobytes()) for name, array in load_file(file).items()}
-    if file.suffix in (".png", ".webp", ".jpg"):
-        return _pixels(file.read_bytes())
+    if file.suffix in PICTURES:
+        return plain(file.read_bytes())
     if file.suffix == ".parquet":
-        rows = pq.read_table(file).to_pylist()
-        return [{k: _pixels(v["bytes"]) if k == "image" else v for k, v in row.items() if not _out(k)} for row in rows]
-    if file.suffix == ".json":
-        return _plain(json.loads(file.read_text()))
-    if file.suffix == ".jsonl":
-        return [_plain(json.loads(line)) for line in file.read_text().splitlines()]
-    return None
+        return plain(pq.read_table(file).to_pylist())
+    lines = file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]
+    return [plain(json.loads(line)) for line in lines]
 
 
-def _pixels(data: bytes) -> Any:
-    with Image.open(io.BytesIO(data)) as image:
-        return image.mode, image.size, np.asarray(image).tobytes()
-
-
-def _out(key: str) -> bool:
-    return bool(LEFT_OUT.search(key))
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value without what names the version, the time or the folder, and pictures by their pixels."""
+    if isinstance(value, bytes):
+        with Image.open(io.BytesIO(value)) as image:
+            return image.mode, image.size, image.tobytes()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if not _out(key)}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {key: plain(item) for key, item in value.items() if not LEFT_OUT.search(key)}
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def files(folder: Path) -> Iterator[Path]:
+def names(folder: Path) -> set[Path]:
     """Everything that is compared, relative to the folder."""
-    kinds = (".safetensors", ".png", ".webp", ".jpg", ".parquet", ".json", ".jsonl")
-    yield from (
-        path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in kinds and not {"checkpoint", "logs", "log"} & set(path.parts) and path.name != "args.json"
-    )
-
-
-def main() -> None:
-    """Compare two checkouts."""
-    before = Path(sys.argv[1]).absolute()
-    after = Path(sys.argv[2] if len(sys.argv) > 2 else HERE).absolute()
-    with tempfile.TemporaryDirectory() as place:
-        folders = [Path(place) / name for name in ("before", "after")]
-        said = []
-        for checkout, folder in zip((before, after), folders, strict=True):
-            folder.mkdir()
-            said.append(run(checkout, folder))
-        names = [set(files(folder)) for folder in folders]
-        wrong = [f"only in {'before' if name in names[0] else 'after'}: {name}" for name in names[0] ^ names[1]]
-        same = 0
-        for name in sorted(names[0] & names[1]):
-            one, two = (content(folder / name) for folder in folders)
-            if one == two:
-                same += 1
-            else:
-                wrong.append(f"differs: {name}")
-        for line, first, second in zip(COMMANDS.strip().splitlines(), *said, strict=True):
-            if line.startswith("compare") and _plain(json.loads(first)) != _plain(json.loads(second)):
-                wrong.append(f"answers otherwise: idgen {line}")
-        print(f"{same} files the same, of {len(names[0] | names[1])}; {len(COMMANDS.strip().splitlines())} commands.")
-        print("\n".join(wrong) or "No difference.")
-        sys.exit(bool(wrong))
+    kinds = (*PICTURES, ".safetensors", ".parquet", ".json", ".jsonl")
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.suffix in kinds}
+    return {path for path in found if not {"checkpoint", "logs", "log", "args.json"} & set(path.parts)}
 
 
 if __name__ == "__main__":
-    main()
+    before, after = (Path(folder).absolute() for folder in (*sys.argv[1:], ROOT)[:2])
+    with tempfile.TemporaryDirectory() as place:
+        folders = [Path(place) / name for name in ("before", "after")]
+        said = [run(*each) for each in zip((before, after), folders, strict=True)]
+        old, new = map(names, folders)
+        both = sorted(old & new)
+        wrong = [f"only in {'before' if name in old else 'after'}: {name}" for name in old ^ new]
+        differ = [name for name in both if content(folders[0] / name) != content(folders[1] / name)]
+        wrong += [f"differs: {name}" for name in differ]
+    for line, first, second in zip(COMMANDS, *said, strict=True):
+        if line.startswith("compare") and plain(json.loads(first)) != plain(json.loads(second)):
+            wrong.append(f"answers otherwise: idgen {line}")
+    print(f"{len(both) - len(differ)} files the same, of {len(old | new)}; {len(COMMANDS)} commands.")
+    print("\n".join(wrong) or "No difference.")
+    sys.exit(bool(wrong))

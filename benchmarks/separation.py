@@ -7,12 +7,10 @@ for a million is extrapolated so.
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import time
 
 import torch
+from common import options, peak_gb, timed, use_cores
 
 from idgen.sampling.separation import separate
 
@@ -29,24 +27,13 @@ def vectors(n: int, dim: int) -> torch.Tensor:
     return out
 
 
-def peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("-n", type=int, default=200_000)
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--cosine", type=float, default=0.5)
-    parser.add_argument("--engine", default="torch")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+if __name__ == "__main__":
+    args = options(__doc__, n=200_000, dim=512, cosine=0.5, engine="torch", threads=2)
+    use_cores(args.threads)
     people = vectors(args.n, args.dim)
     (people[:4096] @ people[:4096].T).amax()  # the libraries' own start-up counts as before
-    before, since = peak_gb(), time.perf_counter()
-    kept = separate(people, args.cosine, engine=args.engine)
-    seconds = time.perf_counter() - since
+    before = peak_gb()
+    seconds, kept = timed(separate, people, args.cosine, engine=args.engine)
     figures = {
         "vectors": args.n,
         "dim": args.dim,
@@ -58,7 +45,3 @@ def main() -> None:
         "seconds_for_a_million": round(seconds * (1e6 / args.n) ** 2),
     }
     print(json.dumps(figures))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,26 +10,24 @@ waits, in the queue included.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
 import statistics
-import sys
 import tempfile
 import threading
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from common import options, timed
+from gradio_client import Client, handle_file
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from served import Served, serve
 
 PATIENT = {"timeout": 3600}
+SIDES = ("photo", "first", "second")
 
 
 def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
@@ -40,12 +38,8 @@ def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
     if chance.random() < 0.2:
         return {"api_name": "/identify", "photo": chance.randrange(1000), "consent": True}
     if chance.random() < 0.1:
-        return {
-            "api_name": "/compare",
-            "first": chance.randrange(1000),
-            "second": chance.randrange(1000),
-            "consent": True,
-        }
+        first, second = chance.randrange(1000), chance.randrange(1000)
+        return {"api_name": "/compare", "first": first, "second": second, "consent": True}
     return {
         "api_name": "/generate",
         "images": chance.randint(1, images),
@@ -57,7 +51,7 @@ def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
     }
 
 
-def ask(client: Any, wanted: dict[str, Any], face: Image.Image) -> tuple[float, str]:
+def ask(client: Client, wanted: dict[str, Any], face: Image.Image) -> tuple[float, str]:
     """Seconds until the answer, and all of it as text: numbers, and pictures by their pixels.
 
     Args:
@@ -65,21 +59,21 @@ def ask(client: Any, wanted: dict[str, Any], face: Image.Image) -> tuple[float, 
         wanted: by `plan`.
         face: what photos are made of: the number of a photo says where in it the face is.
     """
-    from gradio_client import handle_file
-
     arguments = dict(wanted)
     with tempfile.TemporaryDirectory(prefix="idgen-load-") as folder:
-        for name in {"photo", "first", "second"} & arguments.keys():
+        for name in arguments.keys() & SIDES:
             photo = Image.new("RGB", (480, 360), (176, 182, 190))
             photo.paste(face.resize((224, 224), Image.Resampling.BICUBIC), (arguments[name] % 250, 60))
             photo.save(Path(folder) / f"{name}.png")
             arguments[name] = handle_file(str(Path(folder) / f"{name}.png"))
-        began = time.monotonic()
-        try:
-            answer = _text(client.predict(**arguments))
-        except Exception as error:  # no face in a photo, for example
-            answer = f"refused: {error}"
-        return time.monotonic() - began, answer
+        return timed(_answer, client, arguments)
+
+
+def _answer(client: Client, arguments: dict[str, Any]) -> str:
+    try:
+        return _text(client.predict(**arguments))
+    except Exception as error:  # no face in a photo, for example
+        return f"refused: {error}"
 
 
 def _text(answer: Any) -> str:
@@ -101,13 +95,10 @@ def measure(app: Served, visitors: int, requests: int, images: int, steps: int, 
     """Alone, then all at once.
 
     Returns:
-        `different`: what was not the same as alone (nothing, or there is a fault); `refused`: how many got a sentence,
-        alone and together; seconds alone and together
-        (median, 95th percentile, the slowest); `pictures_per_second` of all together; memory in bytes before, and
-        after both.
+        `different`: what was not the same as alone (nothing, or there is a fault); `refused`: how many got a sentence;
+        seconds alone and together (median, 95th percentile, the slowest); `pictures_per_second` of all together; memory
+        in bytes before, and after both.
     """
-    from gradio_client import Client
-
     plans = [[plan(visitor, number, images, steps) for number in range(requests)] for visitor in range(visitors)]
     clients = [
         Client(app.address, verbose=False, download_files=str(folder), httpx_kwargs=PATIENT) for _ in range(visitors)
@@ -123,10 +114,8 @@ def measure(app: Served, visitors: int, requests: int, images: int, steps: int, 
         ready.wait()
         return [ask(clients[visitor], one, face) for one in plans[visitor]]
 
-    began = time.monotonic()
     with ThreadPoolExecutor(visitors) as pool:
-        together = list(pool.map(visit, range(visitors)))
-    took = time.monotonic() - began
+        took, together = timed(list, pool.map(visit, range(visitors)))
     pairs = [(a, b, one) for own in zip(alone, together, plans, strict=True) for a, b, one in zip(*own, strict=True)]
     return {
         "visitors": visitors,
@@ -147,16 +136,10 @@ def _spread(seconds: list[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--visitors", type=int, default=32)
-    parser.add_argument("--requests", type=int, default=2)
-    parser.add_argument("--model", default="nobody-128")
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=15)
-    asked = parser.parse_args()
+    args = options(__doc__, visitors=32, requests=2, model="nobody-128", images=4, steps=15)
     with (
         tempfile.TemporaryDirectory(prefix="idgen-load-") as scratch,
-        serve(asked.model, Path(scratch) / "app", {"IDGEN_QUEUE_LENGTH": "1000"}) as running,
+        serve(args.model, Path(scratch) / "app", {"IDGEN_QUEUE_LENGTH": "1000"}) as app,
     ):
-        options = (asked.visitors, asked.requests, asked.images, asked.steps, Path(scratch))
-        print(json.dumps(measure(running, *options), indent=1))
+        said = measure(app, args.visitors, args.requests, args.images, args.steps, Path(scratch))
+    print(json.dumps(said, indent=1))

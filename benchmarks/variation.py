@@ -6,20 +6,15 @@ low + m · (high − low) for m in {.4, .5, .6, .7} of its reachable range.
 
 from __future__ import annotations
 
-import argparse
 import json
+
+from common import options
 
 from idgen.model import load_model
 from idgen.similarity import similarities, similarity_curve
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="nobody-128")
-    parser.add_argument("--device")
-    parser.add_argument("--people", type=int, default=100)
-    parser.add_argument("--images", type=int, default=4)
-    args = parser.parse_args()
+if __name__ == "__main__":
+    args = options(__doc__, model="nobody-128", device=None, people=100, images=4)
     model = load_model(args.model, args.device)
     curve = similarity_curve(model)
     low, high = curve.similarities[0], curve.similarities[-1]
@@ -31,7 +26,3 @@ def main() -> None:
         error = found.reshape(args.people, -1).mean(1).std(ddof=1) / args.people**0.5
         line = {"m": m, "wanted": wanted, "measured": found.mean(), "off": found.mean() - wanted, "error": error}
         print(json.dumps({name: round(float(value), 4) for name, value in line.items()}), flush=True)
-
-
-if __name__ == "__main__":
-    main()

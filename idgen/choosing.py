@@ -21,8 +21,7 @@ from idgen.ground.identity import Identities, Identity, centres, image_seed, key
 from idgen.sampling.boundary import Boundary
 from idgen.sampling.separation import separate
 from idgen.sampling.variation import Cone, cone, vary
-from idgen.scoring.scorer import judge_threshold
-from idgen.similarity import batches, embed_pictures
+from idgen.similarity import batched, embed_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,62 +34,27 @@ Target = Callable[["Image"], float]
 """How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
 
 
-@dataclass(frozen=True)
-class Apart:
-    """People whose pictures the judge tells apart.
+def picture_means(
+    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
+) -> Tensor:
+    """Picture everybody: (N, Dj) the judge's mean vector of `images` pictures of each, NaN for whom none shows a face.
 
-    Args:
-        people: those kept, in their order.
-        rows: (K,) which of the given ones they are.
-        threshold: from here on the means of two people's pictures were too close.
-    """
-
-    people: Identities
-    rows: Tensor
-    threshold: float
-
-
-def apart(
-    people: Identities,
-    model: Model,
-    images: int = 4,
-    seed: int = 0,
-    cosine: float | None = None,
-    *,
-    steps: int | None = None,
-) -> Apart:
-    """Picture everybody, and keep the people whose pictures the judge tells apart, first come, first kept.
-
-    Vectors drawn at random are always far apart; their pictures need not be. So it is the pictures that are compared:
-    the means of each person's, by the judge.
+    Vectors drawn at random are always far apart; their pictures need not be. So it is the pictures that `told_apart`
+    compares; the mean of more says more.
 
     Args:
         people: candidates.
         model: paints and judges.
-        images: pictures a person; the mean of more says more.
+        images: pictures a person.
         seed: of the pictures.
-        cosine: from here on two means are too close; by default the judge's threshold at a false-match rate of 1 in
-            1,000 (`mean-mean`).
-        steps: denoising steps; by default the model's.
+        steps, guidance: by default the model's.
 
     Raises:
-        InputError: the people are of another space, an argument is out of range, the judge is not calibrated, or no
-            picture shows a face.
+        InputError: the people are of another space, or an argument is out of range.
     """
-    if cosine is None:
-        cosine = judge_threshold(model.judge, "mean-mean")
-    rows = told_apart(picture_means(people, model, images, seed, steps=steps), cosine)
-    return Apart(people.take(rows.tolist()), rows, cosine)
-
-
-def picture_means(
-    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
-) -> Tensor:
-    """(N, Dj) the judge's mean vector of `images` pictures of each person, NaN for whom none shows a face; arguments as
-    `apart`."""
     vectors, labels = [], []
     options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
-    for batch in batches(model.pipeline.iterate(people, images, seed=seed, **options)):
+    for batch in batched(model.pipeline.iterate(people, images, seed=seed, **options), 32):
         vectors.append(embed_pictures(model, model.judge.recognizer, [item.image for item in batch]))
         labels += [item.identity for item in batch]
     seen, who = torch.cat(vectors), np.array(labels)

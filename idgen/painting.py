@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
-from idgen.similarity import similarity_curve
+from idgen.similarity import batched, similarity_curve
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
 
@@ -163,13 +163,6 @@ def paint_runs(
         with closing(paint(pipeline, people.take(rows), count, seed, first, variation, options)) as made:
             for item in made:
                 yield rows[item.identity], item
-
-
-def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """`size` items at a time; the last ones may be fewer."""
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def scoring(model: Model) -> Scoring:

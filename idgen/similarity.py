@@ -30,10 +30,10 @@ def embed_pictures(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Te
     return model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0]
 
 
-def batches(made: Iterable[Any]) -> Iterator[list[Any]]:
-    """What a pipeline paints, 32 pictures at a time."""
-    items = iter(made)
-    while batch := list(islice(items, 32)):
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """`size` items at a time; the last ones may be fewer."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
         yield batch
 
 
@@ -42,8 +42,6 @@ def measure_similarity(
     cosines: Sequence[float] = CURVE_COSINES,
     people: int = 25,
     images: int = 4,
-    seed: int = 0,
-    *,
     steps: int | None = None,
 ) -> SimilarityCurve:
     """How similar pictures of varied vectors are to the person, by the model's encoder.
@@ -52,16 +50,15 @@ def measure_similarity(
         model: paints, and embeds what it painted.
         cosines: of the cones to measure at.
         people, images: how many sampled people, and pictures of each, at every cosine.
-        seed: of people, variations and pictures.
         steps: denoising steps; by default the model's.
 
     Raises:
         InputError: fewer than two cosines, or an argument out of range.
     """
-    crowd = model.sampler.sample(people, seed)
+    crowd = model.sampler.sample(people, 0)
     measured = []
     for cosine in cosines:
-        values = similarities(model, crowd, Cone(cosine, cosine), images, seed, steps=steps)
+        values = similarities(model, crowd, Cone(cosine, cosine), images, 0, steps=steps)
         found = np.isfinite(values)
         if not found.any():
             seen = f"any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}"
@@ -81,7 +78,7 @@ def similarities(
     out: list[Tensor] = []
     numbers = list(range(images)) * len(people)
     made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, num_inference_steps=steps, batch_size=8)
-    for batch in batches(made):
+    for batch in batched(made, 32):
         seen = embed_pictures(model, model.encoder, [item.image for item in batch])
         out.append((seen * wanted[[item.identity for item in batch]]).sum(1))
     return torch.cat(out).double().numpy()

@@ -1,6 +1,7 @@
 """Choices that need pictures, on a tiny model with random weights."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ import torch
 from PIL import Image
 
 from idgen import choosing
-from idgen.choosing import apart, best_of, identity_boundary, picture_means
+from idgen.choosing import best_of, identity_boundary, picture_means, told_apart
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities, Identity, centres
-from idgen.model import load_model
+from idgen.ground.identity import Identity, centres
+from idgen.model import Model, load_model
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.separation import separate
-from idgen.sampling.variation import Cone, SimilarityCurve
+from idgen.sampling.variation import Cone
 from idgen.similarity import measure_similarity, similarities, similarity_curve
 
 
@@ -23,16 +24,22 @@ def model(tiny_model):
     return load_model(tiny_model)
 
 
-def test_apart_is_the_separation_of_the_means_of_pictures(model):
+def painting_by(kind: type[IDiffFacePipeline], folder: Path) -> Model:
+    """The model with a pipeline of another kind, of the same parts."""
+    model = load_model(folder)
+    parts = model.pipeline
+    model._parts["pipeline"] = kind(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
+    return model
+
+
+def test_told_apart_is_the_separation_of_the_means_of_pictures(model):
     people = model.sampler.sample(5, seed=1)
     made = model.pipeline(people, 2, seed=3, num_inference_steps=1)
     means = centres(model.judge.encode(made.images), [item.identity for item in made.items])
-    products = (means @ means.T).fill_diagonal_(-1)
-    threshold = float(products.max()) - 1e-4  # somebody has to go
-    kept = apart(people, model, 2, seed=3, cosine=threshold, steps=1)
-    assert kept.rows.tolist() == separate(means, threshold).tolist()
-    assert len(kept.people) < 5 and list(kept.people.names) == [people.names[row] for row in kept.rows.tolist()]
     torch.testing.assert_close(picture_means(people, model, 2, seed=3, steps=1), means, atol=1e-5, rtol=0)
+    threshold = float((means @ means.T).fill_diagonal_(-1).max()) - 1e-4  # somebody has to go
+    kept = told_apart(means, threshold)
+    assert kept.tolist() == separate(means, threshold).tolist() and len(kept) < 5
 
 
 def test_best_of_is_the_best_and_stops(model):
@@ -51,12 +58,15 @@ def test_best_of_is_the_best_and_stops(model):
     assert first.tries == best.tries[:4] and torch.equal(first.vector, person.vector)
 
 
-def test_a_target_that_nothing_meets(model):
+def test_what_cannot_be_searched_for_is_refused(model):
     person = model.sampler.sample(1, seed=1)[0]
-    with pytest.raises(InputError, match="None of 2 pictures"):
-        best_of(model, person, lambda _: float("inf"), tries=2, steps=1)
-    with pytest.raises(InputError, match="1 to 1,000"):
-        best_of(model, person, lambda _: 0.0, tries=500, rounds=3)
+    for call, says in (
+        (lambda: best_of(model, person, lambda _: float("inf"), tries=2, steps=1), "None of 2 pictures"),
+        (lambda: best_of(model, person, lambda _: 0.0, tries=500, rounds=3), "1 to 1,000"),
+        (lambda: identity_boundary(model, person, pool=3), "from 8 to 1,000, got 3"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
 
 
 def test_targets_say_what_they_name(model):
@@ -91,9 +101,7 @@ def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, mon
     monkeypatch.setattr("idgen.similarity.measure_similarity", measured)
     one, two = similarity_curve(model), similarity_curve(model)
     assert one == two and len(calls) == 1 and one.pictures == 2 and one.cosines == [0.3, 1.0]
-    saved = next((tmp_path / "similarity").iterdir())
-    stale = SimilarityCurve(**{**one.__dict__, "weights": "others"})
-    stale.save(saved)
+    replace(one, weights="others").save(next((tmp_path / "similarity").iterdir()))
     assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
 
 
@@ -118,17 +126,15 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
                 yield replace(item, image=portrait)
 
     build_detector(tmp_path / "scrfd.onnx"), build_recognizer(tmp_path / "recognizer.onnx", dim=64)
-    model = load_model(tiny_model)
-    parts = model.pipeline
-    model._parts["pipeline"] = Portraits(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
-    finder = InsightFaceEncoder(tmp_path / "scrfd.onnx", tmp_path / "recognizer.onnx", space=parts.config.space)
+    model = painting_by(Portraits, tiny_model)
+    finder = InsightFaceEncoder(tmp_path / "scrfd.onnx", tmp_path / "recognizer.onnx", space=model.encoder.space)
     model._parts["encoder"] = finder
     people = model.sampler.sample(3, seed=1)
     made = list(model.pipeline.iterate(people, 2, seed=3, num_inference_steps=1))
     crops = [finder.detect_and_align(item.image)[0] for item in made if item.identity != 1]
 
     means = picture_means(people, model, 2, seed=3, steps=1)
-    assert apart(people, model, 2, seed=3, cosine=0.9999, steps=1).rows.tolist() == [0, 2] and means[1].isnan().all()
+    assert told_apart(means, 0.9999).tolist() == [0, 2] and means[1].isnan().all()
     torch.testing.assert_close(means[[0, 2]], centres(model.judge.encode(crops), [0, 0, 2, 2]), atol=1e-5, rtol=0)
     found = similarities(model, people, Cone(1.0, 1.0), 1, seed=3, steps=1)
     assert np.isfinite(found).tolist() == [True, False, True]
@@ -138,33 +144,12 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
     portrait, nobody = made[0].image, made[2].image
     expected = -float(model.judge.recognizer.encode_with_quality(crops[:1])[1][0])
     assert choosing.towards_quality(model)(portrait) == pytest.approx(expected, abs=1e-5)
-    assert np.isinf(choosing.towards_quality(model)(nobody)) and np.isnan(
-        choosing.towards_person(model, people[0])(nobody)
-    )
+    person = choosing.towards_person(model, people[0])
+    assert np.isinf(choosing.towards_quality(model)(nobody)) and np.isnan(person(nobody))
     with pytest.raises(InputError, match="could be scored: was no face"):
-        best_of(model, people[0], lambda _: choosing.towards_person(model, people[0])(nobody), tries=2, steps=1)
+        best_of(model, people[0], lambda _: person(nobody), tries=2, steps=1)
     with pytest.raises(InputError, match=r"No picture of 3 people shows a face"):
-        nobodies = Portraits.iterate
-        Portraits.iterate = lambda self, *a, **k: (replace(item, image=nobody) for item in nobodies(self, *a, **k))
-        apart(people, model, 1, cosine=0.9, steps=1)
-
-
-def test_variation_in_words_goes_into_the_folder(model, tmp_path):
-    from idgen.painting import generate, read_manifest
-
-    people = model.sampler.sample(2, seed=1)
-    options = {"seed": 3, "model": model, "steps": 1, "progress": False}
-    out = generate(people, tmp_path / "a", 3, variation="cone:0.5", **options)
-    lines = read_manifest(out)
-    assert [(line["identity"], line["k"]) for line in lines] == [(name, k) for name in people.names for k in range(3)]
-    pixels = lambda folder: [(folder / line["file"]).read_bytes() for line in lines]  # noqa: E731
-    part = generate(people, tmp_path / "b", 1, variation="cone:0.5", **options)
-    generate(people, part, 3, variation="cone:0.5", **options)  # in two goes
-    assert pixels(part) == pixels(out)
-    assert pixels(generate(people, tmp_path / "c", 3, **options)) != pixels(out)
-    with pytest.raises(InputError, match="There is no variation"):
-        generate(people, tmp_path / "d", 1, variation="box:1", **options)
-    assert isinstance(people, Identities)
+        told_apart(torch.full_like(means, torch.nan), 0.9)
 
 
 class Still(IDiffFacePipeline):
@@ -179,9 +164,7 @@ class Still(IDiffFacePipeline):
 
 @pytest.mark.parametrize("draws", ["vector", "noise"])
 def test_pictures_on_the_similar_side_are_more_similar(tiny_model, draws):
-    model = load_model(tiny_model)
-    parts = model.pipeline
-    model._parts["pipeline"] = Still(parts.denoiser, parts.autoencoder, parts.scheduler, parts.config.space)
+    model = painting_by(Still, tiny_model)
     person = model.sampler.sample(1, seed=1)[0]
     boundary = identity_boundary(model, person, draws, pool=120, seed=2, steps=1)
     start = torch.randn(model.pipeline.latent_shape, generator=torch.Generator().manual_seed(3))
@@ -196,8 +179,3 @@ def test_pictures_on_the_similar_side_are_more_similar(tiny_model, draws):
             made = model.pipeline.iterate(vectors, 1, num_inference_steps=1)
         means[side] = float((model.encoder.encode([item.image for item in made]) @ person.vector).mean())
     assert means["similar"] > means["dissimilar"]
-
-
-def test_a_boundary_needs_a_pool(model):
-    with pytest.raises(InputError, match="from 8 to 1,000, got 3"):
-        identity_boundary(model, model.sampler.sample(1, seed=1)[0], pool=3)

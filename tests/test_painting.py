@@ -229,8 +229,8 @@ def test_runs_are_exactly_the_missing_pictures() -> None:
     assert list(_missing(6, 5, done)) == [(3, 2, 1), (0, 5, 2), (1, 1, 3), (4, 1, 3), (4, 1, 4)]
 
 
-@pytest.mark.parametrize("variation", ["cone:1", "gaussian:0", 0.0])
-def test_no_variation_still_means_other_pictures(
+@pytest.mark.parametrize("variation", ["cone:1", "gaussian:0", 0.0, "cone:0.5"])
+def test_every_number_is_a_picture_of_its_own_whatever_else_is_asked_for(
     tmp_path: Path, model: Model, people: Identities, variation: float | str
 ) -> None:
     out = make(people, tmp_path / "a", model, images=4, variation=variation)

@@ -42,15 +42,16 @@ def sample(
     sampler = sampler_of(loaded)
     people, labels = draw(sampler, n, seed, method, origin)
     if apart:
-        from idgen.choosing import apart as keep_apart
+        from idgen.choosing import picture_means, told_apart
+        from idgen.scoring.scorer import judge_threshold
 
-        kept = keep_apart(people, loaded, apart, seed)
+        threshold = judge_threshold(loaded.judge, "mean-mean")
+        rows = told_apart(picture_means(people, loaded, apart, seed), threshold).tolist()
         say(
-            f"{len(kept.people):,} of {count(len(people), 'person', 'people')} are told apart by the judge on "
-            f"{count(apart, 'picture', 'pictures')} each (means below {kept.threshold:.2f})."
+            f"{len(rows):,} of {count(len(people), 'person', 'people')} are told apart by the judge on "
+            f"{count(apart, 'picture', 'pictures')} each (means below {threshold:.2f})."
         )
-        labels = [labels[row] for row in kept.rows.tolist()] if labels else []
-        people = kept.people
+        people, labels = people.take(rows), [labels[row] for row in rows] if labels else []
     people.save(out)
     if labels:
         say(f"What each is made of: {write_soft_labels(out, people, labels)}")

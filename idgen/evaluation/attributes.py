@@ -83,12 +83,11 @@ def breakdown(
         words = None if name in _NOT_ATTRIBUTES else groups(column)
         if words is None:
             continue
-        order = sorted(set(words.tolist()), key=lambda word: float(np.mean(np.flatnonzero(words == word))))
-        if all(word.startswith(("below", "above")) or " to " in word for word in order):
-            order = sorted(order, key=lambda word: (word.startswith("above"), not word.startswith("below")))
+        places = {word: np.flatnonzero(words == word) for word in set(words.tolist())}
+        ends = {word: (word.startswith("above "), not word.startswith("below ")) for word in places}  # of a range
         out[name] = []
-        for word in order:
-            rows = np.flatnonzero(words == word)
+        for word in sorted(places, key=lambda word: (ends[word], float(places[word].mean()))):
+            rows = places[word]
             few = some_people(labels, rows, _MOST_COMPARED, seed)
             genuine, impostor = verification.pair_scores(vectors[few], labels[few])
             known, apart = len(genuine) >= _FEWEST_PAIRS, len(impostor) >= _FEWEST_PAIRS

@@ -7,7 +7,6 @@ nothing else.
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL.Image import Image
 
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.images import open_image
+from idgen.scoring.verification import unit
 
 FOLDS = 10
+Vectors = NDArray[np.floating]
 
 
 class _Refused(pickle.UnpicklingError):
@@ -109,7 +111,7 @@ class PairSet:
     def __len__(self) -> int:
         return len(self.same)
 
-    def picture(self, index: int) -> Any:
+    def picture(self, index: int) -> Image:
         """Picture `index` as a PIL image; InputError when it cannot be decoded."""
         try:
             return open_image(self.pictures[index])
@@ -141,11 +143,11 @@ def read_bin(path: str | Path) -> PairSet:
 
 def _pair_set(content: Any, path: Path) -> PairSet:
     shape = f"{path} is a pickle, but not of (pictures, truth values) with two pictures a pair"
-    if not isinstance(content, (tuple, list)) or len(content) != 2:
+    parts = content if isinstance(content, (tuple, list)) else ()
+    lists = [part.value.tolist() if isinstance(part, _Array) else part for part in parts]
+    if len(lists) != 2 or not all(isinstance(part, (list, tuple)) for part in lists):
         raise InputError(f"{shape}.")
-    pictures, same = (part.value.tolist() if isinstance(part, _Array) else part for part in content)
-    if not isinstance(pictures, (list, tuple)) or not isinstance(same, (list, tuple)):
-        raise InputError(f"{shape}.")
+    pictures, same = lists
     encoded = [
         part.value.tobytes() if isinstance(part, _Array) else bytes(part) if isinstance(part, bytearray) else part
         for part in pictures
@@ -165,12 +167,7 @@ def write_bin(path: str | Path, pictures: Sequence[bytes], same: ArrayLike) -> N
         pictures: 2N encoded ones (JPEG, PNG), two a pair.
         same: (N,) whether each pair is one person.
     """
-    truth = [bool(value) for value in np.asarray(same)]
-    if len(pictures) != 2 * len(truth) or not truth:
-        raise InputError(f"{len(truth)} pairs need {2 * len(truth)} pictures, got {len(pictures)}.")
-    file = io.BytesIO()
-    pickle.dump(([bytes(picture) for picture in pictures], truth), file, protocol=4)
-    files.write(path, file.getvalue())
+    files.write(path, pickle.dumps((list(pictures), np.asarray(same, bool).tolist()), protocol=4))
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,7 @@ class FoldAccuracy:
     thresholds: list[float]
 
 
-def ten_fold_accuracy(first: ArrayLike, second: ArrayLike, same: ArrayLike, folds: int = FOLDS) -> FoldAccuracy:
+def ten_fold_accuracy(first: Vectors, second: Vectors, same: NDArray[np.bool_]) -> FoldAccuracy:
     """Accuracy as insightface's `verification.py` takes it (the LFW protocol).
 
     Squared Euclidean distance of unit vectors; thresholds 0, 0.01, … 3.99; folds are consecutive pairs, as
@@ -191,27 +188,19 @@ def ten_fold_accuracy(first: ArrayLike, second: ArrayLike, same: ArrayLike, fold
     decides on the tenth, where a pair is one person when its distance is *below* the threshold.
 
     Args:
-        first, second: (N, D) embeddings of the pairs' pictures, normalised here; with flip, f(x) + f(mirror of x).
+        first, second: (N, D) unit vectors of the pairs' pictures; with flip, of f(x) + f(mirror of x).
         same: (N,) truth.
 
     Raises:
-        InputError: other shapes, fewer pairs than folds, or NaN.
+        InputError: fewer pairs than folds.
     """
-    a, b = (np.asarray(vectors, np.float64) for vectors in (first, second))
-    truth = np.asarray(same, bool)
-    if a.ndim != 2 or a.shape != b.shape or truth.shape != (len(a),):
-        shapes = f"{a.shape}, {b.shape}, {truth.shape}"
-        raise InputError(f"Pairs need vectors (N, D) twice and N truth values, got {shapes}.")
-    if len(a) < folds:
-        raise InputError(f"{len(a)} pairs are too few for {folds} folds.")
-    a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
-    distance = np.square(a - b).sum(1)
-    if not np.isfinite(distance).all():
-        raise InputError("The embeddings of the pairs hold NaN or infinity, or a zero vector: a picture is broken.")
+    if len(same) < FOLDS:
+        raise InputError(f"{len(same)} pairs are too few for {FOLDS} folds.")
+    distance = np.square(unit(first.astype(np.float64)) - unit(second.astype(np.float64))).sum(1)
     candidates = np.arange(0, 4, 0.01)
-    right = (distance[None] < candidates[:, None]) == truth[None]  # (400, N)
+    right = (distance[None] < candidates[:, None]) == same[None]  # (400, N)
     accuracies, chosen = [], []
-    for held_out in np.array_split(np.arange(len(a)), folds):
+    for held_out in np.array_split(np.arange(len(same)), FOLDS):
         others = right.sum(1) - right[:, held_out].sum(1)
         best = int(np.argmax(others))
         accuracies.append(float(right[best, held_out].mean()))

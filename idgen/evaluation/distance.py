@@ -12,7 +12,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from idgen.ground.errors import InputError, require_package
+from idgen.ground.errors import require_package
 
 
 class UnitFeatures(nn.Module):
@@ -36,8 +36,8 @@ def distances(
     """FD (Heusel et al. 2017, eq. 6) and KID (Bińkowski et al. 2018, eq. 4) between the embeddings of two sets.
 
     Args:
-        real, fake: (N, D) and (M, D) unit vectors, as `FaceEncoder.encode` gives. With fewer pictures than about
-            2 D the covariance is far from full rank and FD large for that reason alone.
+        real, fake: (N, D) and (M, D) unit vectors, two or more each. With fewer than about 2 D, the covariance is
+            far from full rank and FD large for that reason alone.
         space: name of the embedding space.
         subset_size, subsets: KID is the mean over this many random subsets; smaller sets shrink the subsets.
         seed: of the subsets; the global generator is left as it was.
@@ -46,14 +46,11 @@ def distances(
         `fd_<space>`, `kid_<space>` and `kid_<space>_std` (over the subsets).
 
     Raises:
-        InputError: fewer than two pictures in a set, vectors of different lengths, or torchmetrics is missing.
+        InputError: torchmetrics is missing.
     """
     what = "A distance between sets of pictures"
     frechet, kernel = (require_package(f"torchmetrics.image.{kind}", "eval", what) for kind in ("fid", "kid"))
-    shapes, smaller = (tuple(real.shape), tuple(fake.shape)), min(len(real), len(fake))
-    if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or smaller < 2:
-        raise InputError(f"Two sets of vectors of one length, two or more in each, are needed; got {shapes}.")
-    features = UnitFeatures(real.shape[1])
+    features, smaller = UnitFeatures(real.shape[1]), min(len(real), len(fake))
     fd = frechet.FrechetInceptionDistance(feature=features)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*save all extracted features.*")

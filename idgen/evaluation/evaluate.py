@@ -109,12 +109,11 @@ def _evaluate_set(
     landmarks, looked_at = reader.landmarks(source, seed)
 
     since = time.perf_counter()
-    out = Evaluation(source.name, len(source), len(np.unique(source.labels)))
-    compared = [
+    main, *others = (
         measures.compare_all(by, source.labels, seed) if listed is None else measures.compare_listed(by, listed)
         for by in set_.by
-    ]
-    out.main, out.others = compared[0], compared[1:]
+    )
+    out = Evaluation(source.name, len(source), len(np.unique(source.labels)), main, others)
     out.separability, out.separability_by = measures.separability(judged, source.labels, out.main)
     out.fidelity = measures.fidelity(set_, reader.model)
     out.diversity = measures.diversity(judged, source.labels, landmarks, looked_at)
@@ -146,7 +145,7 @@ def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:
     if lonely := int((np.unique(set_.source.labels, return_counts=True)[1] < 2).sum()):
         have = f"{count(lonely, 'person has', 'people have')} a single picture"
         notes.append(f"{have}, which takes part only in comparisons with others.")
-    if out.main is not None and out.main.compared < out.pictures and all_pairs:
+    if out.main.compared < out.pictures and all_pairs:
         notes.append(
             f"Different people were compared among {out.main.compared:,} of the {out.pictures:,} pictures, those of "
             "people drawn at random; pairs of one person were all compared."
@@ -166,18 +165,15 @@ def _evaluate_bin(path: Path, reader: Reader) -> Evaluation:
         raise InputError(f"No pair of {path.name} has a face in both pictures: are they pictures of faces?")
     first, second, same = place[::2][both], place[1::2][both], pairs.same[both]
     since = time.perf_counter()
-    out = Evaluation(path.name, len(pairs.pictures), 0)
-    if missing := int((~both).sum()):
-        out.notes.append(
-            f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures."
-        )
+    compared, folds = [], {}
     for (who, recogniser, _), part in zip(reader.recognisers, vectors, strict=True):
         unit = check_vectors(part, path.name).numpy()
         cosines = (unit[first] * unit[second]).sum(1)
         result = Verification.measure(cosines[same], cosines[~same])
-        found = Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same))
-        out.others.append(found)
-        out.folds[who] = ten_fold_accuracy(unit[first], unit[second], same)
-    out.main = out.others.pop(0)
+        compared.append(Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same)))
+        folds[who] = ten_fold_accuracy(unit[first], unit[second], same)
+    out = Evaluation(path.name, len(pairs.pictures), 0, compared[0], compared[1:], folds=folds)
+    if missing := int((~both).sum()):
+        out.notes = [f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures."]
     out.seconds = time.perf_counter() - since
     return out

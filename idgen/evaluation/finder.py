@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from idgen.ground.errors import InputError
-
 ELSEWHERE = 1.0
 """A find whose points are off by more than this many face scales on average is not this face: the face was missed."""
 
@@ -33,18 +31,12 @@ def finder_figures(found: Sequence[NDArray[Any] | None], truth: ArrayLike) -> di
         misses: share of faces with no find, or with one elsewhere.
         elsewhere: share of pictures whose find lies elsewhere; part of `misses`.
         pictures: how many.
-
-    Raises:
-        InputError: no pictures, or not as many finds as faces.
     """
-    real = np.asarray(truth, np.float64)
-    if len(found) != len(real) or not len(real):
-        raise InputError(f"One find (or None) is needed for each of the faces, got {len(found)} for {len(real)}.")
-    rows = [row for row, points in enumerate(found) if points is not None]
+    points = {row: one for row, one in enumerate(found) if one is not None}
     errors, elsewhere = np.zeros(0), 0
-    if rows:
-        real = real[rows]
-        errors = landmark_errors([points for points in found if points is not None], real)
+    if points:
+        real = np.asarray(truth, np.float64)[list(points)]
+        errors = landmark_errors(list(points.values()), real)
         # In profile the eyes nearly meet; the way from eyes to mouth still tells the size of the face.
         eyes = np.linalg.norm(real[:, 1] - real[:, 0], axis=1)
         tall = np.linalg.norm(real[:, :2].mean(1) - real[:, 3:].mean(1), axis=1)

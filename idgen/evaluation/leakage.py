@@ -150,8 +150,7 @@ def nearest(
     """
     best = torch.full((len(probes),), -torch.inf)
     index = torch.zeros(len(probes), dtype=torch.long)
-    left = None if not_of is None else torch.from_numpy(np.asarray(not_of))
-    right = None if owners is None else torch.from_numpy(np.asarray(owners))
+    left, right = (torch.from_numpy(np.asarray(who)) if who is not None else None for who in (not_of, owners))
     for start in range(0, len(probes), _ROWS):
         rows = slice(start, start + _ROWS)
         for first in range(0, len(gallery), _COLUMNS):

@@ -74,14 +74,14 @@ def compare_listed(embedded: Embedded, pairs: Listed) -> Comparisons:
     """The listed pairs of a set."""
     vectors = embedded.vectors.numpy()
     cosines = (vectors[pairs.first] * vectors[pairs.second]).sum(1)
-    genuine, impostor = cosines[pairs.same], cosines[~pairs.same]
-    low = np.flatnonzero(pairs.same)[np.argsort(genuine)[:WORST]]
-    high = np.flatnonzero(~pairs.same)[np.argsort(-impostor)[:WORST]]
+    order = np.argsort(cosines)
     lowest, highest = (
-        [Pair(int(pairs.first[i]), int(pairs.second[i]), float(cosines[i])) for i in rows] for rows in (low, high)
+        [Pair(int(pairs.first[i]), int(pairs.second[i]), float(cosines[i])) for i in rows[:WORST]]
+        for rows in (order[pairs.same[order]], order[::-1][~pairs.same[order[::-1]]])
     )
-    result, compared = Verification.measure(genuine, impostor), len(np.union1d(pairs.first, pairs.second))
-    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, lowest, highest, compared)
+    genuine, impostor, seen = cosines[pairs.same], cosines[~pairs.same], np.union1d(pairs.first, pairs.second)
+    result = Verification.measure(genuine, impostor)
+    return Comparisons(embedded.by, embedded.space, genuine, impostor, result, lowest, highest, len(seen))
 
 
 def compare_all(embedded: Embedded, labels: NDArray[Any], seed: int = 0) -> Comparisons:

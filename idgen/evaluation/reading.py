@@ -52,7 +52,7 @@ class Set:
 
 
 class Reader:
-    """Reads and embeds sets, each once.
+    """Reads and embeds sets.
 
     Args:
         model: whose judge and encoder embed the pictures.
@@ -62,7 +62,6 @@ class Reader:
 
     def __init__(self, model: Model, aligned: bool, progress: bool):
         self.model, self.aligned, self.progress = model, aligned, progress
-        self._sets: dict[str, Set] = {}
 
     @cached_property
     def recognisers(self) -> list[tuple[str, Any, Calibration | None]]:
@@ -72,29 +71,30 @@ class Reader:
 
     def read(self, path: str | Path) -> Set:
         """A set with its vectors."""
-        key = str(path)
-        if key not in self._sets:
-            self._sets[key] = self._read(Path(path))
-        return self._sets[key]
-
-    def _read(self, path: Path) -> Set:
         source = read_source(path)
-        if source.open is None:
-            assert source.vectors is not None
+        if source.vectors is not None:
             if source.space is None:
                 return Set(source, [Embedded("the recogniser that made the vectors", None, source.vectors)])
             known = {recogniser.space: calibration for _, recogniser, calibration in self.recognisers}
             who = f"the recogniser of {source.space}"
             return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space))])
-        rows, vectors = self.embed(source.open, len(source), source.name)
-        without_face = len(source) - len(rows)
+        open_ = source.open
+        assert open_ is not None
+        rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
             raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
         by = [
             Embedded(who, recogniser.space, check_vectors(part, source.name), calibration)
             for (who, recogniser, calibration), part in zip(self.recognisers, vectors, strict=True)
         ]
-        return Set(_only(source, rows) if without_face else source, by, without_face)
+        seen = replace(
+            source,
+            labels=source.labels[rows],
+            names=source.names[rows],
+            open=lambda row: open_(int(rows[row])),
+            columns={name: values[rows] for name, values in source.columns.items()},
+        )
+        return Set(seen, by, len(source) - len(rows))
 
     def embed(self, open_: Callable[[int], Image], count: int, name: str) -> tuple[NDArray[np.intp], list[Tensor]]:
         """The numbers of the pictures with a face, and their vectors by every recogniser."""
@@ -141,14 +141,3 @@ def common(one: Set, other: Set) -> tuple[Embedded, Embedded]:
             f"{b.vectors.shape[1]}: embed both by one recogniser."
         )
     return a, b
-
-
-def _only(source: Source, rows: NDArray[np.intp]) -> Source:
-    open_ = source.open
-    return replace(
-        source,
-        labels=source.labels[rows],
-        names=source.names[rows],
-        open=None if open_ is None else lambda row: open_(int(rows[row])),
-        columns={name: values[rows] for name, values in source.columns.items()},
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from idgen.evaluation import charts
 from idgen.evaluation.leakage import ALARM_RATE, Search
 from idgen.evaluation.page import heads, legend, page, pair, picture, section, table, two, yes_no
 from idgen.evaluation.reading import Set
-from idgen.evaluation.results import AT, Comparisons, Evaluation, Pair
+from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.ground import files
 from idgen.ground.arguments import FMR
 from idgen.ground.version import __version__
@@ -33,11 +34,9 @@ def write_report(path: str | Path, result: Evaluation, set_: Set | None, trainin
         set_: the set, for its pictures; None for pairs.
         training: the training set, for the pictures beside those that come close to it.
     """
-    parts = [_header(result), _cards(result), _summary(result)]
-    if result.main is not None:
-        parts.append(_recognition([result.main, *result.others], result))
-        if set_ is not None and set_.source.open is not None:
-            parts += [_worst(result.main, set_), _sheet(result, set_)]
+    parts = [_header(result), _cards(result), _summary(result), _recognition([result.main, *result.others], result)]
+    if set_ is not None and set_.source.open is not None:
+        parts += [_worst(result.main, set_), _sheet(result, set_)]
     parts += [_fidelity(result), _leakage(result, set_, training), _variety(result), _attributes(result)]
     files.write(path, page(f"{result.name}: evaluation", [*parts, _method(result)]))
 
@@ -45,20 +44,19 @@ def write_report(path: str | Path, result: Evaluation, set_: Set | None, trainin
 def _header(result: Evaluation) -> str:
     what = f"{result.pictures:,} pictures"
     what += f" of {result.people:,} people" if result.people else " in pairs"
-    by = result.main.space if result.main is not None and result.main.space else "unnamed vectors"
-    today = datetime.date.today().isoformat()
+    by = escape(result.main.space or "unnamed vectors")
     return (
         f'<header><p class="over">Evaluation of a face set</p><h1>{escape(result.name)}</h1>'
-        f"<p>{what} · judged by <b>{escape(by)}</b> · {today} · idgen {__version__}</p></header>"
+        f"<p>{what} · judged by <b>{by}</b> · {datetime.date.today()} · idgen {__version__}</p></header>"
     )
 
 
 def _cards(result: Evaluation) -> str:
-    cards = []
-    if result.main is not None:
-        figures = result.main.result
-        cards.append(("EER", percent(figures.eer), "equal error rate"))
-        cards.append((f"TAR at FMR {percent(FMR)}", percent(figures.tar[AT]), "pairs of one person recognised"))
+    figures = result.main.result
+    cards = [
+        ("EER", percent(figures.eer), "equal error rate"),
+        (f"TAR at FMR {percent(FMR)}", percent(figures.tar[AT]), "pairs of one person recognised"),
+    ]
     for folds in list(result.folds.values())[:1]:
         cards.append(("10-fold accuracy", percent(folds.accuracy), f"± {100 * folds.deviation:.2f}"))
     if result.fidelity is not None:
@@ -84,27 +82,22 @@ def _summary(result: Evaluation) -> str:
 
 def _recognition(found: list[Comparisons], result: Evaluation) -> str:
     main, figures = found[0], [one.result for one in found]
-    marks = [
-        (figures[0].thresholds[rate], text)
-        for rate, text in (("0.01", "FMR 1%"), ("0.001", "0.1%"))
-        if figures[0].certain[rate]
-    ]
+    marked = [("0.01", "FMR 1%"), ("0.001", "0.1%")]
+    marks = [(main.result.thresholds[rate], text) for rate, text in marked if main.result.certain[rate]]
     series = [("different people", "impostor", main.impostor), ("one person", "genuine", main.genuine)]
     hills = charts.histogram(series, marks, f"cosine by {main.by}")
     curves, named = [], []
     for kind, one in zip(("genuine", "second"), found, strict=False):
-        _, false_match, misses = det_curve(one.genuine, one.impostor)
-        curves.append((one.space or one.by, kind, false_match, misses))
+        curves.append((one.space or one.by, kind, *det_curve(one.genuine, one.impostor)[1:]))
         named.append((kind, f"{one.by}: {one.space}" if one.space else one.by))
     det = charts.det(curves, FEWEST_FALSE_MATCHES / len(main.impostor))
-    rows = []
-    for rate in RATES:
-        cells = []
-        key = f"{rate:g}"
-        for each in figures:
-            known = [f"{each.thresholds[key]:.3f}", percent(each.fnmr[key]), percent(each.tar[key])]
-            cells += known if each.certain[key] else ["–"] * 3
-        rows.append([f"<b>FMR{round(1 / rate)}</b>", *cells])
+
+    def at(rate: str) -> list[str]:
+        known = [(f"{one.thresholds[rate]:.3f}", percent(one.fnmr[rate]), percent(one.tar[rate])) for one in figures]
+        return [
+            cell for one, cells in zip(figures, known, strict=True) for cell in (cells if one.certain[rate] else "–––")
+        ]
+
     who = [escape(one.by) for one in found]
     head = heads(["", *who], 3)
     head += heads(["lowest FNMR with FMR ≤ 1/n", *("threshold", "FNMR", "TAR") * len(found)])
@@ -128,24 +121,26 @@ def _recognition(found: list[Comparisons], result: Evaluation) -> str:
             f"<figure>{hills}{legend([('impostor', 'different people'), ('genuine', 'one person')])}</figure>",
             f"<figure>{det}{legend(named)}</figure>",
         ),
-        two(table(head, rows), table(heads(["", *who]), plain), kind="two tables"),
+        two(
+            table(head, ([f"<b>FMR{round(1 / rate)}</b>", *at(f"{rate:g}")] for rate in RATES)),
+            table(heads(["", *who]), plain),
+            kind="two tables",
+        ),
     )
 
 
 def _worst(main: Comparisons, set_: Set) -> str:
-    def shown(found: Pair) -> str:
-        rows = found.first, found.second
-        names = dict.fromkeys(escape(str(set_.source.labels[row])) for row in rows)
-        return pair(
-            "".join(picture(set_.source, row) for row in rows), f"<b>{found.cosine:.2f}</b> {' / '.join(names)}"
-        )
-
     rows = ""
     for title, pairs in (
         ("One person, least alike", main.worst_genuine),
         ("Different people, most alike", main.worst_impostor),
     ):
-        rows += f'<h3>{title}</h3><div class="pairs">{"".join(map(shown, pairs))}</div>'
+        cells = ""
+        for found in pairs:
+            both = found.first, found.second
+            names = " / ".join(dict.fromkeys(escape(str(set_.source.labels[row])) for row in both))
+            cells += pair("".join(picture(set_.source, row) for row in both), f"<b>{found.cosine:.2f}</b> {names}")
+        rows += f'<h3>{title}</h3><div class="pairs">{cells}</div>'
     lead = "The pairs that cost the most, with their cosine. A wrong label or a doubled person shows here first."
     return section("Worst pairs", lead, rows)
 
@@ -206,7 +201,9 @@ def _leakage(result: Evaluation, set_: Set | None, training: Set | None) -> str:
             f"{search.expected:.1f}",
             f"{search.plausible:,}",
             f"{search.nearest.max():.3f}",
-            yes_no(not search.leaks, _verdict(search)),
+            yes_no(
+                not search.leaks, "copies" if search.copies else "more than chance" if search.leaks else "as by chance"
+            ),
         ]
         for search in result.searches
     ]
@@ -217,10 +214,6 @@ def _leakage(result: Evaluation, set_: Set | None, training: Set | None) -> str:
         "<em>somebody else</em>: alarms beyond chance are people who should not be here."
     )
     return section("Leakage", lead, table(heads(head), rows), _neighbours(result.searches, set_, training))
-
-
-def _verdict(search: Search) -> str:
-    return "copies" if search.copies else "more than chance" if search.leaks else "as by chance"
 
 
 def _neighbours(searches: list[Search], set_: Set | None, training: Set | None) -> str:
@@ -276,18 +269,18 @@ def _attributes(result: Evaluation) -> str:
     rows = []
     for name, groups in result.attributes.items():
         worst = max((group.fnmr for group in groups if group.fnmr is not None), default=None)
-        for number, group in enumerate(groups):
-            miss = "–" if group.fnmr is None else percent(group.fnmr)
+        for title, group in zip((f"<b>{escape(name)}</b>", *[""] * len(groups)), groups, strict=False):
+            fnmr = _known(group.fnmr, percent)
             rows.append(
                 [
-                    f"<b>{escape(name)}</b>" if number == 0 else "",
+                    title,
                     escape(group.value),
                     f"{group.pictures:,}",
                     f"{group.people:,}",
-                    "–" if group.genuine_mean is None else f"{group.genuine_mean:.3f}",
-                    f"<b>{miss}</b>" if group.fnmr is not None and group.fnmr == worst else miss,
-                    "–" if group.fmr is None else f"{100 * group.fmr:.3f} %",
-                    "–" if group.fidelity is None else percent(group.fidelity),
+                    _known(group.genuine_mean, "{:.3f}".format),
+                    f"<b>{fnmr}</b>" if group.fnmr is not None and group.fnmr == worst else fnmr,
+                    _known(group.fmr, lambda share: f"{100 * share:.3f} %"),
+                    _known(group.fidelity, percent),
                 ]
             )
     head = ["attribute", "value", "pictures", "people", "mean cosine, one person", "FNMR", "FMR", "fidelity"]
@@ -297,6 +290,10 @@ def _attributes(result: Evaluation) -> str:
         "FNMR of each attribute is bold."
     )
     return section("By attribute", lead, table(heads(head), rows))
+
+
+def _known(value: float | None, form: Callable[[float], str]) -> str:
+    return "–" if value is None else form(value)
 
 
 def _method(result: Evaluation) -> str:

@@ -133,9 +133,9 @@ class Evaluation:
     name: str
     pictures: int
     people: int
+    main: Comparisons
+    others: list[Comparisons]
     seconds: float = 0.0
-    main: Comparisons | None = None
-    others: list[Comparisons] = field(default_factory=list)
     folds: dict[str, FoldAccuracy] = field(default_factory=dict)
     separability: Separability | None = None
     separability_by: str = ""
@@ -160,7 +160,7 @@ class Evaluation:
             "seconds_after_embedding": round(self.seconds, 2),
             "summary": [text for _, text in self.summary],
             "notes": self.notes,
-            "verification": self.main and self.main.to_dict(),
+            "verification": self.main.to_dict(),
             "verification_by_others": [other.to_dict() for other in self.others],
             "ten_fold_accuracy": {name: asdict(result) for name, result in self.folds.items()},
             "separability": self.separability and asdict(self.separability),

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 from idgen.evaluation.leakage import COPY, Search
 from idgen.evaluation.results import AT, Comparisons, Evaluation, Fidelity, Level
-from idgen.evaluation.separability import Separability
 from idgen.ground.arguments import FMR
 from idgen.ground.words import at_fmr, count, one_in, percent
 
 
 def summarise(result: Evaluation) -> list[tuple[Level, str]]:
     """The findings, a sentence or two each."""
-    out: list[tuple[Level, str]] = []
-    if result.main is not None:
-        out.append(_recognition(result.main))
+    out = [_recognition(result.main)]
     for who, folds in result.folds.items():
         share = f"{percent(folds.accuracy)} of the pairs (± {100 * folds.deviation:.2f})"
         out.append(("note", f"By the ten-fold protocol, {who} is right on {share}."))
     if result.fidelity is not None:
         out.append(_fidelity(result.fidelity))
-    if result.separability is not None:
-        out.append(_separability(result.separability))
-    if (spread := result.diversity) is not None:
-        turn = (
-            f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
-            if spread.yaw is not None
-            else ""
-        )
+    if (apart := result.separability) is not None:
         out.append(
-            ("note", f"Two pictures of one person are at a cosine of {1 - spread.distance:.2f} on average.{turn}")
+            (
+                _level(apart.unique_share, 0.99, 0.9),
+                f"{apart.unique:,} of {apart.people:,} people are unique: no earlier person's mean is as close as "
+                f"{apart.threshold:.2f}. The closest two are {apart.closest[0]} and {apart.closest[1]} "
+                f"({apart.nearest_max:.2f}).",
+            )
         )
+    if (spread := result.diversity) is not None:
+        text = f"Two pictures of one person are at a cosine of {1 - spread.distance:.2f} on average."
+        if spread.yaw is not None:
+            text += f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
+        out.append(("note", text))
         if spread.no_face:
-            level: Level = "bad" if spread.no_face > 0.02 else "note"
-            out.append((level, f"In {percent(spread.no_face)} of the pictures looked at, no face was found."))
+            out.append(
+                (
+                    "bad" if spread.no_face > 0.02 else "note",
+                    f"In {percent(spread.no_face)} of the pictures looked at, no face was found.",
+                )
+            )
     if result.searches:
         out.append(_leakage(result.searches))
     return out
@@ -55,15 +59,6 @@ def _fidelity(found: Fidelity) -> tuple[Level, str]:
         f"{percent(found.rate)} of the pictures match the person who was asked for, says the independent judge "
         f"{at_fmr(found.fmr)}{real}. For a vector that was stolen rather than sampled, this is the success rate of a "
         "template inversion.",
-    )
-
-
-def _separability(found: Separability) -> tuple[Level, str]:
-    return (
-        _level(found.unique_share, 0.99, 0.9),
-        f"{found.unique:,} of {found.people:,} people are unique: no earlier person's mean is as close as "
-        f"{found.threshold:.2f}. The closest two are {found.closest[0]} and {found.closest[1]} "
-        f"({found.nearest_max:.2f}).",
     )
 
 

@@ -1,7 +1,7 @@
 """People kept apart: greedy choice by exact search, in blocks that keep memory flat.
 
 Vectors drawn uniformly are always apart (the closest two of 10,000 in 512 dimensions are at cosine 0.25), so this says
-something only on vectors of *generated pictures*: `idgen.choosing.apart` measures those.
+something only on vectors of *generated pictures*: `idgen.choosing` measures those.
 """
 
 from __future__ import annotations

@@ -33,17 +33,14 @@ class Bridge:
         self.source, self.target = source, target
 
     @classmethod
-    def fit(
-        cls, encoder_vectors: Tensor, judge_vectors: Tensor, source: str, target: str, ridge: float | None = None
-    ) -> Bridge:
-        """Ridge regression between people's centres (see `idgen.ground.identity.centres`), with an intercept.
+    def fit(cls, encoder_vectors: Tensor, judge_vectors: Tensor, source: str, target: str) -> Bridge:
+        """Ridge regression between people's centres (see `idgen.ground.identity.centres`), with an intercept and the
+        penalty that has the least leave-one-out error (the PRESS statistic, Allen 1974).
 
         Args:
             encoder_vectors: (P, De), one a person; normalised here.
             judge_vectors: (P, Dj), the same people; normalised here.
             source, target: names of the two spaces.
-            ridge: penalty in units of the mean variance of the encoder's vectors times P; by default that with the
-                least leave-one-out error (the PRESS statistic, Allen 1974).
         """
         a, b = tuple(encoder_vectors.shape), tuple(judge_vectors.shape)
         if len(a) != 2 or len(b) != 2 or a[0] != b[0] or a[0] < 3:
@@ -60,19 +57,14 @@ class Bridge:
         rotated = x @ axes
         products = rotated.T @ y
 
-        def solve(penalty: float) -> tuple[Tensor, float]:
+        def solve(penalty: float) -> tuple[Tensor, float]:  # in units of the mean variance times P
             inverse = 1 / (variances + penalty * variances.mean())
             weights = inverse[:, None] * products
             leverage = (rotated**2 @ inverse + 1 / len(x)).clamp_max(1 - 1e-9)
             press = ((y - rotated @ weights) / (1 - leverage)[:, None]).square().sum()
             return weights, float(press)
 
-        if ridge is None:
-            weights, _ = min((solve(10.0 ** (step / 2)) for step in range(-8, 7)), key=lambda fit: fit[1])
-        elif ridge > 0:
-            weights, _ = solve(ridge)
-        else:
-            raise InputError(f"The ridge penalty is above 0, got {ridge}.")
+        weights, _ = min((solve(10.0 ** (step / 2)) for step in range(-8, 7)), key=lambda fit: fit[1])
         weight = (axes @ weights).T
         return cls(weight, y_mean - weight @ x_mean, source, target)
 

@@ -68,9 +68,10 @@ class ErrorRates:
         same, other = np.asarray(genuine).ravel(), np.asarray(impostor).ravel()
         if not same.size or not other.size:
             raise InputError("Error rates need people with several pictures and more than one person: give more faces.")
-        enough = [rate for rate in arguments.FMRS if other.size * rate >= verification.FEWEST_FALSE_MATCHES]
         thresholds = {
-            f"{rate:g}": verification.threshold_at_fmr(other, rate) if rate in enough else None
+            f"{rate:g}": verification.threshold_at_fmr(other, rate)
+            if other.size * rate >= verification.FEWEST_FALSE_MATCHES
+            else None
             for rate in arguments.FMRS
         }
         return cls(
@@ -111,7 +112,7 @@ class Calibration:
             labels: (N,) whose equality means the same person; at least two people with two pictures.
             data: where the pictures come from, in words.
         """
-        vectors, people = _vectors_and_people(embeddings, labels)
+        vectors, people = unit(embeddings.detach().float().cpu()), numbered(embeddings, labels)
         kinds = {
             "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
             "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
@@ -131,8 +132,8 @@ class Calibration:
         """
         if bridge.target != self.space:
             raise InputError(f"The bridge leads to the space {bridge.target!r}, but this one is {self.space!r}.")
-        vectors, people = _vectors_and_people(encoder_embeddings, labels)
-        probes, _ = _vectors_and_people(judge_embeddings, labels)
+        vectors, probes = (unit(each.detach().float().cpu()) for each in (encoder_embeddings, judge_embeddings))
+        people = numbered(vectors, labels)
         scores = image_mean_scores(probes, vectors, people, lambda means: bridge(torch.from_numpy(means)).numpy())
         return replace(self, kinds={**self.kinds, "image-bridge": ErrorRates.measure(*scores)})
 
@@ -161,7 +162,8 @@ class Calibration:
 
     def explanation(self, kind: str, fmr: float) -> str:
         """What the scores of a kind mean, in plain words, for who has never seen one."""
-        low, middle, high = (_percentile(self.rates(kind).genuine, q) for q in (5, 50, 95))
+        below = np.cumsum([0, *self.rates(kind).genuine])  # linear within a bin
+        low, middle, high = np.interp(np.array([0.05, 0.5, 0.95]) * below[-1], below, EDGES)
         return (
             f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
             f"between {low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same "
@@ -202,29 +204,6 @@ class Calibration:
     def save(self, path: str | Path) -> None:
         """Write JSON."""
         files.write_json(path, self.to_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Calibration:
-        """Read what `save` wrote; InputError when it cannot be read."""
-        try:
-            return cls.from_dict(files.read_json(path))
-        except InputError as error:
-            raise InputError(f"There is no readable calibration in {path}: {error}") from error
-
-
-def _percentile(counts: list[int], q: float) -> float:
-    """The cosine below which q % of a histogram lie, linear within a bin."""
-    cumulative = np.concatenate([[0.0], np.cumsum(counts) / sum(counts)])
-    bin_ = int(np.searchsorted(cumulative, q / 100)) - 1
-    inside = (q / 100 - cumulative[bin_]) / (cumulative[bin_ + 1] - cumulative[bin_])
-    return float(EDGES[bin_] + inside * (EDGES[bin_ + 1] - EDGES[bin_]))
-
-
-def _vectors_and_people(embeddings: Tensor, labels: ArrayLike) -> tuple[Scores, NDArray[np.intp]]:
-    """Unit vectors (N, D) and people numbered from 0 (N,)."""
-    if not embeddings.isfinite().all():
-        raise InputError("The embeddings hold NaN or infinity: the recogniser or a picture is broken.")
-    return unit(embeddings.detach().float().cpu().numpy()), numbered(embeddings, labels)
 
 
 def _sums(vectors: Scores, people: NDArray[np.integer]) -> Scores:

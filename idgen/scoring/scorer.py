@@ -116,22 +116,19 @@ class Scorer:
         encoder: what made the identities' vectors.
         judge: a recogniser of another space.
         fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
-        calibration: of the encoder's space; by default the encoder's own.
 
     Raises:
         InputError: the judge is the encoder, is for another encoder, or a calibration is missing or does not reach
             the false-match rate.
     """
 
-    def __init__(
-        self, encoder: Recogniser, judge: JudgeOf, fmr: float = arguments.FMR, calibration: Calibration | None = None
-    ):
+    def __init__(self, encoder: Recogniser, judge: JudgeOf, fmr: float = arguments.FMR):
         if judge.space == encoder.space:
             raise InputError(f"The judge and the encoder are both {encoder.space!r}: an encoder may not judge itself.")
         if judge.bridge.source != encoder.space:
             known = judge.bridge.source
             raise InputError(f"The judge knows the space {known!r}, but the encoder's is {encoder.space!r}.")
-        self.calibration = _calibrated("encoder", Calibration.of(encoder) if calibration is None else calibration)
+        self.calibration = _calibrated("encoder", Calibration.of(encoder))
         self.judge_calibration = _calibrated("judge", judge.calibration)
         if self.calibration.space != encoder.space:
             raise InputError(f"The calibration is of the space {self.calibration.space!r}, not of {encoder.space!r}.")

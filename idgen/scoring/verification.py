@@ -65,8 +65,7 @@ def eer(genuine: ArrayLike, impostor: ArrayLike) -> float:
     gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
     thresholds = np.unique(np.concatenate([gen, imp]))
     thresholds = np.append(thresholds, np.nextafter(thresholds[-1], np.inf))
-    false_match = 1.0 - np.searchsorted(imp, thresholds, side="left") / imp.size  # falls from 1 to 0
-    false_non_match = np.searchsorted(gen, thresholds, side="left") / gen.size  # rises from 0 to 1
+    false_match, false_non_match = fmr(imp, thresholds), fnmr(gen, thresholds)  # one falls from 1 to 0, one rises
     gap = false_match - false_non_match
     after = int(np.argmax(gap <= 0))
     if gap[after] == 0 or after == 0:
@@ -106,8 +105,7 @@ def det_curve(genuine: ArrayLike, impostor: ArrayLike, points: int = 400) -> tup
         ranks = np.unique(np.geomspace(1, scores.size, points // 4).astype(int)) - 1
         picked += [scores[ranks], scores[scores.size - 1 - ranks]]
     thresholds = np.unique(np.concatenate(picked))
-    false_match = 1.0 - np.searchsorted(imp, thresholds, side="left") / imp.size
-    return thresholds, false_match, np.searchsorted(gen, thresholds, side="left") / gen.size
+    return thresholds, fmr(imp, thresholds), fnmr(gen, thresholds)
 
 
 @dataclass(frozen=True)

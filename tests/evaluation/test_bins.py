@@ -1,6 +1,5 @@
 """insightface's pair files: read without running anything, and the 10-fold accuracy against scikit-learn's KFold."""
 
-import io
 import os
 import pickle
 import subprocess
@@ -9,18 +8,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import encoded
 
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy, write_bin
 from idgen.ground.errors import InputError
+from idgen.scoring.verification import unit
 
-
-def encoded(number):
-    file = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-PICTURES = [encoded(10 * number) for number in range(6)]
+PICTURES = [encoded(Image.new("RGB", (8, 8), (10 * number,) * 3)) for number in range(6)]
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -34,13 +28,12 @@ def test_reads_what_insightface_writes(tmp_path, protocol, truth):
 
 
 def test_reads_arrays_of_bytes_and_its_own_files(tmp_path):
-    arrays = [np.frombuffer(picture, np.uint8) for picture in PICTURES]
-    (tmp_path / "a.bin").write_bytes(pickle.dumps([arrays, [True, False, False]], 2))
-    assert read_bin(tmp_path / "a.bin").pictures == PICTURES
-    write_bin(tmp_path / "b.bin", PICTURES, [1, 0, 1])
-    assert read_bin(tmp_path / "b.bin").same.tolist() == [True, False, True]
-    images, same = pickle.loads((tmp_path / "b.bin").read_bytes())  # as insightface does
-    assert images == PICTURES and same == [True, False, True]
+    path = tmp_path / "a.bin"
+    path.write_bytes(pickle.dumps([[np.frombuffer(one, np.uint8) for one in PICTURES], [True, False, False]], 2))
+    assert read_bin(path).pictures == PICTURES
+    write_bin(path, PICTURES, np.array([1, 0, 1]))
+    assert read_bin(path).same.tolist() == [True, False, True]
+    assert pickle.loads(path.read_bytes()) == (PICTURES, [True, False, True])  # as insightface does
 
 
 class Runs:
@@ -74,6 +67,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, protocol, function):
         b"cbuiltins\nsetattr\n.",
         b"cnumpy\nndarray.__class__\n.",
         b"P1\n.",
+        b"cantigravity\nanything\n.",
         b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93\x94.",
     ],
 )
@@ -82,12 +76,6 @@ def test_other_ways_in_are_closed(tmp_path, stream):
     path.write_bytes(stream)
     with pytest.raises(InputError):
         read_bin(path)
-
-
-def test_reading_imports_nothing(tmp_path):
-    (tmp_path / "evil.bin").write_bytes(b"cantigravity\nanything\n.")
-    with pytest.raises(InputError):
-        read_bin(tmp_path / "evil.bin")
     assert "antigravity" not in sys.modules
 
 
@@ -125,15 +113,14 @@ def pairs(n, seed=0, dim=16):
     rng = np.random.default_rng(seed)
     first, same = rng.normal(size=(n, dim)), rng.random(n) < 0.5
     second = np.where(same[:, None], first + 0.8 * rng.normal(size=(n, dim)), rng.normal(size=(n, dim)))
-    return first, second, same
+    return unit(first), unit(second), same
 
 
 @pytest.mark.parametrize("n", [10, 57, 600])
 def test_accuracy_is_the_protocol_step_by_step(n):
     selection = pytest.importorskip("sklearn.model_selection")
     first, second, same = pairs(n)
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
-    distance = ((unit(first) - unit(second)) ** 2).sum(1)
+    distance = ((first - second) ** 2).sum(1)
     thresholds, accuracies = np.arange(0, 4, 0.01), []
     for rest, held_out in selection.KFold(10, shuffle=False).split(distance):
         training = [np.mean((distance[rest] < t) == same[rest]) for t in thresholds]
@@ -151,6 +138,3 @@ def test_perfect_and_refused():
     assert ten_fold_accuracy(first, second, same).accuracy == 1
     with pytest.raises(InputError, match="too few"):
         ten_fold_accuracy(first[:9], second[:9], same[:9])
-    first[3] = np.nan
-    with pytest.raises(InputError, match="NaN"):
-        ten_fold_accuracy(first, second, same)

@@ -5,7 +5,6 @@ from torch.nn.functional import normalize
 
 pytest.importorskip("torchmetrics")
 from idgen.evaluation.distance import distances
-from idgen.ground.errors import InputError
 
 
 def vectors(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -36,22 +35,15 @@ def test_kid_over_one_subset_of_everything_is_the_unbiased_estimate():
 def test_same_people_are_near_and_others_far():
     near = distances(vectors(500, 0), vectors(500, 1), "tiny", subset_size=100)
     far = distances(vectors(500, 0), vectors(500, 1, 0.5), "tiny", subset_size=100)
-    assert set(near) == {"fd_tiny", "kid_tiny", "kid_tiny_std"}
     assert near["fd_tiny"] < 0.2 < 1 < far["fd_tiny"]
     assert abs(near["kid_tiny"]) < 0.05 < far["kid_tiny"]
 
 
 def test_same_seed_same_figures_and_the_global_generator_is_left_alone():
-    real, fake = vectors(80, 0), vectors(80, 1)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    first = distances(real, fake, "tiny", subset_size=40, subsets=3)
+    first, again, other = (
+        distances(vectors(80, 0), vectors(80, 1), "tiny", subset_size=40, subsets=3, seed=seed) for seed in (0, 0, 1)
+    )
     assert torch.equal(torch.get_rng_state(), before)
-    assert distances(real, fake, "tiny", subset_size=40, subsets=3) == first
-    assert distances(real, fake, "tiny", subset_size=40, subsets=3, seed=1) != first
-
-
-@pytest.mark.parametrize(("real", "fake"), [(vectors(1, 0), vectors(5, 1)), (vectors(5, 0), vectors(5, 1)[:, :4])])
-def test_sets_that_cannot_be_compared_are_refused(real, fake):
-    with pytest.raises(InputError, match="of one length, two or more in each"):
-        distances(real, fake, "tiny")
+    assert first == again != other and set(first) == {"fd_tiny", "kid_tiny", "kid_tiny_std"}

@@ -69,7 +69,10 @@ class Page(HTMLParser):
         super().__init__()
         self.tags, self.open = [], []
         self.feed(text)
-        assert not self.open, self.open
+        assert not self.open
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
@@ -78,9 +81,6 @@ class Page(HTMLParser):
             assert name not in ("href", "onclick") and not (name == "src" and not value.startswith("data:image/"))
         if tag not in ("meta", "img"):
             self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -93,9 +93,8 @@ def test_two_files_of_vectors(files, tmp_path, model):
     assert result.main.result.eer == verification.eer(genuine, impostor)
     assert (result.main.result.genuine_pairs, result.main.result.impostor_pairs) == (400, 200 * 199 // 2 - 400)
     content = json.loads((tmp_path / "evaluation.json").read_text())
-    assert content["verification"]["fmr100"] == verification.fnmr(
-        genuine, verification.threshold_at_fmr(impostor, 0.01)
-    )
+    threshold = verification.threshold_at_fmr(impostor, 0.01)
+    assert content["verification"]["fmr100"] == verification.fnmr(genuine, threshold)
     assert sum(content["verification"]["histogram"]["impostor"]) == len(impostor)
     assert content["separability"]["people"] == 40
     assert {s["kind"] for s in content["leakage"]["searches"]} >= {"sample-to-sample", "sample-to-centre"}
@@ -139,17 +138,11 @@ def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(pictures.glob("*/*.png"))
-    rows = [
-        {
-            "image": {"bytes": file.read_bytes()},
-            "identity": file.parent.name,
-            "model": "a camera",
-            "glasses": file.stem == "1",
-            "digital_source_type": provenance.SOURCE_TYPE if file.stem == "0" else "digitalCapture",
-        }
-        for file in files
-    ]
+    rows = []
+    for file in sorted(pictures.glob("*/*.png")):
+        row = {"image": {"bytes": file.read_bytes()}, "identity": file.parent.name, "glasses": file.stem == "1"}
+        kind = provenance.SOURCE_TYPE if file.stem == "0" else "digitalCapture"
+        rows.append(row | {"model": "a camera", "digital_source_type": kind})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mixed.parquet")
     evaluate(tmp_path / "mixed.parquet", tmp_path / "out", model=model, progress=False)
     said = marks(tmp_path / "out")
@@ -166,9 +159,8 @@ def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
     assert done.exit_code == 0, done.output
     assert "match the person who was asked for" in done.output and "report.html" in done.output
     said = marks(tmp_path / "out")
-    assert {(one["digital_source_type"], one["model"], one["seed"]) for one in said} == {
-        (provenance.SOURCE_TYPE, "tiny", 1)
-    }
+    made_by = {(one["digital_source_type"], one["model"], one["seed"]) for one in said}
+    assert made_by == {(provenance.SOURCE_TYPE, "tiny", 1)}
     assert {one["k"] for one in said} == {0, 1} and not any("identity" in one for one in said)
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "made" / "manifest.jsonl").read_text().splitlines()]
@@ -181,14 +173,11 @@ def test_a_generated_folder_by_the_commands(tmp_path, tiny_model):
 
 
 def test_pairs_of_insightface(pictures, tmp_path, model):
-    files = sorted(pictures.glob("*/*.png"))
-    data = [file.read_bytes() for file in files]
-    first, second = np.triu_indices(18, 1)
-    same = first // 3 == second // 3
-    chosen = np.concatenate([np.flatnonzero(same), np.flatnonzero(~same)[:18]])
-    chosen = np.random.default_rng(0).permutation(chosen)
-    pairs = [data[i] for pair in zip(first[chosen], second[chosen], strict=True) for i in pair]
-    write_bin(tmp_path / "lfw.bin", pairs, same[chosen])
+    data = [file.read_bytes() for file in sorted(pictures.glob("*/*.png"))]
+    pairs = np.stack(np.triu_indices(18, 1), 1)
+    same = pairs[:, 0] // 3 == pairs[:, 1] // 3
+    chosen = np.random.default_rng(0).permutation([*np.flatnonzero(same), *np.flatnonzero(~same)[:18]])
+    write_bin(tmp_path / "lfw.bin", [data[i] for i in pairs[chosen].ravel()], same[chosen])
     result = evaluate(tmp_path / "lfw.bin", tmp_path / "out", model=model, progress=False)
     assert result.main.result.genuine_pairs == 18 and result.main.result.impostor_pairs == 18
     assert 0.5 <= result.folds["the judge"].accuracy <= 1
@@ -267,10 +256,8 @@ def test_wrong_input_is_one_sentence(what, says, tmp_path, tiny_model):
     save_vectors(source, vectors[few], ["me"] * 20 if what == "one person" else labels[few], "tiny-judge")
     dim, space = 7 if what == "lengths" else None, "another" if what == "spaces" else "tiny-judge"
     save_vectors(other, vectors[:, :dim], labels, space)
-    if what in ("nothing", "missing"):
-        source = tmp_path / "none"
-    if what == "nothing":
-        source.mkdir()
+    (tmp_path / "nothing").mkdir()
+    source = tmp_path / what if what in ("nothing", "missing") else source
     words = ["evaluate", source, *(["--training", other] if what in ("spaces", "lengths") else [])]
     done = CliRunner().invoke(app, list(map(str, [*words, "--out", tmp_path / "out", "--model", tiny_model])))
     assert done.exit_code == 2 and says in done.output

@@ -1,7 +1,5 @@
 """The command that takes every figure, on a model with random weights and on patterns in the place of faces."""
 
-import importlib.util
-import io
 import json
 import sys
 import threading
@@ -11,24 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import encoded
 from torch import nn
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def figures():
-    for needed in ("torchmetrics", "datasets", "skimage"):
-        pytest.importorskip(needed)
-    return load("figures")
+pytest.importorskip("torchmetrics")
+pytest.importorskip("skimage")
+import figures
+from overhead import NetworkClock
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +30,15 @@ def faces(tmp_path_factory) -> Path:
     for name, people, pictures in (("val", 6, 3), ("photos", 4, 1)):
         rows = []
         for number in range(people * pictures):
-            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
-            file = io.BytesIO()
-            Image.fromarray(pixels).resize((64, 64)).save(file, "PNG")
-            row = {"image": {"bytes": file.getvalue(), "path": None}, "identity": number // pictures}
+            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((64, 64))
+            row = {"image": {"bytes": encoded(picture), "path": None}, "identity": number // pictures}
             rows.append(row | {"yaw": float(number), "landmarks": (face + number).tolist()})
         (folder / name).mkdir()
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name / f"{name}-0.parquet")
     return folder
 
 
-def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tmp_path, tiny_model, faces):
+def test_stages_are_measured_kept_and_put_into_the_card(monkeypatch, tmp_path, tiny_model, faces):
     monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
     few = ["--people=3", "--images=2", "--val-people=2", "--val-images=1", "--negatives=3", "--threads=1"]
     out = tmp_path / "figures.json"
@@ -65,11 +50,9 @@ def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tm
         return json.loads(out.read_text())["stages"]
 
     first = run("encoder", "finder", "generated")
-    assert set(first) == {"encoder", "finder", "generated"}
-    assert first["encoder"]["figures"]["genuine_pairs"] == 6 * 3
-    assert first["encoder"]["figures"]["impostor_pairs"] == 18 * 17 // 2 - 18
-    assert first["finder"]["figures"]["negatives"] == 3 and first["finder"]["figures"]["pictures"] == 4
-    assert 0 <= first["generated"]["figures"]["wanted"] <= 1
+    encoder, finder, generated = (first[name]["figures"] for name in ("encoder", "finder", "generated"))
+    assert (encoder["genuine_pairs"], encoder["impostor_pairs"]) == (6 * 3, 18 * 17 // 2 - 18)
+    assert finder["negatives"] == 3 and finder["pictures"] == 4 and 0 <= generated["wanted"] <= 1
 
     cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
     card = tmp_path / "README.md"
@@ -83,13 +66,13 @@ def test_stages_are_measured_kept_and_put_into_the_card(figures, monkeypatch, tm
     assert text.count(figures.MARK) == 2 and "| face finder: misses |" in text
 
 
-def report(figures, **values) -> dict:
+def report(**values) -> dict:
     stage = {"figures": values, "weights": "a", "date": "2026-01-02", "machine": "a laptop", "options": {"limit": 0}}
     return {"model": "m", "stages": {"finder": stage}}
 
 
-def test_table_says_what_was_reached(figures):
-    text = figures.table(report(figures, landmark_error=0.05, misses=0.05, false_finds=0.01, median_error=None))
+def test_table_says_what_was_reached():
+    text = figures.table(report(landmark_error=0.05, misses=0.05, false_finds=0.01, median_error=None))
     assert "| face finder: landmark error ÷ eye distance | 5 % | ≤ 8 % | ≤ 4 % | must |" in text
     assert "| face finder: misses | 5 % | ≤ 3 % | ≤ 1 % | **no** |" in text
     assert "| face finder: false finds in pictures with no face | 1 % | ≤ 3 % | ≤ 1 % | aim |" in text
@@ -98,13 +81,13 @@ def test_table_says_what_was_reached(figures):
     assert "a laptop" in text and "†" not in text
 
 
-def test_figures_of_other_weights_are_marked(figures):
-    given = report(figures, misses=0.005)
+def test_figures_of_other_weights_are_marked():
+    given = report(misses=0.005)
     assert "0.5 % † |" in figures.table(given, {"finder": "b"}) and "earlier weights" in figures.table(given, {})
     assert "†" not in figures.table(given, {"finder": "a"})
 
 
-def test_card_without_marks_is_left_alone(figures, tmp_path):
+def test_card_without_marks_is_left_alone(tmp_path):
     card = tmp_path / "README.md"
     card.write_text("no marks")
     with pytest.raises(ValueError, match="two lines"):
@@ -112,7 +95,7 @@ def test_card_without_marks_is_left_alone(figures, tmp_path):
     assert card.read_text() == "no marks"
 
 
-def test_yaw_is_fitted_and_checked(figures):
+def test_yaw_is_fitted_and_checked():
     yaws = np.array([-60.0, -20, -5, 0, 10, 35, 66])
     c, s, flat = np.cos(np.radians(yaws)), np.sin(np.radians(yaws)), np.ones(len(yaws))
     points = [(-c, 0 * c), (c, 0 * c), (2 / 1.789 * s, 0.5 * flat), (-0.7 * c, flat), (0.7 * c, flat)]
@@ -123,7 +106,7 @@ def test_yaw_is_fitted_and_checked(figures):
     assert wrong["r2"] < 0.9 and wrong["spread_ratio"] < 0.9 and wrong["median_error"] > 3
 
 
-def test_matches_between_people_count_only_other_people(figures):
+def test_matches_between_people_count_only_other_people():
     references, labels = np.eye(4), np.array([0, 1, 2, 3, 3])
     assert figures.matches_between(np.eye(4)[labels], labels, references, 0.5) == 0
     assert figures.matches_between(np.eye(4)[[1, 1, 2, 3, 3]], labels, references, 0.5) == pytest.approx(1 / 15)
@@ -143,7 +126,7 @@ class Slow(nn.Module):
 
 
 def test_network_clock_counts_overlapping_and_nested_calls_once():
-    clock = load("overhead").NetworkClock()
+    clock = NetworkClock()
     outer, other, x = Slow(0.1, Slow(0.1)), Slow(0.2), torch.zeros(1)
     with clock.watch({"outer": outer, "other": other}):
         since = time.perf_counter()

@@ -71,16 +71,16 @@ def test_copies_are_found_even_when_there_is_one():
     vectors, labels = pictures(crowd(50, 3), 4, 4)
     vectors[77] = TRAINING[0][1234]
     search = leakage(vectors, labels, *TRAINING)[0]
-    assert search.alarms[0] == 77 and search.matched[77] == 1234
-    assert search.copies == 1 and search.leaks
+    assert search.alarms[0] == 77 and search.matched[77] == 1234 and search.copies == 1 and search.leaks
     assert float(search.nearest[77]) == pytest.approx(1, abs=1e-5)
 
 
 def test_means_alone_allow_one_search():
     vectors, labels = pictures(crowd(50, 3), 4, 4)
-    searches = leakage(vectors, labels, crowd(400, 1), np.arange(400))
-    assert [search.kind for search in searches] == ["person-to-person"]
-    assert searches[0].probes == 50 and searches[0].strangers == 400
+    (search,) = leakage(vectors, labels, crowd(400, 1), np.arange(400))
+    assert (search.kind, search.probes, search.strangers) == ("person-to-person", 50, 400)
+    with pytest.raises(InputError, match="one person"):
+        leakage(vectors, labels, crowd(5, 1), np.zeros(5))
 
 
 def test_nearest_is_the_nearest(monkeypatch):
@@ -107,9 +107,3 @@ def test_chance_limit_is_what_shuffling_gives(probes, strangers, allowed):
     assert (alarms > limit).mean() <= 0.02 + 0.004
     assert (alarms > limit - 1).mean() > 0.02 - 0.004
     assert alarms.mean() == pytest.approx(probes * (allowed + 1) / (strangers + 1), rel=0.05)
-
-
-def test_refuses():
-    vectors, labels = pictures(crowd(5, 3), 2, 4)
-    with pytest.raises(InputError, match="one person"):
-        leakage(vectors, labels, crowd(5, 1), np.zeros(5))

@@ -1,4 +1,4 @@
-"""Error rates against scikit-learn and against counting one threshold at a time."""
+"""Error rates against counting one threshold at a time."""
 
 import itertools
 
@@ -8,12 +8,10 @@ import pytest
 from idgen.ground.errors import InputError
 from idgen.scoring.verification import (
     Verification,
-    auc,
     d_prime,
     det_curve,
     eer,
     fdr,
-    fmr,
     fnmr,
     pair_scores,
     tar_at_fmr,
@@ -28,14 +26,6 @@ def scores(seed: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 12])
-def test_rates_are_what_counting_gives(decimals):
-    genuine, impostor = scores(0, decimals)
-    for threshold in np.unique(np.concatenate([genuine, impostor])):
-        assert fmr(impostor, threshold) == pytest.approx(np.mean(impostor >= threshold))
-        assert fnmr(genuine, threshold) == pytest.approx(np.mean(genuine < threshold))
-
-
-@pytest.mark.parametrize("decimals", [1, 2, 12])
 @pytest.mark.parametrize("target", [0.0, 1e-3, 0.01, 0.25, 1.0])
 def test_threshold_is_the_lowest_that_keeps_the_rate(decimals, target):
     genuine, impostor = scores(1, decimals)
@@ -47,15 +37,6 @@ def test_threshold_is_the_lowest_that_keeps_the_rate(decimals, target):
     assert tar_at_fmr(genuine, impostor, target) == pytest.approx(np.mean(genuine >= threshold))
 
 
-def test_eer_of_known_normals():
-    # Two normals of one width, d' apart, have an EER of Φ(−d'/2); here d' = 2: 0.158655.
-    from statistics import NormalDist
-
-    at = (np.arange(20000) + 0.5) / 20000
-    quantiles = np.array([NormalDist().inv_cdf(p) for p in at])
-    assert eer(quantiles + 2, quantiles) == pytest.approx(NormalDist().cdf(-1), abs=1e-4)
-
-
 def test_float32_ties_at_the_threshold_do_not_match():
     impostor = np.array([0.1, 0.7, 0.7, 0.7], np.float32)
     threshold = threshold_at_fmr(impostor, 0.25)
@@ -63,15 +44,17 @@ def test_float32_ties_at_the_threshold_do_not_match():
     assert np.mean(impostor >= np.float32(threshold)) <= 0.25
 
 
-@pytest.mark.parametrize("call", [lambda: eer([], [0.1]), lambda: tar_at_fmr([0.1], [], 0.1), lambda: fnmr([], 0.0)])
-def test_no_scores_is_an_error_that_says_so(call):
-    with pytest.raises(ValueError, match=r"no (genuine|impostor) scores"):
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: eer([], [0.1]), "no genuine scores"),
+        (lambda: tar_at_fmr([0.1], [], 0.1), "no impostor scores"),
+        (lambda: eer([0.1, np.nan], [0.0]), "NaN or infinity"),
+    ],
+)
+def test_missing_and_broken_scores_are_refused(call, says):
+    with pytest.raises(InputError, match=says):
         call()
-
-
-def test_broken_scores_are_refused():
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        eer([0.1, np.nan], [0.0])
 
 
 def test_pairs_are_all_pairs_once():
@@ -85,9 +68,6 @@ def test_pairs_are_all_pairs_once():
     np.testing.assert_allclose(np.sort(impostor), np.sort(cosines[~same]), atol=1e-5)
     with pytest.raises(InputError, match="as many labels"):
         pair_scores(vectors, labels[:-1])
-
-
-# ---------------------------------------------------------------- against scikit-learn and against the definition
 
 
 def adversarial() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -122,19 +102,11 @@ def counted(genuine, impostor):
     ]
     lowest = {target: min(miss for match, miss in rates if match <= target) for target in (0.1, 0.01, 0.001)}
     wins = sum((float(g) > float(i)) + Fraction(float(g) == float(i), 2) for g in genuine for i in impostor)
-    crossing = None
-    for (match, miss), (next_match, next_miss) in itertools.pairwise(rates):
-        if match == miss:
-            crossing = match
-        elif match > miss and next_match < next_miss:
-            share = (match - miss) / ((match - miss) + (next_miss - next_match))
-            crossing = match + share * (next_match - match)
-        if crossing is not None:
+    for (match, miss), (next_match, next_miss) in itertools.pairwise(rates):  # they cross before the last, or on it
+        if match <= miss or next_match < next_miss:
             break
-    if crossing is None:
-        match, miss = rates[-1]
-        assert match == miss
-        crossing = match
+    gap, next_gap = match - miss, next_miss - next_match
+    crossing = match if gap <= 0 else match + gap / (gap + next_gap) * (next_match - match)
     return lowest, wins / (len(genuine) * len(impostor)), crossing
 
 
@@ -150,18 +122,6 @@ def test_every_figure_is_what_the_definition_gives(name):
     assert result.auc == pytest.approx(float(area), abs=1e-9)
     assert result.eer == pytest.approx(float(crossing), abs=1e-9)
     assert result.to_dict()["fmr100"] == result.fnmr["0.01"]
-
-
-@pytest.mark.parametrize("name", adversarial())
-def test_curve_and_area_are_those_of_scikit_learn(name):
-    metrics = pytest.importorskip("sklearn.metrics")
-    genuine, impostor = adversarial()[name]
-    truth, values = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))], np.r_[genuine, impostor]
-    assert auc(genuine, impostor) == pytest.approx(metrics.roc_auc_score(truth, values), abs=1e-9)
-    false_match, true_match, _ = metrics.roc_curve(truth, values, drop_intermediate=False)
-    for target in (0.1, 0.01, 0.001):
-        best = true_match[false_match <= target].max()
-        assert tar_at_fmr(genuine, impostor, target) == pytest.approx(best, abs=1e-9)
     thresholds, matches, misses = det_curve(genuine, impostor)
     np.testing.assert_allclose(matches, [np.mean(impostor >= t) for t in thresholds], atol=1e-9)
     np.testing.assert_allclose(misses, [np.mean(genuine < t) for t in thresholds], atol=1e-9)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from served import Served
-
-from benchmarks.space_load import measure, plan
+from space_load import measure, plan
 
 
 def test_everybody_gets_what_it_would_get_alone(served: Served, tmp_path: Path) -> None:
