@@ -82,8 +82,7 @@ def generate(
             be written, or it holds pictures of other settings.
     """
     out, seed, images = Path(out), arguments.seed(seed), arguments.images(images)
-    check_options(steps, guidance, variation, batch_size)
-    files.check_writable(out)
+    check_options(out, images, steps, guidance, variation, batch_size)
     people = Identities.of([identities]) if isinstance(identities, Identity) else identities
     for name in people.names:
         if name.casefold() in (IDENTITIES, MANIFEST, SETTINGS, SHEET):
@@ -112,14 +111,18 @@ def generate(
     return out
 
 
-def check_options(steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
-    """Refuse what `generate` takes of the way to paint before anything is loaded."""
+def check_options(
+    out: Path, images: int, steps: int | None, guidance: float | None, variation: float | str, batch_size: int
+) -> None:
+    """Refuse what `generate` takes, before anything is loaded."""
+    arguments.images(images)
     if steps is not None:
         arguments.steps(steps)
     if guidance is not None:
         arguments.guidance(guidance)
     parse_variation(variation, lambda: ANY_CURVE)
     arguments.batch_size(batch_size)
+    files.check_writable(out)
 
 
 def paint(
@@ -131,13 +134,8 @@ def paint(
     variation: Variation | None,
     options: dict[str, Any],
 ) -> Generator[GeneratedImage, None, None]:
-    """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation.
-
-    Args:
-        pipeline, people, seed: as the pipeline takes them.
-        variation: see `idgen.sampling.variation.parse_variation`; None for none.
-        options: what else `pipeline.iterate` takes.
-    """
+    """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation;
+    `options` are what else `pipeline.iterate` takes."""
     if variation is None:
         yield from pipeline.iterate(people, images, seed=seed, first=first, **options)
         return
@@ -181,21 +179,25 @@ def scoring(model: Model) -> Scoring:
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
-    def line(similarity: float = math.nan, judged: float = math.nan, match: bool | None = None) -> Line:
-        ours, theirs = (round(value, 4) if math.isfinite(value) else None for value in (similarity, judged))
-        return {"similarity": ours, "judge_similarity": theirs, "match": match}
-
     def score(pictures: list[Any], wanted: Tensor) -> list[Line]:
+        found: list[tuple[float, float, bool | None]] = [(math.nan, math.nan, None)] * len(pictures)
         if scorer is not None:
-            found = scorer.score(pictures, wanted, aligned)
-            return [line(one.similarity, one.judge_similarity, one.match) for one in found]
-        if encoder is not None:
-            return [
-                line(s) for s in cosine_similarity(encoder.embed_by(pictures, [encoder], aligned)[0], wanted).tolist()
-            ]
-        return [line() for _ in pictures]
+            scores = scorer.score(pictures, wanted, aligned)
+            found = [(one.similarity, one.judge_similarity, one.match) for one in scores]
+        elif encoder is not None:
+            (vectors,) = encoder.embed_by(pictures, [encoder], aligned)
+            found = [(similarity, math.nan, None) for similarity in cosine_similarity(vectors, wanted).tolist()]
+        return [
+            {"similarity": rounded(similarity), "judge_similarity": rounded(judged), "match": match}
+            for similarity, judged, match in found
+        ]
 
     return score
+
+
+def rounded(value: float) -> float | None:
+    """A measured number as a manifest or a dataset has it; None for one that could not be measured."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def sheet(folder: Path, names: Sequence[str], model: str) -> Image:

@@ -45,16 +45,14 @@ def export(
         How far the dataset is: what is not made yet is not exported.
 
     Raises:
-        InputError: there is no plan, nothing is finished, `out` cannot be written, there is no such layout, or there
-            are too few pictures for so many pairs, or `out` holds another dataset.
+        InputError: there is no plan, nothing is finished, `out` cannot be written or holds another dataset, or there
+            are too few pictures for so many pairs.
     """
     planned, out = Planned.load(folder), Path(out)
     now, shards = finished(planned)
     if kind == "bin":
         _bin(shards, out, pairs, seed)
         return now
-    if kind not in ("imagefolder", "webdataset"):
-        raise InputError(f"There is no layout {kind!r}: choose imagefolder, webdataset or bin.")
     _settle(planned, out, kind)
     lines = []
     for shard in tqdm(shards, desc=kind, unit="shard", disable=not progress):
@@ -63,8 +61,9 @@ def export(
             continue
         for row in read_rows(shard):
             image = row.pop("image")
-            if not _holds(out / image["path"], image["bytes"]):
-                files.write(out / image["path"], image["bytes"])
+            file = out / image["path"]
+            if not file.is_file() or file.read_bytes() != image["bytes"]:
+                files.write(file, image["bytes"])
             lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
     if lines:
         files.write(out / "metadata.jsonl", "".join(lines))
@@ -101,13 +100,6 @@ def _settle(planned: Planned, out: Path, kind: str) -> None:
     if before is not None and before != about:
         raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
     files.write_json(out / EXPORT, about)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
-        return False
 
 
 def _tar(shard: Path, out: Path) -> None:

@@ -17,8 +17,6 @@ from idgen.ground.identity import Identities
 from idgen.ground.options import parse
 from idgen.sampling.variation import ANY_CURVE, parse_variation
 
-PICTURES_A_SHARD = 500
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -89,7 +87,7 @@ class Plan:
     @property
     def people_a_shard(self) -> int:
         """How many people one file holds; the last one may hold fewer."""
-        return self.shard or max(1, round(PICTURES_A_SHARD / self.images))
+        return self.shard or max(1, round(500 / self.images))
 
     @property
     def shards(self) -> int:

@@ -22,7 +22,6 @@ from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
 from idgen.dataset.plan import Planned
 from idgen.ground import files, provenance
 from idgen.ground.errors import require_package
-from idgen.model import Model
 from idgen.painting import Run, batched, paint_runs
 from idgen.pipelines.base import GeneratedImage
 from idgen.sampling.variation import parse_variation
@@ -67,8 +66,7 @@ class ShardMaker:
 
     def __init__(self, planned: Planned, batch_size: int = 8, device: str | None = None):
         self.planned = planned
-        self.model: Model = model_of(planned, device)
-        planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
+        self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
         self.variation = parse_variation(planned.variation)
         steps, guidance = planned.plan.steps, planned.plan.guidance
@@ -106,9 +104,9 @@ class ShardMaker:
 
     def _missing(self, shard: _Shard) -> list[Run]:
         """Exactly what is missing, so that nothing is made in vain."""
-        plan, people = self.planned.plan, shard.people
-        counts = {row: min(plan.images - len(one.rows), plan.most - one.tried) for row, one in people.items()}
-        return [(people[row].tried, count, row) for row, count in counts.items() if count > 0]
+        plan, people = self.planned.plan, shard.people.items()
+        runs = [(one.tried, min(plan.images - len(one.rows), plan.most - one.tried), row) for row, one in people]
+        return [run for run in runs if run[1] > 0]
 
     def _try(self, shard: _Shard, runs: list[Run], beat: Path) -> None:
         """Make pictures and keep those that pass; the order follows from the plan alone."""

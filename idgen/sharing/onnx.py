@@ -18,7 +18,6 @@ from idgen.ground.errors import InputError, require_package
 from idgen.ground.hub import resolve
 from idgen.model import Model, load_model
 
-MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"
 TASK_SIDE = 112
 """Side of the crops that insightface's `norm_crop` makes."""
 _NO_FINDER = (
@@ -91,9 +90,8 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
         InputError: there is no such recogniser, it is in ONNX already, the package onnxscript is missing, or the place
             cannot be written.
     """
-    out = Path(out)
-    pack = out.suffix != ".onnx"
-    file = out / RECOGNIZER if pack else out
+    pack = Path(out).suffix != ".onnx"
+    file = Path(out) / "recognizer.onnx" if pack else Path(out)
     files.check_writable(file.absolute().parent)
     encoder = model if isinstance(model, FaceEncoder) else _encoder(model, judge)
     if encoder.notice:
@@ -106,7 +104,19 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
         notes.append(f"It was trained on crops aligned as {encoder.alignment!r}, not as insightface's norm_crop does.")
     _write(Recognizer(encoder, size).eval(), size, file)
     if pack:
-        _write_manifest(file, encoder, size)
+        recognition = {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "embedding_dimension": encoder.dim,
+            "input_size": [size, size],
+        }
+        manifest = {
+            "manifest_version": 2,
+            "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
+            "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
+            "tasks": {"recognition": recognition},
+        }
+        files.write_json(file.parent / "manifest.json", manifest)
     return Exported(file, size, encoder.dim, encoder.space, tuple(notes))
 
 
@@ -142,23 +152,6 @@ def _write(network: nn.Module, size: int, file: Path) -> None:
         graph = made.graph
         # Where each node comes from in the source: paths of this machine, which are nobody's business.
         for item in (made, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            del item.metadata_props[:]
-            if isinstance(item, onnx.NodeProto):
-                item.doc_string = ""
+            item.ClearField("metadata_props")
+            item.ClearField("doc_string")
         onnx.save(made, aside)
-
-
-def _write_manifest(file: Path, encoder: FaceEncoder, size: int) -> None:
-    recognition = {
-        "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "embedding_dimension": encoder.dim,
-        "input_size": [size, size],
-    }
-    content = {
-        "manifest_version": 2,
-        "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
-        "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
-        "tasks": {"recognition": recognition},
-    }
-    files.write_json(file.parent / MANIFEST, content)
