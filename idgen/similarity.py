@@ -30,10 +30,10 @@ def embed_pictures(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Te
     return model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0]
 
 
-def batches(made: Iterable[Any]) -> Iterator[list[Any]]:
-    """What a pipeline paints, 32 pictures at a time."""
+def batches(made: Iterable[Any], size: int = 32) -> Iterator[list[Any]]:
+    """What a pipeline paints, so many pictures at a time; the last ones may be fewer."""
     items = iter(made)
-    while batch := list(islice(items, 32)):
+    while batch := list(islice(items, size)):
         yield batch
 
 

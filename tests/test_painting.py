@@ -17,7 +17,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, image_seed, key
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model
-from idgen.painting import MANIFEST, SETTINGS, SHEET, _missing, generate, read_manifest
+from idgen.painting import MANIFEST, SETTINGS, SHEET, generate, read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +208,6 @@ def test_identities_and_places_that_cannot_be_used(tmp_path: Path, model: Model,
         with pytest.raises(InputError, match=why):
             make(identities, tmp_path / out, model)
     assert everything(tmp_path) == {"file": b"mine"}
-
-
-def test_runs_are_exactly_the_missing_pictures() -> None:
-    numbers = [[], [3, 4], [0, 1, 2, 3, 4], [1, 4], [4], []]
-    done = {(row, k) for row, missing in enumerate(numbers) for k in range(5) if k not in missing}
-    assert list(_missing(6, 5, done)) == [(3, 2, 1), (0, 5, 2), (1, 1, 3), (4, 1, 3), (4, 1, 4)]
 
 
 @pytest.mark.parametrize("variation", ["cone:1", "gaussian:0", 0.0])
