@@ -14,8 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.choosing import picture_means, told_apart
-from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED
-from idgen.dataset.plan import Plan, Planned, digest
+from idgen.dataset.plan import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities

@@ -13,15 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from idgen.dataset.folder import DATA, PLANNED, data_name, json_or_none
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import DATA, PLANNED, Planned, data_name, json_or_none
 from idgen.dataset.status import Status, status
 from idgen.evaluation.bins import FOLDS, write_bin
 from idgen.ground import files
 from idgen.ground.errors import InputError, require_package
 
 Format = Literal["imagefolder", "webdataset", "bin"]
-EXPORT = "export.json"
 
 
 def export(
@@ -53,7 +51,14 @@ def export(
     if kind == "bin":
         _bin(shards, out, pairs, seed)
         return now
-    _settle(planned, out, kind)
+    # Names of people repeat between datasets, so two in one place would mix.
+    settled = files.read_json(planned.folder / PLANNED)
+    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
+    if out.is_dir() and any(out.iterdir()) and json_or_none(out / "export.json") != about:
+        raise InputError(
+            f"{out} holds other files, or an export of another dataset or in another layout: choose another folder."
+        )
+    files.write_json(out / "export.json", about)
     lines = []
     for shard in tqdm(shards, desc=kind, unit="shard", disable=not progress):
         if kind == "webdataset":
@@ -88,18 +93,6 @@ def read_rows(shard: Path, columns: list[str] | None = None) -> Iterator[dict[st
     parquet = require_package("pyarrow.parquet", "dataset", "A dataset")
     for batch in parquet.ParquetFile(shard).iter_batches(100, columns=columns):
         yield from batch.to_pylist()
-
-
-def _settle(planned: Planned, out: Path, kind: str) -> None:
-    """Note of what an export is: names of people repeat between datasets, so two in one place would mix."""
-    settled = files.read_json(planned.folder / PLANNED)
-    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
-    before = json_or_none(out / EXPORT)
-    if before is None and out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} holds other files already: choose another folder.")
-    if before is not None and before != about:
-        raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
-    files.write_json(out / EXPORT, about)
 
 
 def _tar(shard: Path, out: Path) -> None:

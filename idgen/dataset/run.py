@@ -29,10 +29,9 @@ import torch
 from tqdm.auto import tqdm
 
 from idgen.dataset.drawing import model_of
-from idgen.dataset.folder import LOGS, MADE, MAKING, PLANNED, SUBMITTED, made
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import LOGS, MADE, MAKING, PLANNED, SUBMITTED, Planned
 from idgen.dataset.shard import ShardMaker, one_thread
-from idgen.dataset.status import Status, status
+from idgen.dataset.status import Status, made, status
 from idgen.ground import arguments, files
 from idgen.ground.errors import InputError, require_package
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
-from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name
+from idgen.dataset.status import note
 from idgen.ground import files, provenance
 from idgen.ground.errors import require_package
 from idgen.painting import Place, paint
@@ -68,7 +68,6 @@ class ShardMaker:
     def __init__(self, planned: Planned, batch_size: int = 8, device: str | None = None):
         self.planned = planned
         self.model = model_of(planned, device)
-        planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
         self.filters = Filters(planned.plan, self.model, planned.people)
         self.variation = parse_variation(planned.variation)
         steps, guidance = planned.plan.steps, planned.plan.guidance

@@ -16,7 +16,7 @@ from idgen.faces.encoder import ALIGNMENTS, FaceEncoder
 from idgen.ground import files
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.hub import resolve
-from idgen.model import Model, load_model
+from idgen.model import Model
 
 TASK_SIDE = 112
 """Side of the crops that insightface's `norm_crop` makes."""
@@ -33,8 +33,7 @@ class Exported:
     Args:
         file: the ONNX file.
         size: side of the crops that it takes.
-        dim: length of the vectors.
-        space: their embedding space.
+        dim, space: length and embedding space of the vectors.
         notes: what its user should know.
     """
 
@@ -74,7 +73,7 @@ def takes(size: int) -> bool:
     return size >= TASK_SIDE and size % 16 == 0 and size != 192  # 192 would be a landmark network, 96 one for age
 
 
-def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, *, judge: bool = False) -> Exported:
+def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False) -> Exported:
     """Write a recogniser for `insightface.model_zoo.get_model`.
 
     Any number of crops at once; weights inside the file; pixels as insightface makes them, (RGB − 127.5) / 127.5, with
@@ -82,7 +81,7 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
     adds it, so that the answer is the encoder's vector before it is normalised.
 
     Args:
-        model: name, folder or hub id of a model or of a face encoder, or a loaded one.
+        model: name, folder or hub id of a model or of a face encoder.
         out: a file `….onnx`; else a folder, which becomes a pack of insightface with manifest (its version 2).
         judge: the judge's recogniser, not the encoder's.
 
@@ -93,7 +92,12 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
     pack = Path(out).suffix != ".onnx"
     file = Path(out) / "recognizer.onnx" if pack else Path(out)
     files.check_writable(file.absolute().parent)
-    encoder = model if isinstance(model, FaceEncoder) else _encoder(model, judge)
+    folder = resolve(model)
+    if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
+        encoder = FaceEncoder.from_pretrained(folder)
+    else:
+        loaded = Model(folder, device="cpu")
+        encoder = loaded.judge.recognizer if judge else loaded.encoder
     if encoder.notice:
         raise InputError(f"This encoder is in ONNX already: {encoder.notice}")
     size = encoder.image_size if takes(encoder.image_size) else TASK_SIDE
@@ -118,15 +122,6 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
         }
         files.write_json(file.parent / "manifest.json", manifest)
     return Exported(file, size, encoder.dim, encoder.space, tuple(notes))
-
-
-def _encoder(model: str | Path | Model, judge: bool) -> FaceEncoder:
-    if not isinstance(model, Model):
-        folder = resolve(model)
-        if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
-            return FaceEncoder.from_pretrained(folder)
-        model = load_model(model, "cpu")
-    return model.judge.recognizer if judge else model.encoder
 
 
 def _write(network: nn.Module, size: int, file: Path) -> None:

@@ -157,13 +157,12 @@ def push(
     return Pushed(repo, done.oid, done.commit_url, uploaded, tuple(left_out), tuple(notes), bool(code), kind)
 
 
-def _encoder_files(encoder: FaceEncoder, aside: Path, card: str) -> Files:
+def _encoder_files(encoder: FaceEncoder, folder: Path, card: str) -> Files:
     if encoder.notice:
         raise InputError(f"This encoder is not uploaded on its own: {encoder.notice}")
-    encoder.save_pretrained(aside)
-    return {path.relative_to(aside).as_posix(): path for path in aside.rglob("*") if path.is_file()} | {
-        cards.CARD: card.encode()
-    }
+    encoder.save_pretrained(folder)
+    files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return files | {cards.CARD: card.encode()}
 
 
 def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:

@@ -222,15 +222,13 @@ def _meaning(module: _Module, name: str) -> Place | str | None:
 
 def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]) -> str:
     """The file: what was reached, and at the end the statements of these modules that define nothing."""
+    modules = _modules(places)
     nodes = [(_module(module), _module(module).defined[name]) for module, name in places]
-    effects = [(module, node) for module in _modules(places) for node in module.effects]
+    effects = [(module, node) for module in modules for node in module.effects]
     used = {each for module, node in nodes + effects for each in _uses(module, node)}
+    homes = {each[0]: each[0].split(".")[-1] for each in used if isinstance(each, tuple) and not each[1]}
     statements = {*imports, *(each for each in used if isinstance(each, str))}
-    homes = {
-        each[0]: each[0].split(".")[-1] for each in sorted(used, key=str) if isinstance(each, tuple) and not each[1]
-    }
-    if homes:
-        statements.add("from types import SimpleNamespace")
+    statements |= {"from types import SimpleNamespace"} if homes else set()
     names = [*(name for _, name in places), *homes.values(), *(text.split()[-1] for text in statements)]
     if twice := {name for name in names if names.count(name) > 1}:
         raise NeedsIdgen(f"its modules mean different things by {', '.join(sorted(twice))}.")
@@ -240,23 +238,12 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
         if home in homes:  # others know it as an attribute of its module
             texts[node] += f"\n\n\n{homes[home]}.{name} = {name}"
     texts |= {node: module.texts[node] for module, node in effects}
+    lines = sorted(statements, key=lambda text: (text.startswith("from"), text.lower()))
+    lines += ["", *(f"{name} = SimpleNamespace()" for name in sorted(homes.values()))]
     head = _HEAD.format(
         what=what,
         version=__version__,
-        modules=",\n".join(module.name for module in _modules(places)),
-        imports="\n".join(
-            [_grouped(statements), "", *(f"{name} = SimpleNamespace()" for name in homes.values())]
-        ).rstrip(),
+        modules=",\n".join(module.name for module in modules),
+        imports="\n".join(lines).rstrip(),
     )
     return head + "\n\n" + "\n\n\n".join(texts.values()) + "\n" + tail
-
-
-def _grouped(statements: Iterable[str]) -> str:
-    """Imports of one name each, in order and together for each module."""
-    together: dict[str, list[str]] = {}
-    for text in sorted(statements, key=lambda text: (text.startswith("from"), text.lower())):
-        source, _, name = text.partition(" import ")
-        together.setdefault(source, []).append(name)
-    return "\n".join(
-        f"{source} import {', '.join(names)}" if names[0] else source for source, names in together.items()
-    )

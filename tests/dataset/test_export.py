@@ -22,8 +22,7 @@ from idgen.cli import app
 from idgen.dataset.card import report
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import export, read_rows
-from idgen.dataset.folder import CARD, DATA, REPORT, SHEET, data_name
-from idgen.dataset.plan import Plan
+from idgen.dataset.plan import CARD, DATA, REPORT, SHEET, Plan, data_name
 from idgen.dataset.run import run
 from idgen.evaluation.bins import read_bin
 from idgen.ground.errors import InputError

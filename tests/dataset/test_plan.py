@@ -14,8 +14,7 @@ import torch
 
 from idgen.choosing import picture_means
 from idgen.dataset.drawing import make_plan, model_of
-from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED
-from idgen.dataset.plan import Plan, Planned, digest
+from idgen.dataset.plan import LABELS, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground.errors import InputError
 from idgen.ground.weights import fingerprint
 from idgen.model import load_model
@@ -88,9 +87,10 @@ def test_a_folder_of_another_version(planned: Planned) -> None:
     (planned.folder / PLANNED).write_text(json.dumps({**settled, "plan": digest(text)}))
     assert Planned.load(planned.folder).plan == planned.plan
     del settled["variation"]
-    (planned.folder / PLANNED).write_text(json.dumps(settled))
-    with pytest.raises(InputError, match="not by this version"):
-        Planned.load(planned.folder)
+    for other in (settled, {**settled, "variation": 0.3}):
+        (planned.folder / PLANNED).write_text(json.dumps(other))
+        with pytest.raises(InputError, match="was planned by another version of idgen"):
+            Planned.load(planned.folder)
 
 
 def test_a_model_that_is_not_there_or_has_changed(planned: Planned, plan: dict[str, Any], tmp_path: Path) -> None:

@@ -25,11 +25,10 @@ from PIL import Image, ImageChops
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
 from idgen.dataset.filters import ANOTHER_PERSON, DUPLICATE
-from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
-from idgen.dataset.plan import Plan, Planned
+from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
 from idgen.dataset.run import run
 from idgen.dataset.shard import ShardMaker
-from idgen.dataset.status import status
+from idgen.dataset.status import note, status
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.model import load_model

@@ -81,7 +81,7 @@ def test_another_size(tmp_path: Path, crops: list[Image.Image], side: int, size:
     """One that insightface does not take is resized inside the file, from 112, as the encoder would."""
     torch.manual_seed(side)
     encoder = FaceEncoder(ResNetRecognizer(**TINY["encoder"], image_size=side), space="a space")
-    made = export_recognizer(encoder, tmp_path / "x.onnx")
+    made = export_recognizer(encoder.save_pretrained(tmp_path / "encoder"), tmp_path / "x.onnx")
     assert made.size == size and any("resizes crops" in note for note in made.notes) is (size != side)
     recognizer = loaded(made.file)
     assert recognizer.input_size == (size, size)
@@ -92,7 +92,7 @@ def test_another_size(tmp_path: Path, crops: list[Image.Image], side: int, size:
 def test_another_architecture_without_flip(tmp_path: Path, crops: list[Image.Image]) -> None:
     torch.manual_seed(0)
     encoder = FaceEncoder(PlainRecognizer(**TINY["judge"]), space="a space", flip=False, alignment="ffhq")
-    made = export_recognizer(encoder, tmp_path / "x.onnx")
+    made = export_recognizer(encoder.save_pretrained(tmp_path / "encoder"), tmp_path / "x.onnx")
     assert any("aligned as 'ffhq'" in note for note in made.notes)
     wanted = normalize(encoder.recognizer(tensor(crops))).detach()
     assert (normalize(answers(loaded(made.file), crops)) - wanted).abs().max() < 1e-5
