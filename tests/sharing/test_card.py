@@ -49,8 +49,7 @@ def bare(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def pushed(hub: HubServer, name: str) -> Path:
-    known = hub.pushed[name]
-    return known.commits[known.branches["main"]]
+    return hub.at(name, "main")[0]  # type: ignore[index]
 
 
 def test_a_card_is_made_with_a_sheet_and_figures(bare: Path, hub: HubServer) -> None:
