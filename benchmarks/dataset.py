@@ -53,7 +53,7 @@ def workers(most: int, people: int) -> dict[str, float]:
             out = Path(folder) / str(count)
             make_plan(Plan(people=people, images=10, seed=7, shard=max(1, people // (4 * most))), out)
             began = time.perf_counter()
-            run(out, count, progress=False)
+            run(out, count)
             seconds[count] = time.perf_counter() - began
         same = all(
             path.read_bytes() == (Path(folder) / str(most) / "data" / path.name).read_bytes()

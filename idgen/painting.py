@@ -216,11 +216,9 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
     """What a folder holds that these settings did not make."""
     if not before:
         return "files of the same names that another program wrote"
-    if before.get("model") != settings["model"]:
-        return f"pictures by the model {before.get('model')}, not {settings['model']}"
     if before.get("people") != settings["people"]:
         return "pictures of other people"
-    for key in ("seed", "steps", "guidance", "variation"):
+    for key in ("model", "seed", "steps", "guidance", "variation"):
         if before.get(key) != settings[key]:
             return f"pictures with {key} {before.get(key)}, not {settings[key]}"
     return f"pictures by other weights of {settings['model']}"

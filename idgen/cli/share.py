@@ -48,9 +48,7 @@ def export_onnx(
     """A recogniser as ONNX, for insightface's `model_zoo.get_model`."""
     from idgen.sharing.onnx import export_recognizer
 
-    made = export_recognizer(model, out, judge=judge)
-    crops = f"crops {made.size}×{made.size} to {made.dim} numbers in the space {made.space!r}"
-    say(f"{made.file}: {crops}.", *made.notes)
+    say(*export_recognizer(model, out, judge=judge))
 
 
 def provenance(

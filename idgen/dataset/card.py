@@ -96,7 +96,6 @@ def report(
     training: str | Path | None = None,
     most: int = 20_000,
     device: str | None = None,
-    progress: bool = True,
 ) -> Evaluation | None:
     """Measure what is finished of a dataset, and write its report, contact sheet and card.
 
@@ -106,7 +105,6 @@ def report(
         most: pictures to look at, at least 1, as all pairs of many take hours; of more, whole shards are taken, evenly
             spread, and the card says so.
         device: for the networks.
-        progress: show bars.
 
     Returns:
         What was measured; None where the model has nothing to measure by.
@@ -126,7 +124,7 @@ def report(
             for file in (*shards[:: -(-now.pictures // most) or 1], planned.folder / PEOPLE):
                 os.symlink(file.resolve(), some / file.name)
             out = planned.folder / REPORT
-            result = evaluate(some, out, model=model, training=training, device=device, progress=progress)
+            result = evaluate(some, out, model=model, training=training, device=device)
     _sheet(planned, shards)
     files.write(planned.folder / CARD, card(planned, now, result))
     return result

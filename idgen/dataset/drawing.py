@@ -48,7 +48,7 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
     return model
 
 
-def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progress: bool = True) -> Planned:
+def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Planned:
     """Draw the people of a plan and write plan, people and what else the workers need into a folder.
 
     Called again with the same plan it changes nothing; where it was interrupted, it goes on.
@@ -77,7 +77,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model))
-    people, labels = _people(plan, model, folder, progress)
+    people, labels = _people(plan, model, folder)
     people.save(folder / PEOPLE)
     if labels:
         files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
@@ -105,7 +105,7 @@ def _check_model(plan: Plan, model: Model) -> None:
         judge_threshold(model.judge, "mean-mean", plan.apart_fmr)
 
 
-def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Identities, list[SoftLabel]]:
+def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[SoftLabel]]:
     sampler = sampler_of(model)
     candidates, before = plan.people, (0, 0)  # candidates and kept, the time before
     most = plan.people * (MOST_CANDIDATES if plan.method in _ENDLESS else 1)
@@ -113,7 +113,7 @@ def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Ide
         people, labels = draw(sampler, candidates, plan.seed, plan.method, plan.file)
         if not plan.apart:
             return people, labels
-        kept = _told_apart(plan, model, people, folder, progress)
+        kept = _told_apart(plan, model, people, folder)
         if len(kept) >= plan.people:
             return people.take(kept[: plan.people].tolist()), labels
         # The fuller it is, the fewer of the next are apart from everybody: as many as of the last ones at most.
@@ -127,11 +127,11 @@ def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Ide
         candidates = min(most, candidates + math.ceil(1.1 * (plan.people - len(kept)) / rate), 2 * candidates)
 
 
-def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, progress: bool) -> Tensor:
+def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> Tensor:
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
     means, weights = [], fingerprint(model.folder)
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
-    for start in tqdm(starts, desc="kept apart", unit="block", disable=not progress):
+    for start in tqdm(starts, desc="kept apart", unit="block"):
         block = people[start : start + _PEOPLE_A_BLOCK]
         name = digest(f"{block.fingerprint()} {plan.text()} {weights}")
         path = folder / "apart" / f"{name}.safetensors"

@@ -22,9 +22,7 @@ from idgen.ground.errors import InputError, require_package
 Format = Literal["imagefolder", "webdataset", "bin"]
 
 
-def export(
-    folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 6000, seed: int = 0, progress: bool = True
-) -> Status:
+def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 6000, seed: int = 0) -> Status:
     """Write the finished shards of a dataset in another layout.
 
     Called again, it goes on, and puts right what was changed; every file is written aside and renamed.
@@ -37,7 +35,6 @@ def export(
         kind: which.
         pairs: for "bin", how many: half of one person, half of two, mixed alike in all ten folds.
         seed: of the pairs.
-        progress: show a bar.
 
     Returns:
         How far the dataset is: what is not made yet is not exported.
@@ -60,7 +57,7 @@ def export(
         )
     files.write_json(out / "export.json", about)
     lines = []
-    for shard in tqdm(shards, desc=kind, unit="shard", disable=not progress):
+    for shard in tqdm(shards, desc=kind, unit="shard"):
         if kind == "webdataset":
             _tar(shard, out / f"{shard.stem}.tar")  # the shard's own number: others may be finished later
             continue

@@ -24,7 +24,6 @@ BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
 ANOTHER_PERSON = "nearer to another person"
 DUPLICATE = "near-duplicate"
-_THUMBNAIL = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +120,7 @@ class Filters:
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:
     """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
-    grey = np.asarray(picture.convert("L").resize((_THUMBNAIL, _THUMBNAIL), Resampling.BOX), np.float32).ravel()
+    grey = np.asarray(picture.convert("L").resize((32, 32), Resampling.BOX), np.float32).ravel()
     grey = grey - grey.mean()
     length = float(np.linalg.norm(grey))
     return grey / length if length > 0 else grey

@@ -85,7 +85,6 @@ def run(
     device: str | None = None,
     slurm: dict[str, Any] | None = None,
     gpus: int = 0,
-    progress: bool = True,
 ) -> Status:
     """Make the shards of a planned dataset that are missing.
 
@@ -100,7 +99,6 @@ def run(
         batch_size, device: see `ShardMaker`.
         slurm: options of datatrove's `SlurmPipelineExecutor`, such as partition, time, qos, sbatch_args.
         gpus: for Slurm and Ray, GPUs a task.
-        progress: show a bar.
 
     Returns:
         How far the dataset is.
@@ -126,10 +124,11 @@ def run(
         shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
         common = {"tasks": workers, "workers": workers, "gpus_per_task": gpus, "pipeline": [step]}
         common |= {"logging_dir": str(logs.absolute()), "skip_completed": False}
-        with _sentences(folder, workers), _shown(planned, progress and engine != "slurm"):
-            if engine == "slurm":
-                _submit(folder, slurm or {}, common)
-            elif engine == "ray":
+        if engine == "slurm":
+            _submit(folder, slurm or {}, common)
+            return status(planned)
+        with _shown(planned):
+            if engine == "ray":
                 _ray(common)
             elif workers == 1:
                 step(None)
@@ -153,25 +152,6 @@ def _clean(folder: Path, missing: list[int]) -> None:
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - _ABANDONED:  # what another machine writes just now is younger
                 path.unlink()
-
-
-@contextmanager
-def _sentences(folder: Path, workers: int) -> Iterator[None]:
-    """What goes wrong with workers and disks, as an `InputError`."""
-    try:
-        yield
-    except BrokenExecutor:
-        raise InputError(
-            f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished is "
-            "kept, and the same command goes on, with --workers 1 in the least memory."
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
-    except OSError as error:
-        raise InputError(
-            f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command goes on "
-            "when there is room."
-        ) from error
 
 
 def _executor(engine: Literal["slurm", "ray"]) -> Any:
@@ -200,7 +180,10 @@ def _submit(folder: Path, options: dict[str, Any], common: dict[str, Any]) -> No
         executor = _executor("slurm")(**{**usual, **options, **common})
     except TypeError as error:
         raise InputError(f"--slurm has an option that datatrove's Slurm executor does not know: {error}.") from error
-    executor.run()
+    try:
+        executor.run()
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
     files.write(folder / SUBMITTED, str(executor.job_id))
 
 
@@ -213,17 +196,22 @@ def _ray(common: dict[str, Any]) -> None:
 
 
 def _work(step: MakeShards, workers: int) -> None:
-    """Make the shards in processes; raises BrokenExecutor where one dies."""
+    """Make the shards in processes."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
         tasks = [pool.submit(_task, step, rank) for rank in range(len(step.shards))]
         try:
             for task in as_completed(tasks):
                 task.result()
-        except BaseException:
+        except BaseException as error:
             for worker in list((pool._processes or {}).values()):
                 worker.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            if not isinstance(error, BrokenExecutor):
+                raise
+            raise InputError(
+                f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "
+                "is kept, and the same command goes on, with --workers 1 in the least memory."
+            ) from None
 
 
 def _task(step: MakeShards, rank: int) -> None:
@@ -255,11 +243,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(planned: Planned, progress: bool) -> Iterator[None]:
+def _shown(planned: Planned) -> Iterator[None]:
     """A bar of the pictures, drawn by a thread that looks at the folder."""
-    if not progress:
-        yield
-        return
     done, began, name = threading.Event(), status(planned), planned.folder.resolve().name
     bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", smoothing=0.1)
 

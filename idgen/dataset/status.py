@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Status:
             + (f", {self.working} in the making." if self.working else ".")
         ]
         if self.rate and self.seconds_left is not None and self.missing:
-            out.append(f"{self.rate:.2f} pictures a second; about {_duration(self.seconds_left)} left.")
+            out.append(f"{self.rate:.2f} pictures a second; about {timedelta(seconds=round(self.seconds_left))} left.")
         if self.rejected:
             parts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.rejected.items()))
             share = self.rejected_pictures / max(1, self.tries)
@@ -141,9 +142,3 @@ def note(path: Path, content: dict[str, Any]) -> None:
     """Tell `status` how far a shard is; where that cannot be written, nobody is told."""
     with suppress(InputError):
         files.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

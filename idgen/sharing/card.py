@@ -21,21 +21,13 @@ ENCODER_TAGS = ["face-recognition", "face-embedding"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number.
+    """One measured number."""
 
-    Args:
-        key: its name for machines.
-        name: in words.
-        value: as measured, shares from 0 to 1.
-        text: the value as it is shown.
-        of_model: whether it says how good the model is; else it is what a reader compares that with.
-    """
-
-    key: str
+    key: str  # for machines
     name: str
-    value: float
-    text: str
-    of_model: bool = True
+    value: float  # shares from 0 to 1
+    text: str  # as it is shown
+    of_model: bool = True  # it says how good the model is; else it is what a reader compares that with
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -44,8 +36,7 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it is something else.
     """
-    path = Path(path)
-    path = path / "evaluation.json" if path.is_dir() else path
+    path = Path(path, "evaluation.json") if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise InputError(f"There is no result of `idgen evaluate` in {path}.")
     content = read_json(path)
@@ -223,8 +214,7 @@ def completed(
     Args:
         text: a README.md, with or without front matter.
         licence: None where the card says it.
-        name: of the model, for its figures.
-        rows: figures to add where it has none.
+        name, rows: of the model, and its figures, which are added where there are none.
         tags, task: the Hub's.
 
     Raises:

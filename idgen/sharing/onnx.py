@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,24 +23,6 @@ _NO_FINDER = (
     "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between "
     "them, which that format cannot hold: use a detector of insightface, or aligned crops."
 )
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Args:
-        file: the ONNX file.
-        size: side of the crops that it takes.
-        dim, space: length and embedding space of the vectors.
-        notes: what its user should know.
-    """
-
-    file: Path
-    size: int
-    dim: int
-    space: str
-    notes: tuple[str, ...]
 
 
 class Recognizer(nn.Module):
@@ -73,7 +54,7 @@ def takes(size: int) -> bool:
     return size >= TASK_SIDE and size % 16 == 0 and size != 192  # 192 would be a landmark network, 96 one for age
 
 
-def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False) -> Exported:
+def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False) -> list[str]:
     """Write a recogniser for `insightface.model_zoo.get_model`.
 
     Any number of crops at once; weights inside the file; pixels as insightface makes them, (RGB − 127.5) / 127.5, with
@@ -84,6 +65,9 @@ def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False
         model: name, folder or hub id of a model or of a face encoder.
         out: a file `….onnx`; else a folder, which becomes a pack of insightface with manifest (its version 2).
         judge: the judge's recogniser, not the encoder's.
+
+    Returns:
+        Sentences: what the file takes and gives, and what else its user should know.
 
     Raises:
         InputError: there is no such recogniser, it is in ONNX already, the package onnxscript is missing, or the place
@@ -101,7 +85,7 @@ def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False
     if encoder.notice:
         raise InputError(f"This encoder is in ONNX already: {encoder.notice}")
     size = encoder.image_size if takes(encoder.image_size) else TASK_SIDE
-    notes = [_NO_FINDER]
+    notes = [f"{file}: crops {size}×{size} to {encoder.dim} numbers in the space {encoder.space!r}.", _NO_FINDER]
     if size != encoder.image_size:
         notes.append(f"The network sees {encoder.image_size}×{encoder.image_size}: the file resizes crops by itself.")
     if encoder.alignment != "arcface":
@@ -121,7 +105,7 @@ def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False
             "tasks": {"recognition": recognition},
         }
         files.write_json(file.parent / "manifest.json", manifest)
-    return Exported(file, size, encoder.dim, encoder.space, tuple(notes))
+    return notes
 
 
 def _write(network: nn.Module, size: int, file: Path) -> None:

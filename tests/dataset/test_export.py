@@ -33,7 +33,7 @@ from idgen.sets import read_source
 def finished(loose: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets") / "people"
     make_plan(Plan(people=5, images=4, **loose), folder)
-    run(folder, 1, progress=False)
+    run(folder, 1)
     return folder
 
 
@@ -72,7 +72,7 @@ def test_parquet_that_is_not_whole_or_has_lists(finished: Path, tmp_path: Path) 
 
 
 def test_imagefolder(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    export(finished, tmp_path / "out", "imagefolder", progress=False)
+    export(finished, tmp_path / "out", "imagefolder")
     loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "out"), split="train")
     assert sorted(zip(loaded["identity"], loaded["k"], strict=True)) == sorted((r["identity"], r["k"]) for r in rows)
     for row in rows:
@@ -82,7 +82,7 @@ def test_imagefolder(finished: Path, rows: list[dict[str, Any]], tmp_path: Path)
 
 def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     for out in ("a", "b"):
-        export(finished, tmp_path / out, "webdataset", progress=False)
+        export(finished, tmp_path / out, "webdataset")
     tars = sorted((tmp_path / "a").glob("*.tar"))
     assert content(tmp_path / "a") == content(tmp_path / "b")
     seen = []
@@ -102,21 +102,21 @@ def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) 
 def test_exporting_again_adds_what_is_new_and_puts_right_what_was_changed(
     finished: Path, loose: dict[str, Any], tmp_path: Path, layout: Any
 ) -> None:
-    export(finished, tmp_path / "whole", layout, progress=False)
+    export(finished, tmp_path / "whole", layout)
     whole = content(tmp_path / "whole")
     part = shutil.copytree(finished, tmp_path / "part")
     hidden = part / DATA / data_name(3, 1)
     hidden.rename(tmp_path / "hidden")
-    export(part, tmp_path / "out", layout, progress=False)
+    export(part, tmp_path / "out", layout)
     (tmp_path / "hidden").rename(hidden)
     damaged = next(path for path in sorted((tmp_path / "out").rglob("*")) if path.suffix in (".png", ".tar"))
     damaged.write_bytes(b"0" * damaged.stat().st_size)
-    export(part, tmp_path / "out", layout, progress=False)
+    export(part, tmp_path / "out", layout)
     assert content(tmp_path / "out") == whole
     other = make_plan(Plan(people=2, images=1, **loose), tmp_path / "b")
-    run(other.folder, 1, progress=False)
+    run(other.folder, 1)
     with pytest.raises(InputError, match="another dataset or in another layout"):
-        export(other.folder, tmp_path / "out", layout, progress=False)
+        export(other.folder, tmp_path / "out", layout)
 
 
 def content(folder: Path) -> dict[Path, bytes]:
@@ -124,8 +124,8 @@ def content(folder: Path) -> dict[Path, bytes]:
 
 
 def test_pairs(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    export(finished, tmp_path / "pairs.bin", "bin", pairs=40, seed=3, progress=False)
-    export(finished, tmp_path / "again.bin", "bin", pairs=40, seed=3, progress=False)
+    export(finished, tmp_path / "pairs.bin", "bin", pairs=40, seed=3)
+    export(finished, tmp_path / "again.bin", "bin", pairs=40, seed=3)
     assert (tmp_path / "pairs.bin").read_bytes() == (tmp_path / "again.bin").read_bytes()
     pairs = read_bin(tmp_path / "pairs.bin")
     who = {row["image"]["bytes"]: row["identity"] for row in rows}
@@ -149,7 +149,7 @@ def test_what_is_not_made_yet_is_left_out_and_said(finished: Path, tmp_path: Pat
 
 def test_report_and_card(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished, tmp_path / "people")
-    result = report(folder, progress=False)
+    result = report(folder)
     assert result is not None and result.pictures == 20 and (folder / REPORT / "report.html").is_file()
     card = DatasetCard.load(folder / CARD)
     assert card.data.license == "apache-2.0" and card.data.configs[0]["data_files"][0]["path"] == "data/train-*.parquet"
@@ -158,7 +158,7 @@ def test_report_and_card(finished: Path, tmp_path: Path) -> None:
     assert "The judge also chose" not in card.text  # this plan has no filter of the judge's
     assert len(load_dataset(str(folder), split="train")) == 20  # by the card's own configuration
 
-    part = report(folder, most=10, progress=False)
+    part = report(folder, most=10)
     assert part is not None and part.pictures < 20
     assert f"Of {part.pictures} of the pictures" in (folder / CARD).read_text()
 

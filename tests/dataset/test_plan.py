@@ -72,13 +72,6 @@ def test_people_or_plan_changed_by_hand_are_noticed(planned: Planned) -> None:
         planned.people.take([1, 0, 2, 3, 4, 5]).save(planned.folder / PEOPLE)
 
 
-def test_a_mean_is_one_person(plan: dict[str, Any], planned: Planned, tmp_path: Path) -> None:
-    options = {**plan, "method": "mean", "file": planned.folder / PEOPLE}
-    with pytest.raises(InputError, match="A mean is one person, not 6"):
-        make_plan(Plan(**options), tmp_path / "b")
-    assert len(make_plan(Plan(**{**options, "people": 1}), tmp_path / "b").people) == 1
-
-
 def test_a_folder_of_another_version(planned: Planned) -> None:
     # An option that this version does not write is as good as one that a later version would add.
     text = (planned.folder / PLAN).read_text().replace("apart: 0\n", "")
@@ -122,7 +115,7 @@ def test_filters_that_the_model_cannot_serve(plan: dict[str, Any], tiny_model: P
 def test_people_are_kept_apart_on_their_pictures(plan: dict[str, Any], tmp_path: Path) -> None:
     # The tiny model's people all look alike to its judge, so this takes the real one.
     model, apart = load_model("nobody-128"), {"model": "nobody-128", "apart": 1, "apart_fmr": 1e-2, "steps": 6}
-    kept = make_plan(Plan(**{**plan, **apart, "people": 3}), tmp_path / "a", progress=False).people
+    kept = make_plan(Plan(**{**plan, **apart, "people": 3}), tmp_path / "a").people
     assert len(kept) == 3 and not (tmp_path / "a" / "apart").exists()
     means = picture_means(kept, model, 1, plan["seed"], steps=6)
     assert nearest_other(means)[0].max() < judge_threshold(model.judge, "mean-mean", 1e-2)
@@ -133,7 +126,7 @@ def test_more_people_than_can_be_kept_apart(
 ) -> None:
     monkeypatch.setattr("idgen.dataset.drawing.MOST_CANDIDATES", 1)
     with pytest.raises(InputError, match=r"Of \d+ candidates the judge tells only \d+ people apart .* not 25"):
-        make_plan(Plan(**{**plan, "people": 25, "apart": 1, "steps": 1}), tmp_path / "a", progress=False)
+        make_plan(Plan(**{**plan, "people": 25, "apart": 1, "steps": 1}), tmp_path / "a")
     assert not (tmp_path / "a" / PLAN).exists()
 
 

@@ -53,7 +53,7 @@ def picky(loose: dict[str, Any]) -> Plan:
 @pytest.fixture(scope="module")
 def reference(picky: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_plan(picky, tmp_path_factory.mktemp("reference") / "people").folder
-    run(folder, 1, progress=False)
+    run(folder, 1)
     return folder
 
 
@@ -118,31 +118,31 @@ def test_only_what_is_missing_or_broken_is_made(reference: Path, tmp_path: Path)
     second.write_bytes(second.read_bytes()[:-100])  # cut short by hand
     third.unlink()
     assert status(folder).missing == [2] and status(folder, whole=True).missing == [1, 2]
-    run(folder, 1, progress=False)
+    run(folder, 1)
     assert content(folder) == whole and first.stat().st_mtime_ns == untouched
 
 
 def test_another_plan_in_the_same_folder(
     reference: Path, picky: Plan, planned: Planned, plan: dict[str, Any], tmp_path: Path
 ) -> None:
-    run(planned.folder, 1, progress=False)
+    run(planned.folder, 1)
     shutil.rmtree(planned.folder)
     make_plan(picky, planned.folder)
-    run(planned.folder, 1, progress=False)
+    run(planned.folder, 1)
     assert content(planned.folder) == content(reference)
 
 
 def test_identical_pictures_are_rejected(plan: dict[str, Any], tmp_path: Path) -> None:
     make_plan(Plan(**{**plan, "people": 1, "duplicate": 1e-6, "tries": 2}), tmp_path / "d")
-    assert set(run(tmp_path / "d", 1, progress=False).rejected) == {DUPLICATE}
+    assert set(run(tmp_path / "d", 1).rejected) == {DUPLICATE}
 
 
 def test_a_person_who_cannot_be_pictured_stops_at_the_cap(plan: dict[str, Any], tmp_path: Path) -> None:
     make_plan(Plan(**{**plan, "people": 2, "tries": 2, "match": 1e-3}), tmp_path / "a")
-    now = run(tmp_path / "a", 1, progress=False)
+    now = run(tmp_path / "a", 1)
     assert now.tries == 2 * 6 and now.pictures == 0 and set(now.short.values()) == {0}
     assert "2 people have fewer pictures than planned" in "\n".join(now.lines())
-    assert not run(tmp_path / "a", 1, progress=False).missing  # an empty shard is finished, too
+    assert not run(tmp_path / "a", 1).missing  # an empty shard is finished, too
 
 
 def killed(work: Callable[[], Any], seconds: float | None = None) -> bool:
@@ -183,7 +183,7 @@ def test_a_kill_at_any_step_loses_doubles_and_changes_nothing(reference: Path, f
             replace(*paths)
 
         os.replace = replace_or_die  # of this process, which ends here
-        run(folder, 1, progress=False)
+        run(folder, 1)
 
     done = []
     for step in range(4):  # of a shard: what was rejected, its pictures, the note that it is made; of the next one
@@ -191,7 +191,7 @@ def test_a_kill_at_any_step_loses_doubles_and_changes_nothing(reference: Path, f
         done.append(status(folder, whole=True).done)
     assert done == [0, 0, 0, 1]
     assert left_behind(folder) == 4
-    run(folder, 1, progress=False)
+    run(folder, 1)
     assert content(folder) == content(reference)
     assert not list((folder / MAKING).glob("*.json"))
 
@@ -200,13 +200,13 @@ def test_a_kill_at_any_step_loses_doubles_and_changes_nothing(reference: Path, f
 def test_kills_at_random_moments(reference: Path, folder: Path) -> None:
     dice, kills, partly = random.Random(1), 0, 0
     for _ in range(int(os.environ.get("IDGEN_KILLS", "30"))):
-        kills += killed(lambda: run(folder, 1, progress=False), dice.uniform(0.02, 0.6))
+        kills += killed(lambda: run(folder, 1), dice.uniform(0.02, 0.6))
         now = status(folder, whole=True)
         partly += bool(now.done and now.missing)
         if not now.missing:
             shutil.rmtree(folder / MADE)  # begin again: there are kills left
     left_behind(folder)
-    run(folder, 1, progress=False)
+    run(folder, 1)
     assert kills and partly  # else none was in the middle of it
     assert content(folder) == content(reference)
 
@@ -216,8 +216,8 @@ def test_a_worker_that_dies_is_noticed(planned: Planned, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(ShardMaker, "make", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         with pytest.raises(InputError, match="A worker died"):
-            run(planned.folder, 2, progress=False)
-    assert not run(planned.folder, 2, progress=False).missing
+            run(planned.folder, 2)
+    assert not run(planned.folder, 2).missing
 
 
 def test_two_runs_in_one_folder(reference: Path, tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_two_runs_in_one_folder(reference: Path, tmp_path: Path) -> None:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="Another run works in"):
-            run(folder, 1, progress=False)
-    assert not run(folder, 1, progress=False).missing
+            run(folder, 1)
+    assert not run(folder, 1).missing
 
 
 def test_a_full_disk_is_said_and_what_is_finished_stays(
@@ -244,10 +244,10 @@ def test_a_full_disk_is_said_and_what_is_finished_stays(
     with monkeypatch.context() as full:
         full.setattr(Path, "write_bytes", write_bytes)
         with pytest.raises(InputError, match="No space left on device"):
-            run(folder, 1, progress=False)
+            run(folder, 1)
     assert status(folder, whole=True).missing == [1, 2]
     assert content(folder).items() <= whole.items()
-    run(folder, 1, progress=False)
+    run(folder, 1)
     assert content(folder) == whole
 
 
@@ -256,7 +256,7 @@ def test_status_sees_a_shard_in_the_making(planned: Planned) -> None:
     note(beat, {"pictures": 3, "tries": 4, "seconds": 6.0})
     now = status(planned.folder)
     assert (now.working, now.pictures, now.rate, now.seconds_left) == (1, 3, 0.5, 30.0)
-    assert "1 in the making" in now.lines()[0] and "about 30 s left" in now.lines()[1]
+    assert "1 in the making" in now.lines()[0] and "about 0:00:30 left" in now.lines()[1]
     beat.write_text(json.dumps({**json.loads(beat.read_text()), "time": time.time() - 3600}))
     assert status(planned.folder).working == 0
 
@@ -302,10 +302,10 @@ def test_slurm_gives_the_same_bytes(reference: Path, folder: Path) -> None:
     if not shutil.which("sinfo") or subprocess.run(["sinfo"], capture_output=True).returncode:
         pytest.skip("there is no Slurm here: benchmarks/slurm_one_node.sh starts one")
     with pytest.raises(InputError, match="Slurm did not take the jobs"):
-        run(folder, 2, "slurm", slurm={"partition": "nowhere"}, progress=False)
-    assert run(folder, 2, "slurm", slurm=SLURM, progress=False).missing
+        run(folder, 2, "slurm", slurm={"partition": "nowhere"})
+    assert run(folder, 2, "slurm", slurm=SLURM).missing
     with pytest.raises(InputError, match=r"Slurm job \d+ makes shards of"):
-        run(folder, 2, "slurm", slurm=SLURM, progress=False)
+        run(folder, 2, "slurm", slurm=SLURM)
     until = time.monotonic() + 300
     while status(folder).missing and time.monotonic() < until:
         time.sleep(0.5)
@@ -331,10 +331,10 @@ def test_ray_shares_the_shards_and_is_asked_what_became_of_them(
     monkeypatch.setitem(sys.modules, "datatrove.executor.ray", SimpleNamespace(RayPipelineExecutor=Executor))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(InputError, match="1 of 3 shards were not made by Ray: their tasks' logs in"):
-        run(folder, 2, "ray", gpus=1, progress=False)
+        run(folder, 2, "ray", gpus=1)
     assert status(folder).missing == [1]  # the first of two tasks has the first and the third
     assert (options["address"], options["workers"], options["gpus_per_task"]) == ("auto", 2, 1)
-    assert not run(folder, 2, "ray", progress=False).missing
+    assert not run(folder, 2, "ray").missing
     assert content(folder) == content(reference)
 
 
@@ -342,7 +342,7 @@ def test_ray_shares_the_shards_and_is_asked_what_became_of_them(
 def test_ray_gives_the_same_bytes(reference: Path, folder: Path) -> None:
     ray = pytest.importorskip("ray")
     try:
-        run(folder, 2, "ray", progress=False)
+        run(folder, 2, "ray")
     finally:
         ray.shutdown()
     assert content(folder) == content(reference)
