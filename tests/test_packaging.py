@@ -48,7 +48,6 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/sets": "eval",
     "idgen/dataset": "dataset",
     "idgen/dataset/run": "ray",
-    "idgen/ground/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
     "idgen/ground/signing": "c2pa",

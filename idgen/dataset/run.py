@@ -205,7 +205,7 @@ def _work(step: MakeShards, workers: int) -> None:
         except BaseException as error:
             for worker in list((pool._processes or {}).values()):
                 worker.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # whoever goes on in this folder is alone there
             if not isinstance(error, BrokenExecutor):
                 raise
             raise InputError(
