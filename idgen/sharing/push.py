@@ -121,7 +121,7 @@ def push(
     with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
         aside = Path(folder)
         if isinstance(what, FaceEncoder):
-            files = _encoder_files(what, aside, cards.encoder_card(what, repo, licence, data))
+            files = _encoder_files(what, repo, licence, data, aside)
             target.make(private)
             done = target.commit(files, message or "Upload a face encoder by idgen")
             return Pushed(repo, done.oid, done.commit_url, tuple(sorted(files)), kind="FaceEncoder")
@@ -157,9 +157,10 @@ def push(
     return Pushed(repo, done.oid, done.commit_url, uploaded, tuple(left_out), tuple(notes), bool(code), kind)
 
 
-def _encoder_files(encoder: FaceEncoder, folder: Path, card: str) -> Files:
+def _encoder_files(encoder: FaceEncoder, repo: str, licence: str | None, data: str | None, folder: Path) -> Files:
     if encoder.notice:
         raise InputError(f"This encoder is not uploaded on its own: {encoder.notice}")
+    card = cards.encoder_card(encoder, repo, licence, data)
     encoder.save_pretrained(folder)
     files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return files | {cards.CARD: card.encode()}
