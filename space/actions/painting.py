@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation
+from idgen.similarity import batched
 
 from ..stream import Teller, stream
 from .recipe import Recipe, somebody
@@ -119,9 +120,10 @@ def paint(
     options: dict[str, Any] = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
     options |= {"batch_size": together, "callback_on_step_end": stepped}
     variation = parse_variation(recipe.variation)
-    made = painting.paint(pipeline, people, wanted // len(people), recipe.seed, 0, variation, options)
+    places = itertools.product(range(len(people)), range(wanted // len(people)))
+    made = painting.paint(pipeline, people, places, recipe.seed, variation, options)
     try:
-        for batch in _batches(made, together):
+        for batch in batched(made, together):
             new = score([one.image for one in batch], people.vectors[:1].expand(len(batch), -1))
             images += batch
             lines += new
@@ -131,11 +133,6 @@ def paint(
         if on_gpu:
             torch.cuda.empty_cache()  # also when it was stopped, or failed
     return images, lines
-
-
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while batch := list(itertools.islice(items, size)):
-        yield batch
 
 
 def last(snapshots: Generator[Any, None, None]) -> Any:
