@@ -35,11 +35,8 @@ from .guard import guards
 from .limits import Limits
 from .models import Models
 from .page import Page
-from .people import Seals
 from .settings import Settings
 from .theme import CSS, theme
-
-_SESSIONS = 1000  # visits that are remembered at a time
 
 
 def build(model: Model | str | Models | None = None, settings: Settings | None = None) -> gr.Blocks:
@@ -54,7 +51,7 @@ def build(model: Model | str | Models | None = None, settings: Settings | None =
     limits = Limits(settings)
     with GuardedBlocks(title="idgen: one person, many pictures", delete_cache=(60, settings.keep_seconds)) as demo:
         page = Page(models, limits)
-        api.add(models, limits, Seals())
+        api.add(models, limits)
         page.wire(demo)
     demo.queue(max_size=settings.queue_length, api_open=False)  # nobody passes the queue by
     demo.idgen_settings = settings
@@ -70,7 +67,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         css_paths=CSS,
         footer_links=["api"],
         run_history=False,
-        state_session_capacity=_SESSIONS,
+        state_session_capacity=1000,  # visits that are remembered at a time
         max_file_size=f"{settings.upload_megabytes}mb",
         mcp_server=importlib.util.find_spec("mcp") is not None,
         app_kwargs=guards(settings),

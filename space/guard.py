@@ -55,13 +55,14 @@ class Guard:
             await send(message)
 
         try:
-            if _unused(scope["path"]):
+            path = scope["path"]  # of a route that the page has no use for, or that fetches from another machine
+            if any(part in path for part in _UNUSED_ROUTES) or ":/" in path.partition("/file=")[2]:
                 raise _Unfit(404)
             return await self.app(scope, self._counted(scope, receive), sending)
         except InputError as error:
             answer = JSONResponse({"error": str(error)}, 429)
         except _Unfit as error:
-            answer = _unfit(error.status)
+            answer = _unfit(error.args[0])
         except Exception as error:
             note(error)
             answer = _unfit(400)
@@ -103,10 +104,7 @@ class Guard:
 
 
 class _Unfit(Exception):
-    """A request that nothing on the page makes."""
-
-    def __init__(self, status: int):
-        self.status = status
+    """A request that nothing on the page makes; its argument is the status of the answer."""
 
 
 def guards(settings: Settings) -> dict[str, Any]:
@@ -122,11 +120,6 @@ def _unfit(status: int) -> JSONResponse:
     return JSONResponse({"error": UNFIT.format("")}, status)
 
 
-def _unused(path: str) -> bool:
-    """Whether it is one of Gradio's routes that the page has no use for, or would fetch from another machine."""
-    return any(part in path for part in _UNUSED_ROUTES) or ":/" in path.partition("/file=")[2]
-
-
 def give_back_memory() -> None:
     """Let blocks of 4 MB and more go back to the system as soon as they are free (glibc).
 
@@ -139,9 +132,7 @@ def give_back_memory() -> None:
 def quiet_tools() -> None:
     """The package mcp logs messages that it cannot use, whole, photos in them included: keep it quiet."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
-    root = logging.getLogger()
-    if _not_of_tools not in root.filters:
-        root.addFilter(_not_of_tools)
+    logging.getLogger().addFilter(_not_of_tools)  # once, however often it is added
 
 
 def _not_of_tools(record: logging.LogRecord) -> bool:

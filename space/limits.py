@@ -7,7 +7,7 @@ import math
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,11 +59,11 @@ class Limits:
         requests = min(requests, self.requests.each or requests, self.requests.everybody or requests)
         if full := self.requests.add(visitor, requests):
             may = "this app takes" if full.who == "Visitors" else "one visitor may"
-            limit = f"this counts as {requests:,} more, and {may} {full.most:,} in all"
-            if requests == 1:
-                limit = f"as many as {may}"
-            made = f"{full.who} made {full.total:,} requests within a minute"
-            raise InputError(f"{made}, {limit}: try again in {full.wait}.")
+            more = f"this counts as {requests:,} more, and {may} {full.most:,} in all"
+            limit = f"as many as {may}" if requests == 1 else more
+            raise InputError(
+                f"{full.who} made {full.total:,} requests within a minute, {limit}: try again in {full.wait}."
+            )
 
     def check_upload(self, visitor: str, size: int) -> None:
         """Admit `size` bytes and count them, or refuse them. What is refused does not count.
@@ -88,61 +88,43 @@ class Full(NamedTuple):
 class Rate:
     """What was admitted within the last `span` seconds, of one visitor at most `each`, in all `everybody`; 0: any.
 
-    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, the one who was
-    quiet for longest is forgotten: only an app without a limit for everybody can see so many.
+    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, those who came
+    first are forgotten: only an app without a limit for everybody can see so many.
     """
 
     def __init__(self, each: int, everybody: int, span: float, clock: Callable[[], float]):
         self.each, self.everybody, self._span, self._clock = each, everybody, span, clock
         self._lock = threading.Lock()
-        self.windows: OrderedDict[str, _Window] = OrderedDict()  # the one who was quiet for longest first
+        self._came: deque[tuple[float, str, int]] = deque()
+        self.totals: Counter[str] = Counter()
 
     def add(self, visitor: str, amount: int) -> Full | None:
         """Count it, or say what is full."""
         with self._lock:
             now = self._clock()
-            limits = [(who, most) for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)) if most]
-            for who, most in limits:
-                window = self.windows.get(who) or _Window()
-                if seconds := window.wait(amount, most, now, self._span):
-                    wait = count(max(1, math.ceil(seconds)), "second", "seconds")
-                    return Full("Visitors" if who == _EVERYBODY else "You", window.total, most, wait)
-            for who, _ in limits:
-                self.windows.setdefault(who, _Window()).add(now, amount)
-                self.windows.move_to_end(who)
-            while len(self.windows) > _MAX_VISITORS or self._quiet(now):
-                self.windows.popitem(last=False)
+            while self._came and (self._came[0][0] <= now - self._span or len(self.totals) > _MAX_VISITORS):
+                _, name, one = self._came.popleft()
+                for who in (name, _EVERYBODY):
+                    self.totals[who] -= one
+                    if not self.totals[who]:
+                        del self.totals[who]
+            for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)):
+                over = self.totals[who] + amount - most
+                if most and over > 0:
+                    wait = count(max(1, math.ceil(self._wait(who, over, now))), "second", "seconds")
+                    return Full("You" if who else "Visitors", self.totals[who], most, wait)
+            if self.each or self.everybody:
+                self._came.append((now, visitor, amount))
+                self.totals.update({visitor: amount, _EVERYBODY: amount})
         return None
 
-    def _quiet(self, now: float) -> bool:
-        """Whether who was quiet for longest was so for the whole span."""
-        window = next(iter(self.windows.values()), None)
-        return window is not None and (not window.came or window.came[-1][0] <= now - self._span)
-
-
-class _Window:
-    """Amounts, and when they came."""
-
-    def __init__(self) -> None:
-        self.came: deque[tuple[float, int]] = deque()
-        self.total = 0
-
-    def add(self, now: float, amount: int) -> None:
-        self.came.append((now, amount))
-        self.total += amount
-
-    def wait(self, amount: int, most: int, now: float, span: float) -> float:
-        """Seconds until so much more fits, when what is older than `span` is forgotten; 0: it does."""
-        while self.came and self.came[0][0] <= now - span:
-            self.total -= self.came.popleft()[1]
-        over = self.total + amount - most
-        if over <= 0:
-            return 0
-        for when, one in self.came:
-            over -= one
+    def _wait(self, who: str, over: int, now: float) -> float:
+        """Seconds until so much of theirs is forgotten."""
+        for when, name, one in self._came:
+            over -= one if who in (name, _EVERYBODY) else 0
             if over <= 0:
-                return when + span - now
-        return span
+                return when + self._span - now
+        return self._span
 
 
 def caller(request: Any, proxies: int) -> str:

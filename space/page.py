@@ -76,7 +76,6 @@ class Page:
         name = origin.model = asked["model"]
         person, card = self.one.who.sample(name, asked["person"])
         second = self._second(name, asked["other"])
-        tab = asked["tab"]
         opened = {
             self.shared.model: name,
             self.shared.person: person,
@@ -93,8 +92,8 @@ class Page:
             **self._settings(name, asked["steps"], asked["guidance"]),
         }
         if "tab" in query:
-            opened[self.tabs] = gr.update(selected="explore" if tab in ("curve", "near") else tab)
-        if tab in ("explore", "curve"):
+            opened[self.tabs] = gr.update(selected="explore" if asked["tab"] in ("curve", "near") else asked["tab"])
+        if asked["tab"] in ("explore", "curve"):
             opened[self.explore.variation] = min(asked["variation"], 0.9)
         return opened
 

@@ -7,6 +7,7 @@ tooltip that a mouse and a screen reader can read.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -41,20 +42,16 @@ def score_histogram(
     """
     left, right, top, base = 14, 446, 62, 352
     scores = [score for _, score in pictures]
-    low, high = _range(rates, scores, threshold)
-
-    def x(cosine: float) -> float:
-        return left + (float(np.clip(cosine, low, high)) - low) / (high - low) * (right - left)
-
+    low, high = _range(rates, [*scores, threshold])
+    x = _scale(low, high, left, right)
     densities = {"impostor": _density(rates.impostor), "genuine": _density(rates.genuine)}
-    peak = max(density.max() for density in densities.values()) or 1.0
+    y = _scale(0, max(density.max() for density in densities.values()) or 1.0, base, top + 8)
     shown = np.abs(_MIDDLES - (low + high) / 2) <= (high - low) / 2 + 0.02
     parts = []
     for name, density in densities.items():
-        across = [x(cosine) for cosine in _MIDDLES[shown]]
-        line = _points(zip(across, base - density[shown] / peak * (base - top - 8), strict=True))
-        area = f"{across[0]:.1f},{base} {line} {across[-1]:.1f},{base}"
-        parts.append(f'<polygon class="fill {name}" points="{area}"/><polyline class="line {name}" points="{line}"/>')
+        places = [(x(cosine), y(share)) for cosine, share in zip(_MIDDLES[shown], density[shown], strict=True)]
+        area = _points([(places[0][0], base), *places, (places[-1][0], base)])
+        parts.append(f'<polygon class="fill {name}" points="{area}"/>{_polyline(name, places)}')
     parts.append(_line("axis", left, right, base, base))
     parts += [_text(x(tick), base + 16, f"{tick:.1f}") for tick in _ticks(low, high)]
     parts.append(_text((left + right) / 2, base + 36, what))
@@ -64,11 +61,11 @@ def score_histogram(
     parts.append(_line("threshold", at, at, top - 10, base))
     parts.append(_text(float(np.clip(at, half + 4, _WIDTH - half - 4)), top - 17, words, "threshold-label"))
 
-    stacks: dict[int, int] = {}
+    stacks: Counter[int] = Counter()  # dots in each column
     for number, score in pictures:
         column = round((x(score) - left) / (2 * _DOT + 1))
-        row = stacks[column] = stacks.get(column, -1) + 1
-        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - row * (2 * _DOT + 1.5)
+        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - stacks[column] * (2 * _DOT + 1.5)
+        stacks[column] += 1
         parts.append(_dot(*place, "pass" if score >= threshold else "fail", f"Picture {number}: {score:.2f}"))
 
     cursor = left
@@ -82,15 +79,14 @@ def score_histogram(
     return _svg(_WIDTH, 400, f"{spoken}from {min(scores):.2f} to {max(scores):.2f}.", parts)
 
 
-def _range(rates: ErrorRates, scores: Sequence[float], threshold: float) -> tuple[float, float]:
-    """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
-    low, high = min(threshold, *scores), max(threshold, *scores)
+def _range(rates: ErrorRates, cosines: Sequence[float]) -> tuple[float, float]:
+    """The part of [-1, 1] worth showing: where the distributions and the cosines are, to the next 0.2."""
+    ends = list(cosines)
     for counts in (rates.genuine, rates.impostor):
         share = np.cumsum(counts) / max(sum(counts), 1)
         if share[-1]:
-            low = min(low, float(_MIDDLES[np.searchsorted(share, 0.001)]))
-            high = max(high, float(_MIDDLES[np.searchsorted(share, 0.999)]))
-    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
+            ends += _MIDDLES[np.searchsorted(share, (0.001, 0.999))].tolist()
+    return max(-1.0, math.floor((min(ends) - 0.02) * 5) / 5), min(1.0, math.ceil((max(ends) + 0.02) * 5) / 5)
 
 
 def _density(counts: ArrayLike) -> np.ndarray:
@@ -99,53 +95,36 @@ def _density(counts: ArrayLike) -> np.ndarray:
     return smooth / max(smooth.sum(), 1e-12)
 
 
-def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> Markup:
+def similarity_matrix(matrix: np.ndarray, threshold: float | None = None, by: str = "judge") -> Markup:
     """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
-    matrix = np.asarray(matrix, float)
-    count = len(matrix)
-    if matrix.shape != (count, count) or not count:
-        raise ValueError(f"A similarity matrix is square, got shape {matrix.shape}.")
-    label = 26
-    cell = min((_WIDTH - 30 - label) / count, 60)
-    start = label + (_WIDTH - label - cell * count) / 2 - 8
-    off = matrix[~np.eye(count, dtype=bool)]
-    off = off[np.isfinite(off)]
-    low = min(0.0, float(off.min())) if off.size else 0.0
+    count, label = len(matrix), 26
+    size = min((_WIDTH - 30 - label) / count, 60)
+    start = label + (_WIDTH - label - size * count) / 2 - 8
+    font = min(13.0, size * 0.34)
+    off = matrix[~np.eye(count, dtype=bool) & np.isfinite(matrix)]
+    strength = _scale(off.min(initial=0.0), 1, 0, 1)
     parts = []
     for row in range(count):
-        parts.append(_text(start - 8, label + (row + 0.5) * cell + 4, str(row + 1), anchor="end"))
-        parts.append(_text(start + (row + 0.5) * cell, label - 8, str(row + 1)))
-        for column in range(count):
-            value = matrix[row, column]
-            if math.isnan(value):  # no face was found in one of them
-                continue
-            kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
-            strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
-            place = start + column * cell, label + row * cell
-            parts.append(_cell(row + 1, column + 1, value, kind, strength, place, cell))
+        parts.append(_text(start - 8, label + (row + 0.5) * size + 4, str(row + 1), anchor="end"))
+        parts.append(_text(start + (row + 0.5) * size, label - 8, str(row + 1)))
+    for row, column in np.argwhere(np.isfinite(matrix)):  # else no face was found in one of them
+        value, left, top = matrix[row, column], start + column * size, label + row * size
+        kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
+        strong = strength(value) ** 1.5
+        tone = "on-strong" if strong > 0.82 else "on-middle" if strong > 0.55 else "on-pale"
+        parts.append(
+            f'<g class="cell {kind}" data-row="{row + 1}" data-column="{column + 1}" data-value="{value:.2f}">'
+            f"<title>Picture {row + 1} against {column + 1}: {value:.2f}</title>"
+            f'<rect x="{left + 1:.1f}" y="{top + 1:.1f}" width="{size - 2:.1f}" height="{size - 2:.1f}" '
+            f'rx="{min(5, size / 6):.1f}" style="fill-opacity:{0.06 + 0.94 * strong:.3f}"/>'
+        )
+        if font >= 9.5 and kind != "same":
+            middle = left + size / 2, top + size / 2 + font * 0.36
+            parts.append(_text(*middle, f"{value:.2f}", f"value {tone}", style=f"font-size:{font:.1f}px"))
+        parts.append("</g>")
     spoken = f"Similarity of {count} pictures to each other by the {by}"
     spoken += f", from {off.min():.2f} to {off.max():.2f}." if off.size else "."
-    return _svg(_WIDTH, label + cell * count + 6, spoken, parts)
-
-
-def _cell(
-    row: int, column: int, value: float, kind: str, strength: float, place: tuple[float, float], size: float
-) -> str:
-    left, top = place
-    font = min(13.0, size * 0.34)
-    text = ""
-    if font >= 9.5 and kind != "same":
-        tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
-        text = (
-            f'<text class="value {tone}" x="{left + size / 2:.1f}" y="{top + size / 2 + font * 0.36:.1f}" '
-            f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
-        )
-    return (
-        f'<g class="cell {kind}" data-row="{row}" data-column="{column}" data-value="{value:.2f}">'
-        f"<title>Picture {row} against {column}: {value:.2f}</title>"
-        f'<rect x="{left + 1:.1f}" y="{top + 1:.1f}" width="{size - 2:.1f}" height="{size - 2:.1f}" '
-        f'rx="{min(5, size / 6):.1f}" style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>{text}</g>'
-    )
+    return _svg(_WIDTH, label + size * count + 6, spoken, parts)
 
 
 def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> Markup:
@@ -158,18 +137,15 @@ def crossing(first: Sequence[float], second: Sequence[float], threshold: float |
         at = y(threshold)
         parts.append(_line("threshold", left - 28, right + 28, at, at))
         parts.append(_text(width / 2, at - 6, f"threshold {threshold:.2f}", "threshold-label"))
-    for name, cursor, line in (("a", left, first), ("b", left + 130, second)):
-        letter = name.upper()  # each value stands under the middle of its picture
+    for letter, cursor, line in (("A", left, first), ("B", left + 130, second)):
+        name = letter.lower()  # each value stands under the middle of its picture
         places = [(width * (number + 0.5) / len(line), y(value)) for number, value in enumerate(line)]
-        parts.append(f'<polyline class="line {name}" points="{_points(places)}"/>')
+        parts.append(_polyline(name, places))
         for number, (place, value) in enumerate(zip(places, line, strict=True), start=1):
             parts.append(_dot(*place, name, f"Picture {number}: {value:.2f} to {letter}"))
         parts += [_dot(cursor, 11.5, name), _text(cursor + 11, 15.5, f"similarity to {letter}", anchor="start")]
-    spoken = (
-        f"On the way from A to B, similarity to A goes from {first[0]:.2f} to {first[-1]:.2f}, "
-        f"similarity to B from {second[0]:.2f} to {second[-1]:.2f}."
-    )
-    return _svg(width, 250, spoken, parts)
+    ends = f"A goes from {first[0]:.2f} to {first[-1]:.2f}, similarity to B from {second[0]:.2f} to {second[-1]:.2f}"
+    return _svg(width, 250, f"On the way from A to B, similarity to {ends}.", parts)
 
 
 def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> Markup:
@@ -183,13 +159,9 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
     left, right, top, base = 40, 480, 34, 348
     points = [(name, *point) for name, curve in curves for point in curve]
     across = max(0.6, math.ceil((max((x for *_, x, _ in points), default=0.0) + 0.06) * 5) / 5)
-    ups = [y for *_, y in points] + ([] if threshold is None else [threshold])
-    low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
-    y, parts = _upwards(low, high, top, base, left, right)
-
-    def x(diversity: float) -> float:
-        return left + min(max(diversity, 0.0), across) / across * (right - left)
-
+    ups = [0.0, *(y for *_, y in points), *([] if threshold is None else [threshold])]
+    y, parts = _upwards(math.floor(min(ups) * 5) / 5, max(1.0, *ups), top, base, left, right)
+    x = _scale(0, across, left, right)
     parts += [_text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
     parts.append(_text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →"))
     parts.append(_text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
@@ -197,39 +169,42 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
         at, words = y(threshold), f"below {threshold:.2f}: no longer the same person"
         parts.append(_line("threshold", left, right, at, at))
         parts.append(_text(right - 6, at + 15, words, "threshold-label", "end"))
+    said = []
     for name, curve in curves:
         newest = name == curves[-1][0]
         kind = "newest" if newest else "older"
         in_order = [(x(diversity), y(similarity)) for _, diversity, similarity in sorted(curve)]
-        parts.append(f'<polyline class="line {kind}" points="{_points(in_order)}"/>')
+        parts.append(_polyline(kind, in_order))
         labelled: list[tuple[float, float]] = []
         for label, diversity, similarity in curve:
             place = x(diversity), y(similarity)
             last = newest and label == curve[-1][0]
             verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
-            said = f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}"
-            parts.append(_dot(*place, f"{kind} {verdict} {'last' if last else ''}", said, _DOT + 2 if last else _DOT))
+            said.append(f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}")
+            radius = _DOT + 2 if last else _DOT
+            parts.append(_dot(*place, f"{kind} {verdict} {'last' if last else ''}", said[-1], radius))
             if newest and not any(abs(place[0] - a) < 30 and abs(place[1] - b) < 13 for a, b in labelled):
                 labelled.append(place)
                 parts.append(_text(place[0] + 11, place[1] - 8, label, "value-label", "start"))
-        if not newest and curve:
+        if not newest:
             parts.append(_text(in_order[-1][0] + 10, in_order[-1][1] + 4, name, anchor="start"))
-    spoken = "; ".join(f"{n}, variation {v}: similarity {s:.2f}, difference {d:.2f}" for n, v, d, s in points)
-    return _svg(500, 400, f"Similarity to the person against difference between the pictures. {spoken}", parts)
+    spoken = f"Similarity to the person against difference between the pictures. {'; '.join(said)}"
+    return _svg(500, 400, spoken, parts)
 
 
 # ---------------------------------------------------------------- SVG
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """Where a value from `low` to `high` lies, in pixels from `start` to `end`."""
+    return lambda value: float(np.interp(value, (low, high), (start, end)))
 
 
 def _upwards(
     low: float, high: float, top: float, base: float, left: float, right: float
 ) -> tuple[Callable[[float], float], list[str]]:
     """Where a cosine lies on an axis upwards, and the axis: a line and a number every 0.2."""
-
-    def y(cosine: float) -> float:
-        return base - (cosine - low) / (high - low) * (base - top)
-
-    parts = []
+    y, parts = _scale(low, high, base, top), []
     for tick in _ticks(low, high):
         parts.append(_line("grid", left, right, y(tick), y(tick)))
         parts.append(_text(left - 8, y(tick) + 4, f"{tick:.1f}", anchor="end"))
@@ -244,12 +219,17 @@ def _points(places: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
+def _polyline(kind: str, places: Iterable[tuple[float, float]]) -> str:
+    return f'<polyline class="line {kind}" points="{_points(places)}"/>'
+
+
 def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle", style: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place} style="{style}">{escape(text)}</text>'
 
 
 def _dot(x: float, y: float, kind: str, title: str = "", radius: float = _DOT) -> str:

@@ -71,7 +71,14 @@ def _photo(value: Any, megabytes: int) -> Any:
         return [_photo(one, megabytes) for one in value]
     text = str(value)
     if text.startswith("data:"):
-        path = str(_decoded(text, megabytes))
+        if len(text) > megabytes * 1_000_000 * 4 / 3 + 100:
+            raise InputError(f"A photo has at most {megabytes} MB: make it smaller and try again.")
+        try:
+            written = keep(base64.b64decode(text.partition(",")[2], validate=True))
+        except ValueError:
+            raise InputError("The photo is no base64: encode the file as it is.") from None
+        _written.get().append(written)
+        path = str(written)
     elif FILE in text:
         path = path_in(text)
     else:
@@ -81,15 +88,3 @@ def _photo(value: Any, megabytes: int) -> Any:
         )
     # As an address, because the client between the tool and the app would upload a path once more.
     return {"path": f"http://here{FILE}{quote(path)}", "meta": _META}
-
-
-def _decoded(text: str, megabytes: int) -> Path:
-    if len(text) > megabytes * 1_000_000 * 4 / 3 + 100:
-        raise InputError(f"A photo has at most {megabytes} MB: make it smaller and try again.")
-    try:
-        content = base64.b64decode(text.partition(",")[2], validate=True)
-    except ValueError:
-        raise InputError("The photo is no base64: encode the file as it is.") from None
-    path = keep(content)
-    _written.get().append(path)
-    return path

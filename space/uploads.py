@@ -24,7 +24,7 @@ UNUSED = 600.0
 API = "/gradio_api"
 """What the addresses of all that Gradio answers begin with."""
 FILE = f"{API}/file="
-"""What comes before its path in the address of a file that was uploaded here."""
+"""What comes before the path in the address of an upload."""
 
 
 def folder() -> Path:

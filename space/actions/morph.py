@@ -41,24 +41,24 @@ def morph(
 ) -> Generator[Progress | Morph, None, None]:
     """A strip of `MORPH` people in equal steps on the arc between two, each pictured once from nearly the same noise.
 
+    The recipe is of one picture.
+
     Raises:
         InputError: somebody is missing or they are of different spaces (at once), or of another than the model's.
     """
     if first is None or second is None:
         raise InputError("A strip leads from one person to another: choose both first.")
-    ends = first, second
     people = interpolate(first, second, MORPH)
 
     def work(teller: Teller[Progress | Morph]) -> None:
-        images, to_first = paint(model, people, recipe, MORPH, teller, together=MORPH, callback=_share_noise)
-        to_second = scoring(model)([image.image for image in images], ends[1].vector.expand(MORPH, -1))
+        images, to_first = paint(model, people, recipe, teller, callback=_share_noise)
+        to_second = scoring(model)([image.image for image in images], second.vector.expand(MORPH, -1))
         scores, known = (to_first, to_second), reference(model)
         if known is None:
-            said = f"nothing says who is who on the way: {model.name} has no judge."
-            sentence = f"From one person to the other; {said}"
+            sentence = f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
         else:
             sentence = _crossing(scores, known.fmr)
-        teller.say(Morph(people, ends, images, scores, sentence, known, model.name, recipe))
+        teller.say(Morph(people, (first, second), images, scores, sentence, known, model.name, recipe))
 
     return stream(work)
 

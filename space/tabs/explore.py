@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from idgen.ground.identity import Identity
 from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
 from ..limits import admit
-from ..parts import part, script, tile
+from ..parts import part, script
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
@@ -88,7 +89,8 @@ class Explore:
         admit(self.shared.limits, request, requests=len(variations))  # each point is one of its own
         pictures, told = recipe.images * len(variations), 0
         galleries: list[view.Gallery] = []
-        with self.shared.snapshots(name, pictures, recipe, actions.explore, identity, recipe, variations) as snapshots:
+        explore = functools.partial(actions.explore, variations=variations)
+        with self.shared.networks.snapshots(name, pictures, recipe, explore, identity) as snapshots:
             for result in snapshots:
                 assert identity is not None  # it would have been refused
                 joining = [point for point in known if point.joins(identity, result.model, recipe)]
@@ -115,13 +117,8 @@ class Explore:
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed)
         admit(self.shared.limits, request)
-        with self.shared.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity, recipe) as snapshots:
+        with self.shared.networks.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity) as snapshots:
             for found in snapshots:
-                shown = []
-                for k, one in enumerate(found):
-                    source = view.source(one.image, model.name, one.identity, recipe)
-                    line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
-                    shown.append(tile(k + 1, source, line, one.identity.name))
-                yield {self.neighbours: view.neighbours(found, shown)}
+                yield {self.neighbours: view.neighbours(found, model.name, recipe)}
         assert identity is not None
         yield self.same.show(again.nearest(identity, recipe, model.name))

@@ -73,7 +73,7 @@ class OnePerson:
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, *asked)
         admit(self.shared.limits, request, recipe.images)
-        with self.shared.snapshots(name, recipe.images, recipe, actions.generate, identity, recipe) as snapshots:
+        with self.shared.networks.snapshots(name, recipe.images, recipe, actions.generate, identity) as snapshots:
             if identity is not None:  # else what is there stays, beside the refusal
                 gallery = view.Gallery(model.name, identity, recipe)
                 yield self._going(Progress(recipe.images, [], [], [], 0.0), gallery, identity)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from painted import last
 from PIL import Image
 from served import Served, serve
 
@@ -96,7 +97,7 @@ def result(small: Model, person: Identity) -> Any:
     """Three pictures of person 7."""
     from space import actions
 
-    return actions.last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
+    return last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +114,7 @@ def portraits(built_in: Model) -> list[bytes]:
     files = []
     for seed in (3, 21):
         recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
-        image = actions.last(actions.generate(built_in, person, recipe)).images[0].image
+        image = last(actions.generate(built_in, person, recipe)).images[0].image
         canvas = Image.new("RGB", (480, 360), (176, 182, 190))
         canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
         file = io.BytesIO()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from painted import last
 from PIL import Image
 from tiny import noise_png
 
@@ -21,9 +22,9 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from space import actions, view
-from space.actions import Recipe, last, painting
+from space.actions import Recipe, painting
 from space.actions.photos import mark
-from space.parts import part, tile
+from space.parts import part
 from space.stream import stream
 
 # ---------------------------------------------------------------- what is asked for
@@ -224,7 +225,7 @@ def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identi
     assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
-    page = view.morph(made, [tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
+    page = view.morph(made)
     assert page.count('class="dot a"') == actions.MORPH + 1 and "similarity to B" in page
 
 
@@ -243,9 +244,9 @@ def test_a_point_is_what_evaluation_measures(small: Model, person: Identity) -> 
 
 
 def test_the_nearest_sampled_people_are_the_nearest(small: Model, person: Identity) -> None:
-    found = last(actions.nearest(small, person, Recipe.of(small, 1, 1), count=3))
+    found = last(actions.nearest(small, person, Recipe.of(small, 1, 1)))
     crowd = small.sampler.sample(actions.CROWD, 0)
-    best = (crowd.vectors @ person.vector).topk(3)
+    best = (crowd.vectors @ person.vector).topk(actions.NEIGHBOURS)
     assert [one.identity.name for one in found] == [crowd.names[row] for row in best.indices]
     assert [one.cosine for one in found] == pytest.approx(best.values.tolist())
 
@@ -261,7 +262,7 @@ def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Mode
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
     strip = last(actions.morph(unjudged, person, person, Recipe.of(unjudged, 1, 1)))
-    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip, [])
+    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip)
     points = last(actions.explore(unjudged, person, Recipe.of(unjudged, 2, 1), (0.5,)))
     assert points.threshold is None and "has no judge" in view.curve(points, [], [[]])
     with pytest.raises(InputError, match="cannot invent people"):

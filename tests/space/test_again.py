@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from painted import last
 from PIL import Image
 
 import idgen
 from idgen.ground.identity import Identity
 from idgen.model import Model
 from space import actions, again
-from space.actions import Recipe, last
+from space.actions import Recipe
 
 
 @pytest.fixture

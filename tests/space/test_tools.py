@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
+from painted import last
 from PIL import Image
 from tiny import noise_png
 
 from idgen.ground import provenance
 from idgen.model import Model
 from space import actions
-from space.actions import Recipe, last
+from space.actions import Recipe
 from space.settings import Settings
 
 pytest.importorskip("mcp")
