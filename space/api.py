@@ -19,7 +19,7 @@ from gradio import FileData
 from . import actions
 from .actions import Compared, Found, Progress, Recipe
 from .gpu import on_gpu, seconds
-from .limits import Limits, admit
+from .limits import Limits
 from .models import Models
 from .people import Seals
 from .settings import Settings
@@ -75,7 +75,7 @@ class Endpoints:
         Returns:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
-        admit(self.limits, request)
+        self.limits.admit(request)
         return self.seals.describe(actions.sample(self.models.get(model), seed)[0])
 
     def identify(
@@ -101,7 +101,7 @@ class Endpoints:
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
-        admit(self.limits, request)
+        self.limits.admit(request)
         return self.seals.describe(self.networks.read(model, photos, consent).identity)
 
     def generate(  # type: ignore[misc]
@@ -136,7 +136,7 @@ class Endpoints:
         """
         chosen = self.models.get(model)
         recipe = Recipe.of(chosen, images, steps, variation, guidance, seed)
-        admit(self.limits, request, recipe.images)
+        self.limits.admit(request, recipe.images)
         if identity is None:
             who = actions.sample(chosen, person)[0]
         else:
@@ -166,7 +166,7 @@ class Endpoints:
             verdict, and a sentence.
         """
         pictures = take([first, second], 2)
-        admit(self.limits, request)
+        self.limits.admit(request)
         result = self.networks.compare(model, *pictures, consent)
         if result.comparison is None:
             return {"cosine": result.cosine, "match": None, "verdict": None, "sentence": result.sentence}

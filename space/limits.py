@@ -24,22 +24,18 @@ _HEADER = "x-idgen-visitor"  # in which a tool's call says for whom it asks this
 _OURS = secrets.token_hex(32)  # nobody else can say so
 
 
-def admit(limits: Limits, request: Any, images: int = 0, requests: int = 1) -> None:
-    """Count a request of Gradio's or Starlette's, see `Limits.check`; InputError where it is one too many."""
-    limits.check(caller(request, limits.settings.proxies), images, requests)
-
-
 class Limits:
-    """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads.
-
-    `clock` says seconds, and never goes back.
-    """
+    """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic):
         self.settings = settings
         self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, 60, clock)
         each, everybody = settings.megabytes_per_ten_minutes, settings.megabytes_per_ten_minutes_in_all
         self.uploads = Rate(each * _MEGA, everybody * _MEGA, UNUSED, clock)
+
+    def admit(self, request: Any, images: int = 0, requests: int = 1) -> None:
+        """`check` for a request of Gradio's or Starlette's."""
+        self.check(caller(request, self.settings.proxies), images, requests)
 
     def check(self, visitor: str, images: int = 0, requests: int = 1) -> None:
         """Admit a request and count it, or refuse it. What is refused does not count.

@@ -8,9 +8,8 @@ from typing import Any
 import gradio as gr
 
 from idgen.ground import arguments
-from idgen.ground.errors import InputError
 
-from . import actions, view
+from . import view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
 from .limits import Limits
 from .models import Models, defaults
@@ -75,7 +74,7 @@ class Page:
         asked = self.asked(query)
         name = origin.model = asked["model"]
         person, card = self.one.who.sample(name, asked["person"])
-        second = self._second(name, asked["other"])
+        second, _ = self.one.who.sample(name, asked["other"])
         opened = {
             self.shared.model: name,
             self.shared.person: person,
@@ -126,10 +125,10 @@ class Page:
         """Another model: other people, other defaults, and faces to be read anew."""
         origin.model = name
         one = self.one.who
-        person, card = one.sample(name, seed, strict=False)
+        (person, card), (second, _) = (one.sample(name, which, strict=False) for which in (seed, other))
         changed = {
             self.shared.person: person if origin.tab == "nobody" else None,
-            self.shared.second: self._second(name, other),
+            self.shared.second: second,
             one.sampled: card,
             one.note: one.vector_note(name),
             one.found: "",
@@ -140,12 +139,6 @@ class Page:
             changed[one.found] = view.nobody("Another model reads faces in its own way: choose the photos again.")
             changed[one.brought] = view.nobody("Another model has its own face vectors: choose one of its space.")
         return changed
-
-    def _second(self, name: str, seed: float) -> Any:
-        """B, or nobody where the model knows none."""
-        with suppress(InputError):
-            return actions.sample(self.shared.models.get(name), seed)[0]
-        return None
 
     def _settings(self, name: str, steps: int, guidance: float) -> dict[Any, Any]:
         """The sliders of what a model has defaults for."""

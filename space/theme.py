@@ -41,12 +41,6 @@ def theme() -> gr.Theme:
     """A restrained theme, light and dark."""
     light = {name: colours[0] for name, colours in _COLOURS.items()}
     dark = {f"{name}_dark": colours[1] for name, colours in _COLOURS.items()}
-    base = gr.themes.Base(
-        primary_hue=gr.themes.colors.emerald,
-        secondary_hue=gr.themes.colors.stone,
-        neutral_hue=gr.themes.colors.stone,
-        radius_size=gr.themes.sizes.radius_md,
-        font=_SANS,
-        font_mono=_MONO,
-    )
+    hues = {"primary_hue": "emerald", "secondary_hue": "stone", "neutral_hue": "stone"}
+    base = gr.themes.Base(**hues, radius_size="md", font=_SANS, font_mono=_MONO)
     return base.set(**_SAME, **light, **dark)

@@ -87,11 +87,13 @@ def _main(model: str) -> None:
 
     from idgen.model import load_model
     from space.app import build, launch
+    from space.models import Models
+    from space.settings import Settings
 
     signal.signal(signal.SIGUSR1, lambda *_: give_back())
     loaded = load_model(model)
     loaded.sampler, loaded.pipeline, loaded.scorer, loaded.encoder  # noqa: B018 - loads them
-    _, address, _ = launch(build(loaded), prevent_thread_lock=True, quiet=True)
+    _, address, _ = launch(build(Models([loaded]), Settings.from_env()), prevent_thread_lock=True, quiet=True)
     print(f"at {address}", flush=True)
     threading.Event().wait()
 

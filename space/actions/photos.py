@@ -96,12 +96,11 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     """The photo at screen size with the face's square and its landmarks, (5, 2) in image pixels, drawn on it."""
-    scale = min(1.0, _PREVIEW / max(image.size))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    shown = image.resize(size, Image.Resampling.LANCZOS).convert("RGB")
-    points = landmarks * scale
+    shown = image.copy()
+    shown.thumbnail((_PREVIEW, _PREVIEW), Image.Resampling.LANCZOS)
+    points = landmarks * shown.width / image.width
     draw = ImageDraw.Draw(shown)
-    width = max(2, round(max(size) / 220))
+    width = max(2, round(max(shown.size) / 220))
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
     # In ArcFace's template the crop's middle lies just below the eyes, and the crop is 3.2 eye distances wide.
     middle = eyes + 0.11 * (mouth - eyes)

@@ -13,7 +13,6 @@ from idgen.ground.identity import Identity
 
 from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
-from ..limits import admit
 from ..parts import part, script
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
@@ -86,7 +85,7 @@ class Explore:
         variation, guidance, steps, seed = asked
         recipe = Recipe.of(self.shared.models.get(name), POINT_IMAGES, steps, variation, guidance, seed)
         variations = variations or [recipe.variation]
-        admit(self.shared.limits, request, requests=len(variations))  # each point is one of its own
+        self.shared.limits.admit(request, requests=len(variations))  # each point is one of its own
         pictures, told = recipe.images * len(variations), 0
         galleries: list[view.Gallery] = []
         explore = functools.partial(actions.explore, variations=variations)
@@ -116,7 +115,7 @@ class Explore:
         steps, guidance, seed = asked
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed)
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         with self.shared.networks.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity) as snapshots:
             for found in snapshots:
                 yield {self.neighbours: view.neighbours(found, model.name, recipe)}

@@ -13,7 +13,6 @@ from idgen.ground.identity import Identity
 
 from .. import actions, again, view
 from ..actions import MORPH, Progress, Recipe
-from ..limits import admit
 from ..parts import part, script
 from ..uploads import take
 from .one_person import OnePerson
@@ -68,7 +67,7 @@ class Between:
         """The strip; `asked`: steps, guidance and seed."""
         steps, guidance, seed = asked
         recipe = Recipe.of(self.shared.models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         with self.shared.networks.snapshots(name, MORPH, recipe, actions.morph, first, second) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):
@@ -97,7 +96,7 @@ class Comparison:
     def compare(self, request: gr.Request, name: str, two: Any, consent: bool) -> str:
         """The verdict."""
         contents = take(two, 2)
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         if len(contents) != 2:
             raise InputError("Two pictures are compared: choose both at once.")
         return view.compared(self.shared.networks.compare(name, *contents, consent))

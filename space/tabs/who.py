@@ -12,7 +12,6 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 
 from .. import actions, people, view
-from ..limits import admit
 from ..models import space
 from ..parts import part
 from ..settings import INVERSION
@@ -101,7 +100,7 @@ class Who:
     def identify(self, request: gr.Request, origin: Origin, name: str, photos: Any, consent: bool) -> Any:
         """Somebody from photos."""
         contents = take(photos, self.shared.settings.photos_per_request)
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         found = self.shared.networks.read(name, contents, consent) if origin.still("photo", name) else None
         if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
             return gr.skip()
@@ -110,7 +109,7 @@ class Who:
     def bring(self, request: gr.Request, origin: Origin, name: str, file: Any, space: str) -> Any:
         """Somebody's vector."""
         content = take(file, 1)[0]
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         model, allowed = self.shared.models.get(name), self.shared.settings.vector_uploads
         identity, count = people.read_vector(content, model, space, allowed)
         return (identity, view.outside(identity, count)) if origin.still("vector", name) else gr.skip()

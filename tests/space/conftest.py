@@ -30,9 +30,10 @@ def _serving(model: Any, cache: Path, settings: Any = None) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         from space.app import build, launch
+        from space.models import Models
         from space.settings import Settings
 
-        demo = build(model, settings or Settings())
+        demo = build(model if isinstance(model, Models) else Models([model]), settings or Settings())
         _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
         try:
             yield address.rstrip("/")

@@ -12,6 +12,7 @@ import pytest
 
 from idgen.ground.identity import Identity
 from idgen.model import Model
+from space.models import Models
 from space.settings import Settings
 
 pytest.importorskip("gradio")
@@ -92,7 +93,7 @@ def test_pictures_and_people_go_when_their_time_is_over(
     from space.app import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    demo = build(small, Settings(keep_seconds=10))
+    demo = build(Models([small]), Settings(keep_seconds=10))
     demo.delete_cache = (1, demo.delete_cache[1])  # seconds: looked at more often than every minute
     _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
 
