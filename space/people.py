@@ -101,7 +101,7 @@ def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = T
     if not allowed:
         raise InputError(OFF)
     if content.startswith(_NPY):
-        people = _bare(content, space)
+        person, count = _bare(content, space)
     else:
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
             path = Path(folder) / "people.safetensors"

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz import give_back, memory
+
 ROOT = Path(__file__).parents[1]
 _PATIENCE = 300  # seconds until it has to be up; a shared machine is slow
 
@@ -44,8 +46,7 @@ class Served:
         """Resident bytes, after what is free was given back."""
         os.kill(self.pid, signal.SIGUSR1)
         time.sleep(0.5)
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return memory(self.pid)
 
     def open_files(self) -> list[str]:
         """Paths that it holds open."""
@@ -83,8 +84,6 @@ def _address(process: subprocess.Popen, console: Path) -> str:
 
 
 def _main(model: str) -> None:
-    from fuzz import give_back
-
     from idgen.model import load_model
     from space.app import build, launch
     from space.models import Models

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from painted import last
+from painted import last, unit_vectors
 from PIL import Image
 
 import idgen
@@ -61,8 +60,7 @@ def test_the_code_for_the_nearest(small: Model, person: Identity, run: Any) -> N
 
 
 def test_the_code_for_a_photo_reads_the_downloaded_vector(small: Model, run: Any) -> None:
-    vector = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
-    photo = Identity(vector, small.encoder.space, "1 photo", "photo")
+    photo = Identity(unit_vectors(1, 64)[0], small.encoder.space, "1 photo", "photo")
     recipe = Recipe.of(small, 1, 2)
     once = again.pictures(photo, recipe, small.name)
     assert once.query == "", "a link would have to hold the face"

@@ -90,6 +90,8 @@ def test_who_was_forgotten_goes_on(serving, small: Model, tmp_path: Path) -> Non
 def test_pictures_and_people_go_when_their_time_is_over(
     small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from gradio_client import Client
+
     from space.app import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
@@ -101,21 +103,21 @@ def test_pictures_and_people_go_when_their_time_is_over(
         states = [value for session in demo.state_holder.session_data.values() for value in session.state_data.values()]
         return [value for value in states if isinstance(value, Identity)]
 
+    def kept() -> list[Path]:
+        return [path for path in tmp_path.rglob("*") if path.is_file()]
+
     asked = ("generate", small.name, None, 1, 1, 0, 1, 0)
     try:
         visitor = Visitor(address)
         assert visitor.press(*asked)["success"]
         assert len(people()) == 2, "A and B"
-        left = [path for path in tmp_path.rglob("*") if path.is_file()]
-        assert {path.suffix for path in left} == {".zip", ".png"}, "what can be downloaded"
-        from gradio_client import Client
-
+        assert {path.suffix for path in kept()} == {".zip", ".png"}, "what can be downloaded"
         files = Client(address, verbose=False, download_files=False).predict(1, 1, api_name="/generate")[1]
         assert Path(files[0]["path"]).is_file()
         until = time.monotonic() + 30
-        while [path for path in tmp_path.rglob("*") if path.is_file()] and time.monotonic() < until:
+        while kept():
+            assert time.monotonic() < until
             time.sleep(0.5)
-        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
         assert not people()
         again = visitor.press(*asked)
         assert not again["success"] and "person" in again["output"]["error"]

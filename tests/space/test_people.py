@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import HubServer
+from painted import unit_vectors
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
@@ -23,8 +24,7 @@ from space.people import Seals, read_vector, verified
 
 @pytest.fixture(scope="module")
 def somebody(small: Model) -> Identity:
-    vector = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
-    return Identity(vector, small.encoder.space, "1 photo", "photo")
+    return Identity(unit_vectors(1, 64)[0], small.encoder.space, "1 photo", "photo")
 
 
 def npy(array: np.ndarray, **how: object) -> bytes:
@@ -42,19 +42,14 @@ def test_what_was_handed_out_comes_back_as_it_was(small: Model, person: Identity
 
 
 def test_a_changed_identity_is_not_known_again(small: Model, somebody: Identity) -> None:
-    seals, other = Seals(), Seals()
+    seals = Seals()
     described = seals.describe(somebody)
-    vector = [-value for value in described["vector"]]
-    for changed in (
-        {**described, "vector": vector},
-        {**described, "source": "sampled, seed 7, number 0"},
-        {**described, "seal": other.seal(somebody)},
-        {**described, "seal": None},
-        {**described, "seal": "ü"},
-    ):
+    lies = {"vector": [-value for value in described["vector"]], "source": "sampled, seed 7, number 0"}
+    for changed in (*lies.items(), *(("seal", seal) for seal in (Seals().seal(somebody), None, "ü"))):
         with pytest.raises(InputError, match="switched off"):
-            seals.open(changed, small, vectors_allowed=False)
-        assert seals.open(changed, small, vectors_allowed=True).from_photo, "a claim is not believed"
+            seals.open(described | dict([changed]), small, vectors_allowed=False)
+        opened = seals.open(described | dict([changed]), small, vectors_allowed=True)
+        assert opened.from_photo, "a claim is not believed"
 
 
 def test_sampled_people_need_no_seal(small: Model, person: Identity) -> None:
@@ -62,20 +57,11 @@ def test_sampled_people_need_no_seal(small: Model, person: Identity) -> None:
     assert not Seals().open(described, small, vectors_allowed=False).from_photo
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        [],
-        "identity",
-        {},
-        {"space": 1, "source": "x", "vector": [1]},
-        *(
-            {"space": "s", "source": "x", "vector": vector}
-            for vector in ("abc", [[1, 2], [3]], [], [0.0, 0.0], [float("nan"), 1], [1e39, 1], {"a": 1})
-        ),
-    ],
-)
+_VECTORS = ("abc", [[1, 2], [3]], [], [0.0, 0.0], [float("nan"), 1], [1e39, 1], {"a": 1})
+_WITH_THEM = [{"space": "s", "source": "x", "vector": vector} for vector in _VECTORS]
+
+
+@pytest.mark.parametrize("content", [None, [], {}, {"space": 1, "source": "x", "vector": [1]}, *_WITH_THEM])
 def test_what_is_no_identity_is_said(small: Model, content: object) -> None:
     with pytest.raises(InputError, match=r"\.$"):
         Seals().open(content, small, vectors_allowed=True)
@@ -129,9 +115,6 @@ def test_what_is_no_vector_is_said_without_where_it_was(small: Model, content: b
 def test_the_operator_can_switch_vectors_off(small: Model, person: Identity) -> None:
     with pytest.raises(InputError, match="switched off"):
         read_vector(actions.identity_file([person]), small, allowed=False)
-
-
-# ---------------------------------------------------------------- models
 
 
 def test_only_allowed_models_and_by_a_name_without_its_place(small: Model, tiny_model: Path) -> None:
