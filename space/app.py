@@ -91,8 +91,8 @@ def warm(models: Models) -> None:
     first = models.get()
 
     def load() -> None:
-        parts = [part for part in ("sampler", "encoder", "judge") if first.has(part)]
-        for part in ["pipeline", *parts, *(["scorer"] if "judge" in parts else [])]:
+        parts = ["pipeline", *filter(first.has, ("sampler", "encoder", "judge"))]
+        for part in parts + ["scorer"] * ("judge" in parts):
             getattr(first, part)
 
     if ZERO:

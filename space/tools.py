@@ -23,9 +23,7 @@ _written: ContextVar[list[Path]] = ContextVar("written")  # photos that came wit
 
 
 def with_photos(arguments: dict[str, Any], photos: set[Any], megabytes: int) -> dict[str, Any]:
-    """A call's arguments for the endpoint behind it, with its photos as uploads that are read once and deleted.
-
-    They are noted for `forget`.
+    """A call's arguments for the endpoint behind it, with its photos as uploads, which are noted for `forget`.
 
     Args:
         arguments: as the client of the protocol wrote them.

@@ -25,23 +25,16 @@ def damage(chance: random.Random, data: bytes) -> bytes:
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
         at = chance.randrange(len(out) + 1)
         length = min(chance.choice((1, 4, 64, 1000)), len(out) - at)
-        junk = chance.randbytes(chance.choice((1, 4, 64)))
-        what = chance.randrange(8)
-        if what <= 1:
+        if chance.random() < 0.25:
             for _ in range(chance.choice((1, 3, 20, 200)) if out else 0):
                 out[chance.randrange(len(out))] ^= 1 << chance.randrange(8)
-        elif what == 2:
-            del out[at:]
-        elif what == 3:
-            del out[at : at + length]
-        elif what == 4:
-            out[at:at] = junk
-        elif what == 5:
-            out[at:at] = out[at : at + length] * chance.choice((1, 50))
-        elif what == 6:  # numbers that say how much follows
-            out[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x01"))
-        else:
-            out[at : at + length] = bytes(length)
+            continue
+        number = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x01"))
+        junk, again = chance.randbytes(chance.choice((1, 4, 64))), out[at : at + length] * chance.choice((1, 50))
+        less = (len(out), b""), (at + length, b"")
+        more = (at, junk), (at, again), (at + 4, number), (at + length, bytes(length))  # a number says how much follows
+        end, new = chance.choice((*less, *more))
+        out[at:end] = new
     return bytes(out)
 
 

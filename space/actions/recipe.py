@@ -33,7 +33,6 @@ class Recipe:
         """From what a visitor asked for; None takes the model's own steps and guidance.
 
         Args:
-            model: who paints.
             images: how many; steps: of the sampler; seed: of the pictures' noise.
             variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
                 1 − variation to it.

@@ -42,12 +42,7 @@ class Origin:
 class Shared:
     """What every tab needs to answer a visitor.
 
-    Attributes:
-        models, limits, settings: those of the app.
-        person, second, known: what the server keeps of a visit, in memory: A, B, and points of A's trade-off.
-        origin: where the person comes from.
-        model: the dropdown with the model's name.
-        networks: what computes.
+    Of a visit the server keeps, in memory, `person` (A), `second` (B), `known` (points of A's trade-off) and `origin`.
     """
 
     def __init__(self, models: Models, limits: Limits):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,9 +12,13 @@ import pytest
 from painted import last
 from PIL import Image
 from served import Served, serve
+from tiny import encoded
 
 from idgen.ground.identity import Identity
 from idgen.model import Model, load_model
+from space import actions
+from space.models import Models
+from space.settings import Settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,8 +33,6 @@ def _serving(model: Any, cache: Path, settings: Any = None) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         from space.app import build, launch
-        from space.models import Models
-        from space.settings import Settings
 
         demo = build(model if isinstance(model, Models) else Models([model]), settings or Settings())
         _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
@@ -59,10 +60,6 @@ def app(small: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory)
 
     It has two models, and a photo has at most 1 MB.
     """
-    pytest.importorskip("gradio")
-    from space.models import Models
-    from space.settings import Settings
-
     cache = tmp_path_factory.mktemp("gradio")
     with _serving(Models([small, unjudged]), cache, Settings(upload_megabytes=1)) as address:
         yield address, cache
@@ -88,16 +85,12 @@ def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
 @pytest.fixture(scope="session")
 def person(small: Model) -> Identity:
     """Person 7, who does not exist."""
-    from space import actions
-
     return actions.sample(small, 7)[0]
 
 
 @pytest.fixture(scope="session")
 def result(small: Model, person: Identity) -> Any:
     """Three pictures of person 7."""
-    from space import actions
-
     return last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
 
 
@@ -110,15 +103,11 @@ def built_in() -> Model:
 @pytest.fixture(scope="session")
 def portraits(built_in: Model) -> list[bytes]:
     """ "Photos" of two people who do not exist: generated faces, off centre in a larger picture."""
-    from space import actions
-
     files = []
     for seed in (3, 21):
         recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
         image = last(actions.generate(built_in, person, recipe)).images[0].image
         canvas = Image.new("RGB", (480, 360), (176, 182, 190))
         canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
-        file = io.BytesIO()
-        canvas.save(file, "JPEG", quality=92)
-        files.append(file.getvalue())
+        files.append(encoded(canvas, "JPEG", quality=92))
     return files

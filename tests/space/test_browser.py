@@ -30,15 +30,8 @@ from space.settings import Settings
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-component-update",
-]
-FLAGS.append("--disable-background-networking")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-component-update", "--disable-background-networking"]
 PATIENCE = int(os.environ.get("PATIENCE", 120_000))  # milliseconds; waiting costs nothing when it is not needed
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
@@ -80,13 +73,10 @@ def photos(portraits: list[bytes]) -> list[dict]:
 @contextmanager
 def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) -> Iterator[Any]:
     """A page that notes every request to another machine and every error, and must have neither in the end."""
-    context = browser.new_context(
-        viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce", accept_downloads=True
-    )
-    page = context.new_page()
+    scheme = "dark" if dark else "light"
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce", accept_downloads=True)
     page.set_default_timeout(PATIENCE)
-    outside: list[str] = []
-    errors: list[str] = []
+    outside, errors = [], []
     ours = (address.split("?")[0], "data:", "blob:")
     page.on("request", lambda request: request.url.startswith(ours) or outside.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -99,13 +89,13 @@ def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) 
     assert errors == []
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= size["width"], f"the page is {width} pixels wide and scrolls sideways"
-    context.close()
+    page.close()
 
 
-def shoot(page: Any, name: str) -> None:
+def shoot(page: Any, name: str, full_page: bool = True) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     page.mouse.move(0, 0)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)
 
 
 def settled(page: Any, count: int) -> str:
@@ -170,9 +160,6 @@ def pictures(page: Any, where: str = "#pictures") -> list[str]:
     return page.eval_on_selector_all(f"{where} .open img", "images => images.map(image => image.src)")
 
 
-# ---------------------------------------------------------------- one person
-
-
 def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path) -> None:
     with visit(browser, address) as page:
         assert page.input_value("#who input") == "7", "the first person's seed is shown"
@@ -184,10 +171,8 @@ def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path)
         place = page.locator("#pictures li").first.bounding_box()
         assert page.locator("#pictures li").count() == 8, "every picture has its place from the start"
         shoot(page, "desktop-one-2-going")
-        sentence = settled(page, 8)
-        assert re.fullmatch(
-            r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\.", sentence
-        )
+        said = r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\."
+        assert re.fullmatch(said, settled(page, 8))
         assert page.locator("#pictures li").first.bounding_box() == place, "nothing jumps"
         assert page.locator("#empty").is_hidden() and page.locator("#stop").is_hidden()
         assert page.locator("#evidence svg.plot").count() == 2
@@ -204,22 +189,18 @@ def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path)
         page.click("#evidence details summary")
         shoot(page, "desktop-one-3-scores")
 
-        with page.expect_download() as zipped:
-            page.click("#zip")
-        assert len(zipfile.ZipFile(zipped.value.path()).namelist()) == 8 + 1
-        with page.expect_download() as sheet:
-            page.click("#sheet")
-        assert Image.open(sheet.value.path()).format == "PNG"
-        with page.expect_download() as identity:
-            page.click("#identity-file")
-        identity.value.save_as(tmp_path / "identity.safetensors")
+        for button, name in (("zip", "x.zip"), ("sheet", "x.png"), ("identity-file", "identity.safetensors")):
+            with page.expect_download() as download:
+                page.click(f"#{button}")
+            download.value.save_as(tmp_path / name)
+        assert len(zipfile.ZipFile(tmp_path / "x.zip").namelist()) == 8 + 1
+        assert Image.open(tmp_path / "x.png").format == "PNG"
         assert Identities.load(tmp_path / "identity.safetensors")[0].source == "sampled, seed 7, number 0"
 
         page.click("#again-one button")
-        person, recipe = actions.sample(built_in, 7)[0], Recipe.of(built_in)
         says(page, "#code-one", "idgen generate")
-        code = page.inner_text("#code-one")
-        assert again.pictures(person, recipe, built_in.name).python.splitlines()[-1] in code
+        once = again.pictures(actions.sample(built_in, 7)[0], Recipe.of(built_in), built_in.name)
+        assert once.python.splitlines()[-1] in page.inner_text("#code-one")
         shoot(page, "desktop-one-4-again")
 
         before = pictures(page)
@@ -346,6 +327,12 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         tab(page, "Photos")
         consent(page)
         shoot(page, "desktop-photo-1-consent")
+        upload(page, "photo", {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"})
+        page.wait_for_selector(".toast-body.error")
+        assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
+        assert page.locator("#found img").count() == 0
+        page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
+        shoot(page, "desktop-photo-3-no-picture")
         upload(page, "photo", photos[0], photos[0])
         page.wait_for_function("document.querySelectorAll('#found img.found').length === 2")
         assert page.get_attribute("#found img.found >> nth=0", "src").startswith("data:"), "not from a file"
@@ -358,39 +345,21 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         assert "may exist" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
 
 
-def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
-    with visit(browser, address) as page:
-        tab(page, "Photos")
-        consent(page)
-        file = {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"}
-        upload(page, "photo", file)
-        page.wait_for_selector(".toast-body.error")
-        assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
-        assert page.locator("#found img").count() == 0
-        page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
-        shoot(page, "desktop-photo-3-no-picture")
-
-
 def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address: str, small: Model) -> None:
-    person = actions.sample(small, 5)[0]
     content = io.BytesIO()
-    np.save(content, person.vector.numpy())
+    np.save(content, actions.sample(small, 5)[0].vector.numpy())
     with visit(browser, address) as page:
         choose_converted(page)
         says(page, "#sampled", "cannot invent people")
         tab(page, "Vector")
         page.wait_for_function(f"document.body.innerText.includes({small.encoder.space!r})")
         page.fill("#space :is(input, textarea)", small.encoder.space)
-        file = {"name": "me.npy", "mimeType": "application/octet-stream", "buffer": content.getvalue()}
-        upload(page, "vector", file)
+        upload(page, "vector", {"name": "me.npy", "mimeType": "", "buffer": content.getvalue()})
         page.wait_for_selector("#brought .person")
         assert "may exist" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
         assert "has no independent judge" in generate(page, 3)
         assert page.locator("#pictures .chip.pass, #pictures .chip.fail").count() == 0
         shoot(page, "desktop-vector-no-judge")
-
-
-# ---------------------------------------------------------------- two people
 
 
 def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
@@ -426,9 +395,6 @@ def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, link) as page:
         page.wait_for_selector("#strip svg.plot")
         assert pictures(page, "#strip") == strip
-
-
-# ---------------------------------------------------------------- explore
 
 
 def test_explore(browser: Any, address: str) -> None:
@@ -513,9 +479,6 @@ def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: M
         shoot(page, "desktop-explore-4-refused")
 
 
-# ---------------------------------------------------------------- every screen, and everybody
-
-
 @pytest.mark.parametrize(
     ("name", "size", "dark"), [("phone", PHONE, False), ("phone-dark", PHONE, True), ("dark", DESKTOP, True)]
 )
@@ -578,9 +541,7 @@ def test_the_readmes_picture(browser: Any, serving: Any, built_in: Model, tmp_pa
         says(page, "#sampled", "Person 21")
         page.click("#generate")
         settled(page, 8)
-        page.mouse.move(0, 0)
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / "readme.png")
+        shoot(page, "readme", full_page=False)
     shown = Image.open(SCREENSHOTS / "readme.png").convert("RGB")
     assert len(set(shown.resize((64, 64)).getdata())) > 500, "there is something on it"
     shown.quantize(256).save(SCREENSHOTS / "readme.png", optimize=True)

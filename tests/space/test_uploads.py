@@ -16,6 +16,7 @@ from PIL import Image
 from served import Served
 from tiny import encoded
 
+from space.settings import Settings
 from space.uploads import sweep
 
 NAME, WORDS = "visitor-zaphod", b"at home with zaphod"
@@ -167,8 +168,6 @@ def test_what_a_tool_is_sent_is_not_logged(served: Served) -> None:
 
 
 def test_a_visitor_cannot_fill_the_disk(serving, small: Any, tmp_path: Path) -> None:
-    from space.settings import Settings
-
     limits = Settings(megabytes_per_ten_minutes=2, megabytes_per_ten_minutes_in_all=4, upload_megabytes=4)
     headers = {**FORM, "x-forwarded-for": "9.9.9.9"}  # forged
 

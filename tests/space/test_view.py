@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 
 from idgen.ground.identity import Identity
 from idgen.model import Model
-from idgen.scoring import BINS
+from idgen.scoring import ErrorRates
 from space import actions, plots, view
 from space.actions import Result
 from space.parts import grid, part, tile
@@ -21,9 +20,7 @@ from space.parts import grid, part, tile
 
 def _histogram(scores: list[float], fmr: float) -> str:
     drawn = (np.random.default_rng(1).normal(middle, 0.1, 20_000).clip(-1, 1) for middle in (0.6, 0))
-    genuine, impostor = (np.histogram(one, np.linspace(-1, 1, BINS + 1))[0].tolist() for one in drawn)
-    rates = SimpleNamespace(genuine=genuine, impostor=impostor)
-    return plots.score_histogram(list(enumerate(scores, 1)), rates, 0.4, fmr)  # type: ignore[arg-type]
+    return plots.score_histogram(list(enumerate(scores, 1)), ErrorRates.measure(*drawn), 0.4, fmr)
 
 
 def test_the_histogram_shows_every_picture_on_its_side_of_the_threshold() -> None:
