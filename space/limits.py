@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
@@ -41,7 +41,6 @@ class Limits:
         """Admit a request and count it, or refuse it. What is refused does not count.
 
         Args:
-            visitor: who asks, see `visitor_of`.
             images: how many pictures the visitor asked for; 0 for what always makes the same number, as nobody could
                 ask for fewer.
             requests: as how many it counts, all of them or none; at most as many as a minute has.
@@ -54,12 +53,11 @@ class Limits:
             raise InputError(f"{images:,} pictures are more than the {most:,} of one request: ask for fewer at a time.")
         requests = min(requests, self.requests.each or requests, self.requests.everybody or requests)
         if full := self.requests.add(visitor, requests):
-            may = "this app takes" if full.who == "Visitors" else "one visitor may"
-            more = f"this counts as {requests:,} more, and {may} {full.most:,} in all"
+            who, total, most, wait = full
+            may = "this app takes" if who == "Visitors" else "one visitor may"
+            more = f"this counts as {requests:,} more, and {may} {most:,} in all"
             limit = f"as many as {may}" if requests == 1 else more
-            raise InputError(
-                f"{full.who} made {full.total:,} requests within a minute, {limit}: try again in {full.wait}."
-            )
+            raise InputError(f"{who} made {total:,} requests within a minute, {limit}: try again in {wait}.")
 
     def check_upload(self, visitor: str, size: int) -> None:
         """Admit `size` bytes and count them, or refuse them. What is refused does not count.
@@ -68,17 +66,9 @@ class Limits:
             InputError: too many bytes within the last ten minutes, after which what no request used is deleted.
         """
         if full := self.uploads.add(visitor, size):
-            may = f"{full.who} may upload {full.most // _MEGA:,} MB within ten minutes, and this would be more"
-            raise InputError(f"{may}: try again in {full.wait}, or with smaller photos.")
-
-
-class Full(NamedTuple):
-    """`total` of `most` was admitted, of "You" or of all "Visitors"; in `wait`, "2 seconds", there is room."""
-
-    who: str
-    total: int
-    most: int
-    wait: str
+            who, _, most, wait = full
+            may = f"{who} may upload {most // _MEGA:,} MB within ten minutes, and this would be more"
+            raise InputError(f"{may}: try again in {wait}, or with smaller photos.")
 
 
 class Rate:
@@ -94,8 +84,8 @@ class Rate:
         self._came: deque[tuple[float, str, int]] = deque()
         self.totals: Counter[str] = Counter()
 
-    def add(self, visitor: str, amount: int) -> Full | None:
-        """Count it, or say what is full."""
+    def add(self, visitor: str, amount: int) -> tuple[str, int, int, str] | None:
+        """Count it; or say whose ("You" or all "Visitors") limit is full, with how much of how much, and how long."""
         with self._lock:
             now = self._clock()
             while self._came and (self._came[0][0] <= now - self._span or len(self.totals) > _MAX_VISITORS):
@@ -108,7 +98,7 @@ class Rate:
                 over = self.totals[who] + amount - most
                 if most and over > 0:
                     wait = count(max(1, math.ceil(self._wait(who, over, now))), "second", "seconds")
-                    return Full("You" if who else "Visitors", self.totals[who], most, wait)
+                    return "You" if who else "Visitors", self.totals[who], most, wait
             if self.each or self.everybody:
                 self._came.append((now, visitor, amount))
                 self.totals.update({visitor: amount, _EVERYBODY: amount})

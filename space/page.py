@@ -126,19 +126,20 @@ class Page:
         origin.model = name
         one = self.one.who
         (person, card), (second, _) = (one.sample(name, which, strict=False) for which in (seed, other))
-        changed = {
-            self.shared.person: person if origin.tab == "nobody" else None,
+        found = brought = ""
+        if origin.tab != "nobody":
+            person = None
+            found = view.nobody("Another model reads faces in its own way: choose the photos again.")
+            brought = view.nobody("Another model has its own face vectors: choose one of its space.")
+        return {
+            self.shared.person: person,
             self.shared.second: second,
             one.sampled: card,
             one.note: one.vector_note(name),
-            one.found: "",
-            one.brought: "",
+            one.found: found,
+            one.brought: brought,
             **self._settings(name, *defaults(self.shared.models.get(name))),
         }
-        if origin.tab != "nobody":
-            changed[one.found] = view.nobody("Another model reads faces in its own way: choose the photos again.")
-            changed[one.brought] = view.nobody("Another model has its own face vectors: choose one of its space.")
-        return changed
 
     def _settings(self, name: str, steps: int, guidance: float) -> dict[Any, Any]:
         """The sliders of what a model has defaults for."""

@@ -91,9 +91,8 @@ def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = T
 
     Args:
         content: a safetensors file by idgen, or a bare .npy array (D,) or (N, D).
-        model: whose space it must be of.
+        model, allowed: whose space it must be of, and whether the operator lets visitors bring vectors.
         space: the embedding space of a bare array, which cannot say it itself.
-        allowed: whether the operator lets visitors bring vectors.
 
     Raises:
         InputError: it is not allowed, not such a file, of another space or length, or holds no usable vector.

@@ -32,15 +32,14 @@ class Settings:
     Args:
         models: `IDGEN_MODELS`, names, folders or Hub ids with commas between; the first is the one shown at first.
         public: `IDGEN_PUBLIC`, whether strangers can reach the app; by default on a Hugging Face Space (`SPACE_ID`).
-        vector_uploads: `IDGEN_VECTOR_UPLOADS`, whether visitors may bring face vectors; by default not in public. It
-            covers every kind of file: where a vector came from is written beside it and can be made up.
+        vector_uploads: `IDGEN_VECTOR_UPLOADS`, whether visitors may bring face vectors, in any file, as where one came
+            from can be made up; by default not in public.
         images_per_request: `IDGEN_IMAGES_PER_REQUEST`, pictures that a visitor may ask for; it does not bind what
             always makes the same few: a strip, a point of the curve, the nearest people.
         photos_per_request: `IDGEN_PHOTOS_PER_REQUEST`, photos of one person whose mean is taken.
         requests_per_minute: `IDGEN_REQUESTS_PER_MINUTE` of one visitor; 0: no limit; 20 in public.
         requests_per_minute_in_all: `IDGEN_REQUESTS_PER_MINUTE_IN_ALL` of everybody; 0: no limit; 120 in public.
-        megabytes_per_ten_minutes: `IDGEN_MEGABYTES_PER_TEN_MINUTES` of one visitor's uploads; 0: no limit; 500 in
-            public.
+        megabytes_per_ten_minutes: `IDGEN_MEGABYTES_PER_TEN_MINUTES` of one visitor's uploads; 0: none; 500 in public.
         megabytes_per_ten_minutes_in_all: `IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL` of everybody; 0: no limit; 2,000 in
             public. What no request uses is deleted after that time, so it bounds what lies on the disk.
         queue_length: `IDGEN_QUEUE_LENGTH`, requests that may wait; the next one is refused.

@@ -54,8 +54,7 @@ def stream(work: Callable[[Teller[T]], None]) -> Generator[T, None, None]:
             while not teller.said.empty():
                 said.append(teller.said.get())
             end = said.pop() if isinstance(said[-1], BaseException) else None
-            if said:
-                yield said[-1]
+            yield from said[-1:]
             if isinstance(end, _Stopped):
                 return
             if end is not None:

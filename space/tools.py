@@ -25,10 +25,7 @@ _written: ContextVar[list[Path]] = ContextVar("written")  # photos that came wit
 def with_photos(arguments: dict[str, Any], photos: set[Any], megabytes: int) -> dict[str, Any]:
     """A call's arguments for the endpoint behind it, with its photos as uploads, which are noted for `forget`.
 
-    Args:
-        arguments: as the client of the protocol wrote them.
-        photos: those that are photos, each by its address in this app, as `data:…;base64,…`, or a list of them.
-        megabytes: of one photo.
+    A photo is given by its address in this app, as `data:…;base64,…` of so many megabytes, or as a list of them.
 
     Raises:
         InputError: a photo is neither, or too large; or something else says that it is a file.

@@ -120,20 +120,14 @@ def morph(result: Morph) -> Markup:
 def compared(result: Compared) -> Markup:
     """Both pictures with their faces, and the verdict."""
     said, known, plot = result.comparison, result.reference, ""
-    if said is not None and known is not None:
-        score = said.cosine if said.judge_cosine is None else said.judge_cosine
-        what = "similarity of two pictures, by the judge (cosine)"
-        plot = plots.score_histogram([(1, score)], known.rates, known.threshold, known.fmr, what, "these two")
+    if said is not None and known is not None and said.judge_cosine is not None:
+        what, seen = "similarity of two pictures, by the judge (cosine)", [(1, said.judge_cosine)]
+        plot = plots.score_histogram(seen, known.rates, known.threshold, known.fmr, what, "these two")
     return part("compared", result=result, plot=plot)
 
 
 def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]]) -> Markup:
-    """The trade-off so far, and the pictures behind its newest points.
-
-    Args:
-        result: what is being measured; known: what was measured before and joins it (`Point.joins`).
-        tiles: the pictures of each of the result's points, and of the one on its way.
-    """
+    """The trade-off so far: what was `known` and joins it (`Point.joins`), and its points with the tiles of each."""
     by_guidance: dict[float, list[tuple[str, float, float]]] = {}
     for point in [*known, *result.points]:
         line = by_guidance.pop(point.recipe.guidance, [])  # the newest last

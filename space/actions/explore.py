@@ -32,11 +32,9 @@ class Point:
     """What a setting does to one person's pictures.
 
     Args:
-        identity: the person; model: who painted them; recipe: the setting.
         similarity: mean cosine to the person, by the judge, or by the encoder where there is none.
         diversity: 1 − the mean cosine between two of the pictures, by the same.
         matches: how many of them the judge takes for the person; None without a judge.
-        images, scores: the pictures.
     """
 
     identity: Identity

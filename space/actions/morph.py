@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +76,8 @@ def _share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
 
 def _crossing(scores: tuple[list[Line], list[Line]], fmr: float) -> str:
     """Where one ends and the other begins, in plain words."""
-    sides = [(bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True)]
-    said = [f"{sides.count((True, False))} are still A", f"{sides.count((False, True))} already B"]
-    for kind, word in (((True, True), "both"), ((False, False), "neither")):
-        if kind in sides:
-            said.append(f"{sides.count(kind)} {word}")
+    kinds = Counter((bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True))
+    said = [f"{kinds[True, False]} are still A", f"{kinds[False, True]} already B"]
+    said += [f"{kinds[both, both]} {word}" for both, word in ((True, "both"), (False, "neither")) if kinds[both, both]]
     listed = f"{', '.join(said[:-1])} and {said[-1]}"
     return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(fmr)}."

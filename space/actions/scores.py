@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
@@ -49,6 +48,6 @@ def embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | Non
     if not model.has("encoder"):
         return None
     viewer = model.judge.recognizer if model.has("judge") else model.encoder
-    pictures = [cast(Image.Image, one.image) for one in images]
+    pictures = [one.image for one in images]
     vectors = model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0].double().numpy()
     return None if np.isnan(vectors).all() else vectors

@@ -62,10 +62,9 @@ class Between:
         return actions.sample(self.shared.models.get(name), seed)[0]
 
     def morph(
-        self, request: gr.Request, name: str, first: Identity | None, second: Identity | None, *asked: float
+        self, request: gr.Request, name: str, first: Any, second: Any, steps: float, guidance: float, seed: float
     ) -> Iterator[dict]:
-        """The strip; `asked`: steps, guidance and seed."""
-        steps, guidance, seed = asked
+        """The strip."""
         recipe = Recipe.of(self.shared.models.get(name), 1, steps, 0.0, guidance, seed)
         self.shared.limits.admit(request)
         with self.shared.networks.snapshots(name, MORPH, recipe, actions.morph, first, second) as snapshots:
