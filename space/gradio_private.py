@@ -34,7 +34,6 @@ TRIED = ("6.31.0",)
 """Gradio versions with which everything here was tried."""
 
 _WAITING = 2000  # visitors whose messages are kept
-_SWEEP = 30  # seconds between two looks for what nobody asks for
 
 
 class GuardedBlocks(gr.Blocks):
@@ -68,7 +67,7 @@ class GuardedBlocks(gr.Blocks):
 
     def _sweep(self) -> None:
         unread: dict[str, int] = {}
-        while not self._over.wait(_SWEEP):
+        while not self._over.wait(30):  # seconds
             uploads.sweep(uploads.folder())
             unread = forget_unread(self._queue, unread)
 

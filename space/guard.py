@@ -25,7 +25,6 @@ from .mistakes import UNFIT, note
 from .settings import Settings
 from .uploads import API
 
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _MOST = 1_000_000  # bytes of a request without photos; the page's own have a few thousand, a vector about 10,000
 _LEAST = 100_000  # bytes as which the smallest upload counts, so that small ones have an end, too
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
@@ -126,7 +125,7 @@ def give_back_memory() -> None:
     Otherwise it learns to keep blocks of up to 32 MB, a photo's pixels for instance, and they fall to pieces.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 4 << 20)
+        ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
 
 
 def quiet_tools() -> None:

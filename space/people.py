@@ -20,7 +20,6 @@ from idgen.ground.identity import Identities, Identity, safe_name
 from idgen.model import Model
 
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")
-_NPY = b"\x93NUMPY"
 OFF = (
     "Face vectors from outside are switched off here, because this model turns them back into faces: "
     "sample a person or use a photo, or run the app on your own machine."
@@ -99,7 +98,7 @@ def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = T
     """
     if not allowed:
         raise InputError(OFF)
-    if content.startswith(_NPY):
+    if content.startswith(b"\x93NUMPY"):
         person, count = _bare(content, space)
     else:
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:

@@ -74,7 +74,7 @@ class Settings:
         """
         on_a_space = bool(environ.get("SPACE_ID"))
         public = _switch(environ, "IDGEN_PUBLIC", on_a_space)
-        usual = {"proxies": int(on_a_space), **(_IN_PUBLIC if public else {})}
+        usual: dict[str, Any] = {"proxies": int(on_a_space), **(_IN_PUBLIC if public else {})}
         numbers: dict[str, Any] = {
             one.name: _number(environ, one.name, usual.get(one.name, one.default), *one.metadata["range"])
             for one in fields(cls)

@@ -17,7 +17,6 @@ from idgen.scoring import UNCALIBRATED, Comparison
 
 from .scores import Reference, reference
 
-_PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 
@@ -97,7 +96,7 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     """The photo at screen size with the face's square and its landmarks, (5, 2) in image pixels, drawn on it."""
     shown = image.copy()
-    shown.thumbnail((_PREVIEW, _PREVIEW), Image.Resampling.LANCZOS)
+    shown.thumbnail((640, 640), Image.Resampling.LANCZOS)
     points = landmarks * shown.width / image.width
     draw = ImageDraw.Draw(shown)
     width = max(2, round(max(shown.size) / 220))

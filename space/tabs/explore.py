@@ -15,8 +15,6 @@ from ..parts import part, script
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
-_POINTS = 50  # of the trade-off that a session remembers
-
 
 class Explore:
     """The trade-off between similarity and variety, point by point."""
@@ -90,7 +88,7 @@ class Explore:
                 answer: dict[Any, Any] = {self.explored: view.curve(result, joining, shown)}
                 if result.points:
                     points = [replace(point, images=[], scores=[]) for point in result.points]  # these are on the page
-                    answer[self.shared.known] = [*known, *points][-_POINTS:]
+                    answer[self.shared.known] = [*known, *points][-50:]  # as many as a session remembers
                     answer |= self.same.show(again.points(identity, result.points, result.model))
                 yield answer
 
