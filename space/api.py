@@ -37,8 +37,8 @@ class Networks:
             return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
 
         @on_gpu(lambda *_: seconds(8, 1))
-        def compare(name: str, first: bytes, second: bytes, consent: bool) -> Compared:
-            return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+        def compare(name: str, two: list[bytes], consent: bool) -> Compared:
+            return actions.compare(models.get(name), two[0], two[1], consent, settings.upload_pixels)
 
         @on_gpu(lambda name, pictures, recipe, *rest: seconds(pictures, recipe.steps))
         def work(name: str, pictures: int, recipe: Recipe, action: Callable, *who: Any) -> Generator[Any, None, None]:
@@ -167,7 +167,7 @@ class Endpoints:
         """
         pictures = take([first, second], 2)
         self.limits.admit(request)
-        result = self.networks.compare(model, *pictures, consent)
+        result = self.networks.compare(model, pictures, consent)
         if result.comparison is None:
             return {"cosine": result.cosine, "match": None, "verdict": None, "sentence": result.sentence}
         return {**asdict(result.comparison), "verdict": result.comparison.verdict, "sentence": result.sentence}

@@ -7,10 +7,10 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from PIL import Image
 
 from idgen.ground.contact_sheet import Cell, contact_sheet
@@ -37,7 +37,9 @@ def report(result: Result) -> dict[str, Any]:
         "fmr": None if known is None else known.fmr,
         "threshold": None if known is None else known.threshold,
         "sentence": result.sentence,
-        "matrix": None if matrix is None else np.where(np.isnan(matrix), None, matrix.round(4)).tolist(),
+        "matrix": None
+        if matrix is None
+        else [[None if isnan(x) else x for x in row] for row in matrix.round(4).tolist()],
         "pictures": [{**one, "model": result.model} for one in pictures],
     }
 

@@ -48,6 +48,6 @@ def embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | Non
     if not model.has("encoder"):
         return None
     viewer = model.judge.recognizer if model.has("judge") else model.encoder
-    pictures = [one.image for one in images]
+    pictures: list[Any] = [one.image for one in images]
     vectors = model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0].double().numpy()
     return None if np.isnan(vectors).all() else vectors

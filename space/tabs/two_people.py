@@ -98,4 +98,4 @@ class Comparison:
         self.shared.limits.admit(request)
         if len(contents) != 2:
             raise InputError("Two pictures are compared: choose both at once.")
-        return view.compared(self.shared.networks.compare(name, *contents, consent))
+        return view.compared(self.shared.networks.compare(name, contents, consent))

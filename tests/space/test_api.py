@@ -8,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from PIL import Image
@@ -18,13 +19,13 @@ from idgen.model import Model
 from space import actions
 from space.settings import Settings
 
+gradio_client = pytest.importorskip("gradio_client")
+
 _PATIENT = {"timeout": 120}  # seconds; a shared machine is slow, and waiting costs nothing when it is not
 
 
 def connect(address: str, folder: Path):
-    from gradio_client import Client
-
-    return Client(address, verbose=False, download_files=str(folder), httpx_kwargs=_PATIENT)
+    return gradio_client.Client(address, verbose=False, download_files=str(folder), httpx_kwargs=_PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,9 @@ def test_a_mistake_comes_back_as_its_sentence(client, arguments: tuple, said: st
 
 
 def test_the_same_photo_from_two_visitors_is_two_uploads(app, tmp_path: Path) -> None:
-    from gradio_client import handle_file
-
     (tmp_path / "photo.png").write_bytes(noise_png())
     visitors = [connect(app[0], tmp_path / f"{number}") for number in range(3)]
-    photo = handle_file(str(tmp_path / "photo.png"))
+    photo = gradio_client.handle_file(str(tmp_path / "photo.png"))
     jobs = [visitor.submit(photo, True, api_name="/identify") for visitor in visitors]
     assert not [job for job in jobs if "gone already" in str(job.exception(120))]
 
@@ -93,8 +92,6 @@ def test_the_same_photo_from_two_visitors_is_two_uploads(app, tmp_path: Path) ->
 @pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}])
 def test_only_uploads_can_be_named(app, tmp_path: Path, meta: dict) -> None:
     """A path made up by a caller is neither read nor deleted."""
-    import httpx
-
     mine = tmp_path / "mine.png"
     mine.write_bytes(noise_png())
     call = f"{app[0]}/gradio_api/call/identify"
@@ -140,8 +137,6 @@ def test_a_model_is_chosen_by_its_name(client, small: Model, unjudged: Model) ->
 
 def test_a_visitor_who_leaves_the_line_does_not_stop_it(app, client) -> None:
     """Gradio forgets who left, and its queue ended when it next told everybody their place."""
-    import httpx
-
     busy = client.submit(16, 60, api_name="/generate")
     for _ in range(6):
         event = httpx.post(f"{app[0]}/gradio_api/call/sample", json={"data": [7, ""]}).json()["event_id"]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from idgen.ground.identity import Identity
@@ -15,7 +16,7 @@ from idgen.model import Model
 from space.models import Models
 from space.settings import Settings
 
-pytest.importorskip("gradio")
+gradio_client = pytest.importorskip("gradio_client")
 
 _PATIENCE = 120  # seconds; a shared machine is slow
 
@@ -24,8 +25,6 @@ class Visitor:
     """A page that is open: it has a session, and the states that the server keeps for it."""
 
     def __init__(self, address: str):
-        import httpx
-
         self.http = httpx.Client(base_url=address, timeout=_PATIENCE)
         self.session = secrets.token_hex(8)
         config = self.http.get("/config").json()
@@ -90,8 +89,6 @@ def test_who_was_forgotten_goes_on(serving, small: Model, tmp_path: Path) -> Non
 def test_pictures_and_people_go_when_their_time_is_over(
     small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gradio_client import Client
-
     from space.app import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
@@ -112,7 +109,8 @@ def test_pictures_and_people_go_when_their_time_is_over(
         assert visitor.press(*asked)["success"]
         assert len(people()) == 2, "A and B"
         assert {path.suffix for path in kept()} == {".zip", ".png"}, "what can be downloaded"
-        files = Client(address, verbose=False, download_files=False).predict(1, 1, api_name="/generate")[1]
+        client = gradio_client.Client(address, verbose=False, download_files=False)
+        files = client.predict(1, 1, api_name="/generate")[1]
         assert Path(files[0]["path"]).is_file()
         until = time.monotonic() + 30
         while kept():

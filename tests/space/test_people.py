@@ -73,6 +73,8 @@ def test_a_file_of_a_sampled_person_is_person_and_a_made_up_claim_is_not_believe
     assert verified(liar, small).source == "a vector from outside, said to be: sampled, seed 7, number 0"
     first, count = read_vector(actions.identity_file([somebody, person]), small)
     assert count == 2 and torch.equal(first.vector, somebody.vector)
+    with pytest.raises(InputError, match="switched off"):
+        read_vector(actions.identity_file([person]), small, allowed=False)
 
 
 def test_a_bare_array_needs_its_space(small: Model, somebody: Identity) -> None:
@@ -90,27 +92,19 @@ class _Trap:
         return Path.touch, (Path("trapped"),)
 
 
-def test_nothing_in_a_file_is_executed(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for content in (npy(np.array([_Trap()], object)), pickle.dumps(_Trap())):
-        with pytest.raises(InputError):
-            read_vector(content, small, small.encoder.space)
-    assert not (tmp_path / "trapped").exists()
-
-
 _ARRAYS = [np.zeros((2, 2, 2)), np.ones(64, int), np.zeros(64), np.ones(63), np.full(64, np.nan)]
+_TRAPS = [npy(np.array([_Trap()], object)), pickle.dumps(_Trap())]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\xff" * 100, *map(npy, _ARRAYS)])
-def test_what_is_no_vector_is_said_without_where_it_was(small: Model, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\xff" * 100, *map(npy, _ARRAYS), *_TRAPS])
+def test_what_is_no_vector_is_said_without_where_it_was_and_not_executed(
+    small: Model, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as refused:
         read_vector(content, small, small.encoder.space)
     assert "/tmp" not in str(refused.value) and str(refused.value).endswith((".", "?"))
-
-
-def test_the_operator_can_switch_vectors_off(small: Model, person: Identity) -> None:
-    with pytest.raises(InputError, match="switched off"):
-        read_vector(actions.identity_file([person]), small, allowed=False)
+    assert not Path("trapped").exists()
 
 
 def test_only_allowed_models_and_by_a_name_without_its_place(small: Model, tiny_model: Path) -> None:

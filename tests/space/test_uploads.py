@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from tiny import encoded
 
 from space.settings import Settings
 from space.uploads import sweep
+
+gradio_client = pytest.importorskip("gradio_client")
 
 NAME, WORDS = "visitor-zaphod", b"at home with zaphod"
 PATIENT = {"timeout": 120}
@@ -42,9 +45,7 @@ def clean(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def client(served: Served, tmp_path: Path) -> Any:
-    from gradio_client import Client
-
-    return Client(served.address, verbose=False, download_files=str(tmp_path), httpx_kwargs=PATIENT)
+    return gradio_client.Client(served.address, verbose=False, download_files=str(tmp_path), httpx_kwargs=PATIENT)
 
 
 def assert_gone(served: Served) -> None:
@@ -68,42 +69,35 @@ def test_only_old_uploads_are_swept(tmp_path: Path) -> None:
 
 
 def test_answered_and_refused(served: Served, client: Any, tmp_path: Path) -> None:
-    from gradio_client import handle_file
-
     def send(content: bytes, *arguments: Any, kind: str = "png", endpoint: str = "/identify", files: int = 1) -> str:
         path = tmp_path / f"{NAME}.{kind}"
         path.write_bytes(content)
         try:
-            client.predict(*[handle_file(str(path))] * files, *arguments, api_name=endpoint)
+            client.predict(*[gradio_client.handle_file(str(path))] * files, *arguments, api_name=endpoint)
         except Exception as error:
             assert "zaphod" not in str(error) and "Traceback" not in str(error) and str(error).rstrip().endswith(".")
             return str(error)
         return "answered"
 
-    ends = [
-        send(photo(), True),
-        send(photo(), True, endpoint="/compare", files=2),
-        send(photo(), False),
-        send(photo(), False, endpoint="/compare", files=2),
-        send(photo()[:5000], True),
-        send(b"<svg>" + WORDS, True, kind="svg"),
-        send(photo(1100), True),
-        send(photo(), True, None, "no such model"),
-        send(photo(), True, endpoint="/compare"),  # the second is missing
-    ]
-    assert ends[0] == ends[1] == "answered" or "face" in ends[0]
-    said = ("consent", "consent", "damaged", "not a picture", "too large", "no model", "no upload")
-    for end, words in zip(ends[2:], said, strict=True):
-        assert words in end
+    for words, end in (
+        ("answered|face", send(photo(), True)),
+        ("answered|face", send(photo(), True, endpoint="/compare", files=2)),
+        ("consent", send(photo(), False)),
+        ("consent", send(photo(), False, endpoint="/compare", files=2)),
+        ("damaged", send(photo()[:5000], True)),
+        ("not a picture", send(b"<svg>" + WORDS, True, kind="svg")),
+        ("too large", send(photo(1100), True)),
+        ("no model", send(photo(), True, None, "no such model")),
+        ("no upload", send(photo(), True, endpoint="/compare")),  # the second is missing
+    ):
+        assert re.search(words, end)
     assert_gone(served)
 
 
 def test_cancelled_and_never_used(served: Served, client: Any, tmp_path: Path) -> None:
-    from gradio_client import handle_file
-
     path = tmp_path / f"{NAME}.png"
     path.write_bytes(photo())
-    jobs = [client.submit(handle_file(str(path)), True, api_name="/identify") for _ in range(6)]
+    jobs = [client.submit(gradio_client.handle_file(str(path)), True, api_name="/identify") for _ in range(6)]
     for job in jobs:
         job.cancel()
     while not all(job.done() for job in jobs):

@@ -90,9 +90,6 @@ def test_only_what_was_measured_is_drawn_and_under_its_own_number(result: Result
     assert dots == ["Picture 2: 0.70", "Picture 3: 0.20"]
     nothing = shown(None, None, None)
     assert "<circle" not in nothing and "No face was found in any of these pictures" in nothing
-
-
-def test_one_picture_needs_no_matrix(result: Result) -> None:
     one = replace(result, images=result.images[:1], scores=result.scores[:1], matrix=np.ones((1, 1)))
     assert "generate two or more" in view.evidence(one)
 
