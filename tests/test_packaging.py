@@ -43,10 +43,9 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/sets": "eval",
     "idgen/dataset": "dataset",
     "idgen/dataset/run": "ray",
-    "idgen/options": "dataset",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
-    "idgen/signing": "c2pa",
+    "idgen/ground/signing": "c2pa",
     "space": "app",
 }
 

@@ -242,7 +242,7 @@ def _work(step: MakeShards, workers: int) -> None:
         except BaseException:
             for worker in list((pool._processes or {}).values()):
                 worker.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # whoever goes on in this folder is alone there
             raise
 
 

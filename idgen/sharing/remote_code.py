@@ -174,9 +174,13 @@ def _places(module: _Module, node: ast.stmt) -> Iterator[Place]:
 
 
 def _home(module: _Module, name: str) -> str | None:
-    """The module of idgen that a name stands for: after `from idgen import files`, idgen.ground.files for "files"."""
+    """The module that a name stands for: after `from idgen.ground import files`, idgen.ground.files for "files"."""
     node = module.imported.get(name)
-    return f"idgen.{name}" if isinstance(node, ast.ImportFrom) and node.module == "idgen" else None
+    if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "idgen":
+        return None
+    package, home = importlib.util.find_spec(str(node.module)), f"{node.module}.{name}"
+    is_package = package is not None and package.submodule_search_locations is not None
+    return home if is_package and importlib.util.find_spec(home) is not None else None
 
 
 def _modules(places: Iterable[Place]) -> list[_Module]:
@@ -188,7 +192,7 @@ def _find(module: _Module, name: str) -> Place | None:
     if name in module.defined:
         return module.name, name
     node = module.imported.get(name)
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("idgen."):
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("idgen.") and _home(module, name) is None:
         source = _module(str(node.module))
         original = next(item.name for item in node.names if (item.asname or item.name) == name)
         if original != name or original not in source.defined:
@@ -235,7 +239,7 @@ def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]
         if module.defined[name] not in written:
             put(module, module.defined[name])
         if module_name in homes:  # others know it as an attribute of its module
-            parts[-1] += f"\n\n\n{module_name.split('.')[1]}.{name} = {name}"
+            parts[-1] += f"\n\n\n{module_name.split('.')[-1]}.{name} = {name}"
     for module in _modules(places):
         for node in module.effects:
             put(module, node)

@@ -124,7 +124,7 @@ def read_normals(source: ImageSource, size: int) -> Tensor:
 
 def read_all_normals(normals: ImageSource | Sequence[ImageSource], size: int, images: int) -> list[Tensor]:
     """One checked normal map, or one for each of a person's pictures; errors as those of `read_normals`."""
-    sources: list[Any] = list(normals) if isinstance(normals, (list, tuple)) else [normals]
+    sources: list[ImageSource] = [*normals] if isinstance(normals, (list, tuple)) else [normals]  # type: ignore[list-item]
     if len(sources) not in (1, images):
         raise InputError(f"Give one normal map, or one for each of the {images} pictures, not {len(sources)}.")
     return [read_normals(source, size) for source in sources]
