@@ -24,7 +24,8 @@ from .recipe import Recipe
 
 def report(result: Result) -> dict[str, Any]:
     """The scores for a program: what the API answers and the zip's manifest holds."""
-    name, known, matrix, seed = result.identity.name, result.reference, result.matrix, result.recipe.seed
+    name, known, seed = result.identity.name, result.reference, result.recipe.seed
+    rows = None if result.matrix is None else result.matrix.round(4).tolist()
     pictures = [
         {"file": f"{name}-{image.k:02d}.png", "identity": name, "k": image.k, "seed": seed, **line}
         for image, line in zip(result.images, result.scores, strict=True)
@@ -37,9 +38,7 @@ def report(result: Result) -> dict[str, Any]:
         "fmr": None if known is None else known.fmr,
         "threshold": None if known is None else known.threshold,
         "sentence": result.sentence,
-        "matrix": None
-        if matrix is None
-        else [[None if isnan(x) else x for x in row] for row in matrix.round(4).tolist()],
+        "matrix": rows and [[None if isnan(value) else value for value in row] for row in rows],
         "pictures": [{**one, "model": result.model} for one in pictures],
     }
 
