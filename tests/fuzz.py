@@ -130,7 +130,6 @@ def memory(pid: int | str = "self") -> int:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    if hasattr(signal, "SIGALRM"):
-        faulthandler.register(signal.SIGALRM, chain=True)  # a hang ends the process, and says where it was
+    faulthandler.register(signal.SIGALRM, chain=True)  # a hang ends the process, and says where it was
     sys.path.insert(0, str(Path(__file__).parents[1]))
     print(json.dumps(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

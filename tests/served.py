@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,19 +25,12 @@ _PATIENCE = 300  # seconds until it has to be up; a shared machine is slow
 
 @dataclass(frozen=True)
 class Served:
-    """A running app.
-
-    Attributes:
-        address: where it listens.
-        pid: of its process.
-        cache: where Gradio keeps files.
-        console: what it prints, both streams.
-    """
+    """A running app."""
 
     address: str
     pid: int
-    cache: Path
-    console: Path
+    cache: Path  # where Gradio keeps files
+    console: Path  # what it prints, both streams
 
     def printed(self) -> str:
         """Everything so far on its console."""
@@ -76,9 +70,8 @@ def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = N
 def _address(process: subprocess.Popen, console: Path) -> str:
     began = time.monotonic()
     while process.poll() is None and time.monotonic() < began + _PATIENCE:
-        for line in console.read_text(errors="replace").splitlines():
-            if line.startswith("at http"):
-                return line.split()[1].rstrip("/")
+        if said := re.search(r"^at (http\S+?)/?$", console.read_text(errors="replace"), re.MULTILINE):
+            return said[1]
         time.sleep(0.1)
     raise RuntimeError(f"The app did not start: {console.read_text(errors='replace')[-2000:]}")
 

@@ -46,14 +46,10 @@ def test_the_code_for_one_person(small: Model, person: Identity, variation: floa
     assert run(again.pictures(person, recipe, small.name).python) == pixels(made.images)
 
 
-def test_the_code_for_a_strip(small: Model, person: Identity, run: Any) -> None:
-    other, recipe = actions.sample(small, 8)[0], Recipe.of(small, 1, 3, seed=4)
+def test_the_code_for_a_strip_and_the_nearest(small: Model, person: Identity, run: Any) -> None:
+    other, recipe = actions.sample(small, 8)[0], Recipe.of(small, 1, 2, seed=4)
     made = last(actions.morph(small, person, other, recipe))
     assert run(again.strip((person, other), recipe, small.name).python) == pixels(made.images)
-
-
-def test_the_code_for_the_nearest(small: Model, person: Identity, run: Any) -> None:
-    recipe = Recipe.of(small, 1, 2, seed=4)
     found, once = last(actions.nearest(small, person, recipe)), again.nearest(person, recipe, small.name)
     assert run(once.python) == pixels(one.image for one in found)
     assert "tab=near" in once.query and "person=7" in once.query

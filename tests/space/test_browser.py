@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,14 @@ PATIENCE = int(os.environ.get("PATIENCE", 120_000))  # milliseconds; waiting cos
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
-def _missing(what: str) -> None:
-    """Without a browser there is nothing to test: fine at home, a failure where the result counts."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}, and CI must run the browser test")
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("Playwright is not installed (pip install playwright)")
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        _missing("there is no Chromium (apt-get install chromium, or CHROMIUM=/path/to/it)")
+    if not path or not find_spec("playwright"):
+        without = pytest.fail if os.environ.get("CI") == "true" else pytest.skip  # CI must run it
+        without("There is no Playwright (pip install playwright) or Chromium (apt install chromium, or CHROMIUM=PATH)")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
@@ -160,6 +153,20 @@ def pictures(page: Any, where: str = "#pictures") -> list[str]:
     return page.eval_on_selector_all(f"{where} .open img", "images => images.map(image => image.src)")
 
 
+@contextmanager
+def busy(address: str) -> Iterator[None]:
+    """Somebody else's long work, so that everything waits in the queue."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    job = client.submit(16, 100, api_name="/generate")
+    while not job.outputs():
+        time.sleep(0.1)
+    yield
+    job.cancel()
+    client.predict(7, api_name="/sample")  # it comes after everything that waited
+
+
 def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path) -> None:
     with visit(browser, address) as page:
         assert page.input_value("#who input") == "7", "the first person's seed is shown"
@@ -242,36 +249,13 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         time.sleep(3)
         assert len(pictures(page)) == done < 16
         shoot(page, "desktop-one-5-stopped")
-        generate(page, 1)
+        sentence = generate(page, 1)
         assert page.inner_text("#note-one") == ""
-
-
-@contextmanager
-def busy(address: str) -> Iterator[None]:
-    """Somebody else's long work, so that everything waits in the queue."""
-    from gradio_client import Client
-
-    client = Client(address, verbose=False)
-    job = client.submit(16, 100, api_name="/generate")
-    while not job.outputs():
-        time.sleep(0.1)
-    yield
-    job.cancel()
-    client.predict(7, api_name="/sample")  # it comes after everything that waited
-
-
-def test_stop_while_waiting_is_said_and_loses_nothing(browser: Any, address: str) -> None:
-    with visit(browser, address) as page:
         with busy(address):
             page.click("#generate")
             waits(page)
             stop(page, "#stop", "#note-one")
             shoot(page, "desktop-one-7-stopped-waiting")
-        sentence = generate(page, 1)
-        with busy(address):
-            page.click("#generate")
-            waits(page)
-            stop(page, "#stop", "#note-one")
         assert page.inner_text("#summary h2") == sentence, "the verdict on the pictures that stay"
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub_server import HubServer
 from painted import unit_vectors
 
 from idgen.ground.errors import InputError
@@ -123,18 +122,15 @@ def test_defaults_are_read_without_loading_anything(tiny_model: Path) -> None:
     assert (steps, guidance) == (model.pipeline.config.num_inference_steps, model.pipeline.config.guidance_scale)
 
 
-def test_who_waits_for_one_model_does_not_stop_the_others(
-    hub: HubServer, small: Model, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.repos["somebody/slow"] = tiny_model
-    asked, answer, files = threading.Event(), threading.Event(), hub.at
+def test_who_waits_for_one_model_does_not_stop_the_others(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
 
-    def slowly(repo: str, revision: str) -> tuple[Path, str] | None:
+    def slowly(name: str) -> Model:
         asked.set()
         answer.wait(120)
-        return files(repo, revision)
+        return Model(small.folder, name)
 
-    monkeypatch.setattr(hub, "at", slowly)
+    monkeypatch.setattr("space.models.load_model", slowly)
     models = Models([small, "somebody/slow"])
     with ThreadPoolExecutor(3) as pool:
         try:
