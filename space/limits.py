@@ -18,7 +18,6 @@ from .settings import Settings
 from .uploads import UNUSED
 
 _MAX_VISITORS = 10_000
-_MEGA = 1_000_000
 _EVERYBODY = ""  # no visitor's name
 _HEADER = "x-idgen-visitor"  # in which a tool's call says for whom it asks this app
 _OURS = secrets.token_hex(32)  # nobody else can say so
@@ -31,7 +30,7 @@ class Limits:
         self.settings = settings
         self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, 60, clock)
         each, everybody = settings.megabytes_per_ten_minutes, settings.megabytes_per_ten_minutes_in_all
-        self.uploads = Rate(each * _MEGA, everybody * _MEGA, UNUSED, clock)
+        self.uploads = Rate(each * 10**6, everybody * 10**6, UNUSED, clock)
 
     def admit(self, request: Any, images: int = 0, requests: int = 1) -> None:
         """`check` for a request of Gradio's or Starlette's."""
@@ -67,7 +66,7 @@ class Limits:
         """
         if full := self.uploads.add(visitor, size):
             who, _, most, wait = full
-            may = f"{who} may upload {most // _MEGA:,} MB within ten minutes, and this would be more"
+            may = f"{who} may upload {most // 10**6:,} MB within ten minutes, and this would be more"
             raise InputError(f"{may}: try again in {wait}, or with smaller photos.")
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from fuzz import give_back, memory
 
 ROOT = Path(__file__).parents[1]
-_PATIENCE = 300  # seconds until it has to be up; a shared machine is slow
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = N
 
 def _address(process: subprocess.Popen, console: Path) -> str:
     began = time.monotonic()
-    while process.poll() is None and time.monotonic() < began + _PATIENCE:
+    while process.poll() is None and time.monotonic() < began + 300:  # a shared machine is slow
         if said := re.search(r"^at (http\S+?)/?$", console.read_text(errors="replace"), re.MULTILINE):
             return said[1]
         time.sleep(0.1)

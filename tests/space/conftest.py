@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,8 @@ def _serving(model: Any, cache: Path, settings: Any = None) -> Iterator[str]:
         from space.app import build, launch
 
         demo = build(model if isinstance(model, Models) else Models([model]), settings or Settings())
-        _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
-        try:
-            yield address.rstrip("/")
-        finally:
-            demo.close()
+        with closing(demo):
+            yield launch(demo, prevent_thread_lock=True, quiet=True)[1].rstrip("/")
 
 
 @pytest.fixture(scope="session")

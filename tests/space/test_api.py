@@ -12,8 +12,10 @@ import httpx
 import pytest
 import torch
 from PIL import Image
+from served import Served
 from tiny import noise_png
 
+from benchmarks.space_load import measure, plan
 from idgen.ground import provenance
 from idgen.model import Model
 from space import actions
@@ -145,3 +147,16 @@ def test_a_visitor_who_leaves_the_line_does_not_stop_it(app, client) -> None:
             next(messages.iter_lines())
     busy.cancel()
     assert client.predict(7, api_name="/sample")["name"] == "person-7-0000"
+
+
+def test_visitors_at_once_get_what_each_would_get_alone(served: Served, tmp_path: Path) -> None:
+    said = measure(served, visitors=4, requests=2, images=2, steps=3, folder=tmp_path)
+    assert said["requests"] == 8 and said["different"] == []
+    assert said["refused"] < 4
+    assert said["memory"]["after_together"] < 1.05 * said["memory"]["after_alone"]
+
+
+def test_the_mix_of_what_they_ask_has_everything_in_it() -> None:
+    mix = [plan(visitor, number, 4, 15) for visitor in range(32) for number in range(2)]
+    assert {one["api_name"] for one in mix} == {"/sample", "/identify", "/compare", "/generate"}
+    assert {one.get("guidance", 0) for one in mix} >= {None, 1.0, 2.0}

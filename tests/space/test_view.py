@@ -11,7 +11,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from idgen.ground.identity import Identity
-from idgen.model import Model
 from idgen.scoring import ErrorRates
 from space import actions, plots, view
 from space.actions import Result
@@ -107,6 +106,9 @@ def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: Result, p
         assert "Person 7" in page and "does not exist" in page
     for page in (part("summary", result=replace(result, identity=somebody)), view.working(progress, somebody)):
         assert "From a photo" in page and "may exist" in page and "does not exist" not in page
+    for source in ("mean of 2 photos", "a vector from outside", "mixed from photos, 50% a and 50% b"):
+        page = view.person(replace(person, source=source))
+        assert "does not exist" not in page and "may exist" in page
 
 
 def test_nothing_is_said_of_who_is_not_chosen_yet_or_not_known(person: Identity) -> None:
@@ -120,10 +122,3 @@ def test_a_name_cannot_break_out_of_the_page(person: Identity) -> None:
     link = part("download", name='"><script>alert(1)</script>', source="")
     bad = replace(person, source="1 photo<script>", name="a'b")
     assert "<script>" not in link + view.person(bad) + view.outside(bad, 1)
-
-
-def test_who_may_exist_is_never_called_nobody(small: Model, person: Identity) -> None:
-    for source in ("1 photo", "mean of 2 photos", "a vector from outside", "mixed from photos, 50% a and 50% b"):
-        page = view.person(replace(person, source=source))
-        assert "does not exist" not in page and "may exist" in page
-    assert "does not exist" in view.person(person)
