@@ -18,8 +18,8 @@ from idgen.dataset.plan import LABELS, PEOPLE, PLAN, PLANNED, Plan, Planned, dig
 from idgen.ground.errors import InputError
 from idgen.ground.weights import fingerprint
 from idgen.model import load_model
-from idgen.sampling import SimilarityCurve
 from idgen.sampling.separation import nearest_other
+from idgen.sampling.variation import SimilarityCurve
 from idgen.scoring.scorer import judge_threshold
 from idgen.similarity import CURVE
 
