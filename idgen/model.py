@@ -18,7 +18,7 @@ from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import Calibration
-from idgen.scoring.scorer import Scorer
+from idgen.scoring.verdict import Scorer
 
 if TYPE_CHECKING:
     from idgen.pipelines import IdentityPipeline

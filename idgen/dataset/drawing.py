@@ -24,7 +24,7 @@ from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
-from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verdict import judge_threshold
 from idgen.similarity import similarity_curve
 
 MOST_CANDIDATES = 10

@@ -17,7 +17,7 @@ from idgen.ground import arguments
 from idgen.ground.identity import Identities
 from idgen.model import Model
 from idgen.painting import rounded
-from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verdict import judge_threshold
 
 NO_FACE = "no face is found"
 BROKEN = "its vector is broken"

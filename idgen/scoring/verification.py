@@ -2,7 +2,7 @@
 
 A comparison *matches* when its score is at or above the threshold. FMR is the share of impostor comparisons that match,
 FNMR the share of genuine comparisons that do not. Figures "at FMR x" use the lowest threshold whose FMR is at most x,
-so they never flatter.
+so they never flatter. Which threshold a verdict takes: `verdict`.
 """
 
 from __future__ import annotations

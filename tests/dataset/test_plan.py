@@ -20,7 +20,7 @@ from idgen.ground.weights import fingerprint
 from idgen.model import load_model
 from idgen.sampling.separation import nearest_other
 from idgen.sampling.variation import SimilarityCurve
-from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verdict import judge_threshold
 from idgen.similarity import CURVE
 
 
