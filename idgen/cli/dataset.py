@@ -41,9 +41,7 @@ _FOLDER = argument("DIR", "Folder of a planned dataset.")
 
 @commands.command("plan", **PASSED_ON)
 def plan(
-    context: typer.Context,
-    out: Path = option(None, "Folder of the dataset.", metavar="DIR"),
-    device: str = DEVICE,
+    context: typer.Context, out: Path = option(None, "Folder of the dataset.", metavar="DIR"), device: str = DEVICE
 ) -> None:
     """Draw the people of a plan: `idgen dataset plan plan.yaml --out DIR`; --help lists what a plan says."""
     with needing("dataset"):

@@ -91,11 +91,7 @@ deciding anything about a real person.
 
 
 def report(
-    folder: str | Path,
-    *,
-    training: str | Path | None = None,
-    most: int = 20_000,
-    device: str | None = None,
+    folder: str | Path, *, training: str | Path | None = None, most: int = 20_000, device: str | None = None
 ) -> Evaluation | None:
     """Measure what is finished of a dataset, and write its report, contact sheet and card.
 
