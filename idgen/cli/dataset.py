@@ -32,7 +32,6 @@ from idgen.ground.words import count
 
 commands = group("Make a dataset of many people: plan, run, status, report, export.")
 
-
 Engine = Literal["local", "slurm", "ray"]
 Layout = Literal["imagefolder", "webdataset", "bin"]
 

@@ -162,9 +162,8 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
 def _measured(planned: Planned, now: Status, result: Evaluation | None) -> str:
     if result is None:
         return "Nothing: the model has no independent recogniser to measure by."
-    parts = []
-    if result.pictures < now.pictures:
-        parts.append(f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:")
+    some = f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:"
+    parts = [some] if result.pictures < now.pictures else []
     parts.append("\n".join(f"- {text}" for _, text in result.summary))
     if planned.plan.match is not None or planned.plan.other:
         parts.append(
