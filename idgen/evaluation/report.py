@@ -259,9 +259,8 @@ def _attributes(result: Evaluation) -> str:
             if group.fnmr is not None and group.fnmr == worst:
                 fnmr = f"<b>{fnmr}</b>"
             cells = [title, escape(group.value), f"{group.pictures:,}", f"{group.people:,}"]
-            rows.append(
-                [*cells, _known(group.genuine_mean, "{:.3f}".format), fnmr, fmr, _known(group.fidelity, percent)]
-            )
+            cells += [_known(group.genuine_mean, "{:.3f}".format), fnmr, fmr, _known(group.fidelity, percent)]
+            rows.append(cells)
     head = ["attribute", "value", "pictures", "people", "mean cosine, one person", "FNMR", "FMR", "fidelity"]
     lead = (
         "Pictures with one value are compared among themselves, at the whole set's threshold for FMR "
