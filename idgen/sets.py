@@ -107,9 +107,8 @@ def _manifest(path: Path) -> Source:
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
     labels, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
-    wanted, space = _wanted(path)
-    picture = lambda row: open_image(path / names[row])  # noqa: E731
-    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)
+    picture, wanted = (lambda row: open_image(path / names[row])), _wanted(path)
+    return Source(path.name, labels, names, picture, None, None, columns, *wanted)
 
 
 def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -164,9 +163,8 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
         raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
     labels = np.asarray(people).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
-    wanted, space = _wanted(path if path.is_dir() else path.parent)
-    picture = _opener(path, groups)
-    return Source(path.name, labels, names, picture, columns=columns, wanted=wanted, wanted_space=space)
+    wanted = _wanted(path if path.is_dir() else path.parent)
+    return Source(path.name, labels, names, _opener(path, groups), None, None, columns, *wanted)
 
 
 def _label(columns: Sequence[str]) -> str | None:
@@ -182,8 +180,7 @@ def _columns(schema: Any, file: Path, wanted: Sequence[str], labelled: bool) -> 
         needed = "`image` and `identity` (or `label`) are" if labelled else "`image` is"
         raise InputError(f"{file} has the columns {', '.join(schema.names)}, but {needed} needed.")
     plain = [getattr(types, f"is_{kind}") for kind in _PLAIN]
-    asked = {label, *wanted}
-    return [field.name for field in schema if field.name in asked or any(check(field.type) for check in plain)]
+    return [one.name for one in schema if one.name in (label, *wanted) or any(check(one.type) for check in plain)]
 
 
 def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Image.Image]:

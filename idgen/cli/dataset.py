@@ -32,7 +32,6 @@ from idgen.ground.words import count
 
 commands = group("Make a dataset of many people: plan, run, status, report, export.")
 
-
 Engine = Literal["local", "slurm", "ray"]
 Layout = Literal["imagefolder", "webdataset", "bin"]
 
@@ -41,9 +40,7 @@ _FOLDER = argument("DIR", "Folder of a planned dataset.")
 
 @commands.command("plan", **PASSED_ON)
 def plan(
-    context: typer.Context,
-    out: Path = option(None, "Folder of the dataset.", metavar="DIR"),
-    device: str = DEVICE,
+    context: typer.Context, out: Path = option(None, "Folder of the dataset.", metavar="DIR"), device: str = DEVICE
 ) -> None:
     """Draw the people of a plan: `idgen dataset plan plan.yaml --out DIR`; --help lists what a plan says."""
     with needing("dataset"):

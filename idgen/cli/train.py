@@ -11,10 +11,7 @@ from idgen.cli.shell import argument, needing, say
 from idgen.ground.errors import InputError
 
 
-def train(
-    context: typer.Context,
-    network: str = argument("NETWORK", "What to train; without it, a list.", ""),
-) -> None:
+def train(context: typer.Context, network: str = argument("NETWORK", "What to train; without it, a list.", "")) -> None:
     """Train a network; `idgen train NETWORK --help` lists its options, --recipe FILE.yaml sets them."""
     from idgen.training import recipe
 

@@ -91,11 +91,7 @@ deciding anything about a real person.
 
 
 def report(
-    folder: str | Path,
-    *,
-    training: str | Path | None = None,
-    most: int = 20_000,
-    device: str | None = None,
+    folder: str | Path, *, training: str | Path | None = None, most: int = 20_000, device: str | None = None
 ) -> Evaluation | None:
     """Measure what is finished of a dataset, and write its report, contact sheet and card.
 
@@ -166,9 +162,8 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
 def _measured(planned: Planned, now: Status, result: Evaluation | None) -> str:
     if result is None:
         return "Nothing: the model has no independent recogniser to measure by."
-    parts = []
-    if result.pictures < now.pictures:
-        parts.append(f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:")
+    some = f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:"
+    parts = [some] if result.pictures < now.pictures else []
     parts.append("\n".join(f"- {text}" for _, text in result.summary))
     if planned.plan.match is not None or planned.plan.other:
         parts.append(

@@ -63,10 +63,9 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
         before = Planned.load(folder)
         if before.plan != plan:
             new, old = asdict(plan), asdict(before.plan)
-            changed = next(name for name in new if new[name] != old[name])
-            raise InputError(
-                f"{folder} holds a dataset of another plan (its `{changed}` is {old[changed]}): choose another folder."
-            )
+            name = next(name for name in new if new[name] != old[name])
+            other = f"a dataset of another plan (its `{name}` is {old[name]})"
+            raise InputError(f"{folder} holds {other}: choose another folder.")
         model_of(before, device)
         return before
     if (folder / CARD).exists() or (folder / DATA).exists():
@@ -90,13 +89,10 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
 
 def _check_model(plan: Plan, model: Model) -> None:
     """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
-    needed = {"match": plan.match is not None, "other": plan.other, "apart": plan.apart > 0}
-    without = {"match": "match: none", "other": "other: false", "apart": "apart: 0"}
-    if (unmet := [name for name, wanted in needed.items() if wanted]) and not model.has("judge"):
-        raise InputError(
-            f"The model {model.name!r} has no judge, which `{unmet[0]}` of the plan needs: set "
-            f"{' and '.join(without[name] for name in unmet)}."
-        )
+    needed = {"match: none": plan.match is not None, "other: false": plan.other, "apart: 0": plan.apart > 0}
+    if (unmet := [without for without, wanted in needed.items() if wanted]) and not model.has("judge"):
+        lacks = f"The model {model.name!r} has no judge, which `{unmet[0].split(':')[0]}` of the plan needs"
+        raise InputError(f"{lacks}: set {' and '.join(unmet)}.")
     if plan.face and (not model.has("encoder") or model.encoder.finder is None):
         raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
     if plan.match is not None:

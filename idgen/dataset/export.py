@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,17 +110,18 @@ def _bin(shards: list[Path], out: Path, pairs: int, seed: int) -> None:
     """Pairs in ten folds, in each as many of one person as of two, first those of one, as LFW has them."""
     if pairs < 2 * FOLDS or pairs % (2 * FOLDS):
         raise InputError(f"The number of pairs is a multiple of {2 * FOLDS}, for {FOLDS} equal folds; got {pairs}.")
-    who = [
-        (row["identity"], at, place)
-        for at, shard in enumerate(shards)
-        for place, row in enumerate(read_rows(shard, ["identity"]))
-    ]
-    people = [list(group) for _, group in groupby(sorted(who), key=lambda row: row[0])]
+
+    def all_of(column: str) -> Iterator[tuple[tuple[int, int], Any]]:
+        for at, shard in enumerate(shards):
+            yield from (((at, place), row[column]) for place, row in enumerate(read_rows(shard, [column])))
+
+    by_name = groupby(sorted(all_of("identity"), key=itemgetter(1)), itemgetter(1))
+    people = [[picture for picture, _ in group] for _, group in by_name]
     several = [pictures for pictures in people if len(pictures) > 1]
     if len(people) < 2 or not several:
         raise InputError("Pairs need two people, and one of them with two pictures: make more of the dataset first.")
     rng = np.random.default_rng(seed)
-    chosen: list[tuple[str, int, int]] = []
+    chosen: list[tuple[int, int]] = []  # pictures, by shard and place in it
     same = np.tile(np.repeat([True, False], pairs // (2 * FOLDS)), FOLDS)
     for one_person in same:
         if one_person:
@@ -128,11 +130,6 @@ def _bin(shards: list[Path], out: Path, pairs: int, seed: int) -> None:
         else:
             for person in rng.choice(len(people), 2, replace=False):
                 chosen.append(people[person][rng.integers(len(people[person]))])
-    wanted = {(at, place) for _, at, place in chosen}
-    found = {
-        (at, place): row["image"]["bytes"]
-        for at, shard in enumerate(shards)
-        for place, row in enumerate(read_rows(shard, ["image"]))
-        if (at, place) in wanted
-    }
-    write_bin(out, [found[at, place] for _, at, place in chosen], same)
+    wanted = set(chosen)
+    found = {picture: image["bytes"] for picture, image in all_of("image") if picture in wanted}
+    write_bin(out, [found[picture] for picture in chosen], same)

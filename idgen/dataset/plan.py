@@ -152,9 +152,8 @@ class Planned:
         folder = Path(folder)
         settled = json_or_none(folder / PLANNED)
         if settled is None:
-            raise InputError(
-                f"{folder} holds no finished plan: make one by `idgen dataset plan plan.yaml --out {folder}`."
-            )
+            how = f"`idgen dataset plan plan.yaml --out {folder}`"
+            raise InputError(f"{folder} holds no finished plan: make one by {how}.")
         # A number has meant another variation before 0.2.
         known = {"plan", "people", "weights", "variation"} <= settled.keys()
         if not known or (settled["variation"] and not isinstance(settled["variation"], str)):
@@ -166,11 +165,9 @@ class Planned:
         # The file's own bytes: an option that a later version adds changes nothing.
         text = (folder / PLAN).read_text(encoding="utf-8")
         if settled["plan"] != digest(text) or settled["people"] != people.fingerprint():
-            raise InputError(
-                f"The plan or the people in {folder} were changed after it was planned: plan again, in a new folder."
-            )
-        mixed = folder / LABELS
-        labels = json.loads(mixed.read_text(encoding="utf-8")) if mixed.is_file() else None
+            changed = f"The plan or the people in {folder} were changed after it was planned"
+            raise InputError(f"{changed}: plan again, in a new folder.")
+        labels = json.loads((folder / LABELS).read_text("utf-8")) if (folder / LABELS).is_file() else None
         return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
 
 

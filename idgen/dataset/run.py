@@ -215,13 +215,12 @@ def _work(step: MakeShards, workers: int) -> None:
 
 
 def _task(step: MakeShards, rank: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     step(None, rank, len(step.shards))
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()  # type: ignore[union-attr]
-    os._exit(1)
 
 
 def _cores(device: str | None) -> int:

@@ -105,12 +105,9 @@ class ShardMaker:
 
     def _missing(self, shard: _Shard) -> list[Place]:
         """Exactly what is missing, so that nothing is made in vain."""
-        images, most = self.planned.plan.images, self.planned.plan.most
-        return [
-            (row, k)
-            for row, one in shard.people.items()
-            for k in range(one.tried, min(one.tried + images - len(one.rows), most))
-        ]
+        images, most, people = self.planned.plan.images, self.planned.plan.most, shard.people.items()
+        ends = {row: min(one.tried + images - len(one.rows), most) for row, one in people}
+        return [(row, k) for row, one in people for k in range(one.tried, ends[row])]
 
     def _try(self, shard: _Shard, missing: list[Place], beat: Path) -> None:
         """Make pictures and keep those that pass; the order follows from the plan alone."""

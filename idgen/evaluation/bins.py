@@ -52,10 +52,8 @@ def _scalar(kind: np.dtype[Any], data: bytes) -> Any:
 class _Array:
     """A NumPy array's state, as its pickle sets it; read by `_pair_set`."""
 
-    value: NDArray[Any]
-
     def __init__(self, *_: Any) -> None:
-        self.value = np.empty(0)
+        self.value: NDArray[Any] = np.empty(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, fortran, data = state
@@ -79,11 +77,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "bool_"): np.bool_,
     ("numpy", "bool"): np.bool_,
 }
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _ALLOWED[_module, "scalar"] = _scalar
-    _ALLOWED[_module, "_reconstruct"] = _Array
-for _module in ("numpy.core.numeric", "numpy._core.numeric"):
-    _ALLOWED[_module, "_frombuffer"] = _from_buffer
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = _scalar
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 
 class _Unpickler(pickle.Unpickler):

@@ -47,9 +47,8 @@ def histogram(
         parts.append(_shape("polygon", f"area {kind}", ((x(at), y(value)) for at, value in outline), name))
     last = -1e9
     for number, (at, text) in enumerate(sorted(marks)):
-        place = x(at)
         # Marks that stand close write at different heights, so that no text covers another.
-        lower = 13 * (number % 2) if place - last < 64 else 0
+        place, lower = x(at), 13 * (number % 2) if x(at) - last < 64 else 0
         last = place
         anchor, shift = ("end", -4) if place > WIDTH - 90 else ("start", 4)
         parts.append(_line("mark", place, _TOP - 26 + lower, place, _BASE))

@@ -107,7 +107,6 @@ def _evaluate_set(
     with_known = None if known is None else common(set_, known)
     with_real = None if compare is None else common(set_, compare)
     landmarks, looked_at = reader.landmarks(source, seed)
-
     since = time.perf_counter()
     main, *others = (
         measures.compare_all(by, source.labels, seed) if listed is None else measures.compare_listed(by, listed)

@@ -106,11 +106,8 @@ def genuine_scores(vectors: NDArray[np.float32], labels: NDArray[Any]) -> NDArra
     """Cosines of all pairs of one person, of unit vectors (N, D)."""
     index = numbered(vectors, labels)
     order = np.argsort(index, kind="stable")
-    parts = []
-    for mine in np.split(order, np.flatnonzero(np.diff(index[order])) + 1):
-        products = vectors[mine] @ vectors[mine].T
-        parts.append(products[np.triu_indices(len(mine), 1)])
-    return np.concatenate(parts)
+    people = np.split(order, np.flatnonzero(np.diff(index[order])) + 1)
+    return np.concatenate([(vectors[who] @ vectors[who].T)[np.triu_indices(len(who), 1)] for who in people])
 
 
 def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) -> tuple[list[Pair], list[Pair]]:
@@ -146,10 +143,8 @@ def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) 
 
 def separability(judged: Embedded, labels: NDArray[Any], compared: Comparisons) -> tuple[Separability, str]:
     """People against people, and how it is known from which cosine two people's means count as one person."""
-    at, how = (
-        compared.result.thresholds[AT],
-        "the cosine that {} pairs of pictures of different people in this set reach",
-    )
+    at = compared.result.thresholds[AT]
+    how = "the cosine that {} pairs of pictures of different people in this set reach"
     if judged.calibration is not None:
         with suppress(InputError):  # of too few people for means
             at = judged.calibration.threshold("mean-mean", FMR)
@@ -160,9 +155,8 @@ def separability(judged: Embedded, labels: NDArray[Any], compared: Comparisons) 
 def fidelity(set_: Set, model: Model) -> Fidelity | None:
     """The pictures against the people they were made for; None where nobody was wanted of this model's encoder."""
     source = set_.source
-    if not source.wanted or len(set_.by) < 2 or not set(source.labels) <= source.wanted.keys():
-        return None
-    if source.wanted_space != model.encoder.space:
+    known = len(set_.by) > 1 and source.wanted and set(source.labels) <= source.wanted.keys()
+    if not known or source.wanted_space != model.encoder.space:
         return None
     scorer = model.scorer
     wanted = torch.stack([source.wanted[str(label)] for label in source.labels])
@@ -185,8 +179,7 @@ def diversity(
 ) -> Diversity:
     """How different one person's pictures are; landmarks are those of some pictures, by number."""
     vectors = judged.vectors.numpy()
-    distance = genuine_distance(vectors, labels)
-    spread = float(genuine_scores(vectors, labels).std(dtype=np.float64))
+    distance, spread = genuine_distance(vectors, labels), float(genuine_scores(vectors, labels).std(dtype=np.float64))
     if not landmarks:
         return Diversity(distance, spread, looked_at=looked_at, no_face=1.0 if looked_at else None)
     who, points = labels[list(landmarks)], np.stack(list(landmarks.values()))
@@ -209,8 +202,7 @@ def distances_between(fake: Embedded, real: Embedded, seed: int) -> dict[str, fl
     out: dict[str, float] = {"pictures_of_each": count}
     if count > 3:
         out |= distances(theirs, ours, space, seed=seed)
-        precision, recall = precision_recall(theirs, ours)
-        out |= {f"precision_{space}": precision, f"recall_{space}": recall}
+        out[f"precision_{space}"], out[f"recall_{space}"] = precision_recall(theirs, ours)
     return out
 
 

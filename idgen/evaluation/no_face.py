@@ -141,8 +141,7 @@ def _grid(rng: Generator, size: int) -> Picture:
     canvas = Image.fromarray(_background(rng, size))
     draw = ImageDraw.Draw(canvas)
     step_x, step_y = rng.uniform(0.06, 0.4, 2) * size
-    fill, round_ones, shift = _colour(rng), rng.random() < 0.4, rng.choice([0.0, 0.5])
-    share = rng.uniform(0.3, 0.95)
+    fill, round_ones, shift, share = _colour(rng), rng.random() < 0.4, rng.choice([0.0, 0.5]), rng.uniform(0.3, 0.95)
     for row in range(-1, int(size / step_y) + 1):
         for column in range(-1, int(size / step_x) + 1):
             x, y = (column + shift * (row % 2)) * step_x, row * step_y
@@ -155,8 +154,7 @@ def _mosaic(rng: Generator, size: int) -> Picture:
     """Cells around random points, each one colour: stones, leaves, a rough collage."""
     count = int(rng.integers(4, 40))
     points = rng.uniform(-1, 1, (count, 2)).astype(np.float32)
-    small = min(size, 96)
-    x, y = _axes(small)
+    x, y = _axes(min(size, 96))
     distance = (x[..., None] - points[:, 0]) ** 2 + (y[..., None] - points[:, 1]) ** 2
     base = np.array(_colour(rng))
     colours = np.clip(base + rng.normal(0, rng.uniform(10, 90), (count, 3)), 0, 255).astype(np.uint8)
@@ -165,9 +163,8 @@ def _mosaic(rng: Generator, size: int) -> Picture:
 
 
 def _lettering(rng: Generator, size: int) -> Picture:
-    canvas = Image.fromarray(
-        _gradient(rng, size) if rng.random() < 0.5 else np.full((size, size, 3), _colour(rng), np.uint8)
-    )
+    paper = _gradient(rng, size) if rng.random() < 0.5 else np.full((size, size, 3), _colour(rng), np.uint8)
+    canvas = Image.fromarray(paper)
     draw = ImageDraw.Draw(canvas)
     ink, height = _colour(rng), rng.uniform(0.04, 0.25) * size
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?()    "
@@ -232,13 +229,11 @@ def _as_a_camera(rng: Generator, picture: Picture) -> Picture:
     """Sometimes blurred, grainy, dark or grey."""
     blurred, grainy, lit, grey = rng.random(4)
     if blurred < 0.25:
-        width = float(rng.uniform(0.5, 3))
-        picture = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(width)))
+        picture = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 3)))))
     if lit < 0.4:
         picture = np.clip(picture * np.float32(rng.uniform(0.3, 1.3)), 0, 255).astype(np.uint8)
     if grainy < 0.3:
-        grain = rng.integers(-20, 21, picture.shape, np.int16)
-        picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+        picture = np.clip(picture + rng.integers(-20, 21, picture.shape, np.int16), 0, 255).astype(np.uint8)
     if grey < 0.1:
         picture = np.repeat(picture.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
     return picture
@@ -285,8 +280,7 @@ def photographs(n: int, seed: int) -> list[Image.Image]:
 
 def _opaque(image: Image.Image) -> Image.Image:
     """RGB, transparency laid on white."""
-    layered = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
 
 
 def covered(pictures: Pictures, landmarks: ArrayLike, n: int, seed: int) -> list[Image.Image]:
@@ -323,9 +317,9 @@ def _cover(rng: Generator, picture: Image.Image, points: NDArray[np.float64]) ->
         patch = Image.fromarray(_background(rng, max(size))).crop((0, 0, *size))
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).ellipse((0.03 * size[0], 0.03 * size[1], 0.97 * size[0], 0.97 * size[1]), 255)
-    covered_picture = picture.copy()
-    covered_picture.paste(patch, box[:2], mask.filter(ImageFilter.GaussianBlur(0.01 * size[0] * rng.uniform(0, 2))))
-    return covered_picture
+    picture = picture.copy()
+    picture.paste(patch, box[:2], mask.filter(ImageFilter.GaussianBlur(0.01 * size[0] * rng.uniform(0, 2))))
+    return picture
 
 
 def no_face_sets(n: int, seed: int, photos: tuple[Pictures, ArrayLike]) -> dict[str, list[Image.Image]]:

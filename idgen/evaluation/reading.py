@@ -135,9 +135,8 @@ def common(one: Set, other: Set) -> tuple[Embedded, Embedded]:
     if not same:
         check_same_space(one.by[0].space, other.by[0].space)
     a, b = same[0]
-    if a.vectors.shape[1] != b.vectors.shape[1]:
-        raise InputError(
-            f"The vectors of {one.source.name} have {a.vectors.shape[1]} numbers, those of {other.source.name} "
-            f"{b.vectors.shape[1]}: embed both by one recogniser."
-        )
+    ours, theirs = a.vectors.shape[1], b.vectors.shape[1]
+    if ours != theirs:
+        counts = f"The vectors of {one.source.name} have {ours} numbers, those of {other.source.name} {theirs}"
+        raise InputError(f"{counts}: embed both by one recogniser.")
     return a, b

@@ -20,8 +20,7 @@ from idgen.ground.version import __version__
 from idgen.ground.words import one_in, percent
 from idgen.scoring.verification import FEWEST_FALSE_MATCHES, RATES, det_curve
 
-_SHEET_PEOPLE, _SHEET_PICTURES = 8, 8
-_SHOWN_ALARMS = 12
+_SHEET_PEOPLE, _SHEET_PICTURES, _SHOWN_ALARMS = 8, 8, 12
 _SIGNS = {"good": ("✓", "good"), "note": ("•", "to know"), "bad": ("!", "look here")}
 
 
@@ -99,8 +98,7 @@ def _recognition(found: list[Comparisons], result: Evaluation) -> str:
         ]
 
     who = [escape(one.by) for one in found]
-    head = heads(["", *who], 3)
-    head += heads(["lowest FNMR with FMR ≤ 1/n", *("threshold", "FNMR", "TAR") * len(found)])
+    head = heads(["", *who], 3) + heads(["lowest FNMR with FMR ≤ 1/n", *("threshold", "FNMR", "TAR") * len(found)])
     plain = [
         ["EER", *(percent(one.eer) for one in figures)],
         ["AUC", *(f"{one.auc:.5f}" for one in figures)],
@@ -131,10 +129,8 @@ def _recognition(found: list[Comparisons], result: Evaluation) -> str:
 
 def _worst(main: Comparisons, set_: Set) -> str:
     rows = ""
-    for title, pairs in (
-        ("One person, least alike", main.worst_genuine),
-        ("Different people, most alike", main.worst_impostor),
-    ):
+    alike = {"One person, least alike": main.worst_genuine, "Different people, most alike": main.worst_impostor}
+    for title, pairs in alike.items():
         cells = ""
         for found in pairs:
             both = found.first, found.second
@@ -169,11 +165,8 @@ def _fidelity(result: Evaluation) -> str:
     fidelity = result.fidelity
     if fidelity is None:
         return ""
-    drawn = charts.histogram(
-        [("pictures", "genuine", fidelity.cosines)],
-        [(fidelity.threshold, "match from here")],
-        "the judge's cosine to the wanted person",
-    )
+    series, mark = [("pictures", "genuine", fidelity.cosines)], (fidelity.threshold, "match from here")
+    drawn = charts.histogram(series, [mark], "the judge's cosine to the wanted person")
     real = "not calibrated" if fidelity.genuine_rate is None else percent(fidelity.genuine_rate)
     rows = [
         ["fidelity = template-inversion success rate", percent(fidelity.rate)],
@@ -192,21 +185,13 @@ def _fidelity(result: Evaluation) -> str:
 def _leakage(result: Evaluation, set_: Set | None, training: Set | None) -> str:
     if not result.searches:
         return ""
-    rows = [
-        [
-            escape(search.kind.replace("-", " ")),
-            f"{search.probes:,}",
-            f"{search.threshold:.3f}",
-            f"<b>{len(search.alarms):,}</b>",
-            f"{search.expected:.1f}",
-            f"{search.plausible:,}",
-            f"{search.nearest.max():.3f}",
-            yes_no(
-                not search.leaks, "copies" if search.copies else "more than chance" if search.leaks else "as by chance"
-            ),
-        ]
-        for search in result.searches
-    ]
+    rows = []
+    for search in result.searches:
+        verdict = "copies" if search.copies else "more than chance" if search.leaks else "as by chance"
+        kind, alarms = escape(search.kind.replace("-", " ")), f"<b>{len(search.alarms):,}</b>"
+        cells = [kind, f"{search.probes:,}", f"{search.threshold:.3f}", alarms, f"{search.expected:.1f}"]
+        cells += [f"{search.plausible:,}", f"{search.nearest.max():.3f}", yes_no(not search.leaks, verdict)]
+        rows.append(cells)
     head = ["search", "looked up", "threshold", "alarms", "by chance", "plausible up to", "nearest of all", ""]
     lead = (
         f"Every picture against {escape(result.training)}. Even strangers find a look-alike among many people, so the "
@@ -270,19 +255,12 @@ def _attributes(result: Evaluation) -> str:
     for name, groups in result.attributes.items():
         worst = max((group.fnmr for group in groups if group.fnmr is not None), default=None)
         for title, group in zip((f"<b>{escape(name)}</b>", *[""] * len(groups)), groups, strict=False):
-            fnmr = _known(group.fnmr, percent)
-            rows.append(
-                [
-                    title,
-                    escape(group.value),
-                    f"{group.pictures:,}",
-                    f"{group.people:,}",
-                    _known(group.genuine_mean, "{:.3f}".format),
-                    f"<b>{fnmr}</b>" if group.fnmr is not None and group.fnmr == worst else fnmr,
-                    _known(group.fmr, lambda share: f"{100 * share:.3f} %"),
-                    _known(group.fidelity, percent),
-                ]
-            )
+            fnmr, fmr = _known(group.fnmr, percent), _known(group.fmr, lambda share: f"{100 * share:.3f} %")
+            if group.fnmr is not None and group.fnmr == worst:
+                fnmr = f"<b>{fnmr}</b>"
+            cells = [title, escape(group.value), f"{group.pictures:,}", f"{group.people:,}"]
+            cells += [_known(group.genuine_mean, "{:.3f}".format), fnmr, fmr, _known(group.fidelity, percent)]
+            rows.append(cells)
     head = ["attribute", "value", "pictures", "people", "mean cosine, one person", "FNMR", "FMR", "fidelity"]
     lead = (
         "Pictures with one value are compared among themselves, at the whole set's threshold for FMR "

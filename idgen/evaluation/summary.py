@@ -17,26 +17,17 @@ def summarise(result: Evaluation) -> list[tuple[Level, str]]:
     if result.fidelity is not None:
         out.append(_fidelity(result.fidelity))
     if (apart := result.separability) is not None:
-        out.append(
-            (
-                _level(apart.unique_share, 0.99, 0.9),
-                f"{apart.unique:,} of {apart.people:,} people are unique: no earlier person's mean is as close as "
-                f"{apart.threshold:.2f}. The closest two are {apart.closest[0]} and {apart.closest[1]} "
-                f"({apart.nearest_max:.2f}).",
-            )
-        )
+        text = f"{apart.unique:,} of {apart.people:,} people are unique: no earlier person's mean is as close as "
+        text += f"{apart.threshold:.2f}. The closest two are {' and '.join(apart.closest)} ({apart.nearest_max:.2f})."
+        out.append((_level(apart.unique_share, 0.99, 0.9), text))
     if (spread := result.diversity) is not None:
         text = f"Two pictures of one person are at a cosine of {1 - spread.distance:.2f} on average."
         if spread.yaw is not None:
             text += f" Heads turn by {spread.yaw:.0f}° (standard deviation of one person's yaw)."
         out.append(("note", text))
         if spread.no_face:
-            out.append(
-                (
-                    "bad" if spread.no_face > 0.02 else "note",
-                    f"In {percent(spread.no_face)} of the pictures looked at, no face was found.",
-                )
-            )
+            text = f"In {percent(spread.no_face)} of the pictures looked at, no face was found."
+            out.append(("bad" if spread.no_face > 0.02 else "note", text))
     if result.searches:
         out.append(_leakage(result.searches))
     return out

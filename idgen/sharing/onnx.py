@@ -6,6 +6,7 @@ import hashlib
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +43,8 @@ class Recognizer(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, size, size) RGB in [-1, 1] to (N, D), not normalised."""
         if self.side != self.size:
-            pixels = F.interpolate(
-                pixels, (self.side, self.side), mode="bilinear", antialias=self.antialias, align_corners=False
-            )
+            side = self.side, self.side
+            pixels = F.interpolate(pixels, side, mode="bilinear", antialias=self.antialias, align_corners=False)
         vectors = self.network(pixels)
         return vectors + self.network(pixels.flip(3)) if self.flip else vectors
 
@@ -116,17 +116,9 @@ def _write(network: nn.Module, size: int, file: Path) -> None:
     with files.aside(file) as aside:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about its own parts
-            torch.onnx.export(
-                network,
-                (crops,),
-                str(aside),
-                dynamo=True,
-                input_names=["crops"],
-                output_names=["vectors"],
-                dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1)}},
-                external_data=False,
-                verbose=False,
-            )
+            names: dict[str, Any] = {"input_names": ["crops"], "output_names": ["vectors"]}
+            names["dynamic_shapes"] = {"pixels": {0: torch.export.Dim("batch", min=1)}}
+            torch.onnx.export(network, (crops,), str(aside), dynamo=True, external_data=False, verbose=False, **names)
         made = onnx.load(aside)
         graph = made.graph
         # Where each node comes from in the source: paths of this machine, which are nobody's business.

@@ -35,7 +35,6 @@ _FEW = (
     f"{_BY} On {MEASURED} people × {IMAGES} pictures, made for this page: few. For more, evaluate a larger set and "
     "push again with --evaluation."
 )
-
 _UNMEASURED = "Its card has no figures: measure it by `idgen evaluate` and push again with --evaluation."
 
 
@@ -225,5 +224,4 @@ def _new_card(
             known, measured = evaluate(pictures, aside / "report", model=model, progress=False).to_dict(), _FEW
     rows = [] if known is None else cards.figures(known)
     files[cards.CARD] = page(rows=rows, measured=measured, sheet=cards.SHEET in files).encode()
-    unmeasured = people is not None and known is None
-    return files, [_UNMEASURED] * unmeasured
+    return files, [_UNMEASURED] if people is not None and known is None else []

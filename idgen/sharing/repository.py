@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from idgen.ground import hub
@@ -50,9 +45,8 @@ class Repository:
             if self.name.count("/") != 1:
                 raise HFValidationError("it is not user/name")
         except HFValidationError as error:
-            raise InputError(
-                f"{self.name!r} cannot be a repository on the Hub: give user/name, of letters, digits, - _ ."
-            ) from error
+            wrong = f"{self.name!r} cannot be a repository on the Hub: give user/name, of letters, digits, - _ ."
+            raise InputError(wrong) from error
 
     def make(self, private: bool | None) -> None:
         """Make sure that there is something to write to, before anything that takes long.
@@ -100,10 +94,8 @@ class Repository:
             status, why = getattr(error.response, "status_code", 0), _one_line(error)
             raise InputError(known.get(status, f"The Hub refused the upload to {self.name}: {why}")) from error
         except hub.hub_errors() as error:
-            raise InputError(
-                f"Nothing was uploaded: the Hub at {api.endpoint} cannot be reached ({type(error).__name__}); try "
-                "again."
-            ) from error
+            silent = f"the Hub at {api.endpoint} cannot be reached ({type(error).__name__})"
+            raise InputError(f"Nothing was uploaded: {silent}; try again.") from error
         except ValueError as error:  # the Hub's check of the card's front matter
             raise InputError(f"The Hub refused the card: {_one_line(error)}") from error
 
