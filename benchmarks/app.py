@@ -76,12 +76,8 @@ if __name__ == "__main__":
     with running_app() as (_, address):
         first, everything = zip(*seen(address, args.repeats + 1), strict=True)
         by_client = list(called(address, args.repeats + 1))
-    ways = {
-        "first_picture": first,
-        "eight_pictures_with_scores": everything,
-        "eight_by_gradio_client": by_client,
-        "eight_by_pipeline_and_scorer": list(alone(args.repeats + 1)),
-    }
+    ways = {"first_picture": first, "eight_pictures_with_scores": everything, "eight_by_gradio_client": by_client}
+    ways["eight_by_pipeline_and_scorer"] = list(alone(args.repeats + 1))
     figures = {
         name: {"median_s": round(statistics.median(values[1:]), 2), "worst_s": round(max(values[1:]), 2)}
         for name, values in ways.items()

@@ -43,13 +43,8 @@ def networks(width: int, full: bool) -> tuple[Any, Any, Any]:
     """U-Net, autoencoder and text encoder of the published widths, or a U-Net of `width` channels at 16×16 latents."""
     torch.manual_seed(0)
     token, layers, heads = (768, 12, 12) if full else (512, 4, 8)
-    small = {
-        "block_out_channels": (width, 2 * width),
-        "layers_per_block": 1,
-        "attention_head_dim": 8,
-        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
-        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
-    }
+    small = {"block_out_channels": (width, 2 * width), "layers_per_block": 1, "attention_head_dim": 8}
+    small |= {f"{way.lower()}_block_types": (f"CrossAttn{way}Block2D",) * 2 for way in ("Down", "Up")}
     unet = UNet2DConditionModel(sample_size=64 if full else 16, cross_attention_dim=token, **({} if full else small))
     vae = AutoencoderKL(
         block_out_channels=(128, 256, 512, 512) if full else (16, 32, 32, 32),
@@ -99,9 +94,7 @@ def measure(pipeline: Any, steps: int, repeats: int, people: int) -> dict[str, A
     settings: dict[str, Any] = {"num_inference_steps": steps, "seed": 1}
     ways: dict[str, Callable[[], list[Any]]] = {
         "ours": lambda: pipeline(vectors, IMAGES, batch_size=16, **settings).images,
-        "single": lambda: [
-            pipeline(vector, 1, first=k, **settings).images[0] for vector in vectors for k in range(IMAGES)
-        ],
+        "single": lambda: [pipeline(one, 1, first=k, **settings).images[0] for one in vectors for k in range(IMAGES)],
         "official": lambda: official(pipeline, vectors, steps),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -79,15 +79,10 @@ def running_app(**environment: str) -> Iterator[tuple[int, str]]:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryFile() as console:
-        variables = {
-            "PYTHONPATH": str(ROOT),
-            "GRADIO_SERVER_PORT": address.rpartition(":")[2],
-            "GRADIO_TEMP_DIR": cache,
-            **environment,
-        }
-        app = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, stdout=console, stderr=console
-        )
+        gradio = {"GRADIO_SERVER_PORT": address.rpartition(":")[2], "GRADIO_TEMP_DIR": cache}
+        variables = os.environ | {"PYTHONPATH": str(ROOT), **gradio, **environment}
+        command = [sys.executable, "app.py"]
+        app = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=console, stderr=console)
         try:
             given_up = time.monotonic() + 300
             while not _answers(address):

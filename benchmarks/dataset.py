@@ -29,17 +29,13 @@ def overhead(people: int, rounds: int) -> dict[str, float]:
         factory = bare = 0.0
         pictures = tries = 0
         for number in range(rounds):
-            seconds, made = timed(maker.make, number)
-            factory, pictures, tries = factory + seconds, pictures + made["pictures"], tries + made["tries"]
+            took, made = timed(maker.make, number)
+            factory, pictures, tries = factory + took, pictures + made["pictures"], tries + made["tries"]
             painted = pipeline.iterate(planned.people.take(plan.rows(number)), plan.images, seed=plan.seed)
             bare += timed(list, painted)[0]
-    return {
-        "pictures": pictures,
-        "pictures_made": tries,
-        "seconds_factory": round(factory, 1),
-        "seconds_bare": round(bare, 1),
-        "overhead_a_picture_made": round((factory / tries) / (bare / (rounds * people * plan.images)) - 1, 4),
-    }
+    more = (factory / tries) / (bare / (rounds * people * plan.images)) - 1
+    seconds = {"seconds_factory": round(factory, 1), "seconds_bare": round(bare, 1)}
+    return {"pictures": pictures, "pictures_made": tries, **seconds, "overhead_a_picture_made": round(more, 4)}
 
 
 def workers(most: int, people: int) -> dict[str, float]:
@@ -51,13 +47,9 @@ def workers(most: int, people: int) -> dict[str, float]:
             make_plan(Plan(people=people, images=10, seed=7, shard=max(1, people // (4 * most))), out)
             seconds.append(timed(run, out, count, progress=False)[0])
             shards.append({path.name: path.read_bytes() for path in (out / "data").iterdir()})
-    return {
-        "workers": most,
-        "seconds_one": round(seconds[0], 1),
-        "seconds_all": round(seconds[1], 1),
-        "faster": round(seconds[0] / seconds[1], 2),
-        "same_bytes": shards[0] == shards[1],
-    }
+    one, several = seconds
+    out = {"workers": most, "seconds_one": round(one, 1), "seconds_all": round(several, 1)}
+    return out | {"faster": round(one / several, 2), "same_bytes": shards[0] == shards[1]}
 
 
 if __name__ == "__main__":

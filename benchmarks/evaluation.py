@@ -37,14 +37,9 @@ if __name__ == "__main__":
             save_vectors(file, *pictures(args.people, args.images, args.dim, seed), "benchmark")
         worked = time.process_time()
         seconds, result = timed(evaluate, files[0], f"{folder}/out", training=files[1], progress=False)
-    figures = {
-        "pictures": result.pictures,
-        "people": result.people,
-        "pairs": result.main.result.genuine_pairs + result.main.result.impostor_pairs,
-        "threads": args.threads,
-        "seconds_after_embedding": round(result.seconds, 1),
-        "seconds_with_reading_and_report": round(seconds, 1),
-        "of_processor_time": round(time.process_time() - worked, 1),
-        "peak_gb": round(peak_gb(), 2),
-    }
-    print(json.dumps(figures))
+    worked = time.process_time() - worked
+    pairs = result.main.result.genuine_pairs + result.main.result.impostor_pairs
+    figures = {"pictures": result.pictures, "people": result.people, "pairs": pairs, "threads": args.threads}
+    took = {"after_embedding": result.seconds, "with_reading_and_report": seconds}
+    figures |= {f"seconds_{name}": round(value, 1) for name, value in took.items()}
+    print(json.dumps(figures | {"of_processor_time": round(worked, 1), "peak_gb": round(peak_gb(), 2)}))

@@ -22,9 +22,8 @@ from importlinter.api import read_configuration
 DOORS = ["cli", "space", "__init__"]
 # The layers of import-linter, from the ground up; rooms of one line may not import each other.
 LAYERS = read_configuration(str(ROOT / "pyproject.toml"))["contracts_options"][0]["layers"][:0:-1]
-HEIGHT = {
-    room: height for height, rooms in enumerate([*(line.split(" | ") for line in LAYERS), DOORS]) for room in rooms
-}
+FLOORS = [*(line.split(" | ") for line in LAYERS), DOORS]
+HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Packages that an extra brings: they may be imported where they are used.
@@ -114,14 +113,8 @@ def measure_sizes() -> tuple[dict[str, int], dict[str, list[str]]]:
     """The figures of how large files and functions are, and the ones that are too large."""
     house = [*ROOT.glob("idgen/**/*.py"), *ROOT.glob("space/**/*.py"), ROOT / "app.py"]
     named = {path: str(path.relative_to(ROOT)) for path in house}
-    longest = sorted(
-        (
-            (one.end_lineno - one.lineno + 1, f"{named[path]}:{one.name}")
-            for path in house
-            for one in nodes(path, *FUNCTIONS)
-        ),
-        reverse=True,
-    )
+    functions = [(one, f"{named[path]}:{one.name}") for path in house for one in nodes(path, *FUNCTIONS)]
+    longest = sorted(((one.end_lineno - one.lineno + 1, name) for one, name in functions), reverse=True)
     largest = sorted(((lines(name), name) for name in named.values()), reverse=True)
     raises = sum(1 for path in house for _ in nodes(path, ast.Raise))
     figures = {
@@ -140,8 +133,7 @@ def measure_sizes() -> tuple[dict[str, int], dict[str, list[str]]]:
     }
 
 
-def main() -> None:
-    """Print the figures."""
+if __name__ == "__main__":
     args = options(__doc__, check=False, verbose=False)
     figures, behind = (one | other for one, other in zip(measure_imports(), measure_sizes(), strict=True))
     over = [name for name, limit in LIMITS.items() if figures[name] > limit]
@@ -152,7 +144,3 @@ def main() -> None:
             for line in behind.get(name, []):
                 print(f"         {line}")
     sys.exit(1 if args.check and over else 0)
-
-
-if __name__ == "__main__":
-    main()

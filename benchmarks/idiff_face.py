@@ -68,14 +68,9 @@ def small_pipeline(scheduler: Any, steps: int, part: int) -> IDiffFacePipeline:
     network.load_state_dict(official.random_weights(shapes))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        stage = VQModel(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(16, 16, 16),
-            num_vq_embeddings=256,
-            norm_num_groups=8,
-            scaling_factor=1.0,
-        ).eval()
+        blocks = {"down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3}
+        sizes = {"block_out_channels": (16, 16, 16), "num_vq_embeddings": 256, "norm_num_groups": 8}
+        stage = VQModel(**blocks, **sizes, scaling_factor=1.0).eval()
     made = IDiffFacePipeline(network, stage, scheduler, space="s", num_inference_steps=steps)
     made.set_progress_bar_config(disable=True)
     return made

@@ -85,12 +85,8 @@ def measure(model_name: str, images: int, repeats: int) -> dict[str, Any]:
     """
     started = time.perf_counter()
     model = load_model(model_name, device="cpu")
-    networks = {
-        "denoiser": model.pipeline.denoiser,
-        "autoencoder": model.pipeline.autoencoder,
-        "encoder": model.encoder.recognizer,
-        "judge": model.judge.recognizer.recognizer,
-    }
+    networks = {name: getattr(model.pipeline, name) for name in ("denoiser", "autoencoder")}
+    networks |= {"encoder": model.encoder.recognizer, "judge": model.judge.recognizer.recognizer}
     clock, walls = NetworkClock(), []
     with tempfile.TemporaryDirectory(prefix="idgen-overhead-") as folder:
         for repeat in range(repeats + 1):
@@ -100,17 +96,10 @@ def measure(model_name: str, images: int, repeats: int) -> dict[str, Any]:
             walls.append(time.perf_counter() - (since if repeat else started))
     cold, *walls = walls
     total = sum(walls)
-    return {
-        "seconds": statistics.median(walls),
-        "fastest": min(walls),
-        "slowest": max(walls),
-        "cold_seconds": cold,
-        "network_share": clock.total / total,
-        "networks": {name: seconds / total for name, seconds in clock.seconds.items()},
-        "peak_gb": peak_gb(),
-        "images": images,
-        "repeats": repeats,
-    }
+    shares = {name: seconds / total for name, seconds in clock.seconds.items()}
+    out = {"seconds": statistics.median(walls), "fastest": min(walls), "slowest": max(walls), "cold_seconds": cold}
+    out |= {"network_share": clock.total / total, "networks": shares}
+    return out | {"peak_gb": peak_gb(), "images": images, "repeats": repeats}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from served import Served, serve
 
-PATIENT = {"timeout": 3600}
 SIDES = ("photo", "first", "second")
 
 
@@ -40,15 +39,9 @@ def plan(visitor: int, number: int, images: int, steps: int) -> dict[str, Any]:
     if chance.random() < 0.1:
         first, second = chance.randrange(1000), chance.randrange(1000)
         return {"api_name": "/compare", "first": first, "second": second, "consent": True}
-    return {
-        "api_name": "/generate",
-        "images": chance.randint(1, images),
-        "steps": chance.randint(1, steps),
-        "variation": chance.choice((0.0, 0.0, 0.3)),
-        "guidance": chance.choice((None, 1.0, 2.0)),
-        "seed": chance.randrange(1000),
-        "person": chance.randrange(1000),
-    }
+    asked = {"images": chance.randint(1, images), "steps": chance.randint(1, steps)}
+    asked |= {"variation": chance.choice((0.0, 0.0, 0.3)), "guidance": chance.choice((None, 1.0, 2.0))}
+    return {"api_name": "/generate", **asked, "seed": chance.randrange(1000), "person": chance.randrange(1000)}
 
 
 def ask(client: Client, wanted: dict[str, Any], face: Image.Image) -> tuple[float, str]:
@@ -100,9 +93,8 @@ def measure(app: Served, visitors: int, requests: int, images: int, steps: int, 
         in bytes before, and after both.
     """
     plans = [[plan(visitor, number, images, steps) for number in range(requests)] for visitor in range(visitors)]
-    clients = [
-        Client(app.address, verbose=False, download_files=str(folder), httpx_kwargs=PATIENT) for _ in range(visitors)
-    ]
+    how = {"verbose": False, "download_files": str(folder), "httpx_kwargs": {"timeout": 3600}}  # patient
+    clients = [Client(app.address, **how) for _ in range(visitors)]
     (first,) = clients[0].predict(images=1, person=3, seed=2, api_name="/generate")[1]
     face = Image.open(first).convert("RGB")
     before = app.memory()

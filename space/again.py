@@ -62,16 +62,9 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
     # Visitors see the name of a folder of the operator's, not where it lies.
     ours = "" if model in builtin_models() or "/" in model else _OURS
     values |= {"people": seeds, "files": files, "recipe": recipe, "model": model, "ours": ours}
-    asked = {
-        "tab": tab,
-        **dict(zip(("person", "other"), seeds.values(), strict=False)),
-        "pictures": recipe.images,
-        "steps": recipe.steps,
-        "guidance": f"{recipe.guidance:g}",
-        "variation": f"{recipe.variation:g}",
-        "seed": recipe.seed,
-        "model": model,
-    }
+    asked = {"tab": tab, **dict(zip(("person", "other"), seeds.values(), strict=False))}
+    asked |= {"pictures": recipe.images, "steps": recipe.steps, "guidance": f"{recipe.guidance:g}"}
+    asked |= {"variation": f"{recipe.variation:g}", "seed": recipe.seed, "model": model}
     of = "" if model == DEFAULT_MODEL else f" --model {model}"
     commands = code("again.sh", of=of, **values) if what == "pictures" else ""
     query = "" if None in seeds.values() else f"?{urlencode(asked)}"

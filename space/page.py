@@ -51,16 +51,12 @@ class Page:
         settings = [one.steps, one.guidance, explore.guidance]
         fields = [one.who.seed, between.seed, one.images, one.variation, explore.variation, one.seed]
         cards = [between.first, explore.person, between.second]
-        start = demo.load(
-            self.opened, shared.origin, [self.tabs, shared.model, *people, *settings, *fields, *cards], **QUIET
-        )
+        opened = [self.tabs, shared.model, *people, *settings, *fields, *cards]
+        start = demo.load(self.opened, shared.origin, opened, **QUIET)
         start.success(None, js=script("press", BUTTONS=BUTTONS), **PRIVATE)
-        shared.model.input(
-            self.settle,
-            [shared.origin, shared.model, one.who.seed, between.seed],
-            [*people, *settings, one.who.note, one.who.found, one.who.brought],
-            **QUIET,
-        )
+        chosen = [shared.origin, shared.model, one.who.seed, between.seed]
+        settled = [*people, *settings, one.who.note, one.who.found, one.who.brought]
+        shared.model.input(self.settle, chosen, settled, **QUIET)
         one.wire()
         between.wire(one)
         self.comparison.wire()
@@ -145,8 +141,5 @@ class Page:
         """The sliders of what a model has defaults for."""
         own_steps, own_guidance = defaults(self.shared.models.get(name))
         slider = gr.update(value=guidance, visible=own_guidance != 1)
-        return {
-            self.one.steps: gr.update(value=steps, maximum=max(MOST_STEPS, own_steps)),
-            self.one.guidance: slider,
-            self.explore.guidance: slider,
-        }
+        how_many = gr.update(value=steps, maximum=max(MOST_STEPS, own_steps))
+        return {self.one.steps: how_many, self.one.guidance: slider, self.explore.guidance: slider}

@@ -56,21 +56,11 @@ def _preview(image: Image.Image) -> str:
     return uri(provenance.encode(image, {}, "JPEG", quality=88), "image/jpeg")
 
 
-def _two(value: float | None) -> str:
-    """A cosine, or a dash where none was measured."""
-    return "–" if value is None else f"{value:.2f}"
-
-
 def _called(identity: Identity) -> str:
-    """What to call a person."""
     if identity.from_photo:
         return "A face vector from outside" if "vector from outside" in identity.source else "From a photo"
     parts = identity.name.split("-")
     return f"Person {parts[1]}" if len(parts) == 3 and parts[0] == "person" else identity.name
-
-
-def _exists(identity: Identity) -> str:
-    return "This person may exist." if identity.from_photo else "Sampled: does not exist."
 
 
 _TEMPLATES = Environment(
@@ -80,8 +70,9 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"called": _called, "exists": _exists, "jpeg": _jpeg, "preview": _preview, "two": _two}
-_TEMPLATES.filters["pixels"] = "{:.1f}".format
+_TEMPLATES.filters |= {"called": _called, "jpeg": _jpeg, "preview": _preview, "pixels": "{:.1f}".format}
+_TEMPLATES.filters["exists"] = lambda who: "This person may exist." if who.from_photo else "Sampled: does not exist."
+_TEMPLATES.filters["two"] = lambda cosine: "–" if cosine is None else f"{cosine:.2f}"  # – where none was measured
 _MACROS: Any = _TEMPLATES.get_template("macros.html").module
 tile, grid = _MACROS.tile, _MACROS.grid
 svg: Any = _TEMPLATES.get_template("svg.html").module

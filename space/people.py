@@ -43,13 +43,8 @@ class Seals:
 
     def describe(self, identity: Identity) -> dict[str, Any]:
         """An identity for a program: name, source, space, vector (D numbers) and its mark."""
-        return {
-            "name": identity.name,
-            "source": identity.source,
-            "space": identity.space,
-            "vector": identity.vector.tolist(),
-            "seal": self.seal(identity),
-        }
+        said = {"name": identity.name, "source": identity.source, "space": identity.space}
+        return {**said, "vector": identity.vector.tolist(), "seal": self.seal(identity)}
 
     def open(self, content: Any, model: Model, vectors_allowed: bool) -> Identity:
         """The identity that `describe` described, or any other where vectors from outside are allowed.

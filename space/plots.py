@@ -152,9 +152,8 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
     y, parts = _upwards(math.floor(min(ups) * 5) / 5, max(1.0, *ups), top, base, left, right)
     x = _scale(0, across, left, right)
     parts += [svg.text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
-    parts.append(
-        svg.text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →")
-    )
+    across_label = "how different the pictures are (1 − mean similarity of two) →"
+    parts.append(svg.text((left + right) / 2, base + 38, across_label))
     parts.append(svg.text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
     if threshold is not None:
         at, words = y(threshold), f"below {threshold:.2f}: no longer the same person"

@@ -103,9 +103,8 @@ def _number(environ: Mapping[str, str], name: str, default: int, low: int, high:
     # int() alone also takes signs, underscores and other scripts' digits.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
     if not low <= number <= high:
-        raise InputError(
-            f"{variable} is {text[:40]!r}: set it to a whole number from {low:,} to {high:,}, or not at all."
-        )
+        usable = f"a whole number from {low:,} to {high:,}"
+        raise InputError(f"{variable} is {text[:40]!r}: set it to {usable}, or not at all.")
     return number
 
 

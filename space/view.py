@@ -66,15 +66,9 @@ def working(progress: Progress, identity: Identity) -> Markup:
     """How far it is, and whose pictures these are, in the place of the verdict."""
     done, wanted = len(progress.images), progress.wanted
     matches = [line["match"] for line in progress.scores if line["match"] is not None]
-    return part(
-        "status",
-        kind="",
-        tally=Markup(f"{done}<small>of {wanted}</small>"),
-        now=f"Painting picture {min(done + 1, wanted)} of {wanted}.",
-        so_far=f" {sum(matches)} of {done} match so far." if matches else "",
-        share=progress.share,
-        identity=identity,
-    )
+    tally, now = Markup(f"{done}<small>of {wanted}</small>"), f"Painting picture {min(done + 1, wanted)} of {wanted}."
+    so_far = f" {sum(matches)} of {done} match so far." if matches else ""
+    return part("status", kind="", tally=tally, now=now, so_far=so_far, share=progress.share, identity=identity)
 
 
 def evidence(result: Result) -> Markup:

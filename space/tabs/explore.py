@@ -41,23 +41,16 @@ class Explore:
     def wire(self, one: OnePerson) -> None:
         """Connect it; steps and seed are those of the first tab."""
         shared = self.shared
-        measuring = {
-            "inputs": [shared.model, shared.person, shared.known, self.variation, self.guidance, one.steps, one.seed],
-            "outputs": [self.explored, shared.known, *self.same.outputs],
-            "show_progress_on": self.explored,
-            **HEAVY,
-        }
+        inputs = [shared.model, shared.person, shared.known, self.variation, self.guidance, one.steps, one.seed]
+        outputs = [self.explored, shared.known, *self.same.outputs]
+        measuring = {"inputs": inputs, "outputs": outputs, "show_progress_on": self.explored, **HEAVY}
+        looking = [shared.model, shared.person, one.steps, self.guidance, one.seed]
+        seen = [self.neighbours, *self.same.outputs]
         moved = [self.variation.release, self.guidance.release, self.one.click]
         runs = [
             self.go.click(self.curve, **measuring),
             gr.on(moved, self.measure, **measuring, trigger_mode="always_last"),
-            self.near.click(
-                self.nearest,
-                [shared.model, shared.person, one.steps, self.guidance, one.seed],
-                [self.neighbours, *self.same.outputs],
-                show_progress_on=self.neighbours,
-                **HEAVY,
-            ),
+            self.near.click(self.nearest, looking, seen, show_progress_on=self.neighbours, **HEAVY),
         ]
         let_end_early(self.stop, runs, self.note, [self.explored, self.neighbours], [self.go, self.one, self.near])
         shared.person.change(

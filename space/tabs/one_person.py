@@ -56,13 +56,8 @@ class OnePerson:
         how = [self.images, self.steps, self.variation, self.guidance, self.seed]
         shown = [self.summary, self.pictures, self.empty, self.results, self.leaving]
         left = [self.evidence, self.archive, self.sheet, self.file, *self.same.outputs]
-        painted = {
-            "fn": self.generate,
-            "inputs": [self.shared.model, self.shared.person, *how],
-            "outputs": [*shown, *left],
-            "show_progress_on": [self.empty, self.summary],
-            **HEAVY,
-        }
+        inputs, on = [self.shared.model, self.shared.person, *how], [self.empty, self.summary]
+        painted = {"fn": self.generate, "inputs": inputs, "outputs": [*shown, *left], "show_progress_on": on, **HEAVY}
         runs = [self.go.click(**painted), self.who.wire().success(**painted)]
         let_end_early(self.stop, runs, self.note, [self.summary], [self.who.another, self.go])
 

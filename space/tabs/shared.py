@@ -70,13 +70,9 @@ class SameAgain:
 
     def lay_out(self, tab: str) -> None:
         """Where they go."""
-        self.link = gr.Textbox(
-            label="Link to this result",
-            placeholder="A person from a photo or a file has no link: hand on the face vector and the code instead.",
-            buttons=["copy"],
-            interactive=False,
-            elem_id=f"link-{tab}",
-        )
+        none = "A person from a photo or a file has no link: hand on the face vector and the code instead."
+        options: dict[str, Any] = {"buttons": ["copy"], "interactive": False, "elem_id": f"link-{tab}"}
+        self.link = gr.Textbox(label="Link to this result", placeholder=none, **options)
         with gr.Accordion("Same again in Python", open=False, elem_id=f"again-{tab}"):
             self.code = gr.Markdown("Make something first.", elem_id=f"code-{tab}", elem_classes="code")
         self.outputs = [self.code, self.query]

@@ -48,13 +48,9 @@ class Between:
         drawn = {"fn": self.draw, "inputs": [shared.model, self.seed], "outputs": shared.second, **QUIET}
         self.seed.input(**drawn, trigger_mode="always_last")
         self.another.click(lambda: secrets.randbelow(10**6), None, self.seed, **QUIET).then(**drawn)
-        run = self.go.click(
-            self.morph,
-            [shared.model, shared.person, shared.second, one.steps, one.guidance, one.seed],
-            [self.coming, self.strip, *self.same.outputs],
-            show_progress_on=self.strip,
-            **HEAVY,
-        )
+        inputs = [shared.model, shared.person, shared.second, one.steps, one.guidance, one.seed]
+        outputs = [self.coming, self.strip, *self.same.outputs]
+        run = self.go.click(self.morph, inputs, outputs, show_progress_on=self.strip, **HEAVY)
         let_end_early(self.stop, [run], self.note, [self.coming], [self.go])
 
     def draw(self, name: str, seed: float) -> Identity:
