@@ -51,7 +51,7 @@ from idgen.ground.arguments import FMR
 from idgen.ground.identity import centres
 from idgen.model import load_model
 from idgen.scoring.calibration import image_mean_scores
-from idgen.scoring.scorer import judge_threshold
+from idgen.scoring.verdict import judge_threshold
 from idgen.scoring.verification import Verification, pair_scores
 from idgen.training.data import Faces, load_faces
 

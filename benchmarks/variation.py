@@ -17,7 +17,7 @@ if __name__ == "__main__":
     args = options(__doc__, model="nobody-128", device=None, people=100, images=4)
     model = load_model(args.model, args.device)
     curve = similarity_curve(model)
-    low, high = curve.reachable
+    low, high = curve.similarities[0], curve.similarities[-1]
     crowd = model.sampler.sample(args.people, 4242)
     for m in (0.4, 0.5, 0.6, 0.7):
         wanted = low + m * (high - low)

@@ -3,6 +3,8 @@
 Nothing heavy is imported before it is used: every name below is fetched from its module at the first access.
 """
 
+# ruff: noqa: F401 (the imports for type checkers)
+
 from __future__ import annotations
 
 import importlib
@@ -19,55 +21,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from idgen.faces.encoder import FaceEncoder as FaceEncoder
-    from idgen.ground.errors import InputError as InputError
-    from idgen.ground.identity import Identities as Identities
-    from idgen.ground.identity import Identity as Identity
-    from idgen.model import Judge as Judge
-    from idgen.model import Model as Model
-    from idgen.model import load_model as load_model
-    from idgen.models import FaceAutoencoder as FaceAutoencoder
-    from idgen.models import FaceFinderNet as FaceFinderNet
-    from idgen.models import IdentityDiT as IdentityDiT
-    from idgen.models import IdentityUNet as IdentityUNet
-    from idgen.models import IResNetRecognizer as IResNetRecognizer
-    from idgen.models import PlainRecognizer as PlainRecognizer
-    from idgen.models import ResNetRecognizer as ResNetRecognizer
-    from idgen.painting import generate as generate
-    from idgen.pipelines.arc2face import Arc2FacePipeline as Arc2FacePipeline
-    from idgen.pipelines.idiff_face import IDiffFacePipeline as IDiffFacePipeline
-    from idgen.pipelines.schedulers import IDiffFaceScheduler as IDiffFaceScheduler
-    from idgen.pipelines.schedulers import UIFaceScheduler as UIFaceScheduler
-    from idgen.pipelines.uiface import UIFacePipeline as UIFacePipeline
-    from idgen.sampling.sampler import IdentitySampler as IdentitySampler
-    from idgen.scoring import Scorer as Scorer
-    from idgen.sharing.push import push as push
+    from idgen.faces.encoder import FaceEncoder
+    from idgen.ground.errors import InputError
+    from idgen.ground.identity import Identities, Identity
+    from idgen.model import Judge, Model, load_model
+    from idgen.models import (
+        FaceAutoencoder,
+        FaceFinderNet,
+        IdentityDiT,
+        IdentityUNet,
+        IResNetRecognizer,
+        PlainRecognizer,
+        ResNetRecognizer,
+    )
+    from idgen.painting import generate
+    from idgen.pipelines import Arc2FacePipeline, IDiffFacePipeline, UIFacePipeline
+    from idgen.pipelines.schedulers import IDiffFaceScheduler, UIFaceScheduler
+    from idgen.sampling.sampler import IdentitySampler
+    from idgen.scoring import Scorer
+    from idgen.sharing.push import push
 
-_HOME = {
-    "Arc2FacePipeline": "idgen.pipelines",
-    "FaceAutoencoder": "idgen.models",
-    "FaceEncoder": "idgen.faces.encoder",
-    "FaceFinderNet": "idgen.models",
-    "IDiffFacePipeline": "idgen.pipelines",
-    "IDiffFaceScheduler": "idgen.pipelines.schedulers",
-    "IResNetRecognizer": "idgen.models",
-    "Identities": "idgen.ground.identity",
-    "Identity": "idgen.ground.identity",
-    "IdentityDiT": "idgen.models",
-    "IdentityUNet": "idgen.models",
-    "IdentitySampler": "idgen.sampling.sampler",
-    "InputError": "idgen.ground.errors",
-    "Judge": "idgen.model",
-    "Model": "idgen.model",
-    "PlainRecognizer": "idgen.models",
-    "ResNetRecognizer": "idgen.models",
-    "Scorer": "idgen.scoring",
-    "UIFacePipeline": "idgen.pipelines",
-    "UIFaceScheduler": "idgen.pipelines.schedulers",
-    "generate": "idgen.painting",
-    "load_model": "idgen.model",
-    "push": "idgen.sharing.push",
+_NAMES = {
+    "faces.encoder": "FaceEncoder",
+    "ground.errors": "InputError",
+    "ground.identity": "Identities Identity",
+    "model": "Judge Model load_model",
+    "models": "FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
+    "IResNetRecognizer PlainRecognizer ResNetRecognizer",
+    "painting": "generate",
+    "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",
+    "pipelines.schedulers": "IDiffFaceScheduler UIFaceScheduler",
+    "sampling.sampler": "IdentitySampler",
+    "scoring": "Scorer",
+    "sharing.push": "push",
 }
+_HOME = {name: f"idgen.{module}" for module, names in _NAMES.items() for name in names.split()}
 # diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].
 _BASES = {
     "ModelMixin": "diffusers.models.modeling_utils",
@@ -114,7 +102,8 @@ class _Moved(Loader):
     def exec_module(self, module: ModuleType) -> None:
         warnings.warn(f"{module.__name__} is {self.home} now; use the names of `import idgen`.", DeprecationWarning, 2)
         moved = {name: __getattr__(name) for name in ("Model", "load_model") if module.__name__ == "idgen.hub"}
-        vars(module).update({**vars(importlib.import_module(self.home)), **moved, "__name__": module.__name__})
+        held = vars(importlib.import_module(self.home)).items()
+        vars(module).update({**{name: value for name, value in held if not name.startswith("__")}, **moved})
 
 
 class _Finder:
@@ -142,12 +131,8 @@ class _Finder:
         return spec
 
 
-def _upload(what: Any, repo: str, **options: Any) -> Any:
-    """What `push` and `push_to_hub` of models, pipelines and encoders call, which know nothing of uploading."""
-    return __getattr__("push")(what, repo, **options)
-
-
-uploading.uploader = _upload
+# What `push` of models and `push_to_hub` of pipelines and encoders call, which know nothing of uploading.
+uploading.uploader = lambda *what, **options: __getattr__("push")(*what, **options)
 
 sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
 if "diffusers.pipelines.pipeline_utils" in sys.modules:

@@ -87,7 +87,7 @@ def identity_boundary(
     lowest_cosine: float = 0.5,
     steps: int | None = None,
 ) -> Boundary:
-    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.Boundary`.
+    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.boundary.Boundary`.
 
     Vectors on its similar side are sampled by `boundary.sample(person.vector, …)` and pictured as identities; noises by
     `boundary.sample(noise, …)` and pictured by `pipeline(person, n, latents=…)`.
@@ -224,7 +224,7 @@ def towards_quality(model: Model) -> Target:
 
     def target(image: Image) -> float:
         (seen,) = model.encoder.crops([image], [judge], model.pipeline.aligned)
-        return float("inf") if seen is None else -float(judge.quality([seen[0]])[0])
+        return float("inf") if seen is None else -float(judge.encode_with_quality([seen[0]])[1])
 
     return target
 

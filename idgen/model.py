@@ -17,8 +17,8 @@ from idgen.ground import devices, hub, uploading
 from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
-from idgen.scoring.calibration import CALIBRATION_NAME, Calibration
-from idgen.scoring.scorer import Scorer
+from idgen.scoring.calibration import Calibration
+from idgen.scoring.verdict import Scorer
 
 if TYPE_CHECKING:
     from idgen.pipelines import IdentityPipeline
@@ -155,15 +155,13 @@ class Judge:
     A folder holds a `FaceEncoder` (without a finder) and `bridge.safetensors`.
 
     Args:
-        recognizer: embeds aligned faces.
+        recognizer: embeds aligned faces. Without a calibration, with `image-bridge`, it can embed but not score.
         bridge: from the encoder's space to the recogniser's.
-        calibration: of the recogniser's space, with `image-bridge`; by default the recogniser's own. Without one the
-            judge can embed but not score.
     """
 
-    def __init__(self, recognizer: FaceEncoder, bridge: Bridge, calibration: Calibration | None = None):
+    def __init__(self, recognizer: FaceEncoder, bridge: Bridge):
         self.recognizer, self.bridge, self.space = recognizer, bridge, recognizer.space
-        self.calibration = Calibration.of(recognizer) if calibration is None else calibration
+        self.calibration = Calibration.of(recognizer)
         if bridge.target != self.space:
             raise InputError(f"The bridge leads to the space {bridge.target!r}, but the judge's is {self.space!r}.")
         if self.calibration is not None and self.calibration.space != self.space:
@@ -189,5 +187,3 @@ class Judge:
         """Write a folder that `from_pretrained` reads."""
         self.recognizer.save_pretrained(folder)
         self.bridge.save(Path(folder) / BRIDGE_NAME)
-        if self.calibration is not None:
-            self.calibration.save(Path(folder) / CALIBRATION_NAME)

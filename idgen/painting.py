@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import groupby
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -28,8 +29,8 @@ from idgen.similarity import batched, similarity_curve
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
 
-Run = tuple[int, int, int]
-"""Pictures to make: the first number, how many, and the row of the person."""
+Place = tuple[int, int]
+"""A picture of some people: the row of the person, and its number k."""
 Line = dict[str, Any]
 """What a manifest says of a picture."""
 Scoring = Callable[[list[Any], Tensor], list[Line]]
@@ -82,8 +83,7 @@ def generate(
             be written, or it holds pictures of other settings.
     """
     out, seed, images = Path(out), arguments.seed(seed), arguments.images(images)
-    check_options(steps, guidance, variation, batch_size)
-    files.check_writable(out)
+    check_options(out, images, steps, guidance, variation, batch_size)
     people = Identities.of([identities]) if isinstance(identities, Identity) else identities
     for name in people.names:
         if name.casefold() in (IDENTITIES, MANIFEST, SETTINGS, SHEET):
@@ -112,57 +112,45 @@ def generate(
     return out
 
 
-def check_options(steps: int | None, guidance: float | None, variation: float | str, batch_size: int) -> None:
-    """Refuse what `generate` takes of the way to paint before anything is loaded."""
+def check_options(
+    out: Path, images: int, steps: int | None, guidance: float | None, variation: float | str, batch_size: int
+) -> None:
+    """Refuse what `generate` takes, before anything is loaded."""
+    arguments.images(images)
     if steps is not None:
         arguments.steps(steps)
     if guidance is not None:
         arguments.guidance(guidance)
     parse_variation(variation, lambda: ANY_CURVE)
     arguments.batch_size(batch_size)
+    files.check_writable(out)
 
 
 def paint(
     pipeline: IdentityPipeline,
     people: Identities,
-    images: int,
+    places: Iterable[Place],
     seed: int,
-    first: int,
     variation: Variation | None,
     options: dict[str, Any],
 ) -> Generator[GeneratedImage, None, None]:
-    """Pictures `first` to `first + images − 1` of everybody, person by person, whatever the kind of variation.
+    """Exactly these pictures, in this order, whatever the kind of variation; batches fill across people.
 
     Args:
         pipeline, people, seed: as the pipeline takes them.
+        places: (row of the person, number k) of each.
         variation: see `idgen.sampling.variation.parse_variation`; None for none.
-        options: what else `pipeline.iterate` takes.
+        options: what else `pipeline.iterate` takes; a `batch_size` at least.
     """
-    if variation is None:
-        yield from pipeline.iterate(people, images, seed=seed, first=first, **options)
-        return
-    # A vector for every picture, each pictured once, with its own number: equal vectors give different pictures, too.
-    varied = vary(people, variation, images, seed, first)
-    numbers = [first + i % images for i in range(len(varied))]
-    for i, item in enumerate(pipeline.iterate(varied, 1, seed=seed, first=numbers, **options)):
-        yield replace(item, identity=i // images)
-
-
-def paint_runs(
-    pipeline: IdentityPipeline,
-    people: Identities,
-    runs: Iterable[Run],
-    seed: int,
-    variation: Variation | None,
-    options: dict[str, Any],
-) -> Generator[tuple[int, GeneratedImage], None, None]:
-    """(row of the person, picture): exactly these, in as few calls of the pipeline as do it, so that batches fill
-    across people; in an order that follows from the runs alone. Arguments as `paint`."""
-    for (first, count), group in groupby(sorted(runs), key=lambda run: run[:2]):
-        rows = [row for *_, row in group]
-        with closing(paint(pipeline, people.take(rows), count, seed, first, variation, options)) as made:
-            for item in made:
-                yield rows[item.identity], item
+    for some in batched(places, 64 * options["batch_size"]):
+        rows, numbers = [row for row, _ in some], [k for _, k in some]
+        vectors = people.vectors[rows]
+        if variation is not None:
+            vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
+        # Each vector is pictured once, with its own number: equal vectors give different pictures, too.
+        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **options)
+        for row, item in zip(rows, made, strict=True):
+            yield replace(item, identity=row)
 
 
 def scoring(model: Model) -> Scoring:
@@ -174,21 +162,25 @@ def scoring(model: Model) -> Scoring:
     scorer = model.scorer if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
-    def line(similarity: float = math.nan, judged: float = math.nan, match: bool | None = None) -> Line:
-        ours, theirs = (round(value, 4) if math.isfinite(value) else None for value in (similarity, judged))
-        return {"similarity": ours, "judge_similarity": theirs, "match": match}
-
     def score(pictures: list[Any], wanted: Tensor) -> list[Line]:
+        found: list[tuple[float, float, bool | None]] = [(math.nan, math.nan, None)] * len(pictures)
         if scorer is not None:
-            found = scorer.score(pictures, wanted, aligned)
-            return [line(one.similarity, one.judge_similarity, one.match) for one in found]
-        if encoder is not None:
-            return [
-                line(s) for s in cosine_similarity(encoder.embed_by(pictures, [encoder], aligned)[0], wanted).tolist()
-            ]
-        return [line() for _ in pictures]
+            scores = scorer.score(pictures, wanted, aligned)
+            found = [(one.similarity, one.judge_similarity, one.match) for one in scores]
+        elif encoder is not None:
+            (vectors,) = encoder.embed_by(pictures, [encoder], aligned)
+            found = [(similarity, math.nan, None) for similarity in cosine_similarity(vectors, wanted).tolist()]
+        return [
+            {"similarity": rounded(similarity), "judge_similarity": rounded(judged), "match": match}
+            for similarity, judged, match in found
+        ]
 
     return score
+
+
+def rounded(value: float) -> float | None:
+    """A measured number as a manifest or a dataset has it; None for one that could not be measured."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def sheet(folder: Path, names: Sequence[str], model: str) -> Image:
@@ -200,14 +192,6 @@ def sheet(folder: Path, names: Sequence[str], model: str) -> Image:
             rows[line["identity"]].append(cell)
     title = f"AI-generated by {model}. Under each picture: the judge's verdict and its cosine to the wanted identity."
     return contact_sheet(list(rows.items()), title)
-
-
-def _missing(people: int, images: int, done: Collection[tuple[int, int]]) -> Iterator[Run]:
-    for row in range(people):
-        numbers = [k for k in range(images) if (row, k) not in done]
-        for _, group in groupby(enumerate(numbers), key=lambda at: at[1] - at[0]):  # one after another
-            run = [k for _, k in group]
-            yield run[0], len(run), row
 
 
 def _settle(out: Path, settings: dict[str, Any], people: Identities, overwrite: bool) -> None:
@@ -232,11 +216,9 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
     """What a folder holds that these settings did not make."""
     if not before:
         return "files of the same names that another program wrote"
-    if before.get("model") != settings["model"]:
-        return f"pictures by the model {before.get('model')}, not {settings['model']}"
     if before.get("people") != settings["people"]:
         return "pictures of other people"
-    for key in ("seed", "steps", "guidance", "variation"):
+    for key in ("model", "seed", "steps", "guidance", "variation"):
         if before.get(key) != settings[key]:
             return f"pictures with {key} {before.get(key)}, not {settings[key]}"
     return f"pictures by other weights of {settings['model']}"
@@ -266,26 +248,28 @@ def _fill(
     progress: bool,
 ) -> int:
     """Make what is missing, and return how many pictures that were."""
-    missing = list(_missing(len(people), images, _in_order(out, people)))
-    count, wanted = sum(count for _, count, _ in missing), len(people) * images
-    bar = tqdm(total=wanted, initial=wanted - count, desc=out.name, unit="image", disable=not progress)
-    made = paint_runs(model.pipeline, people, missing, seed, variation, options)
+    done, wanted = _in_order(out, people), len(people) * images
+    missing = [place for place in product(range(len(people)), range(images)) if place not in done]
+    bar = tqdm(total=wanted, initial=wanted - len(missing), desc=out.name, unit="image", disable=not progress)
+    made = paint(model.pipeline, people, missing, seed, variation, options)
     with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for batch in batched(made, options["batch_size"]):
-            scores = score([item.image for _, item in batch], people.vectors[[row for row, _ in batch]])
-            for (row, item), meaning in zip(batch, scores, strict=True):
-                name, file = people.names[row], f"{people.names[row]}/{item.k:02d}.png"
-                provenance.save_image(item.image, out / file, provenance.made_by(model.name, people[row], seed, item.k))
-                line = {"file": file, "identity": name, "k": item.k, "seed": seed, **meaning, "model": model.name}
+            scores = score([item.image for item in batch], people.vectors[[item.identity for item in batch]])
+            for item, meaning in zip(batch, scores, strict=True):
+                person = people[item.identity]
+                file = f"{person.name}/{item.k:02d}.png"
+                provenance.save_image(item.image, out / file, provenance.made_by(model.name, person, seed, item.k))
+                about = {"file": file, "identity": person.name, "k": item.k, "seed": seed}
+                line = {**about, **meaning, "model": model.name}
                 manifest.write(_json_line(line))
                 manifest.flush()
                 bar.update()
     _in_order(out, people)
-    return count
+    return len(missing)
 
 
-def _in_order(out: Path, people: Identities) -> Collection[tuple[int, int]]:
-    """Put the manifest in order, without a line that was cut off; returns (row of the person, k) of what there is."""
+def _in_order(out: Path, people: Identities) -> Collection[Place]:
+    """Put the manifest in order, without a line that was cut off; returns what there is."""
     order = {name: row for row, name in enumerate(people.names)}
     lines = {(order[one["identity"]], one["k"]): one for one in read_manifest(out) if one["identity"] in order}
     files.write(out / MANIFEST, "".join(_json_line(lines[place]) for place in sorted(lines)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,18 +33,9 @@ class Again:
         return f"```python\n{self.python}\n```{commands}"
 
 
-def seed_of(identity: Identity) -> int | None:
-    """The seed that samples this very person; None for everybody else."""
-    drawn = _DRAWN.fullmatch(identity.source)
-    return int(drawn[1]) if drawn else None
-
-
 def pictures(identity: Identity, recipe: Recipe, model: str, tab: str = "one") -> Again:
     """Of one person's pictures."""
-    file, of = f"{identity.name}.safetensors", "" if model == DEFAULT_MODEL else f" --model {model}"
-    once = _again(tab, "pictures", {"person": identity}, recipe, model)
-    values = {"seed": seed_of(identity), "recipe": recipe, "model": model, "ours": _ours(model)}
-    return replace(once, commands=code("again.sh", file=file, of=of, **values))
+    return _again(tab, "pictures", {"person": identity}, recipe, model)
 
 
 def strip(ends: tuple[Identity, Identity], recipe: Recipe, model: str) -> Again:
@@ -59,15 +50,18 @@ def points(identity: Identity, measured: Sequence[Point], model: str) -> Again:
 
 def nearest(identity: Identity, recipe: Recipe, model: str) -> Again:
     """Of the nearest sampled people."""
-    values = {"crowd": CROWD, "same": SELF, "count": NEIGHBOURS}
-    return _again("near", "nearest", {"person": identity}, recipe, model, **values)
+    people = {"person": identity}
+    return _again("near", "nearest", people, recipe, model, crowd=CROWD, same=SELF, count=NEIGHBOURS)
 
 
 def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, model: str, **values: Any) -> Again:
     """The code, for people by their names in it, and the link; a face from a photo has none."""
-    seeds = {name: seed_of(person) for name, person in people.items()}
+    drawn = {name: _DRAWN.fullmatch(person.source) for name, person in people.items()}
+    seeds = {name: None if found is None else int(found[1]) for name, found in drawn.items()}
     files = {name: f"{person.name}.safetensors" for name, person in people.items()}
-    values |= {"people": seeds, "files": files, "recipe": recipe, "model": model, "ours": _ours(model)}
+    # Visitors see the name of a folder of the operator's, not where it lies.
+    ours = "" if model in builtin_models() or "/" in model else _OURS
+    values |= {"people": seeds, "files": files, "recipe": recipe, "model": model, "ours": ours}
     asked = {
         "tab": tab,
         **dict(zip(("person", "other"), seeds.values(), strict=False)),
@@ -78,9 +72,7 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
         "seed": recipe.seed,
         "model": model,
     }
-    return Again(code("again.py", what=what, **values), "", "" if None in seeds.values() else f"?{urlencode(asked)}")
-
-
-def _ours(model: str) -> str:
-    """What is to be said of a folder of the operator's: visitors see its name, not where it lies."""
-    return "" if model in builtin_models() or "/" in model else _OURS
+    of = "" if model == DEFAULT_MODEL else f" --model {model}"
+    commands = code("again.sh", of=of, **values) if what == "pictures" else ""
+    query = "" if None in seeds.values() else f"?{urlencode(asked)}"
+    return Again(code("again.py", what=what, **values), commands, query)

@@ -19,7 +19,7 @@ from gradio import FileData
 from . import actions
 from .actions import Compared, Found, Progress, Recipe
 from .gpu import on_gpu, seconds
-from .limits import Limits, admit
+from .limits import Limits
 from .models import Models
 from .people import Seals
 from .settings import Settings
@@ -28,23 +28,32 @@ from .uploads import take
 QUEUE = "networks"  # one queue for everything that computes
 
 
-def on_photos(models: Models, settings: Settings) -> tuple[Callable[..., Found], Callable[..., Compared]]:
-    """What page and endpoints compute on uploads: photos to a person, and two photos compared."""
+class Networks:
+    """What page and endpoints compute, on a GPU for as long as it takes where there is one to lend."""
 
-    @on_gpu(lambda *_: seconds(8, 1))
-    def read(name: str, photos: list[bytes], consent: bool) -> Found:
-        return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
+    def __init__(self, models: Models, settings: Settings):
+        @on_gpu(lambda *_: seconds(8, 1))
+        def read(name: str, photos: list[bytes], consent: bool) -> Found:
+            return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
 
-    @on_gpu(lambda *_: seconds(8, 1))
-    def compared(name: str, first: bytes, second: bytes, consent: bool) -> Compared:
-        return actions.compare(models.get(name), first, second, consent, settings.upload_pixels)
+        @on_gpu(lambda *_: seconds(8, 1))
+        def compare(name: str, two: list[bytes], consent: bool) -> Compared:
+            return actions.compare(models.get(name), two[0], two[1], consent, settings.upload_pixels)
 
-    return read, compared
+        @on_gpu(lambda name, pictures, recipe, *rest: seconds(pictures, recipe.steps))
+        def work(name: str, pictures: int, recipe: Recipe, action: Callable, *who: Any) -> Generator[Any, None, None]:
+            yield from action(models.get(name), *who, recipe)
+
+        self.read, self.compare, self._work = read, compare, work
+
+    def snapshots(self, name: str, pictures: int, recipe: Recipe, action: Callable, *who: Any) -> closing:
+        """`with` it: iterate over what an action on people says that paints so many pictures."""
+        return closing(self._work(name, pictures, recipe, action, *who))
 
 
-def add(models: Models, limits: Limits, seals: Seals) -> None:
+def add(models: Models, limits: Limits) -> None:
     """Add /sample, /identify, /generate and /compare to the `gr.Blocks` that is being built."""
-    endpoints = Endpoints(models, limits, seals)
+    endpoints = Endpoints(models, limits)
     for endpoint in (endpoints.sample, endpoints.identify, endpoints.generate, endpoints.compare):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=QUEUE)
 
@@ -52,15 +61,9 @@ def add(models: Models, limits: Limits, seals: Seals) -> None:
 class Endpoints:
     """One method an endpoint; what its docstring says, the page's API view and the MCP tool say."""
 
-    def __init__(self, models: Models, limits: Limits, seals: Seals):
-        self.models, self.limits, self.settings, self.seals = models, limits, limits.settings, seals
-        self.read, self.compared = on_photos(models, limits.settings)
-
-        @on_gpu(lambda name, identity, recipe: seconds(recipe.images, recipe.steps))
-        def painted(name: str, identity: Any, recipe: Recipe) -> Generator[Any, None, None]:
-            yield from actions.generate(models.get(name), identity, recipe)
-
-        self.painted = painted
+    def __init__(self, models: Models, limits: Limits):
+        self.models, self.limits, self.settings, self.seals = models, limits, limits.settings, Seals()
+        self.networks = Networks(models, limits.settings)
 
     def sample(self, request: gr.Request, seed: int = 7, model: str = "") -> dict[str, Any]:
         """Sample a person who does not exist, as a face vector. The same seed is always the same person.
@@ -72,7 +75,7 @@ class Endpoints:
         Returns:
             The identity: name, source, space, vector and seal. Hand it to /generate as it is.
         """
-        admit(self.limits, request)
+        self.limits.admit(request)
         return self.seals.describe(actions.sample(self.models.get(model), seed)[0])
 
     def identify(
@@ -98,8 +101,8 @@ class Endpoints:
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
-        admit(self.limits, request)
-        return self.seals.describe(self.read(model, photos, consent).identity)
+        self.limits.admit(request)
+        return self.seals.describe(self.networks.read(model, photos, consent).identity)
 
     def generate(  # type: ignore[misc]
         self,
@@ -133,13 +136,13 @@ class Endpoints:
         """
         chosen = self.models.get(model)
         recipe = Recipe.of(chosen, images, steps, variation, guidance, seed)
-        admit(self.limits, request, recipe.images)
+        self.limits.admit(request, recipe.images)
         if identity is None:
             who = actions.sample(chosen, person)[0]
         else:
             who = self.seals.open(identity, chosen, self.settings.vector_uploads)
         result: Any = None
-        with closing(self.painted(model, who, recipe)) as snapshots:
+        with self.networks.snapshots(model, recipe.images, recipe, actions.generate, who) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):  # a generator, so that a client can cancel it
                     yield {"share": round(result.share, 3)}, [], None, None  # type: ignore[misc]
@@ -163,8 +166,8 @@ class Endpoints:
             verdict, and a sentence.
         """
         pictures = take([first, second], 2)
-        admit(self.limits, request)
-        result = self.compared(model, pictures[0], pictures[1], consent)
+        self.limits.admit(request)
+        result = self.networks.compare(model, pictures, consent)
         if result.comparison is None:
             return {"cosine": result.cosine, "match": None, "verdict": None, "sentence": result.sentence}
         return {**asdict(result.comparison), "verdict": result.comparison.verdict, "sentence": result.sentence}

@@ -1,11 +1,4 @@
-"""The app: the page and the endpoints for programs, built and served.
-
-/sample(seed=7, model="")                                             an identity of nobody
-/identify(photo, consent=False, more=None, model="")                  an identity of one or several photos
-/generate(images=8, steps=None, variation=0, seed=0, guidance=None,
-          person=7, identity=None, model="")                          scores, pictures, zip, contact sheet
-/compare(first, second, consent=False, model="")                      a verdict on two pictures
-"""
+"""The app: the page and the endpoints for programs, built and served."""
 
 from __future__ import annotations
 
@@ -27,7 +20,6 @@ from typing import Any
 import gradio as gr
 
 from idgen.ground.errors import InputError
-from idgen.model import Model
 
 from . import api
 from .gradio_private import GuardedBlocks
@@ -35,26 +27,16 @@ from .guard import guards
 from .limits import Limits
 from .models import Models
 from .page import Page
-from .people import Seals
 from .settings import Settings
 from .theme import CSS, theme
 
-_SESSIONS = 1000  # visits that are remembered at a time
 
-
-def build(model: Model | str | Models | None = None, settings: Settings | None = None) -> gr.Blocks:
-    """The app. Networks are loaded when they are first needed. Launch it with `launch`.
-
-    Args:
-        model: one or more models; by default those of the settings.
-        settings: what visitors may do; by default from the environment.
-    """
-    settings = Settings.from_env() if settings is None else settings
-    models = model if isinstance(model, Models) else Models(settings.models if model is None else [model])
+def build(models: Models, settings: Settings) -> gr.Blocks:
+    """The app. Networks are loaded when they are first needed. Launch it with `launch`."""
     limits = Limits(settings)
     with GuardedBlocks(title="idgen: one person, many pictures", delete_cache=(60, settings.keep_seconds)) as demo:
         page = Page(models, limits)
-        api.add(models, limits, Seals())
+        api.add(models, limits)
         page.wire(demo)
     demo.queue(max_size=settings.queue_length, api_open=False)  # nobody passes the queue by
     demo.idgen_settings = settings
@@ -70,7 +52,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         css_paths=CSS,
         footer_links=["api"],
         run_history=False,
-        state_session_capacity=_SESSIONS,
+        state_session_capacity=1000,  # visits that are remembered at a time
         max_file_size=f"{settings.upload_megabytes}mb",
         mcp_server=importlib.util.find_spec("mcp") is not None,
         app_kwargs=guards(settings),
@@ -93,7 +75,7 @@ def main(
         InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
-    models = Models(allowed(model, settings))
+    models = Models(list(dict.fromkeys([*([] if model is None else [model]), *settings.models])))
     try:  # Gradio itself ends in a traceback, or never
         socket.create_server((host or "127.0.0.1", port or 0)).close()
     except OSError as error:
@@ -104,18 +86,13 @@ def main(
     launch(build(models, settings), server_name=host, server_port=port, inbrowser=open_browser)
 
 
-def allowed(model: str | None, settings: Settings) -> list[str]:
-    """The operator's models, each once; one that was named comes first."""
-    return list(dict.fromkeys([*([] if model is None else [model]), *settings.models]))
-
-
 def warm(models: Models) -> None:
     """Load the first model: beside the page, which answers at once; on ZeroGPU before it, so that all share it."""
     first = models.get()
 
     def load() -> None:
-        parts = [part for part in ("sampler", "encoder", "judge") if first.has(part)]
-        for part in ["pipeline", *parts, *(["scorer"] if "judge" in parts else [])]:
+        parts = ["pipeline", *filter(first.has, ("sampler", "encoder", "judge"))]
+        for part in parts + ["scorer"] * ("judge" in parts):
             getattr(first, part)
 
     if ZERO:

@@ -34,11 +34,6 @@ TRIED = ("6.31.0",)
 """Gradio versions with which everything here was tried."""
 
 _WAITING = 2000  # visitors whose messages are kept
-_SWEEP = 30  # seconds between two looks for what nobody asks for
-_PATIENCE = 120  # seconds for an answer of the app behind the tools
-_POLL = 0.05  # seconds between two looks at whether the work is done
-# Gradio tabulates its last 10,000 events again after each, for a dashboard this app does not have: as good as never.
-_ANALYTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
 
 
 class GuardedBlocks(gr.Blocks):
@@ -50,8 +45,9 @@ class GuardedBlocks(gr.Blocks):
     def __init__(self, *args: Any, **kwargs: Any):
         state_holder.SessionState, mcp.GradioMCPServer = Session, Tools  # type: ignore[misc]
         route_utils.GradioUploadFile, route_utils.GradioMultiPartParser = Upload, Form  # type: ignore[misc]
-        for name, value in _ANALYTICS.items():
-            os.environ.setdefault(name, value)
+        # Gradio tabulates its last 10,000 events again after each, for a dashboard this app does not have.
+        os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+        os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
         self._over = threading.Event()
         super().__init__(*args, **kwargs)
 
@@ -63,8 +59,7 @@ class GuardedBlocks(gr.Blocks):
         quiet_tools()
         give_back_memory()
         self._queue.pending_messages_per_session = Messages(self._queue.pending_event_ids_session)
-        credentials = Credentials.from_env()
-        if credentials is not None:
+        if credentials := Credentials.from_env():
             credentials.algorithm()  # what cannot sign is said to the operator now, not to a visitor later
         self._over.clear()
         threading.Thread(target=self._sweep, name="idgen-sweep", daemon=True).start()
@@ -72,7 +67,7 @@ class GuardedBlocks(gr.Blocks):
 
     def _sweep(self) -> None:
         unread: dict[str, int] = {}
-        while not self._over.wait(_SWEEP):
+        while not self._over.wait(30):  # seconds
             uploads.sweep(uploads.folder())
             unread = forget_unread(self._queue, unread)
 
@@ -114,7 +109,7 @@ def _files_here(payload: Any) -> None:
         if isinstance(path, str) and "://" in path[:100]:
             if not (here := uploads.path_in(path)):
                 raise gr.Error("files are uploaded, none is fetched from elsewhere")
-            meta = {name: file[name] for name in ("meta",) if name in file}
+            meta = {"meta": file["meta"]} if "meta" in file else {}
             file.clear()
             file.update(meta, path=here)
 
@@ -229,27 +224,26 @@ class Tools(mcp.GradioMCPServer):
 
     def _get_or_create_client(self) -> Client:
         if getattr(self, "_client_instance", None) is None:
+            options: dict[str, Any] = {"headers": {"x-gradio-user": "mcp"}, "download_files": False, "verbose": False}
+            options |= {"analytics_enabled": False, "ssl_verify": False}
             # Patient: Gradio's own gives up after five seconds, in which a model may still be loading.
-            options = {"headers": {"x-gradio-user": "mcp"}, "httpx_kwargs": {"timeout": _PATIENCE}, "ssl_verify": False}
-            self._client_instance: Any = Client(
-                self.local_url, download_files=False, verbose=False, analytics_enabled=False, **options
-            )
+            self._client_instance: Any = Client(self.local_url, httpx_kwargs={"timeout": 120}, **options)
         return self._client_instance
 
     def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
         """As Gradio's, but the call behind the tool is the visitor's who called it, whatever its headers say."""
         try:
-            endpoint, arguments_of_it, headers, function = super()._prepare_tool_call_args(name, arguments)
+            endpoint, payload, headers, function = super()._prepare_tool_call_args(name, arguments)
         except Exception:
             tools.forget()
             raise
         visitor = caller(self.mcp_server.request_context.request, self.blocks.idgen_settings.proxies)
-        return endpoint, arguments_of_it, {**headers, **for_visitor(visitor)}, function
+        return endpoint, payload, headers | for_visitor(visitor), function
 
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
         try:
             while not job.done():  # a thread that waited would be one less for everybody else's requests
-                await asyncio.sleep(_POLL)
+                await asyncio.sleep(0.05)
             result = job.result()
         finally:
             _end(job)

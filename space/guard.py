@@ -25,7 +25,6 @@ from .mistakes import UNFIT, note
 from .settings import Settings
 from .uploads import API
 
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
 _MOST = 1_000_000  # bytes of a request without photos; the page's own have a few thousand, a vector about 10,000
 _LEAST = 100_000  # bytes as which the smallest upload counts, so that small ones have an end, too
 _UNUSED_ROUTES = ("/process_recording", "/proxy=", "/component_server", "/deep_link", "/vibe")
@@ -55,13 +54,14 @@ class Guard:
             await send(message)
 
         try:
-            if _unused(scope["path"]):
+            path = scope["path"]  # of a route that the page has no use for, or that fetches from another machine
+            if any(part in path for part in _UNUSED_ROUTES) or ":/" in path.partition("/file=")[2]:
                 raise _Unfit(404)
             return await self.app(scope, self._counted(scope, receive), sending)
         except InputError as error:
             answer = JSONResponse({"error": str(error)}, 429)
         except _Unfit as error:
-            answer = _unfit(error.status)
+            answer = _unfit(error.args[0])
         except Exception as error:
             note(error)
             answer = _unfit(400)
@@ -103,10 +103,7 @@ class Guard:
 
 
 class _Unfit(Exception):
-    """A request that nothing on the page makes."""
-
-    def __init__(self, status: int):
-        self.status = status
+    """A request that nothing on the page makes; its argument is the status of the answer."""
 
 
 def guards(settings: Settings) -> dict[str, Any]:
@@ -122,26 +119,19 @@ def _unfit(status: int) -> JSONResponse:
     return JSONResponse({"error": UNFIT.format("")}, status)
 
 
-def _unused(path: str) -> bool:
-    """Whether it is one of Gradio's routes that the page has no use for, or would fetch from another machine."""
-    return any(part in path for part in _UNUSED_ROUTES) or ":/" in path.partition("/file=")[2]
-
-
 def give_back_memory() -> None:
     """Let blocks of 4 MB and more go back to the system as soon as they are free (glibc).
 
     Otherwise it learns to keep blocks of up to 32 MB, a photo's pixels for instance, and they fall to pieces.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 4 << 20)
+        ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
 
 
 def quiet_tools() -> None:
     """The package mcp logs messages that it cannot use, whole, photos in them included: keep it quiet."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
-    root = logging.getLogger()
-    if _not_of_tools not in root.filters:
-        root.addFilter(_not_of_tools)
+    logging.getLogger().addFilter(_not_of_tools)  # once, however often it is added
 
 
 def _not_of_tools(record: logging.LogRecord) -> bool:

@@ -7,9 +7,9 @@ import math
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
@@ -18,34 +18,28 @@ from .settings import Settings
 from .uploads import UNUSED
 
 _MAX_VISITORS = 10_000
-_MEGA = 1_000_000
 _EVERYBODY = ""  # no visitor's name
 _HEADER = "x-idgen-visitor"  # in which a tool's call says for whom it asks this app
 _OURS = secrets.token_hex(32)  # nobody else can say so
 
 
-def admit(limits: Limits, request: Any, images: int = 0, requests: int = 1) -> None:
-    """Count a request of Gradio's or Starlette's, see `Limits.check`; InputError where it is one too many."""
-    limits.check(caller(request, limits.settings.proxies), images, requests)
-
-
 class Limits:
-    """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads.
-
-    `clock` says seconds, and never goes back.
-    """
+    """Counts requests within the last minute, and bytes of uploads within ten. Safe to use from many threads."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic):
         self.settings = settings
         self.requests = Rate(settings.requests_per_minute, settings.requests_per_minute_in_all, 60, clock)
         each, everybody = settings.megabytes_per_ten_minutes, settings.megabytes_per_ten_minutes_in_all
-        self.uploads = Rate(each * _MEGA, everybody * _MEGA, UNUSED, clock)
+        self.uploads = Rate(each * 10**6, everybody * 10**6, UNUSED, clock)
+
+    def admit(self, request: Any, images: int = 0, requests: int = 1) -> None:
+        """`check` for a request of Gradio's or Starlette's."""
+        self.check(caller(request, self.settings.proxies), images, requests)
 
     def check(self, visitor: str, images: int = 0, requests: int = 1) -> None:
         """Admit a request and count it, or refuse it. What is refused does not count.
 
         Args:
-            visitor: who asks, see `visitor_of`.
             images: how many pictures the visitor asked for; 0 for what always makes the same number, as nobody could
                 ask for fewer.
             requests: as how many it counts, all of them or none; at most as many as a minute has.
@@ -58,12 +52,11 @@ class Limits:
             raise InputError(f"{images:,} pictures are more than the {most:,} of one request: ask for fewer at a time.")
         requests = min(requests, self.requests.each or requests, self.requests.everybody or requests)
         if full := self.requests.add(visitor, requests):
-            may = "this app takes" if full.who == "Visitors" else "one visitor may"
-            limit = f"this counts as {requests:,} more, and {may} {full.most:,} in all"
-            if requests == 1:
-                limit = f"as many as {may}"
-            made = f"{full.who} made {full.total:,} requests within a minute"
-            raise InputError(f"{made}, {limit}: try again in {full.wait}.")
+            who, total, most, wait = full
+            may = "this app takes" if who == "Visitors" else "one visitor may"
+            more = f"this counts as {requests:,} more, and {may} {most:,} in all"
+            limit = f"as many as {may}" if requests == 1 else more
+            raise InputError(f"{who} made {total:,} requests within a minute, {limit}: try again in {wait}.")
 
     def check_upload(self, visitor: str, size: int) -> None:
         """Admit `size` bytes and count them, or refuse them. What is refused does not count.
@@ -72,77 +65,51 @@ class Limits:
             InputError: too many bytes within the last ten minutes, after which what no request used is deleted.
         """
         if full := self.uploads.add(visitor, size):
-            may = f"{full.who} may upload {full.most // _MEGA:,} MB within ten minutes, and this would be more"
-            raise InputError(f"{may}: try again in {full.wait}, or with smaller photos.")
-
-
-class Full(NamedTuple):
-    """`total` of `most` was admitted, of "You" or of all "Visitors"; in `wait`, "2 seconds", there is room."""
-
-    who: str
-    total: int
-    most: int
-    wait: str
+            who, _, most, wait = full
+            may = f"{who} may upload {most // 10**6:,} MB within ten minutes, and this would be more"
+            raise InputError(f"{may}: try again in {wait}, or with smaller photos.")
 
 
 class Rate:
     """What was admitted within the last `span` seconds, of one visitor at most `each`, in all `everybody`; 0: any.
 
-    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, the one who was
-    quiet for longest is forgotten: only an app without a limit for everybody can see so many.
+    Only amounts and their times are kept, and only for so long. Of more than 10,000 visitors at a time, those who came
+    first are forgotten: only an app without a limit for everybody can see so many.
     """
 
     def __init__(self, each: int, everybody: int, span: float, clock: Callable[[], float]):
         self.each, self.everybody, self._span, self._clock = each, everybody, span, clock
         self._lock = threading.Lock()
-        self.windows: OrderedDict[str, _Window] = OrderedDict()  # the one who was quiet for longest first
+        self._came: deque[tuple[float, str, int]] = deque()
+        self.totals: Counter[str] = Counter()
 
-    def add(self, visitor: str, amount: int) -> Full | None:
-        """Count it, or say what is full."""
+    def add(self, visitor: str, amount: int) -> tuple[str, int, int, str] | None:
+        """Count it; or say whose ("You" or all "Visitors") limit is full, with how much of how much, and how long."""
         with self._lock:
             now = self._clock()
-            limits = [(who, most) for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)) if most]
-            for who, most in limits:
-                window = self.windows.get(who) or _Window()
-                if seconds := window.wait(amount, most, now, self._span):
-                    wait = count(max(1, math.ceil(seconds)), "second", "seconds")
-                    return Full("Visitors" if who == _EVERYBODY else "You", window.total, most, wait)
-            for who, _ in limits:
-                self.windows.setdefault(who, _Window()).add(now, amount)
-                self.windows.move_to_end(who)
-            while len(self.windows) > _MAX_VISITORS or self._quiet(now):
-                self.windows.popitem(last=False)
+            while self._came and (self._came[0][0] <= now - self._span or len(self.totals) > _MAX_VISITORS):
+                _, name, one = self._came.popleft()
+                for who in (name, _EVERYBODY):
+                    self.totals[who] -= one
+                    if not self.totals[who]:
+                        del self.totals[who]
+            for who, most in ((visitor, self.each), (_EVERYBODY, self.everybody)):
+                over = self.totals[who] + amount - most
+                if most and over > 0:
+                    wait = count(max(1, math.ceil(self._wait(who, over, now))), "second", "seconds")
+                    return "You" if who else "Visitors", self.totals[who], most, wait
+            if self.each or self.everybody:
+                self._came.append((now, visitor, amount))
+                self.totals.update({visitor: amount, _EVERYBODY: amount})
         return None
 
-    def _quiet(self, now: float) -> bool:
-        """Whether who was quiet for longest was so for the whole span."""
-        window = next(iter(self.windows.values()), None)
-        return window is not None and (not window.came or window.came[-1][0] <= now - self._span)
-
-
-class _Window:
-    """Amounts, and when they came."""
-
-    def __init__(self) -> None:
-        self.came: deque[tuple[float, int]] = deque()
-        self.total = 0
-
-    def add(self, now: float, amount: int) -> None:
-        self.came.append((now, amount))
-        self.total += amount
-
-    def wait(self, amount: int, most: int, now: float, span: float) -> float:
-        """Seconds until so much more fits, when what is older than `span` is forgotten; 0: it does."""
-        while self.came and self.came[0][0] <= now - span:
-            self.total -= self.came.popleft()[1]
-        over = self.total + amount - most
-        if over <= 0:
-            return 0
-        for when, one in self.came:
-            over -= one
+    def _wait(self, who: str, over: int, now: float) -> float:
+        """Seconds until so much of theirs is forgotten."""
+        for when, name, one in self._came:
+            over -= one if who in (name, _EVERYBODY) else 0
             if over <= 0:
-                return when + span - now
-        return span
+                return when + self._span - now
+        return self._span
 
 
 def caller(request: Any, proxies: int) -> str:

@@ -22,7 +22,6 @@ class Models:
 
     def __init__(self, allowed: Sequence[str | Model]):
         self._allowed = {_label(model): model for model in allowed}
-        self._loaded: dict[str, Model] = {}
         self._locks = {name: threading.Lock() for name in self._allowed}  # one may be fetched from the Hub for minutes
 
     @property
@@ -40,10 +39,10 @@ class Models:
         if not isinstance(name, str) or name not in self._allowed:
             raise InputError(f"There is no model of that name here: choose one of {', '.join(self.names)}.")
         with self._locks[name]:
-            if name not in self._loaded:
-                given = self._allowed[name]
-                self._loaded[name] = load_model(given) if isinstance(given, str) else given
-            return self._loaded[name]
+            model = self._allowed[name]
+            if isinstance(model, str):
+                model = self._allowed[name] = load_model(model)
+            return model
 
 
 def _label(model: str | Model) -> str:

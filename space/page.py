@@ -8,9 +8,8 @@ from typing import Any
 import gradio as gr
 
 from idgen.ground import arguments
-from idgen.ground.errors import InputError
 
-from . import actions, view
+from . import view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
 from .limits import Limits
 from .models import Models, defaults
@@ -75,8 +74,7 @@ class Page:
         asked = self.asked(query)
         name = origin.model = asked["model"]
         person, card = self.one.who.sample(name, asked["person"])
-        second = self._second(name, asked["other"])
-        tab = asked["tab"]
+        second, _ = self.one.who.sample(name, asked["other"])
         opened = {
             self.shared.model: name,
             self.shared.person: person,
@@ -93,8 +91,8 @@ class Page:
             **self._settings(name, asked["steps"], asked["guidance"]),
         }
         if "tab" in query:
-            opened[self.tabs] = gr.update(selected="explore" if tab in ("curve", "near") else tab)
-        if tab in ("explore", "curve"):
+            opened[self.tabs] = gr.update(selected="explore" if asked["tab"] in ("curve", "near") else asked["tab"])
+        if asked["tab"] in ("explore", "curve"):
             opened[self.explore.variation] = min(asked["variation"], 0.9)
         return opened
 
@@ -127,26 +125,21 @@ class Page:
         """Another model: other people, other defaults, and faces to be read anew."""
         origin.model = name
         one = self.one.who
-        person, card = one.sample(name, seed, strict=False)
-        changed = {
-            self.shared.person: person if origin.tab == "nobody" else None,
-            self.shared.second: self._second(name, other),
+        (person, card), (second, _) = (one.sample(name, which, strict=False) for which in (seed, other))
+        found = brought = ""
+        if origin.tab != "nobody":
+            person = None
+            found = view.nobody("Another model reads faces in its own way: choose the photos again.")
+            brought = view.nobody("Another model has its own face vectors: choose one of its space.")
+        return {
+            self.shared.person: person,
+            self.shared.second: second,
             one.sampled: card,
             one.note: one.vector_note(name),
-            one.found: "",
-            one.brought: "",
+            one.found: found,
+            one.brought: brought,
             **self._settings(name, *defaults(self.shared.models.get(name))),
         }
-        if origin.tab != "nobody":
-            changed[one.found] = view.nobody("Another model reads faces in its own way: choose the photos again.")
-            changed[one.brought] = view.nobody("Another model has its own face vectors: choose one of its space.")
-        return changed
-
-    def _second(self, name: str, seed: float) -> Any:
-        """B, or nobody where the model knows none."""
-        with suppress(InputError):
-            return actions.sample(self.shared.models.get(name), seed)[0]
-        return None
 
     def _settings(self, name: str, steps: int, guidance: float) -> dict[Any, Any]:
         """The sliders of what a model has defaults for."""

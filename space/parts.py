@@ -81,5 +81,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {"called": _called, "exists": _exists, "jpeg": _jpeg, "preview": _preview, "two": _two}
+_TEMPLATES.filters["pixels"] = "{:.1f}".format
 _MACROS: Any = _TEMPLATES.get_template("macros.html").module
 tile, grid = _MACROS.tile, _MACROS.grid
+svg: Any = _TEMPLATES.get_template("svg.html").module

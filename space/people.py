@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, safe_name
 from idgen.model import Model
 
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")
-_NPY = b"\x93NUMPY"
-_CLAIM = 80  # characters kept of what a file says about where its vector came from
 OFF = (
     "Face vectors from outside are switched off here, because this model turns them back into faces: "
     "sample a person or use a photo, or run the app on your own machine."
@@ -48,7 +47,7 @@ class Seals:
             "name": identity.name,
             "source": identity.source,
             "space": identity.space,
-            "vector": [float(value) for value in identity.vector],
+            "vector": identity.vector.tolist(),
             "seal": self.seal(identity),
         }
 
@@ -60,11 +59,9 @@ class Seals:
         """
         if not isinstance(content, dict) or not all(isinstance(content.get(key), str) for key in ("space", "source")):
             raise InputError("An identity is what /sample or /identify answered: hand that on as it is.")
-        name = content.get("name")
-        given = _identity(
-            content.get("vector"), content["space"], content["source"], name if isinstance(name, str) else "identity"
-        )
-        seal = content.get("seal")
+        name, seal = content.get("name"), content.get("seal")
+        name = name if isinstance(name, str) else "identity"
+        given = _identity(content.get("vector"), content["space"], content["source"], name)
         if isinstance(seal, str) and seal.isascii() and hmac.compare_digest(seal, self.seal(given)):
             return given
         person = verified(given, model)
@@ -78,16 +75,12 @@ def verified(identity: Identity, model: Model) -> Identity:
 
     Any other is called "vector": the name may be that of a person, and pictures carry it.
     """
-    import torch
-
     said = _SAMPLED.fullmatch(identity.source)
-    if said and model.has("sampler"):
-        seed, number = int(said[1]), int(said[2])
-        if seed < 2**63 and identity.space == model.sampler.space:
-            drawn = model.sampler.sample(1, seed, first=number)[0]
-            if torch.equal(drawn.vector, identity.vector):
-                return drawn
-    claim = " ".join(identity.source.split())[:_CLAIM]
+    if said and int(said[1]) < 2**63 and model.has("sampler") and identity.space == model.sampler.space:
+        drawn = model.sampler.sample(1, int(said[1]), first=int(said[2]))[0]
+        if torch.equal(drawn.vector, identity.vector):
+            return drawn
+    claim = " ".join(identity.source.split())[:80]
     source = claim if claim.startswith("a vector from outside") else f"a vector from outside, said to be: {claim}"
     return Identity(identity.vector, identity.space, source, "vector")
 
@@ -97,16 +90,15 @@ def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = T
 
     Args:
         content: a safetensors file by idgen, or a bare .npy array (D,) or (N, D).
-        model: whose space it must be of.
+        model, allowed: whose space it must be of, and whether the operator lets visitors bring vectors.
         space: the embedding space of a bare array, which cannot say it itself.
-        allowed: whether the operator lets visitors bring vectors.
 
     Raises:
         InputError: it is not allowed, not such a file, of another space or length, or holds no usable vector.
     """
     if not allowed:
         raise InputError(OFF)
-    if content.startswith(_NPY):
+    if content.startswith(b"\x93NUMPY"):
         person, count = _bare(content, space)
     else:
         with tempfile.TemporaryDirectory(prefix="idgen-") as folder:
@@ -140,8 +132,8 @@ def _identity(values: Any, space: str, source: str, name: str) -> Identity:
         with np.errstate(all="ignore"):  # infinity is refused below
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError):
-        vector = np.empty(0, np.float32)
-    length = float(np.linalg.norm(vector.astype(np.float64))) if vector.ndim == 1 and vector.size else 0.0
+        vector = np.zeros(1, np.float32)
+    length = float(np.linalg.norm(vector.astype(np.float64)))
     if vector.ndim != 1 or not 0 < length < float("inf"):
         raise InputError("A face vector is a list of numbers that are not all zero: hand on the one you were given.")
     if abs(length - 1) > 1e-5:

@@ -1,14 +1,14 @@
 """Scores as pictures: small SVGs, sharp at any size, coloured by the page's CSS so that light and dark both work.
 
-Plain strings, no plotting library: nothing to import, no figure state shared between visitors, and every mark has a
-tooltip that a mouse and a screen reader can read.
+No plotting library: nothing to import, no figure state shared between visitors, and every mark has a tooltip that a
+mouse and a screen reader can read.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 from idgen.ground.words import one_in
 from idgen.scoring import ErrorRates
 from idgen.scoring.calibration import EDGES
+
+from .parts import svg
 
 _WIDTH = 460
 _DOT = 6.5  # radius of one image's mark
@@ -41,56 +43,51 @@ def score_histogram(
     """
     left, right, top, base = 14, 446, 62, 352
     scores = [score for _, score in pictures]
-    low, high = _range(rates, scores, threshold)
-
-    def x(cosine: float) -> float:
-        return left + (float(np.clip(cosine, low, high)) - low) / (high - low) * (right - left)
-
+    low, high = _range(rates, [*scores, threshold])
+    x = _scale(low, high, left, right)
     densities = {"impostor": _density(rates.impostor), "genuine": _density(rates.genuine)}
-    peak = max(density.max() for density in densities.values()) or 1.0
+    y = _scale(0, max(density.max() for density in densities.values()) or 1.0, base, top + 8)
     shown = np.abs(_MIDDLES - (low + high) / 2) <= (high - low) / 2 + 0.02
     parts = []
     for name, density in densities.items():
-        across = [x(cosine) for cosine in _MIDDLES[shown]]
-        line = _points(zip(across, base - density[shown] / peak * (base - top - 8), strict=True))
-        area = f"{across[0]:.1f},{base} {line} {across[-1]:.1f},{base}"
-        parts.append(f'<polygon class="fill {name}" points="{area}"/><polyline class="line {name}" points="{line}"/>')
-    parts.append(_line("axis", left, right, base, base))
-    parts += [_text(x(tick), base + 16, f"{tick:.1f}") for tick in _ticks(low, high)]
-    parts.append(_text((left + right) / 2, base + 36, what))
+        places = [(x(cosine), y(share)) for cosine, share in zip(_MIDDLES[shown], density[shown], strict=True)]
+        area = _points([(places[0][0], base), *places, (places[-1][0], base)])
+        parts += [Markup(f'<polygon class="fill {name}" points="{area}"/>'), svg.polyline(name, _points(places))]
+    parts.append(svg.line("axis", left, right, base, base))
+    parts += [svg.text(x(tick), base + 16, f"{tick:.1f}") for tick in _ticks(low, high)]
+    parts.append(svg.text((left + right) / 2, base + 36, what))
 
     at, words = x(threshold), f"threshold {threshold:.2f}: {one_in(fmr)} strangers pass"
     half = 3.45 * len(words)  # about half the text's width, to keep all of it on the plot
-    parts.append(_line("threshold", at, at, top - 10, base))
-    parts.append(_text(float(np.clip(at, half + 4, _WIDTH - half - 4)), top - 17, words, "threshold-label"))
+    parts.append(svg.line("threshold", at, at, top - 10, base))
+    parts.append(svg.text(float(np.clip(at, half + 4, _WIDTH - half - 4)), top - 17, words, "threshold-label"))
 
-    stacks: dict[int, int] = {}
+    stacks: Counter[int] = Counter()  # dots in each column
     for number, score in pictures:
         column = round((x(score) - left) / (2 * _DOT + 1))
-        row = stacks[column] = stacks.get(column, -1) + 1
-        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - row * (2 * _DOT + 1.5)
-        parts.append(_dot(*place, "pass" if score >= threshold else "fail", f"Picture {number}: {score:.2f}"))
+        place = min(left + column * (2 * _DOT + 1), right), base - _DOT - 2 - stacks[column] * (2 * _DOT + 1.5)
+        stacks[column] += 1
+        parts.append(svg.dot(*place, "pass" if score >= threshold else "fail", f"Picture {number}: {score:.2f}"))
 
     cursor = left
     for name, text in (("impostor", "different people"), ("genuine", "same person")):
-        parts.append(f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>')
-        parts.append(_text(cursor + 16, 15.5, text, anchor="start"))
+        parts.append(Markup(f'<rect class="key {name}" x="{cursor}" y="6" width="11" height="11" rx="3"/>'))
+        parts.append(svg.text(cursor + 16, 15.5, text, anchor="start"))
         cursor += 32 + int(6.7 * len(text))
-    parts += [_dot(cursor + 5, 11.5, "pass"), _text(cursor + 15, 15.5, these, anchor="start")]
+    parts += [svg.dot(cursor + 5, 11.5, "pass"), svg.text(cursor + 15, 15.5, these, anchor="start")]
     passed = sum(score >= threshold for score in scores)
     spoken = f"Similarity of {len(scores)} pictures to the person: {passed} at or above the threshold {threshold:.2f}, "
-    return _svg(_WIDTH, 400, f"{spoken}from {min(scores):.2f} to {max(scores):.2f}.", parts)
+    return svg.plot(_WIDTH, 400, f"{spoken}from {min(scores):.2f} to {max(scores):.2f}.", parts)
 
 
-def _range(rates: ErrorRates, scores: Sequence[float], threshold: float) -> tuple[float, float]:
-    """The part of [-1, 1] worth showing: where the distributions and the scores are, to the next 0.2."""
-    low, high = min(threshold, *scores), max(threshold, *scores)
+def _range(rates: ErrorRates, cosines: Sequence[float]) -> tuple[float, float]:
+    """The part of [-1, 1] worth showing: where the distributions and the cosines are, to the next 0.2."""
+    ends = list(cosines)
     for counts in (rates.genuine, rates.impostor):
         share = np.cumsum(counts) / max(sum(counts), 1)
         if share[-1]:
-            low = min(low, float(_MIDDLES[np.searchsorted(share, 0.001)]))
-            high = max(high, float(_MIDDLES[np.searchsorted(share, 0.999)]))
-    return max(-1.0, math.floor((low - 0.02) * 5) / 5), min(1.0, math.ceil((high + 0.02) * 5) / 5)
+            ends += _MIDDLES[np.searchsorted(share, (0.001, 0.999))].tolist()
+    return max(-1.0, math.floor((min(ends) - 0.02) * 5) / 5), min(1.0, math.ceil((max(ends) + 0.02) * 5) / 5)
 
 
 def _density(counts: ArrayLike) -> np.ndarray:
@@ -99,53 +96,24 @@ def _density(counts: ArrayLike) -> np.ndarray:
     return smooth / max(smooth.sum(), 1e-12)
 
 
-def similarity_matrix(matrix: ArrayLike, threshold: float | None = None, by: str = "judge") -> Markup:
+def similarity_matrix(matrix: np.ndarray, threshold: float | None = None, by: str = "judge") -> Markup:
     """Every picture against every other, (N, N) cosines: stronger is more alike, dotted is below the threshold."""
-    matrix = np.asarray(matrix, float)
-    count = len(matrix)
-    if matrix.shape != (count, count) or not count:
-        raise ValueError(f"A similarity matrix is square, got shape {matrix.shape}.")
-    label = 26
-    cell = min((_WIDTH - 30 - label) / count, 60)
-    start = label + (_WIDTH - label - cell * count) / 2 - 8
-    off = matrix[~np.eye(count, dtype=bool)]
-    off = off[np.isfinite(off)]
-    low = min(0.0, float(off.min())) if off.size else 0.0
+    count, label = len(matrix), 26
+    size = min((_WIDTH - 30 - label) / count, 60)
+    start = label + (_WIDTH - label - size * count) / 2 - 8
+    off = matrix[~np.eye(count, dtype=bool) & np.isfinite(matrix)]
+    strength = _scale(off.min(initial=0.0), 1, 0, 1)
     parts = []
     for row in range(count):
-        parts.append(_text(start - 8, label + (row + 0.5) * cell + 4, str(row + 1), anchor="end"))
-        parts.append(_text(start + (row + 0.5) * cell, label - 8, str(row + 1)))
-        for column in range(count):
-            value = matrix[row, column]
-            if math.isnan(value):  # no face was found in one of them
-                continue
-            kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
-            strength = float(np.clip((value - low) / (1 - low), 0, 1)) ** 1.5
-            place = start + column * cell, label + row * cell
-            parts.append(_cell(row + 1, column + 1, value, kind, strength, place, cell))
+        parts.append(svg.text(start - 8, label + (row + 0.5) * size + 4, str(row + 1), anchor="end"))
+        parts.append(svg.text(start + (row + 0.5) * size, label - 8, str(row + 1)))
+    for row, column in np.argwhere(np.isfinite(matrix)):  # else no face was found in one of them
+        value, left, top = matrix[row, column], start + column * size, label + row * size
+        kind = "same" if row == column else "weak" if threshold is not None and value < threshold else "strong"
+        parts.append(svg.cell(kind, row + 1, column + 1, value, strength(value) ** 1.5, left, top, size))
     spoken = f"Similarity of {count} pictures to each other by the {by}"
     spoken += f", from {off.min():.2f} to {off.max():.2f}." if off.size else "."
-    return _svg(_WIDTH, label + cell * count + 6, spoken, parts)
-
-
-def _cell(
-    row: int, column: int, value: float, kind: str, strength: float, place: tuple[float, float], size: float
-) -> str:
-    left, top = place
-    font = min(13.0, size * 0.34)
-    text = ""
-    if font >= 9.5 and kind != "same":
-        tone = "on-strong" if strength > 0.82 else "on-middle" if strength > 0.55 else "on-pale"
-        text = (
-            f'<text class="value {tone}" x="{left + size / 2:.1f}" y="{top + size / 2 + font * 0.36:.1f}" '
-            f'style="font-size:{font:.1f}px" text-anchor="middle">{value:.2f}</text>'
-        )
-    return (
-        f'<g class="cell {kind}" data-row="{row}" data-column="{column}" data-value="{value:.2f}">'
-        f"<title>Picture {row} against {column}: {value:.2f}</title>"
-        f'<rect x="{left + 1:.1f}" y="{top + 1:.1f}" width="{size - 2:.1f}" height="{size - 2:.1f}" '
-        f'rx="{min(5, size / 6):.1f}" style="fill-opacity:{0.06 + 0.94 * strength:.3f}"/>{text}</g>'
-    )
+    return svg.plot(_WIDTH, label + size * count + 6, spoken, parts)
 
 
 def crossing(first: Sequence[float], second: Sequence[float], threshold: float | None) -> Markup:
@@ -156,20 +124,17 @@ def crossing(first: Sequence[float], second: Sequence[float], threshold: float |
     y, parts = _upwards(low, high, 30, 214, left - 28, right + 28)
     if threshold is not None:
         at = y(threshold)
-        parts.append(_line("threshold", left - 28, right + 28, at, at))
-        parts.append(_text(width / 2, at - 6, f"threshold {threshold:.2f}", "threshold-label"))
-    for name, cursor, line in (("a", left, first), ("b", left + 130, second)):
-        letter = name.upper()  # each value stands under the middle of its picture
+        parts.append(svg.line("threshold", left - 28, right + 28, at, at))
+        parts.append(svg.text(width / 2, at - 6, f"threshold {threshold:.2f}", "threshold-label"))
+    for letter, cursor, line in (("A", left, first), ("B", left + 130, second)):
+        name = letter.lower()  # each value stands under the middle of its picture
         places = [(width * (number + 0.5) / len(line), y(value)) for number, value in enumerate(line)]
-        parts.append(f'<polyline class="line {name}" points="{_points(places)}"/>')
+        parts.append(svg.polyline(name, _points(places)))
         for number, (place, value) in enumerate(zip(places, line, strict=True), start=1):
-            parts.append(_dot(*place, name, f"Picture {number}: {value:.2f} to {letter}"))
-        parts += [_dot(cursor, 11.5, name), _text(cursor + 11, 15.5, f"similarity to {letter}", anchor="start")]
-    spoken = (
-        f"On the way from A to B, similarity to A goes from {first[0]:.2f} to {first[-1]:.2f}, "
-        f"similarity to B from {second[0]:.2f} to {second[-1]:.2f}."
-    )
-    return _svg(width, 250, spoken, parts)
+            parts.append(svg.dot(*place, name, f"Picture {number}: {value:.2f} to {letter}"))
+        parts += [svg.dot(cursor, 11.5, name), svg.text(cursor + 11, 15.5, f"similarity to {letter}", anchor="start")]
+    ends = f"A goes from {first[0]:.2f} to {first[-1]:.2f}, similarity to B from {second[0]:.2f} to {second[-1]:.2f}"
+    return svg.plot(width, 250, f"On the way from A to B, similarity to {ends}.", parts)
 
 
 def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], threshold: float | None) -> Markup:
@@ -183,56 +148,54 @@ def trade_off(curves: Sequence[tuple[str, Sequence[tuple[str, float, float]]]], 
     left, right, top, base = 40, 480, 34, 348
     points = [(name, *point) for name, curve in curves for point in curve]
     across = max(0.6, math.ceil((max((x for *_, x, _ in points), default=0.0) + 0.06) * 5) / 5)
-    ups = [y for *_, y in points] + ([] if threshold is None else [threshold])
-    low, high = min(0.0, math.floor(min(ups, default=0.0) * 5) / 5), max(1.0, max(ups, default=1.0))
-    y, parts = _upwards(low, high, top, base, left, right)
-
-    def x(diversity: float) -> float:
-        return left + min(max(diversity, 0.0), across) / across * (right - left)
-
-    parts += [_text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
-    parts.append(_text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →"))
-    parts.append(_text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
+    ups = [0.0, *(y for *_, y in points), *([] if threshold is None else [threshold])]
+    y, parts = _upwards(math.floor(min(ups) * 5) / 5, max(1.0, *ups), top, base, left, right)
+    x = _scale(0, across, left, right)
+    parts += [svg.text(x(tick), base + 17, f"{tick:.1f}") for tick in _ticks(0, across)]
+    parts.append(
+        svg.text((left + right) / 2, base + 38, "how different the pictures are (1 − mean similarity of two) →")
+    )
+    parts.append(svg.text(left - 32, top - 16, "↑ similarity to this person", anchor="start"))
     if threshold is not None:
         at, words = y(threshold), f"below {threshold:.2f}: no longer the same person"
-        parts.append(_line("threshold", left, right, at, at))
-        parts.append(_text(right - 6, at + 15, words, "threshold-label", "end"))
+        parts.append(svg.line("threshold", left, right, at, at))
+        parts.append(svg.text(right - 6, at + 15, words, "threshold-label", "end"))
+    said = []
     for name, curve in curves:
         newest = name == curves[-1][0]
         kind = "newest" if newest else "older"
         in_order = [(x(diversity), y(similarity)) for _, diversity, similarity in sorted(curve)]
-        parts.append(f'<polyline class="line {kind}" points="{_points(in_order)}"/>')
+        parts.append(svg.polyline(kind, _points(in_order)))
         labelled: list[tuple[float, float]] = []
         for label, diversity, similarity in curve:
             place = x(diversity), y(similarity)
             last = newest and label == curve[-1][0]
             verdict = "" if threshold is None else "pass" if similarity >= threshold else "fail"
-            said = f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}"
-            parts.append(_dot(*place, f"{kind} {verdict} {'last' if last else ''}", said, _DOT + 2 if last else _DOT))
+            said.append(f"{name}, variation {label}: similarity {similarity:.2f}, difference {diversity:.2f}")
+            radius = _DOT + 2 if last else _DOT
+            parts.append(svg.dot(*place, f"{kind} {verdict} {'last' if last else ''}", said[-1], radius))
             if newest and not any(abs(place[0] - a) < 30 and abs(place[1] - b) < 13 for a, b in labelled):
                 labelled.append(place)
-                parts.append(_text(place[0] + 11, place[1] - 8, label, "value-label", "start"))
-        if not newest and curve:
-            parts.append(_text(in_order[-1][0] + 10, in_order[-1][1] + 4, name, anchor="start"))
-    spoken = "; ".join(f"{n}, variation {v}: similarity {s:.2f}, difference {d:.2f}" for n, v, d, s in points)
-    return _svg(500, 400, f"Similarity to the person against difference between the pictures. {spoken}", parts)
+                parts.append(svg.text(place[0] + 11, place[1] - 8, label, "value-label", "start"))
+        if not newest:
+            parts.append(svg.text(in_order[-1][0] + 10, in_order[-1][1] + 4, name, anchor="start"))
+    spoken = f"Similarity to the person against difference between the pictures. {'; '.join(said)}"
+    return svg.plot(500, 400, spoken, parts)
 
 
-# ---------------------------------------------------------------- SVG
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """Where a value from `low` to `high` lies, in pixels from `start` to `end`."""
+    return lambda value: float(np.interp(value, (low, high), (start, end)))
 
 
 def _upwards(
     low: float, high: float, top: float, base: float, left: float, right: float
-) -> tuple[Callable[[float], float], list[str]]:
+) -> tuple[Callable[[float], float], list[Markup]]:
     """Where a cosine lies on an axis upwards, and the axis: a line and a number every 0.2."""
-
-    def y(cosine: float) -> float:
-        return base - (cosine - low) / (high - low) * (base - top)
-
-    parts = []
+    y, parts = _scale(low, high, base, top), []
     for tick in _ticks(low, high):
-        parts.append(_line("grid", left, right, y(tick), y(tick)))
-        parts.append(_text(left - 8, y(tick) + 4, f"{tick:.1f}", anchor="end"))
+        parts.append(svg.line("grid", left, right, y(tick), y(tick)))
+        parts.append(svg.text(left - 8, y(tick) + 4, f"{tick:.1f}", anchor="end"))
     return y, parts
 
 
@@ -242,23 +205,3 @@ def _ticks(low: float, high: float) -> np.ndarray:
 
 def _points(places: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-
-
-def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _dot(x: float, y: float, kind: str, title: str = "", radius: float = _DOT) -> str:
-    said = f"<title>{escape(title)}</title>" if title else ""
-    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{said}</circle>'
-
-
-def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(spoken)}" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )

@@ -17,12 +17,8 @@ INVERSION = (
 """What the page says of face vectors (template inversion: Mai et al. 2018, https://arxiv.org/abs/1703.00832)."""
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_IN_PUBLIC: dict[str, Any] = {
-    "requests_per_minute": 20,
-    "requests_per_minute_in_all": 120,
-    "megabytes_per_ten_minutes": 500,
-    "megabytes_per_ten_minutes_in_all": 2000,
-}
+_IN_PUBLIC = {"requests_per_minute": 20, "requests_per_minute_in_all": 120}
+_IN_PUBLIC |= {"megabytes_per_ten_minutes": 500, "megabytes_per_ten_minutes_in_all": 2000}
 
 
 def _whole(default: int, low: int, high: int) -> Any:
@@ -36,15 +32,14 @@ class Settings:
     Args:
         models: `IDGEN_MODELS`, names, folders or Hub ids with commas between; the first is the one shown at first.
         public: `IDGEN_PUBLIC`, whether strangers can reach the app; by default on a Hugging Face Space (`SPACE_ID`).
-        vector_uploads: `IDGEN_VECTOR_UPLOADS`, whether visitors may bring face vectors; by default not in public. It
-            covers every kind of file: where a vector came from is written beside it and can be made up.
+        vector_uploads: `IDGEN_VECTOR_UPLOADS`, whether visitors may bring face vectors, in any file, as where one came
+            from can be made up; by default not in public.
         images_per_request: `IDGEN_IMAGES_PER_REQUEST`, pictures that a visitor may ask for; it does not bind what
             always makes the same few: a strip, a point of the curve, the nearest people.
         photos_per_request: `IDGEN_PHOTOS_PER_REQUEST`, photos of one person whose mean is taken.
         requests_per_minute: `IDGEN_REQUESTS_PER_MINUTE` of one visitor; 0: no limit; 20 in public.
         requests_per_minute_in_all: `IDGEN_REQUESTS_PER_MINUTE_IN_ALL` of everybody; 0: no limit; 120 in public.
-        megabytes_per_ten_minutes: `IDGEN_MEGABYTES_PER_TEN_MINUTES` of one visitor's uploads; 0: no limit; 500 in
-            public.
+        megabytes_per_ten_minutes: `IDGEN_MEGABYTES_PER_TEN_MINUTES` of one visitor's uploads; 0: none; 500 in public.
         megabytes_per_ten_minutes_in_all: `IDGEN_MEGABYTES_PER_TEN_MINUTES_IN_ALL` of everybody; 0: no limit; 2,000 in
             public. What no request uses is deleted after that time, so it bounds what lies on the disk.
         queue_length: `IDGEN_QUEUE_LENGTH`, requests that may wait; the next one is refused.
@@ -79,9 +74,9 @@ class Settings:
         """
         on_a_space = bool(environ.get("SPACE_ID"))
         public = _switch(environ, "IDGEN_PUBLIC", on_a_space)
-        usual = cls(proxies=int(on_a_space), **(_IN_PUBLIC if public else {}))
+        usual: dict[str, Any] = {"proxies": int(on_a_space), **(_IN_PUBLIC if public else {})}
         numbers: dict[str, Any] = {
-            one.name: _number(environ, f"IDGEN_{one.name.upper()}", getattr(usual, one.name), *one.metadata["range"])
+            one.name: _number(environ, one.name, usual.get(one.name, one.default), *one.metadata["range"])
             for one in fields(cls)
             if one.metadata
         }
@@ -97,16 +92,14 @@ def _models(environ: Mapping[str, str]) -> tuple[str, ...]:
     text = environ.get("IDGEN_MODELS", "").strip()
     models = tuple(name.strip() for name in text.split(",")) if text else Settings.models
     if not all(models) or len(set(models)) < len(models):
-        raise InputError(
-            f"IDGEN_MODELS is {text!r}: name different models with commas between them, such as nobody-128,user/repo."
-        )
+        how = "name different models with commas between them, such as nobody-128,user/repo"
+        raise InputError(f"IDGEN_MODELS is {text!r}: {how}.")
     return models
 
 
-def _number(environ: Mapping[str, str], variable: str, default: int, low: int, high: int) -> int:
-    text = environ.get(variable, "").strip()
-    if not text:
-        return default
+def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    variable = f"IDGEN_{name.upper()}"
+    text = environ.get(variable, "").strip() or str(default)
     # int() alone also takes signs, underscores and other scripts' digits.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
     if not low <= number <= high:

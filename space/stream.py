@@ -5,19 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class _Stopped(Exception):
-    """Ends the work when nobody waits for it any longer."""
-
-
-@dataclass(frozen=True)
-class _End:
-    error: BaseException | None = None
+    """The work is over, or nobody waits for it any longer."""
 
 
 class Teller(Generic[T]):
@@ -47,14 +41,11 @@ def stream(work: Callable[[Teller[T]], None]) -> Generator[T, None, None]:
     teller: Teller[T] = Teller()
 
     def run() -> None:
-        end = _End()
         try:
             work(teller)
-        except _Stopped:
-            pass
+            raise _Stopped
         except BaseException as error:
-            end = _End(error)
-        teller.said.put(end)
+            teller.said.put(error)
 
     threading.Thread(target=run, name="idgen-work", daemon=True).start()
     try:
@@ -62,12 +53,11 @@ def stream(work: Callable[[Teller[T]], None]) -> Generator[T, None, None]:
             said = [teller.said.get()]
             while not teller.said.empty():
                 said.append(teller.said.get())
-            end = said.pop() if isinstance(said[-1], _End) else None
-            if said:
-                yield said[-1]
-            if end is not None:
-                if end.error is not None:
-                    raise end.error
+            end = said.pop() if isinstance(said[-1], BaseException) else None
+            yield from said[-1:]
+            if isinstance(end, _Stopped):
                 return
+            if end is not None:
+                raise end
     finally:
         teller.stopped.set()

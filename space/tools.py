@@ -23,14 +23,9 @@ _written: ContextVar[list[Path]] = ContextVar("written")  # photos that came wit
 
 
 def with_photos(arguments: dict[str, Any], photos: set[Any], megabytes: int) -> dict[str, Any]:
-    """A call's arguments for the endpoint behind it, with its photos as uploads that are read once and deleted.
+    """A call's arguments for the endpoint behind it, with its photos as uploads, which are noted for `forget`.
 
-    They are noted for `forget`.
-
-    Args:
-        arguments: as the client of the protocol wrote them.
-        photos: those that are photos, each by its address in this app, as `data:…;base64,…`, or a list of them.
-        megabytes: of one photo.
+    A photo is given by its address in this app, as `data:…;base64,…` of so many megabytes, or as a list of them.
 
     Raises:
         InputError: a photo is neither, or too large; or something else says that it is a file.
@@ -71,7 +66,14 @@ def _photo(value: Any, megabytes: int) -> Any:
         return [_photo(one, megabytes) for one in value]
     text = str(value)
     if text.startswith("data:"):
-        path = str(_decoded(text, megabytes))
+        if len(text) > megabytes * 1_000_000 * 4 / 3 + 100:
+            raise InputError(f"A photo has at most {megabytes} MB: make it smaller and try again.")
+        try:
+            written = keep(base64.b64decode(text.partition(",")[2], validate=True))
+        except ValueError:
+            raise InputError("The photo is no base64: encode the file as it is.") from None
+        _written.get().append(written)
+        path = str(written)
     elif FILE in text:
         path = path_in(text)
     else:
@@ -81,15 +83,3 @@ def _photo(value: Any, megabytes: int) -> Any:
         )
     # As an address, because the client between the tool and the app would upload a path once more.
     return {"path": f"http://here{FILE}{quote(path)}", "meta": _META}
-
-
-def _decoded(text: str, megabytes: int) -> Path:
-    if len(text) > megabytes * 1_000_000 * 4 / 3 + 100:
-        raise InputError(f"A photo has at most {megabytes} MB: make it smaller and try again.")
-    try:
-        content = base64.b64decode(text.partition(",")[2], validate=True)
-    except ValueError:
-        raise InputError("The photo is no base64: encode the file as it is.") from None
-    path = keep(content)
-    _written.get().append(path)
-    return path

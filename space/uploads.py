@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ UNUSED = 600.0
 API = "/gradio_api"
 """What the addresses of all that Gradio answers begin with."""
 FILE = f"{API}/file="
-"""What comes before its path in the address of a file that was uploaded here."""
+"""What comes before the path in the address of an upload."""
 
 
 def folder() -> Path:
@@ -47,7 +47,7 @@ def take(payload: Any, most: int) -> list[bytes]:
         InputError: there is none, there are more than `most`, one is no upload, or is gone already.
     """
     files = payload if isinstance(payload, Sequence) and not isinstance(payload, str) else [payload]
-    paths = [path for path in map(_uploaded, files) if path is not None]
+    paths = _uploads(files)
     try:
         if len(files) > most:
             raise InputError(f"{len(files):,} files are more than {most}: choose the best ones.")
@@ -57,15 +57,12 @@ def take(payload: Any, most: int) -> list[bytes]:
     except OSError:
         raise InputError("The file is gone already: choose it again.") from None
     finally:
-        for path in paths:
-            _delete(path)
+        _delete(paths)
 
 
 def discard(payload: Any) -> None:
     """Delete the uploads that are named anywhere in a request that is refused."""
-    for path in map(_uploaded, dictionaries(payload)):
-        if path is not None:
-            _delete(path)
+    _delete(_uploads(dictionaries(payload)))
 
 
 def sweep(where: Path, seconds: float = UNUSED) -> None:
@@ -94,16 +91,15 @@ def dictionaries(payload: Any) -> Iterator[dict[str, Any]]:
             rest += one
 
 
-def _uploaded(file: Any) -> Path | None:
-    """Where an upload is; None for everything that a caller made up."""
-    named = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
-    if not isinstance(named, str) or "\0" in named:
-        return None
-    path = Path(named).resolve()
-    return path if path.is_relative_to(folder()) and not path.is_dir() else None
+def _uploads(files: Iterable[Any]) -> list[Path]:
+    """Where uploads are, without everything that a caller made up."""
+    named = (file.get("path") if isinstance(file, dict) else getattr(file, "path", None) for file in files)
+    paths = [Path(path).resolve() for path in named if isinstance(path, str) and "\0" not in path]
+    return [path for path in paths if path.is_relative_to(folder()) and not path.is_dir()]
 
 
-def _delete(path: Path) -> None:
+def _delete(paths: list[Path]) -> None:
     """Uploads only: a picture that was made here, and is compared, may be in somebody else's gallery, too."""
-    if path.name.startswith("upload"):
-        path.unlink(missing_ok=True)
+    for path in paths:
+        if path.name.startswith("upload"):
+            path.unlink(missing_ok=True)

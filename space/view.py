@@ -13,12 +13,9 @@ from idgen.scoring import UNCALIBRATED
 from . import plots
 from .actions import CROWD, MORPH, NEIGHBOURS, Compared, Curve, Line, Morph, Neighbour, Point, Progress, Recipe, Result
 from .actions import png as png_of
-from .parts import grid, part, script, tile, uri
+from .parts import grid, part, tile, uri
 
-LARGE = 256  # side in pixels up to which a picture is sent as it is while others are still on their way
-
-
-# ---------------------------------------------------------------- who
+_SIDE = 256  # in pixels, up to which a picture is sent as it is while others are still on their way
 
 
 def person(identity: Identity | None, detail: str = "", letter: str = "") -> Markup:
@@ -45,10 +42,7 @@ def outside(identity: Identity, count: int) -> Markup:
     return person(identity, f"{identity.source[:1].upper()}{identity.source[1:]}.{first}")
 
 
-# ---------------------------------------------------------------- pictures
-
-
-def source(image: GeneratedImage, model: str, who: Identity, recipe: Recipe, side: int | None = LARGE) -> str:
+def source(image: GeneratedImage, model: str, who: Identity, recipe: Recipe, side: int | None = _SIDE) -> str:
     """A generated picture, at most `side` pixels wide, that says so in its file."""
     return uri(png_of(image, model, who, recipe, side), "image/png")
 
@@ -56,7 +50,7 @@ def source(image: GeneratedImage, model: str, who: Identity, recipe: Recipe, sid
 class Gallery:
     """One person's pictures as tiles; each is encoded once, however often the page is told."""
 
-    def __init__(self, model: str, who: Identity, recipe: Recipe, side: int | None = LARGE):
+    def __init__(self, model: str, who: Identity, recipe: Recipe, side: int | None = _SIDE):
         self.tiles: list[str] = []
         self._model, self._who, self._recipe, self._side = model, who, recipe, side
 
@@ -66,9 +60,6 @@ class Gallery:
             shown = source(images[number], self._model, self._who, self._recipe, self._side)
             self.tiles.append(tile(number + 1, shown, scores[number], self._who.name))
         return self.tiles
-
-
-# ---------------------------------------------------------------- results
 
 
 def working(progress: Progress, identity: Identity) -> Markup:
@@ -84,11 +75,6 @@ def working(progress: Progress, identity: Identity) -> Markup:
         share=progress.share,
         identity=identity,
     )
-
-
-def left_off_js(stopped: bool) -> str:
-    """In the browser, after work that did not come to its end: see `js/left_off.js`."""
-    return script("left_off", STOPPED=stopped, NOTE=part("early", stopped=stopped))
 
 
 def evidence(result: Result) -> Markup:
@@ -118,11 +104,14 @@ def morph_status(progress: Progress) -> Markup:
     return status + grid([], MORPH, progress.previews, "line")
 
 
-def morph(result: Morph, tiles: Sequence[str]) -> Markup:
-    """The strip with its lines."""
+def morph(result: Morph) -> Markup:
+    """The strip with its lines; each tile says what it is to whom it is more like."""
     which = "similarity" if result.reference is None else "judge_similarity"
     first, second = ([line[which] for line in side] for side in result.scores)
-    plot = ""
+    tiles, plot = [], ""
+    for k, (image, *pair, who) in enumerate(zip(result.images, *result.scores, result.people, strict=True), 1):
+        line = max(pair, key=lambda line: line["judge_similarity"] or line["similarity"] or 0.0)
+        tiles.append(tile(k, source(image, result.model, who, result.recipe, None), line, "the strip"))
     if all(value is not None for value in (*first, *second)):
         plot = plots.crossing(first, second, None if result.reference is None else result.reference.threshold)
     return part("morph", result=result, tiles=tiles, plot=plot)
@@ -131,20 +120,14 @@ def morph(result: Morph, tiles: Sequence[str]) -> Markup:
 def compared(result: Compared) -> Markup:
     """Both pictures with their faces, and the verdict."""
     said, known, plot = result.comparison, result.reference, ""
-    if said is not None and known is not None:
-        score = said.cosine if said.judge_cosine is None else said.judge_cosine
-        what = "similarity of two pictures, by the judge (cosine)"
-        plot = plots.score_histogram([(1, score)], known.rates, known.threshold, known.fmr, what, "these two")
+    if said is not None and known is not None and said.judge_cosine is not None:
+        what, seen = "similarity of two pictures, by the judge (cosine)", [(1, said.judge_cosine)]
+        plot = plots.score_histogram(seen, known.rates, known.threshold, known.fmr, what, "these two")
     return part("compared", result=result, plot=plot)
 
 
 def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]]) -> Markup:
-    """The trade-off so far, and the pictures behind its newest points.
-
-    Args:
-        result: what is being measured; known: what was measured before and joins it (`Point.joins`).
-        tiles: the pictures of each of the result's points, and of the one on its way.
-    """
+    """The trade-off so far: what was `known` and joins it (`Point.joins`), and its points with the tiles of each."""
     by_guidance: dict[float, list[tuple[str, float, float]]] = {}
     for point in [*known, *result.points]:
         line = by_guidance.pop(point.recipe.guidance, [])  # the newest last
@@ -155,6 +138,10 @@ def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]])
     return part("curve", result=result, tiles=tiles, plot=plots.trade_off(curves, result.threshold))
 
 
-def neighbours(found: Sequence[Neighbour], tiles: Sequence[str]) -> Markup:
-    """The nearest sampled people."""
+def neighbours(found: Sequence[Neighbour], model: str, recipe: Recipe) -> Markup:
+    """The nearest sampled people, pictured by a model."""
+    tiles = []
+    for k, one in enumerate(found, 1):
+        line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
+        tiles.append(tile(k, source(one.image, model, one.identity, recipe), line, one.identity.name))
     return part("neighbours", found=found, tiles=tiles, wanted=NEIGHBOURS, crowd=CROWD)

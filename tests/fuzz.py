@@ -12,13 +12,13 @@ import gc
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,7 @@ def cases(model: Any, folder: Path) -> list[tuple[str, float, Callable[[random.R
         (folder / name).write_bytes(data)
         return folder / name
 
-    def photo(chance: random.Random) -> bytes:
-        return mutate.picture(chance, photos)
-
-    def vector(chance: random.Random) -> bytes:
-        return mutate.vector_file(chance, vectors)
+    photo, vector = partial(mutate.picture, files=photos), partial(mutate.vector_file, files=vectors)
 
     def generate(chance: random.Random) -> object:
         wrong = {**settings, chance.choice(list(settings)): mutate.value(chance)}
@@ -96,6 +92,7 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
         table = cases(model, Path(folder))
         for number in range(-WARM, count):
             if number == 0:
+                give_back()
                 before = memory()
                 ends.clear()
             chance = random.Random(f"{seed} {number}")
@@ -114,9 +111,9 @@ def run(model_folder: str, count: int, seed: int) -> dict[str, Any]:
             signal.alarm(0)
             slowest = max(slowest, (time.monotonic() - began, f"{number} {name}"))
         unpickled = Path("unpickled-by-the-app").exists()
-        after = memory()
+        give_back()
         os.chdir("/")
-    return {**ends, "wrong": wrong, "slowest": slowest, "unpickled": unpickled, "before": before, "after": after}
+    return {**ends, "wrong": wrong, "slowest": slowest, "unpickled": unpickled, "before": before, "after": memory()}
 
 
 def give_back() -> None:
@@ -126,18 +123,13 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def memory() -> int:
-    """Resident bytes, after what is free was given back."""
-    give_back()
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory(pid: int | str = "self") -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":
     faulthandler.enable()
-    if hasattr(signal, "SIGALRM"):
-        faulthandler.register(signal.SIGALRM, chain=True)  # a hang ends the process, and says where it was
+    faulthandler.register(signal.SIGALRM, chain=True)  # a hang ends the process, and says where it was
     sys.path.insert(0, str(Path(__file__).parents[1]))
     print(json.dumps(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

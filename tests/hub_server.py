@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = (".safetensors", ".onnx", ".png")
-"""What goes to large-file storage, as the Hub's own .gitattributes has it."""
+LARGE = (".safetensors", ".onnx", ".png")  # to large-file storage, as the Hub's own .gitattributes has it
 
 
 @dataclass
@@ -36,17 +35,17 @@ class HubServer:
     file) of every download, `large` the files that came through large-file storage.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self.repos: dict[str, Path] = {}
         self.pushed: dict[str, Pushed] = {}
         self.fetched: list[tuple[str, str]] = []
         self.large: list[str] = []
         self._folder = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-server-")
         self.storage = Path(self._folder.name)
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{http.server_address[1]}"
+        threading.Thread(target=http.serve_forever, daemon=True).start()
 
     def clear(self) -> None:
         for collection in (self.repos, self.pushed, self.fetched, self.large):
@@ -61,17 +60,10 @@ class HubServer:
         commit = known.branches.get(revision, revision)
         return (known.commits[commit], commit) if commit in known.commits else None
 
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._folder.cleanup()
-
 
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
-
-    # ------------------------------------------------------------ reading
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -87,26 +79,23 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             return self._refuse("RevisionNotFound")
         folder, commit = found
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        names = [path.relative_to(folder).as_posix() for path in files]
+        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
         if api and rest[:1] == ["tree"]:
             entries = [
-                {"type": "file", "path": name, "size": path.stat().st_size, "oid": _etag(path)}
-                for name, path in zip(names, files, strict=True)
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in files.items()
             ]
-            return self._answer(json.dumps(entries).encode(), {})
+            return self._say(entries)
         if api:
-            info = {"id": repo, "sha": commit, "private": False, "siblings": [{"rfilename": name} for name in names]}
-            return self._answer(json.dumps(info).encode(), {})
+            siblings = [{"rfilename": name} for name in files]
+            return self._say({"id": repo, "sha": commit, "private": False, "siblings": siblings})
         name = "/".join(rest[2:])
-        if rest[:1] != ["resolve"] or name not in names:
+        if rest[:1] != ["resolve"] or name not in files:
             return self._refuse("EntryNotFound", {"X-Repo-Commit": commit})
-        path = folder / name
         if self.command == "GET":
             self.hub.fetched.append((repo, name))
-        self._answer(path.read_bytes(), {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": commit})
-
-    # ------------------------------------------------------------ writing
+        etag = hashlib.sha1(files[name]).hexdigest()
+        self._answer(files[name], {"ETag": f'"{etag}"', "X-Repo-Commit": commit})
 
     def do_PUT(self) -> None:
         (self.hub.storage / self._parts()[-1]).write_bytes(self._body())
@@ -128,9 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._commit(repo, "main", "initial commit", {}, [])
             return self._say({"url": f"{self.hub.url}/{repo}", "id": repo}, 200 if new else 409)
         if parts[-4:] == ["info", "lfs", "objects", "batch"]:
-            return self._say(
-                {"transfer": "basic", "objects": [self._place(item) for item in json.loads(body)["objects"]]}
-            )
+            objects = [self._place(item) for item in json.loads(body)["objects"]]
+            return self._say({"transfer": "basic", "objects": objects})
         repo, (action, revision) = "/".join(parts[2:4]), parts[4:6]
         known = self.hub.pushed.get(repo)
         if known is None:
@@ -141,15 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in known.branches:
             return self._refuse("RevisionNotFound")
         if action == "preupload":
-            modes = [
-                {
-                    "path": file["path"],
-                    "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                    "shouldIgnore": False,
-                }
-                for file in json.loads(body)["files"]
-            ]
-            return self._say({"files": modes})
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            modes = {path: "lfs" if path.endswith(LARGE) else "regular" for path in paths}
+            return self._say(
+                {"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]}
+            )
         assert action == "commit", self.path
         message, added, deleted = "", {}, []
         for line in body.splitlines():
@@ -178,11 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
         known = self.hub.pushed[repo]
         commit = hashlib.sha1(f"{repo} {branch} {len(known.messages)}".encode()).hexdigest()
         folder = self.hub.storage / commit
-        parent = known.branches.get(branch)
-        if parent is None:
-            folder.mkdir()
-        else:
-            shutil.copytree(known.commits[parent], folder)
+        folder.mkdir()
+        if (parent := known.branches.get(branch)) is not None:
+            shutil.copytree(known.commits[parent], folder, dirs_exist_ok=True)
         for name in deleted:
             (folder / name).unlink()
         for name, content in added.items():
@@ -192,8 +174,6 @@ class _Handler(BaseHTTPRequestHandler):
         known.branches[branch] = commit
         known.messages.append(message)
         return commit
-
-    # ------------------------------------------------------------ HTTP
 
     def _parts(self) -> list[str]:
         return [part for part in unquote(urlsplit(self.path).path).split("/") if part]
@@ -211,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _say(self, content: dict[str, Any], status: int = 200) -> None:
+    def _say(self, content: Any, status: int = 200) -> None:
         self._answer(json.dumps(content).encode(), {"Content-Type": "application/json"}, status)
 
     def _answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
@@ -227,7 +207,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def _etag(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()

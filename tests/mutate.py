@@ -9,18 +9,14 @@ import random
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save
-
-Bytes = Callable[[random.Random], bytes]
-
-
-# ---------------------------------------------------------------- bytes
+from tiny import encoded
 
 
 def damage(chance: random.Random, data: bytes) -> bytes:
@@ -29,24 +25,16 @@ def damage(chance: random.Random, data: bytes) -> bytes:
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
         at = chance.randrange(len(out) + 1)
         length = min(chance.choice((1, 4, 64, 1000)), len(out) - at)
-        junk = chance.randbytes(chance.choice((1, 4, 64)))
-        what = chance.randrange(8)
-        if what <= 1:
-            for _ in range(chance.choice((1, 3, 20, 200))):
-                if out:
-                    out[chance.randrange(len(out))] ^= 1 << chance.randrange(8)
-        elif what == 2:
-            del out[at:]
-        elif what == 3:
-            del out[at : at + length]
-        elif what == 4:
-            out[at:at] = junk
-        elif what == 5:
-            out[at:at] = out[at : at + length] * chance.choice((1, 50))
-        elif what == 6:  # numbers that say how much follows
-            out[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x01"))
-        else:
-            out[at : at + length] = bytes(length)
+        if chance.random() < 0.25:
+            for _ in range(chance.choice((1, 3, 20, 200)) if out else 0):
+                out[chance.randrange(len(out))] ^= 1 << chance.randrange(8)
+            continue
+        number = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x01"))
+        junk, again = chance.randbytes(chance.choice((1, 4, 64))), out[at : at + length] * chance.choice((1, 50))
+        less = (len(out), b""), (at + length, b"")
+        more = (at, junk), (at, again), (at + 4, number), (at + length, bytes(length))  # a number says how much follows
+        end, new = chance.choice((*less, *more))
+        out[at:end] = new
     return bytes(out)
 
 
@@ -80,14 +68,8 @@ def giant(chance: random.Random) -> bytes:
     kind = chance.choice((8, 16)), chance.choice((0, 2, 6)), 0, 0, 0
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", wide, high, *kind))
     small = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
-    first = chance.choice(
-        (
-            header,
-            small + _chunk(b"zTXt", b"a\0\0" + bomb),
-            small + _chunk(b"iCCP", b"a\0\0" + bomb),
-            small + _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)),
-        )
-    )
+    grows = [small + _chunk(kind, b"a\0\0" + bomb) for kind in (b"zTXt", b"iCCP")]
+    first = chance.choice((header, *grows, small + _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))))
     png = b"\x89PNG\r\n\x1a\n" + first + _chunk(b"IDAT", bomb) + _chunk(b"IEND", b"")
     screen, frame = struct.pack("<2H3x", short_wide, short_high), struct.pack("<4x2Hx", short_wide, short_wide)
     gif = b"GIF89a" + screen + b"\x2c" + frame + b"\x02\x02\x44\x01\0;"
@@ -100,41 +82,25 @@ def giant(chance: random.Random) -> bytes:
 
 def pictures(face: Image.Image) -> list[bytes]:
     """The picture in every format and mode that people have."""
-    files = []
-
-    def add(image: Image.Image, kind: str, **options: Any) -> None:
-        file = io.BytesIO()
-        image.save(file, kind, **options)
-        files.append(file.getvalue())
-
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "somebody at home"
-    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"):
-        add(face, kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
-    add(face, "JPEG", progressive=True)
-    add(face.convert("CMYK"), "JPEG")
-    add(face.convert("L"), "PNG")
-    add(face.convert("RGBA"), "PNG")
-    add(face.convert("P"), "PNG")
-    add(Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257), "PNG")
-    for kind in ("GIF", "WEBP", "PNG"):
-        add(face, kind, save_all=True, append_images=[face.rotate(90), face.rotate(180)])
-    return files
+    deep = Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257)
+    moving = {"save_all": True, "append_images": [face.rotate(90), face.rotate(180)]}
+    return [
+        *(encoded(face, kind, exif=exif) for kind in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF")),
+        *(encoded(face, kind) for kind in ("GIF", "BMP")),
+        *(encoded(face, kind, **moving) for kind in ("GIF", "WEBP", "PNG")),
+        *(encoded(other) for other in (deep, *map(face.convert, ("L", "RGBA", "P")))),
+        encoded(face, "JPEG", progressive=True),
+        encoded(face.convert("CMYK"), "JPEG"),
+    ]
 
 
 def picture(chance: random.Random, files: list[bytes]) -> bytes:
     """A mutated upload of a photo."""
-    what = chance.random()
-    if what < 0.65:
-        return damage(chance, chance.choice(files))
-    if what < 0.80:
-        return other_files(chance)
-    if what < 0.95:
-        return giant(chance)
-    return chance.choice(files)
-
-
-# ---------------------------------------------------------------- files of vectors
+    file = chance.choice(files)
+    kinds = partial(damage, data=file), other_files, giant, lambda _: file
+    return chance.choices(kinds, (65, 15, 15, 5))[0](chance)
 
 
 class _Pickled:
@@ -175,25 +141,14 @@ def vectors(space: str, dim: int) -> list[bytes]:
 
 def vector_file(chance: random.Random, files: list[bytes]) -> bytes:
     """A mutated upload of a vector."""
-    what = chance.random()
-    if what < 0.6:
-        return damage(chance, chance.choice(files))
-    return chance.choice(files) if what < 0.9 else other_files(chance)
-
-
-# ---------------------------------------------------------------- values
+    file = chance.choice(files)
+    return chance.choices((partial(damage, data=file), lambda _: file, other_files), (6, 3, 1))[0](chance)
 
 
 _NUMBERS = (0, -1, 1, 1.5, -0.0, 17, 10_000, 2**31, 2**53, 2**63, -(2**64), 10**400, 1e308, 5e-324)
 _NONE = (None, True, False, float("nan"), float("inf"), -float("inf"))
 _TEXTS = ("", "7", "seven", "nan", "\0\x1b[31m", "\ud800", "<script>alert(1)</script>")
-_PLACES = (
-    "/etc/passwd",
-    "../../etc/passwd",
-    "file:///etc/passwd",
-    "https://example.com/x.png",
-    "http://127.0.0.1:9/x.png",
-)
+_PLACES = ("/etc/passwd", "../../etc/passwd", "file:///etc/passwd", "https://example.com/x.png", "http://127.0.0.1:9/x")
 
 
 def value(chance: random.Random) -> Any:
@@ -212,17 +167,11 @@ def value(chance: random.Random) -> Any:
 
 def arguments(chance: random.Random, valid: list[Any]) -> Any:
     """The arguments of a call with something wrong: mostly one of them, sometimes their number or all of them."""
-    data = list(valid)
-    what = chance.random()
-    if what < 0.7:
-        for _ in range(chance.choice((1, 1, 2, 3))):
-            if data:
-                data[chance.randrange(len(data))] = value(chance)
-        return data
-    if what < 0.8:
-        return data[: chance.randrange(len(data) + 1)]
-    if what < 0.9:
-        return data + [value(chance) for _ in range(chance.choice((1, 5)))]
-    if what < 0.95:
-        return [value(chance) for _ in data]
-    return value(chance)
+    wrong = list(valid)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        if wrong:
+            wrong[chance.randrange(len(wrong))] = value(chance)
+    few = valid[: chance.randrange(len(valid) + 1)]
+    many = valid + [value(chance) for _ in range(chance.choice((1, 5)))]
+    nonsense = [value(chance) for _ in valid]
+    return chance.choices((wrong, few, many, nonsense, value(chance)), (70, 10, 10, 5, 5))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,3 +53,8 @@ def agree(a: dict[Any, np.ndarray], b: dict[Any, np.ndarray]) -> bool:
 def relative(ours: Tensor, theirs: Tensor) -> float:
     """|a − b| / |b|."""
     return float((ours.double() - theirs).norm() / theirs.norm())
+
+
+def last(snapshots: Iterable[Any]) -> Any:
+    """What long work comes to."""
+    return deque(snapshots, maxlen=1).pop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,25 +17,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz import give_back, memory
+
 ROOT = Path(__file__).parents[1]
-_PATIENCE = 300  # seconds until it has to be up; a shared machine is slow
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running app.
-
-    Attributes:
-        address: where it listens.
-        pid: of its process.
-        cache: where Gradio keeps files.
-        console: what it prints, both streams.
-    """
+    """A running app."""
 
     address: str
     pid: int
-    cache: Path
-    console: Path
+    cache: Path  # where Gradio keeps files
+    console: Path  # what it prints, both streams
 
     def printed(self) -> str:
         """Everything so far on its console."""
@@ -44,8 +39,7 @@ class Served:
         """Resident bytes, after what is free was given back."""
         os.kill(self.pid, signal.SIGUSR1)
         time.sleep(0.5)
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return memory(self.pid)
 
     def open_files(self) -> list[str]:
         """Paths that it holds open."""
@@ -74,24 +68,23 @@ def serve(model: str | Path, folder: Path, environ: Mapping[str, str] | None = N
 
 def _address(process: subprocess.Popen, console: Path) -> str:
     began = time.monotonic()
-    while process.poll() is None and time.monotonic() < began + _PATIENCE:
-        for line in console.read_text(errors="replace").splitlines():
-            if line.startswith("at http"):
-                return line.split()[1].rstrip("/")
+    while process.poll() is None and time.monotonic() < began + 300:  # a shared machine is slow
+        if said := re.search(r"^at (http\S+?)/?$", console.read_text(errors="replace"), re.MULTILINE):
+            return said[1]
         time.sleep(0.1)
     raise RuntimeError(f"The app did not start: {console.read_text(errors='replace')[-2000:]}")
 
 
 def _main(model: str) -> None:
-    from fuzz import give_back
-
     from idgen.model import load_model
     from space.app import build, launch
+    from space.models import Models
+    from space.settings import Settings
 
     signal.signal(signal.SIGUSR1, lambda *_: give_back())
     loaded = load_model(model)
     loaded.sampler, loaded.pipeline, loaded.scorer, loaded.encoder  # noqa: B018 - loads them
-    _, address, _ = launch(build(loaded), prevent_thread_lock=True, quiet=True)
+    _, address, _ = launch(build(Models([loaded]), Settings.from_env()), prevent_thread_lock=True, quiet=True)
     print(f"at {address}", flush=True)
     threading.Event().wait()
 

@@ -14,7 +14,8 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity, centres
 from idgen.model import Model, load_model
 from idgen.pipelines import IDiffFacePipeline
-from idgen.sampling import Cone, separate
+from idgen.sampling.separation import separate
+from idgen.sampling.variation import Cone
 from idgen.similarity import measure_similarity, similarities, similarity_curve
 
 
@@ -73,7 +74,7 @@ def test_targets_say_what_they_name(model):
     image = model.pipeline(person, 1, num_inference_steps=1).images[0]
     cosine = float(model.judge.encode([image])[0] @ model.judge.bridge(person.vector))
     assert choosing.towards_person(model, person)(image) == pytest.approx(1 - cosine, abs=1e-6)
-    quality = float(model.judge.recognizer.quality([image])[0])
+    quality = float(model.judge.recognizer.encode_with_quality([image])[1][0])
     assert quality > 0 and choosing.towards_quality(model)(image) == -quality
     both = choosing.together((2.0, choosing.towards_person(model, person)), (0.5, choosing.towards_quality(model)))
     assert both(image) == pytest.approx(2 * (1 - cosine) - 0.5 * quality, abs=1e-5)
@@ -141,7 +142,7 @@ def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
     assert all(np.isfinite(curve.similarities))
 
     portrait, nobody = made[0].image, made[2].image
-    expected = -float(model.judge.recognizer.quality(crops[:1])[0])
+    expected = -float(model.judge.recognizer.encode_with_quality(crops[:1])[1][0])
     assert choosing.towards_quality(model)(portrait) == pytest.approx(expected, abs=1e-5)
     person = choosing.towards_person(model, people[0])
     assert np.isinf(choosing.towards_quality(model)(nobody)) and np.isnan(person(nobody))

@@ -16,7 +16,7 @@ from idgen.model import Model, load_model
 from idgen.sampling.draw import draw
 from idgen.sampling.interpolation import interpolate, mixup
 from idgen.sampling.packing import packed
-from idgen.sampling.variation import parse_variation, vary
+from idgen.sampling.variation import Cone, vary
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +37,23 @@ WAYS: dict[str, Way] = {
     "mean": lambda model, anna, other, folder: Identities.of([mean([other, anna])]),
     "interpolate": lambda model, anna, other, folder: interpolate(other, anna, 3),
     "mixup": lambda model, anna, other, folder: mixup(Identities.of([other, anna]), 3, 0)[0],
-    "varied": lambda model, anna, other, folder: vary(
-        Identities.of([anna]), parse_variation("cone:0.8", None), 2, 0, 0
-    ),
+    "varied": lambda model, anna, other, folder: vary(Identities.of([anna]), Cone(0.8), 2, 0, 0),
     "packed": lambda model, anna, other, folder: Identities.of(
         [packed(Identities.of([other, anna]), model.sampler.sample(8, 1).vectors)[1]]
     ),
-    "drawn from a file": lambda model, anna, other, folder: draw(
-        model.sampler, 1, 0, "file", Identities.of([anna]).save(folder / "anna.safetensors")
-    )[0],
-    "mixed from a file": lambda model, anna, other, folder: draw(
-        model.sampler, 2, 0, "mixup", Identities.of([anna, other]).save(folder / "both.safetensors")
-    )[0],
-    "a bare array": lambda model, anna, other, folder: draw(model.sampler, 1, 0, "file", _bare(anna, folder))[0],
+    "drawn from a file": lambda model, anna, other, folder: draw(model.sampler, 1, 0, "file", folder / "anna")[0],
+    "mixed from a file": lambda model, anna, other, folder: draw(model.sampler, 2, 0, "mixup", folder / "both")[0],
+    "a bare array": lambda model, anna, other, folder: draw(model.sampler, 1, 0, "file", folder / "anna.npy")[0],
 }
-
-
-def _bare(anna: Identity, folder: Path) -> Path:
-    np.save(folder / "anna.npy", anna.vector.numpy()[None])
-    return folder / "anna.npy"
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_says_so(model: Model, anna: Identity, tmp_path: Path, way: str) -> None:
     other = model.sampler.sample(1, 5)[0]
     assert anna.from_photo and not other.from_photo
+    Identities.of([anna]).save(tmp_path / "anna")
+    Identities.of([anna, other]).save(tmp_path / "both")
+    np.save(tmp_path / "anna.npy", anna.vector.numpy()[None])
     people = WAYS[way](model, anna, other, tmp_path)
     for person in Identities.load(people.save(tmp_path / "people.safetensors")):
         assert person.from_photo and not person.source.startswith("sampled")

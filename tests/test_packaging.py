@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import SpaceCard, SpaceCardData
 from pages import DOCS, README, ROOT
 from started import free_port, started
+from typer.testing import CliRunner
+
+import idgen
+from idgen.cli import app
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,20 +72,15 @@ def lines(file: str) -> list[str]:
 
 
 def test_the_space_needs_what_the_project_needs_in_the_versions_it_is_tested_with(project: dict[str, Any]) -> None:
-    needed = {name_of(text): text for text in project["dependencies"] + project["optional-dependencies"]["app"]}
     pins = dict(text.split(";")[0].strip().split("==") for text in lines("constraints.txt") if "<" not in text)
-    wanted = {
-        needed["torch"]
-        if name == "torch"
-        else f"{text[: re.search('[<>=]', text).start()]}=={pins[name.replace('-', '_')]}"
-        for name, text in needed.items()
-    }
+    wanted = set()
+    for text in project["dependencies"] + project["optional-dependencies"]["app"]:
+        name = name_of(text)
+        wanted.add(text if name == "torch" else f"{re.split('[<>=]', text)[0]}=={pins[name.replace('-', '_')]}")
     assert set(lines("requirements.txt")) == wanted
 
 
 def test_the_front_matter_is_what_the_hub_accepts() -> None:
-    from huggingface_hub import SpaceCard, SpaceCardData
-
     data = SpaceCard.load(ROOT / "README.md").data
     assert isinstance(data, SpaceCardData)
     assert (data.sdk, data.app_file, data.python_version) == ("gradio", "app.py", "3.11")
@@ -114,25 +114,18 @@ def test_every_extra_that_a_page_names_exists(project: dict[str, Any]) -> None:
 
 
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
-    declared = {
-        extra: {name_of(text) for text in texts} for extra, texts in project["optional-dependencies"].items()
-    } | {"": {name_of(text) for text in project["dependencies"]}}
-    undeclared = []
+    extras = project["optional-dependencies"]
+    declared = {extra: {name_of(text) for text in texts} for extra, texts in extras.items()}
+    base, undeclared = {name_of(text) for text in project["dependencies"]}, []
     for path in [*ROOT.glob("idgen/**/*.py"), *ROOT.glob("space/**/*.py"), ROOT / "app.py"]:
         place = path.relative_to(ROOT).as_posix()
-        allowed = declared[""].union(*(declared[extra] for room, extra in ROOMS.items() if place.startswith(room)))
-        for node in ast.walk(ast.parse(path.read_text())):
-            modules = []
-            if isinstance(node, ast.Import):
-                modules = [item.name for item in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                modules = [node.module or ""]
-            for module in modules:
-                top = module.split(".")[0]
-                if top in {*sys.stdlib_module_names, "idgen", "space"}:
-                    continue
-                if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in allowed:
-                    undeclared.append(f"{place}: {module}")
+        allowed = base.union(*(declared[extra] for room, extra in ROOMS.items() if place.startswith(room)))
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        modules = {item.name for node in nodes if isinstance(node, ast.Import) for item in node.names}
+        modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+        for top in {module.split(".")[0] for module in modules} - {*sys.stdlib_module_names, "idgen", "space"}:
+            if DISTRIBUTIONS.get(top, top).lower().replace("_", "-") not in allowed:
+                undeclared.append(f"{place}: {top}")
     assert not undeclared
 
 
@@ -163,13 +156,14 @@ def test_a_wheel_brings_the_app_and_no_other_module(tmp_path: Path) -> None:
         assert page.status_code == 200 and "One person, many pictures" in page.text
 
 
-def seconds_and_output(code: str) -> tuple[float, str]:
-    """Processor time, which other programs on the machine change little, and stdout."""
-    before = os.times()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    return spent, done.stdout
+def output(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+
+
+def seconds(code: str) -> float:
+    """Processor time, which other programs on the machine change little."""
+    before, _, after = os.times(), output(code), os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 HELP = """
@@ -185,24 +179,16 @@ HEAVY = ["torch", "diffusers", "numpy", "gradio", "transformers", "PIL"]
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["generate", "--help"], ["train", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    _, output = seconds_and_output(HELP.format(arguments=arguments, heavy=HEAVY))
-    assert output.strip() == "[]"
+    assert output(HELP.format(arguments=arguments, heavy=HEAVY)).strip() == "[]"
 
 
 def test_import_and_help_take_under_a_second() -> None:
     for code in ("import idgen", HELP.format(arguments=["--help"], heavy=[])):
-        assert min(seconds_and_output(code)[0] for _ in range(3)) < 1.0
+        assert min(seconds(code) for _ in range(3)) < 1.0
 
 
 def test_version(project: dict[str, Any]) -> None:
-    from typer.testing import CliRunner
-
-    import idgen
-    from idgen.cli import app
-
-    result = CliRunner().invoke(app, ["--version"])
-    assert result.exit_code == 0
-    assert result.stdout.strip() == idgen.__version__
+    assert CliRunner().invoke(app, ["--version"]).stdout.strip() == idgen.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", idgen.__version__)
     assert f"\nversion: {idgen.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\n## {idgen.__version__}\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
@@ -216,11 +202,6 @@ def test_nothing_in_the_repository_names_a_place_outside_it() -> None:
     if files.returncode:
         pytest.skip("not a git checkout")
     outside = re.compile(r"\.\./" + r"shared|/" + r"work/")
-    named = [
-        name
-        for name in files.stdout.splitlines()
-        if Path(name).suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".json", ".html", ""}
-        and (ROOT / name).is_file()
-        and outside.search((ROOT / name).read_text(errors="replace"))
-    ]
-    assert not named
+    kinds = {".py", ".md", ".toml", ".txt", ".yaml", ".json", ".html", ""}
+    texts = [path for name in files.stdout.splitlines() if (path := ROOT / name).suffix in kinds and path.is_file()]
+    assert texts and not [path for path in texts if outside.search(path.read_text(errors="replace"))]

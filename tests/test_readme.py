@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 import idgen
 from idgen.cli import app
+from idgen.dataset.plan import Plan
+from idgen.training.recipe import RECIPES, TRAINERS, trainer
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 # Python that needs a server, a download or large weights: the tests that run it, by the page.
@@ -60,13 +62,12 @@ def test_only_public_names_are_shown() -> None:
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one folder, page after page as the README names them."""
     monkeypatch.chdir(tmp_path)
-    commands = [line for path in PAGES for line in lines(path.read_text("utf-8"), "bash")]
+    commands = [shlex.split(line) for path in PAGES for line in lines(path.read_text("utf-8"), "bash")]
     assert len(commands) >= 11
-    for line in commands:
-        name, *arguments = shlex.split(line)
+    for name, *arguments in commands:
         assert name == "idgen"
         result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, f"{line}: {result.output}"
+        assert result.exit_code == 0, f"{arguments}: {result.output}"
     for made in ("pictures/contact-sheet.png", "few/report/report.html", "report/evaluation.json"):
         assert (tmp_path / made).exists()
 
@@ -79,12 +80,8 @@ def unknown(words: list[str]) -> set[str]:
     known = {"--help"} | {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     fields: dict[str, Any] = {}
     if command.name == "plan":
-        from idgen.dataset.plan import Plan
-
         fields = Plan.__dataclass_fields__
     elif command.name == "train":
-        from idgen.training.recipe import trainer
-
         known.add("--recipe")
         fields = trainer(words[0])[0].__dataclass_fields__ if words and words[0].islower() else {}
     known |= {f"--{yes}{field.replace('_', '-')}" for field in fields for yes in ("", "no-")}
@@ -109,9 +106,6 @@ def test_the_commands_exist_with_their_options(path: Path) -> None:
 
 
 def test_the_training_page_names_every_network_and_the_plan_reads(tmp_path: Path) -> None:
-    from idgen.dataset.plan import Plan
-    from idgen.training.recipe import RECIPES, TRAINERS
-
     commands = map(shlex.split, lines(page("docs/training.md"), "console"))
     shown = {words[2] for words in commands if words[:2] == ["idgen", "train"]}
     assert shown == set(TRAINERS) == {recipe.stem for recipe in RECIPES.glob("*.yaml")}

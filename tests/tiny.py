@@ -1,12 +1,6 @@
-"""A complete model folder whose networks have seeded random weights: the parts are real, only what they know is not.
-
-`python tests/tiny.py FOLDER` builds one with the built-in model's sizes, to run the product before it is trained.
-"""
-
-from __future__ import annotations
+"""A complete model folder whose networks have seeded random weights: the parts are real, only what they know is not."""
 
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,15 +38,11 @@ TINY: dict[str, dict[str, Any]] = {
     "flow": {"components": 8, "width": 16, "depth": 1, "steps": 4},
     "finder": {"channels": (8, 8, 8, 8), "image_size": 64, "crop_channels": (8, 8, 8, 8)},
 }
-FULL: dict[str, dict[str, Any]] = {name: {} for name in TINY}
 
 
 def patterns(people: int, pictures: int, size: int = 112, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Stand-ins for aligned faces: every person a smooth pattern, every picture a variation of it.
-
-    Returns:
-        (people · pictures, 3, size, size) in [0, 1] and the labels.
-    """
+    """Stand-ins for aligned faces, (people · pictures, 3, size, size) in [0, 1], and their labels: everybody a smooth
+    pattern, every picture a variation of it."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(people, 1, 3, 6, 6, generator=generator).expand(-1, pictures, -1, -1, -1)
     coarse = coarse + 0.3 * torch.randn(coarse.shape, generator=generator)
@@ -73,48 +63,40 @@ def noise_png(width: int = 80, height: int = 64) -> bytes:
 
 
 @torch.no_grad()
-def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY) -> Path:
+def build_tiny_model(folder: Path) -> Path:
     """Write a model folder as `idgen.model.Model` reads it, the same at every call."""
     from diffusers import DPMSolverMultistepScheduler
 
+    from idgen import models
     from idgen.evaluation.calibrate import write_calibrations
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import FaceFinder
     from idgen.ground.identity import centres
     from idgen.model import Judge
-    from idgen.models import (
-        FaceAutoencoder,
-        FaceFinderNet,
-        IdentityDiT,
-        IdentityFlow,
-        PlainRecognizer,
-        ResNetRecognizer,
-    )
     from idgen.pipelines import IDiffFacePipeline
     from idgen.sampling.sampler import IdentitySampler, principal_axes
     from idgen.scoring import Bridge
 
-    folder = Path(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pictures, labels = patterns(PEOPLE, PICTURES)
         pixels = pictures * 2 - 1
 
-        denoiser = IdentityDiT(**sizes["denoiser"])
+        denoiser = models.IdentityDiT(**TINY["denoiser"])
         for layer in denoiser.modules():  # some start at zero, so that nothing would depend on the identity
             if isinstance(layer, nn.Linear) and not layer.weight.any():
                 nn.init.normal_(layer.weight, std=0.05)
 
-        autoencoder = FaceAutoencoder(**sizes["autoencoder"])
+        autoencoder = models.FaceAutoencoder(**TINY["autoencoder"])
         latents = torch.randn(16, *(denoiser.config.in_channels, *[denoiser.config.sample_size] * 2))
         _settle(autoencoder, lambda: (autoencoder.encode(pixels[:64, :, :96, :96]), autoencoder.decode(latents)))
         autoencoder.decoder[-2].weight.mul_(0.5 / autoencoder.decode(latents).sample.std())
 
-        encoder, judge = ResNetRecognizer(**sizes["encoder"]), PlainRecognizer(**sizes["judge"])
+        encoder, judge = models.ResNetRecognizer(**TINY["encoder"]), models.PlainRecognizer(**TINY["judge"])
         for recognizer in (encoder, judge):
             _settle(recognizer, lambda recognizer=recognizer: recognizer(pixels[::3]))
 
-        finder = FaceFinderNet(**sizes["finder"])
+        finder = models.FaceFinderNet(**TINY["finder"])
         side = finder.config.image_size
         _settle(finder, lambda: finder(F.interpolate(pixels[::9], (side, side))))
 
@@ -131,7 +113,7 @@ def build_tiny_model(folder: str | Path, sizes: dict[str, dict[str, Any]] = TINY
     write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        flow = IdentityFlow(people.shape[1], **sizes["flow"])
+        flow = models.IdentityFlow(people.shape[1], **TINY["flow"])
     for buffer, fitted in zip(flow.buffers(), principal_axes(people, len(flow.axes)), strict=True):
         buffer.copy_(fitted)
     IdentitySampler.fit(people, ENCODER_SPACE, flow=flow).save_pretrained(folder / "sampler")
@@ -149,7 +131,3 @@ def _settle(network: nn.Module, run: Callable[[], Any]) -> None:
     network.eval()
     for norm in norms:
         norm.momentum = 0.1
-
-
-if __name__ == "__main__":
-    build_tiny_model(sys.argv[1], FULL)

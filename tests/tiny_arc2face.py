@@ -27,32 +27,19 @@ def unet_config(width: int = WIDTH) -> dict[str, Any]:
     }
 
 
-def text_config(**changes: Any) -> Any:
-    from transformers import CLIPTextConfig
-
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
-    return CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, **{**sizes, **changes})
-
-
 def text_encoder(**changes: Any) -> Any:
     """Random, but with weights large enough that the identity's token matters."""
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel
 
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        encoder = CLIPTextModel(text_config(**changes)).eval()
+        encoder = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, **sizes)).eval()
         with torch.no_grad():
             for name, weight in encoder.named_parameters():
                 if weight.ndim > 1:
                     weight.normal_(std=0.3 if "embedding" not in name else 0.1)
     return encoder
-
-
-def official_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As transformers 4.2x–4.5x saved them, whatever generation is installed."""
-    named = {f"text_model.{name.removeprefix('text_model.')}": tensor.clone() for name, tensor in weights.items()}
-    named["text_model.embeddings.position_ids"] = torch.arange(77)[None]
-    return named
 
 
 def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[str, Tensor]]:
@@ -113,7 +100,10 @@ def build_official(folder: Path, width: int = WIDTH) -> Path:
     encoder = text_encoder(hidden_size=width)
     encoder.config.architectures = ["CLIPTextModelWrapper"]
     encoder.config.save_pretrained(folder / "encoder")
-    torch.save(official_names(encoder.state_dict()), folder / "encoder" / "pytorch_model.bin")
+    # As transformers 4.2x–4.5x saved them, whatever generation is installed.
+    weights = {f"text_model.{name.removeprefix('text_model.')}": w.clone() for name, w in encoder.state_dict().items()}
+    weights["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    torch.save(weights, folder / "encoder" / "pytorch_model.bin")
     (folder / "exp_adapter").mkdir()
     torch.save(adapter(unet), folder / "exp_adapter" / "exp_adapter.bin")
     return folder

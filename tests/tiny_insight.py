@@ -1,10 +1,7 @@
 """insightface packs at tiny size: real ONNX networks that insightface loads, made without training.
 
-The detector really finds faces, of a kind: bright red squares with something else around them,
-with five landmarks where the template has them.
+The detector finds bright red squares with something else around them, with five landmarks where the template has them.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
@@ -60,10 +57,9 @@ def build_detector(file: Path) -> Path:
 
 def build_recognizer(file: Path, dim: int = 512, seed: int = 0, size: int = 112) -> Path:
     """ArcFace's interface: (N, 3, 112, 112) to (N, dim), by means of 8 × 8 places and a random matrix."""
-    rng = np.random.default_rng(seed)
-    cells = 8
-    matrix = numpy_helper.from_array(rng.normal(size=(3 * cells**2, dim)).astype(np.float32), "matrix")
-    sides = {"kernel_shape": [size // cells] * 2, "strides": [size // cells] * 2}
+    values = np.random.default_rng(seed).normal(size=(3 * 8**2, dim)).astype(np.float32)
+    matrix = numpy_helper.from_array(values, "matrix")
+    sides = {"kernel_shape": [size // 8] * 2, "strides": [size // 8] * 2}
     nodes = [
         helper.make_node("AveragePool", ["face"], ["cells"], **sides),
         helper.make_node("Flatten", ["cells"], ["flat"]),

@@ -41,22 +41,18 @@ def generate(
     """Make pictures of people, with a score for each; called again, it goes on where it stopped."""
     if (people is None) == (sample is None):
         raise InputError("Give either a file of identities or --sample with a number of people.")
-    from idgen.ground.files import check_writable
-
-    arguments.images(images)
-    check_writable(out)
     from idgen import painting
     from idgen.ground.identity import Identities
     from idgen.model import load_model
     from idgen.sets import MANIFEST, read_manifest
 
-    painting.check_options(steps, guidance, variation, batch_size)
+    painting.check_options(out, images, steps, guidance, variation, batch_size)
     identities = None if people is None else Identities.load(people)
     loaded = load_model(model, device)
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
+    how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
     try:
-        how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
         painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:
         wanted = len(identities) * images

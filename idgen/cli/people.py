@@ -43,7 +43,7 @@ def sample(
     people, labels = draw(sampler, n, seed, method, origin)
     if apart:
         from idgen.choosing import picture_means, told_apart
-        from idgen.scoring.scorer import judge_threshold
+        from idgen.scoring.verdict import judge_threshold
 
         threshold = judge_threshold(loaded.judge, "mean-mean")
         rows = told_apart(picture_means(people, loaded, apart, seed), threshold).tolist()

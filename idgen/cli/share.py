@@ -26,11 +26,11 @@ def push(
     device: str = DEVICE,
 ) -> None:
     """Upload a model to the Hugging Face Hub, with a card and with code for people without idgen."""
-    from idgen.sharing.push import push_model
+    from idgen.sharing import push as room
 
     where: dict[str, Any] = {"private": private, "revision": revision, "message": message}
     card: dict[str, Any] = {"licence": licence, "data": data, "evaluation": evaluation, "measure": measure}
-    done = push_model(source, repo, **where, **card, device=device)
+    done = room.push(source, repo, **where, **card, device=device)
     say(f"{count(len(done.files), 'file', 'files')}: {done.url}")
     if done.left_out:
         say(f"Not uploaded: {', '.join(done.left_out)}.")
@@ -48,9 +48,7 @@ def export_onnx(
     """A recogniser as ONNX, for insightface's `model_zoo.get_model`."""
     from idgen.sharing.onnx import export_recognizer
 
-    made = export_recognizer(model, out, judge=judge)
-    crops = f"crops {made.size}×{made.size} to {made.dim} numbers in the space {made.space!r}"
-    say(f"{made.file}: {crops}.", *made.notes)
+    say(*export_recognizer(model, out, judge=judge))
 
 
 def provenance(

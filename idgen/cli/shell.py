@@ -65,8 +65,6 @@ def needing(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if package in ("idgen", "space"):
-            raise
         raise InputError(f"This needs the package {package}: {how_to_install(extra)}.") from error
 
 

@@ -57,9 +57,7 @@ _BUFFERS = (
     "sqrt_one_minus_alpha_bars",
     "one_minus_alphas_over_sqrt_one_minus_alpha_bars",
 )
-_FIRST_STAGE = "first_stage_encoder_state_dict.pt", "first_stage_decoder_state_dict.pt"
 _FIRST_STAGE_ORIGIN = 'the README of github.com/fdbtrs/IDiff-Face, "Download for the setup" (Google Drive)'
-_ELASTICFACE_FILE = "Elastic_R100_295672backbone.pth"
 _ELASTICFACE_ORIGIN = "the README of github.com/fdbtrs/ElasticFace (ElasticFace-Arc)"
 
 
@@ -72,9 +70,9 @@ class Family:
         space: name of the embedding space of its vectors.
         checkpoints: patterns of the checkpoint's place in the folder; the first that fits anything counts.
         origin: where the weights are.
-        empty: whether it learned an empty identity.
-        bare: whether the network's weights may come alone, without prefix and schedule, as its released loader allows.
-        pipeline, scheduler, steps, guidance: the released sampling.
+        empty: whether it learned an empty identity. Its weights may then come without prefix and schedule, too, as
+            UIFace's released loader allows.
+        pipeline, scheduler, steps: the released sampling.
         licence: of what is converted, in words.
     """
 
@@ -83,11 +81,9 @@ class Family:
     checkpoints: tuple[str, ...]
     origin: str
     empty: bool
-    bare: bool
     pipeline: type[IDiffFacePipeline]
     scheduler: Any
     steps: int
-    guidance: float
     licence: str
 
 
@@ -97,11 +93,9 @@ IDIFF_FACE = Family(
     ("checkpoints/ema_averaged_model.ckpt", "trained_models/*/checkpoints/ema_averaged_model.ckpt"),
     "the README of github.com/fdbtrs/IDiff-Face (Google Drive)",
     empty=False,
-    bare=False,
     pipeline=IDiffFacePipeline,
     scheduler=IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"),
     steps=1000,
-    guidance=1.0,
     licence="CC BY-NC-SA 4.0 (Fraunhofer IGD): not for commercial use, share alike",
 )
 UIFACE = Family(
@@ -110,12 +104,13 @@ UIFACE = Family(
     ("checkpoints/model*.ckpt", "model*.ckpt", "checkpoints/*.ckpt", "*.ckpt"),
     "the README of github.com/Tencent/TFace, generation/uiface (Google Drive)",
     empty=True,
-    bare=True,
     pipeline=UIFacePipeline,
     scheduler=UIFaceScheduler(**LINEAR),
     steps=50,
-    guidance=2.0,
     licence="Apache-2.0 says its repository, but it derives from IDiff-Face, CC BY-NC-SA 4.0: treat it as that",
+)
+FAST = DPMSolverMultistepScheduler(
+    beta_start=LINEAR["beta_start"], beta_end=LINEAR["beta_end"], timestep_spacing="trailing"
 )
 
 
@@ -173,10 +168,9 @@ def convert(
     pipeline = family.pipeline(
         _read_unet(family, file, unet or {}),
         _read_first_stage(first_stage, vq or {}),
-        _fast_scheduler() if fast else family.scheduler,
+        FAST if fast else family.scheduler,
         space=family.space,
         num_inference_steps=20 if fast else family.steps,
-        guidance_scale=family.guidance,
     )
     recognizer = None if backbone is None else _read_encoder(backbone, iresnet or {})
     with files.aside(out) as beside:
@@ -192,12 +186,12 @@ def convert(
 def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) -> tuple[list[Path], Path | None]:
     """The first stage's two files, and ElasticFace's if it is there and of the family."""
     above = [folder, *folder.absolute().parents[:2]]
-    places = [place / "models" / "autoencoder" for place in above] + [folder]
+    places = [*(place / "models" / "autoencoder" for place in above), folder]
     if autoencoder is not None:
         places = [Path(autoencoder)]
-    backbone = first_existing([place / "utils" for place in above], _ELASTICFACE_FILE)
+    backbone = first_existing([place / "utils" for place in above], "Elastic_R100_295672backbone.pth")
     found = backbone if family is IDIFF_FACE and backbone.is_file() else None
-    return [first_existing(places, name) for name in _FIRST_STAGE], found
+    return [first_existing(places, f"first_stage_{half}_state_dict.pt") for half in ("encoder", "decoder")], found
 
 
 def _find_checkpoint(family: Family, folder: Path) -> Path:
@@ -211,32 +205,22 @@ def _find_checkpoint(family: Family, folder: Path) -> Path:
     raise InputError(f"There is no checkpoint {folder / family.checkpoints[0]}: get it from {family.origin}.")
 
 
-def _fast_scheduler() -> DPMSolverMultistepScheduler:
-    config = {name: value for name, value in LINEAR.items() if name != "clip_sample"}
-    return DPMSolverMultistepScheduler(**config, timestep_spacing="trailing")
-
-
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
     prefix = "eps_model."
-    if not family.bare or any(name.startswith(prefix) for name in tensors):
-        _check_schedule(family, path, {name: tensors.pop(name) for name in _BUFFERS if name in tensors})
+    if not family.empty or any(name.startswith(prefix) for name in tensors):
+        if missing := [name for name in _BUFFERS if name not in tensors]:
+            raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
+        published = torch.linspace(LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"])
+        betas, *_ = [tensors.pop(name) for name in _BUFFERS]
+        if betas.shape != published.shape or not torch.allclose(betas.float(), published, rtol=1e-5, atol=0):
+            raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
         tensors = {  # what has no prefix is reported as unknown
             name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
             for name, value in tensors.items()
         }
     what = f"U-Net of {family.name}"
-    return fill(lambda: IdentityUNet(**{**config, "learn_empty_context": family.empty}), tensors, path, what)
-
-
-def _check_schedule(family: Family, path: Path, buffers: Mapping[str, Tensor]) -> None:
-    for name in _BUFFERS:
-        if name not in buffers:
-            raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {name}.")
-    published = torch.linspace(1e-4, 0.02, 1000)
-    shapes = {value.shape for value in buffers.values()}
-    if shapes != {published.shape} or not torch.allclose(buffers["betas"].float(), published, rtol=1e-5, atol=0):
-        raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
+    return fill(lambda: IdentityUNet(**config, learn_empty_context=family.empty), tensors, path, what)
 
 
 def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:
@@ -301,9 +285,8 @@ def read_contexts(path: Path, family: Family) -> Identities:
         if array.ndim != 2 or not array.size or array.dtype.kind != "f":
             raise InputError(f"{path} holds an array {array.shape} of {array.dtype}, not vectors (N, D) of floats.")
         lengths = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
-        if not (np.isfinite(lengths).all() and lengths.min() > 0):
-            raise InputError(f"{path} holds a vector that is zero, NaN or infinite: get it again from {origin}.")
-        vectors, names = (array / lengths).astype(np.float32), [str(row) for row in range(len(array))]
+        vectors = (array / np.maximum(lengths, 1e-12)).astype(np.float32)  # `Identities` refuses zero and NaN
+        names = [str(row) for row in range(len(array))]
     else:
         content = read_pickle(path, "contexts file", origin)
         rows = list(content.values()) if isinstance(content, Mapping) else []

@@ -15,8 +15,7 @@ from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.export import finished, read_rows
-from idgen.dataset.folder import CARD, DATA, PEOPLE, REPORT, SHEET
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import CARD, DATA, PEOPLE, REPORT, SHEET, Planned
 from idgen.dataset.shard import features
 from idgen.dataset.status import Status
 from idgen.evaluation.evaluate import Evaluation, evaluate
@@ -25,8 +24,6 @@ from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.hub import resolve
 from idgen.ground.version import __version__
 
-MOST_PICTURES = 20_000
-"""Pictures that a report looks at, unless told otherwise: all pairs of more take hours."""
 _SHEET_ROWS, _SHEET_COLUMNS = 10, 10
 _SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
 
@@ -97,18 +94,17 @@ def report(
     folder: str | Path,
     *,
     training: str | Path | None = None,
-    most: int = MOST_PICTURES,
+    most: int = 20_000,
     device: str | None = None,
-    progress: bool = True,
 ) -> Evaluation | None:
     """Measure what is finished of a dataset, and write its report, contact sheet and card.
 
     Args:
         folder: of the dataset.
         training: what the generator was trained on, to look for leaks; see `evaluate`.
-        most: pictures to look at, at least 1; of more, whole shards are taken, evenly spread, and the card says so.
+        most: pictures to look at, at least 1, as all pairs of many take hours; of more, whole shards are taken, evenly
+            spread, and the card says so.
         device: for the networks.
-        progress: show bars.
 
     Returns:
         What was measured; None where the model has nothing to measure by.
@@ -128,7 +124,7 @@ def report(
             for file in (*shards[:: -(-now.pictures // most) or 1], planned.folder / PEOPLE):
                 os.symlink(file.resolve(), some / file.name)
             out = planned.folder / REPORT
-            result = evaluate(some, out, model=model, training=training, device=device, progress=progress)
+            result = evaluate(some, out, model=model, training=training, device=device)
     _sheet(planned, shards)
     files.write(planned.folder / CARD, card(planned, now, result))
     return result

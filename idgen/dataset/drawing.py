@@ -14,8 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.choosing import picture_means, told_apart
-from idgen.dataset.folder import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED
-from idgen.dataset.plan import Plan, Planned, digest
+from idgen.dataset.plan import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
@@ -25,6 +24,7 @@ from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
+from idgen.scoring.verdict import judge_threshold
 from idgen.similarity import similarity_curve
 
 MOST_CANDIDATES = 10
@@ -48,7 +48,7 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
     return model
 
 
-def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progress: bool = True) -> Planned:
+def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Planned:
     """Draw the people of a plan and write plan, people and what else the workers need into a folder.
 
     Called again with the same plan it changes nothing; where it was interrupted, it goes on.
@@ -72,24 +72,23 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None, progres
     if (folder / CARD).exists() or (folder / DATA).exists():
         raise InputError(f"{folder} holds other files already: choose another folder.")
     model = load_model(plan.model, device)
-    check_model(plan, model)
+    _check_model(plan, model)
     if plan.people > GALLERY and plan.method == "packed":
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model))
-    people, labels = _people(plan, model, folder, progress)
-    text = plan.text()
+    people, labels = _people(plan, model, folder)
     people.save(folder / PEOPLE)
     if labels:
         files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
-    files.write(folder / PLAN, text)
-    prints = {"plan": digest(text), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
+    files.write(folder / PLAN, plan.text())
+    prints = {"plan": digest(plan.text()), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
     files.write_json(folder / PLANNED, {**prints, "variation": variation, "idgen": __version__})
     shutil.rmtree(folder / "apart", ignore_errors=True)
     return Planned.load(folder)
 
 
-def check_model(plan: Plan, model: Model) -> None:
+def _check_model(plan: Plan, model: Model) -> None:
     """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
     needed = {"match": plan.match is not None, "other": plan.other, "apart": plan.apart > 0}
     without = {"match": "match: none", "other": "other: false", "apart": "apart: 0"}
@@ -100,52 +99,39 @@ def check_model(plan: Plan, model: Model) -> None:
         )
     if plan.face and (not model.has("encoder") or model.encoder.finder is None):
         raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
-    for name, kind, rate in (("match", "image-bridge", plan.match), ("apart", "mean-mean", plan.apart_fmr)):
-        if needed[name] and rate is not None:
-            if model.judge.calibration is None:
-                raise InputError(f"The judge of {model.name!r} has no calibration: set {without[name]}.")
-            model.judge.calibration.threshold(kind, rate)  # says which rates there are
+    if plan.match is not None:
+        judge_threshold(model.judge, "image-bridge", plan.match)  # says which rates there are
+    if plan.apart:
+        judge_threshold(model.judge, "mean-mean", plan.apart_fmr)
 
 
-def _people(plan: Plan, model: Model, folder: Path, progress: bool) -> tuple[Identities, list[SoftLabel]]:
+def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[SoftLabel]]:
     sampler = sampler_of(model)
-    if not plan.apart:
-        return draw(sampler, plan.people, plan.seed, plan.method, plan.file)
-    if plan.method not in _ENDLESS:
-        people, labels = draw(sampler, plan.people, plan.seed, plan.method, plan.file)
-        kept = _told_apart(plan, model, people, folder, progress)
-        if len(kept) < plan.people:
-            raise _too_many(plan, len(people), len(kept))
-        return people, labels
-    most, candidates = MOST_CANDIDATES * plan.people, plan.people
-    before = (0, 0)  # candidates and kept, the time before
+    candidates, before = plan.people, (0, 0)  # candidates and kept, the time before
+    most = plan.people * (MOST_CANDIDATES if plan.method in _ENDLESS else 1)
     while True:
-        people, _ = draw(sampler, candidates, plan.seed, plan.method)
-        kept = _told_apart(plan, model, people, folder, progress)
+        people, labels = draw(sampler, candidates, plan.seed, plan.method, plan.file)
+        if not plan.apart:
+            return people, labels
+        kept = _told_apart(plan, model, people, folder)
         if len(kept) >= plan.people:
-            return people.take(kept[: plan.people].tolist()), []
+            return people.take(kept[: plan.people].tolist()), labels
         # The fuller it is, the fewer of the next are apart from everybody: as many as of the last ones at most.
         rate = (len(kept) - before[1]) / (candidates - before[0])
         if len(kept) + rate * (most - candidates) < plan.people:
-            raise _too_many(plan, candidates, len(kept))
+            raise InputError(
+                f"Of {candidates:,} candidates the judge tells only {len(kept):,} people apart at a false-match rate "
+                f"of {plan.apart_fmr:g}, not {plan.people:,}: plan fewer people, or a smaller apart_fmr."
+            )
         before = candidates, len(kept)
         candidates = min(most, candidates + math.ceil(1.1 * (plan.people - len(kept)) / rate), 2 * candidates)
 
 
-def _too_many(plan: Plan, candidates: int, kept: int) -> InputError:
-    return InputError(
-        f"Of {candidates:,} candidates the judge tells only {kept:,} people apart at a false-match rate of "
-        f"{plan.apart_fmr:g}, not {plan.people:,}: plan fewer people, or a smaller apart_fmr."
-    )
-
-
-def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, progress: bool) -> Tensor:
+def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> Tensor:
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
-    calibration = model.judge.calibration
-    assert calibration is not None  # by `check_model`
     means, weights = [], fingerprint(model.folder)
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
-    for start in tqdm(starts, desc="kept apart", unit="block", disable=not progress):
+    for start in tqdm(starts, desc="kept apart", unit="block"):
         block = people[start : start + _PEOPLE_A_BLOCK]
         name = digest(f"{block.fingerprint()} {plan.text()} {weights}")
         path = folder / "apart" / f"{name}.safetensors"
@@ -153,4 +139,4 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path, prog
             pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
-    return told_apart(torch.cat(means), calibration.threshold("mean-mean", plan.apart_fmr))
+    return told_apart(torch.cat(means), judge_threshold(model.judge, "mean-mean", plan.apart_fmr))

@@ -13,20 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from idgen.dataset.folder import DATA, PLANNED, data_name, json_or_none
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import DATA, PLANNED, Planned, data_name, json_or_none
 from idgen.dataset.status import Status, status
 from idgen.evaluation.bins import FOLDS, write_bin
 from idgen.ground import files
 from idgen.ground.errors import InputError, require_package
 
 Format = Literal["imagefolder", "webdataset", "bin"]
-EXPORT = "export.json"
 
 
-def export(
-    folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 6000, seed: int = 0, progress: bool = True
-) -> Status:
+def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 6000, seed: int = 0) -> Status:
     """Write the finished shards of a dataset in another layout.
 
     Called again, it goes on, and puts right what was changed; every file is written aside and renamed.
@@ -39,32 +35,37 @@ def export(
         kind: which.
         pairs: for "bin", how many: half of one person, half of two, mixed alike in all ten folds.
         seed: of the pairs.
-        progress: show a bar.
 
     Returns:
         How far the dataset is: what is not made yet is not exported.
 
     Raises:
-        InputError: there is no plan, nothing is finished, `out` cannot be written, there is no such layout, or there
-            are too few pictures for so many pairs, or `out` holds another dataset.
+        InputError: there is no plan, nothing is finished, `out` cannot be written or holds another dataset, or there
+            are too few pictures for so many pairs.
     """
     planned, out = Planned.load(folder), Path(out)
     now, shards = finished(planned)
     if kind == "bin":
         _bin(shards, out, pairs, seed)
         return now
-    if kind not in ("imagefolder", "webdataset"):
-        raise InputError(f"There is no layout {kind!r}: choose imagefolder, webdataset or bin.")
-    _settle(planned, out, kind)
+    # Names of people repeat between datasets, so two in one place would mix.
+    settled = files.read_json(planned.folder / PLANNED)
+    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
+    if out.is_dir() and any(out.iterdir()) and json_or_none(out / "export.json") != about:
+        raise InputError(
+            f"{out} holds other files, or an export of another dataset or in another layout: choose another folder."
+        )
+    files.write_json(out / "export.json", about)
     lines = []
-    for shard in tqdm(shards, desc=kind, unit="shard", disable=not progress):
+    for shard in tqdm(shards, desc=kind, unit="shard"):
         if kind == "webdataset":
             _tar(shard, out / f"{shard.stem}.tar")  # the shard's own number: others may be finished later
             continue
         for row in read_rows(shard):
             image = row.pop("image")
-            if not _holds(out / image["path"], image["bytes"]):
-                files.write(out / image["path"], image["bytes"])
+            file = out / image["path"]
+            if not file.is_file() or file.read_bytes() != image["bytes"]:
+                files.write(file, image["bytes"])
             lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
     if lines:
         files.write(out / "metadata.jsonl", "".join(lines))
@@ -89,25 +90,6 @@ def read_rows(shard: Path, columns: list[str] | None = None) -> Iterator[dict[st
     parquet = require_package("pyarrow.parquet", "dataset", "A dataset")
     for batch in parquet.ParquetFile(shard).iter_batches(100, columns=columns):
         yield from batch.to_pylist()
-
-
-def _settle(planned: Planned, out: Path, kind: str) -> None:
-    """Note of what an export is: names of people repeat between datasets, so two in one place would mix."""
-    settled = files.read_json(planned.folder / PLANNED)
-    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
-    before = json_or_none(out / EXPORT)
-    if before is None and out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} holds other files already: choose another folder.")
-    if before is not None and before != about:
-        raise InputError(f"{out} holds an export of another dataset or in another layout: choose another folder.")
-    files.write_json(out / EXPORT, about)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
-        return False
 
 
 def _tar(shard: Path, out: Path) -> None:

@@ -16,14 +16,14 @@ from idgen.dataset.plan import Plan
 from idgen.ground import arguments
 from idgen.ground.identity import Identities
 from idgen.model import Model
+from idgen.painting import rounded
+from idgen.scoring.verdict import judge_threshold
 
 NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
 ANOTHER_PERSON = "nearer to another person"
 DUPLICATE = "near-duplicate"
-REASONS = (NO_FACE, BROKEN, NOT_THE_PERSON, ANOTHER_PERSON, DUPLICATE)
-_THUMBNAIL = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Filters:
         if self.judge is not None:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
             if self.judge.calibration is not None:
-                self.threshold = self.judge.calibration.threshold("image-bridge", plan.match or arguments.FMR)
+                self.threshold = judge_threshold(self.judge, "image-bridge", plan.match or arguments.FMR)
 
     def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
         """What is known of each picture, made for the people of these rows."""
@@ -79,10 +79,8 @@ class Filters:
             cosines[place, mine] = -torch.inf
             values[2, shown], nearest = cosines.max(1)
             values[3, shown] = nearest.float()
-        return [
-            self._judge(picture, faces[place] is not None, *values[:, place].tolist())
-            for place, picture in enumerate(pictures)
-        ]
+        found = zip(pictures, faces, values.T.tolist(), strict=True)
+        return [self._judge(picture, views is not None, *measured) for picture, views, measured in found]
 
     def _faces(self, pictures: Sequence[Image]) -> list[tuple[Any, ...] | None]:
         """What encoder and judge are to see of each picture; None where no face is found, and one is needed."""
@@ -90,15 +88,14 @@ class Filters:
             return [(picture,) if self.aligned else None for picture in pictures]
         judges = [] if self.judge is None else [self.judge.recognizer]
         faces = self.encoder.crops(pictures, [self.encoder, *judges], self.aligned)
-        if not (self.aligned and self.plan.face):
-            return faces
-        return [
-            views if self.encoder.shows_face(picture) else None for picture, views in zip(pictures, faces, strict=True)
-        ]
+        if self.aligned and self.plan.face:
+            return [views if self.encoder.shows_face(one) else None for one, views in zip(pictures, faces, strict=True)]
+        return faces
 
     def _judge(
         self, picture: Image, shown: bool, ours: float, judged: float, other: float, nearest: float, quality: float
     ) -> Measured:
+        """A picture's reason and columns by what was measured of it, NaN what could not be."""
         match = None if math.isnan(self.threshold) else judged >= self.threshold
         broken = (self.encoder is not None and math.isnan(ours)) or (self.judge is not None and math.isnan(judged))
         reason = None
@@ -111,23 +108,19 @@ class Filters:
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
         columns = {
-            "similarity": _rounded(ours),
-            "judge_similarity": _rounded(judged),
+            "similarity": rounded(ours),
+            "judge_similarity": rounded(judged),
             "match": match,
-            "other_similarity": _rounded(other),
+            "other_similarity": rounded(other),
             "nearest_other": self.people.names[int(nearest)] if math.isfinite(other) else None,
-            "quality": _rounded(quality),
+            "quality": rounded(quality),
         }
         return Measured(reason, columns, thumbnail(picture))
 
 
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
-
-
 def thumbnail(picture: Image) -> NDArray[np.float32]:
     """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
-    grey = np.asarray(picture.convert("L").resize((_THUMBNAIL, _THUMBNAIL), Resampling.BOX), np.float32).ravel()
+    grey = np.asarray(picture.convert("L").resize((32, 32), Resampling.BOX), np.float32).ravel()
     grey = grey - grey.mean()
     length = float(np.linalg.norm(grey))
     return grey / length if length > 0 else grey

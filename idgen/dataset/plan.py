@@ -1,4 +1,4 @@
-"""What a dataset is to be: a plan file, and the people drawn for it."""
+"""What a dataset is to be, a plan file and the people drawn for it, and what lies where in its folder."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from idgen.dataset.folder import LABELS, PEOPLE, PLAN, PLANNED, json_or_none
-from idgen.ground import arguments
+from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.options import parse
 from idgen.sampling.variation import ANY_CURVE, parse_variation
 
-PICTURES_A_SHARD = 500
+PLAN, PLANNED = "plan.yaml", "planned.json"
+PEOPLE, LABELS = "identities.safetensors", "soft-labels.json"
+CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
+DATA, REJECTED = "data", "rejected"
+SUBMITTED = "slurm-job"
+MADE, MAKING, LOGS = "made", "making", "logs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ class Plan:
     @property
     def people_a_shard(self) -> int:
         """How many people one file holds; the last one may hold fewer."""
-        return self.shard or max(1, round(PICTURES_A_SHARD / self.images))
+        return self.shard or max(1, round(500 / self.images))
 
     @property
     def shards(self) -> int:
@@ -150,19 +155,19 @@ class Planned:
             raise InputError(
                 f"{folder} holds no finished plan: make one by `idgen dataset plan plan.yaml --out {folder}`."
             )
-        if not {"plan", "people", "weights", "variation"} <= settled.keys():
-            raise InputError(f"{folder / PLANNED} is not by this version of idgen: plan again, in a new folder.")
+        # A number has meant another variation before 0.2.
+        known = {"plan", "people", "weights", "variation"} <= settled.keys()
+        if not known or (settled["variation"] and not isinstance(settled["variation"], str)):
+            raise InputError(
+                f"{folder} was planned by another version of idgen, whose pictures are others: finish it with that "
+                "version, or plan again, in a new folder."
+            )
         plan, people = Plan.read(folder / PLAN), Identities.load(folder / PEOPLE)
         # The file's own bytes: an option that a later version adds changes nothing.
         text = (folder / PLAN).read_text(encoding="utf-8")
         if settled["plan"] != digest(text) or settled["people"] != people.fingerprint():
             raise InputError(
                 f"The plan or the people in {folder} were changed after it was planned: plan again, in a new folder."
-            )
-        if not isinstance(settled["variation"], str) and settled["variation"]:
-            raise InputError(
-                f"{folder} was planned by an idgen before 0.2, whose `variation: {settled['variation']:g}` gave other "
-                "pictures: finish it with that version, or plan again, in a new folder."
             )
         mixed = folder / LABELS
         labels = json.loads(mixed.read_text(encoding="utf-8")) if mixed.is_file() else None
@@ -172,3 +177,16 @@ class Planned:
 def digest(text: str) -> str:
     """Short name of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def data_name(shards: int, number: int) -> str:
+    """The file name of a shard, as `datasets` writes them."""
+    return f"train-{number:05d}-of-{shards:05d}.parquet"
+
+
+def json_or_none(path: Path) -> dict[str, Any] | None:
+    """A file's JSON object, or None where there is none that can be read."""
+    try:
+        return files.read_json(path)
+    except InputError:
+        return None

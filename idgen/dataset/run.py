@@ -21,25 +21,23 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from tqdm.auto import tqdm
 
 from idgen.dataset.drawing import model_of
-from idgen.dataset.folder import DATA, LOGS, MADE, MAKING, REJECTED, SUBMITTED, made
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import LOGS, MADE, MAKING, PLANNED, SUBMITTED, Planned
 from idgen.dataset.shard import ShardMaker, one_thread
-from idgen.dataset.status import Status, status
+from idgen.dataset.status import Status, made, status
 from idgen.ground import arguments, files
 from idgen.ground.errors import InputError, require_package
 
 Engine = Literal["local", "slurm", "ray"]
 _POLL = 0.5  # seconds between two looks at how far it is
 _ABANDONED = 3600  # seconds after which nobody goes on writing a file
-
-_makers: dict[tuple[Any, ...], ShardMaker] = {}  # the last one, as a worker process makes many shards with one model
 
 
 @dataclass
@@ -61,25 +59,21 @@ class MakeShards:
         number_in_pool = multiprocessing.current_process()._identity  # () where this is no process of a pool
         if number_in_pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
+        device = self.device
+        if device in (None, "cuda"):  # of several GPUs, each worker takes its own
+            worker = number_in_pool[-1] if number_in_pool else 0
+            device = f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         with one_thread():
-            device = _pinned(self.device, *number_in_pool[-1:])
-            planned = Planned.load(self.folder)
-            # By what is planned, not by the folder alone: another plan may have taken its place since.
-            who = planned.people.fingerprint()
-            key = (self.folder, planned.plan, who, planned.weights, planned.variation, self.batch_size, device)
-            if key not in _makers:
-                _makers.clear()
-                _makers[key] = ShardMaker(planned, self.batch_size, device)
+            maker = _maker(self.folder, (Path(self.folder) / PLANNED).read_text("utf-8"), self.batch_size, device)
             for number in self.shards[rank::world_size]:
-                if made(planned.folder, planned.plan.shards, number) is None:  # a task may be started a second time
-                    _makers[key].make(number)
+                if made(maker.planned.folder, maker.planned.plan.shards, number) is None:  # a task may start twice
+                    maker.make(number)
 
 
-def _pinned(device: str | None, worker: int = 0) -> str | None:
-    """The GPU of a worker where there are several and none was named."""
-    if device not in (None, "cuda"):
-        return device
-    return f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+@lru_cache(1)  # a worker makes many shards with one model
+def _maker(folder: str, settled: str, batch_size: int, device: str | None) -> ShardMaker:
+    """Of what is planned, not of the folder alone: another plan may have taken its place since."""
+    return ShardMaker(Planned.load(folder), batch_size, device)
 
 
 def run(
@@ -91,7 +85,6 @@ def run(
     device: str | None = None,
     slurm: dict[str, Any] | None = None,
     gpus: int = 0,
-    progress: bool = True,
 ) -> Status:
     """Make the shards of a planned dataset that are missing.
 
@@ -106,7 +99,6 @@ def run(
         batch_size, device: see `ShardMaker`.
         slurm: options of datatrove's `SlurmPipelineExecutor`, such as partition, time, qos, sbatch_args.
         gpus: for Slurm and Ray, GPUs a task.
-        progress: show a bar.
 
     Returns:
         How far the dataset is.
@@ -120,8 +112,6 @@ def run(
     if workers is not None:
         arguments.whole("number of workers", workers, 1)
     arguments.batch_size(batch_size)
-    if engine not in get_args(Engine):
-        raise InputError(f"There is no engine {engine!r}: choose local, slurm or ray.")
     model_of(planned, device)  # what cannot be loaded is refused before anything is started
     with _alone(folder):
         missing = status(planned, whole=True).missing
@@ -132,15 +122,18 @@ def run(
         step = MakeShards(str(folder.absolute()), missing, batch_size, device)
         logs = folder / LOGS / engine
         shutil.rmtree(logs, ignore_errors=True)  # notes of an earlier run, which numbered its tasks otherwise
-        tasks = {"tasks": workers, "workers": workers, "gpus_per_task": gpus, "pipeline": [step]}
-        common = {**tasks, "logging_dir": str(logs.absolute()), "skip_completed": False}
-        with _sentences(folder, workers), _shown(planned, progress and engine != "slurm"):
-            if engine == "local":
-                _work(step, workers)
-            elif engine == "slurm":
-                _submit(folder, slurm or {}, common)
+        common = {"tasks": workers, "workers": workers, "gpus_per_task": gpus, "pipeline": [step]}
+        common |= {"logging_dir": str(logs.absolute()), "skip_completed": False}
+        if engine == "slurm":
+            _submit(folder, slurm or {}, common)
+            return status(planned)
+        with _shown(planned):
+            if engine == "ray":
+                _ray(common)
+            elif workers == 1:
+                step(None)
             else:
-                _ray(common).run()
+                _work(step, workers)
     after = status(planned)
     if engine == "ray" and after.missing:
         raise InputError(
@@ -155,29 +148,10 @@ def _clean(folder: Path, missing: list[int]) -> None:
     for number in missing:
         (folder / MADE / f"{number:05d}.json").unlink(missing_ok=True)
     shutil.rmtree(folder / MAKING, ignore_errors=True)
-    for path in (path for part in (DATA, REJECTED, MADE) for path in (folder / part).glob(".*.tmp")):
+    for path in folder.glob("*/.*.tmp"):
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - _ABANDONED:  # what another machine writes just now is younger
                 path.unlink()
-
-
-@contextmanager
-def _sentences(folder: Path, workers: int) -> Iterator[None]:
-    """What goes wrong with workers and disks, as an `InputError`."""
-    try:
-        yield
-    except BrokenExecutor:
-        raise InputError(
-            f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished is "
-            "kept, and the same command goes on, with --workers 1 in the least memory."
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
-    except OSError as error:
-        raise InputError(
-            f"Cannot write in {folder}: {error.strerror or error}. What was finished is kept; the same command goes on "
-            "when there is room."
-        ) from error
 
 
 def _executor(engine: Literal["slurm", "ray"]) -> Any:
@@ -190,60 +164,54 @@ def _submit(folder: Path, options: dict[str, Any], common: dict[str, Any]) -> No
     """Give Slurm as many jobs as workers, each with its share of the shards, so that a job loads the model once."""
     if shutil.which("sbatch") is None:
         raise InputError("There is no `sbatch` here: run this on a machine that submits to a Slurm cluster.")
-    _not_submitted(folder)
+    if (folder / SUBMITTED).exists():
+        job = (folder / SUBMITTED).read_text()
+        queued = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True)
+        if queued.returncode == 0 and queued.stdout.strip():
+            raise InputError(
+                f"Slurm job {job} makes shards of {folder} already: `idgen dataset status {folder}` says how far it "
+                f"is, `scancel {job}` ends it."
+            )
     if "partition" not in options:
         raise InputError("Slurm needs a partition: add --slurm '{partition: NAME}'; `sinfo` lists them.")
-    environment = {"env_command": f"export PATH={Path(sys.executable).parent}:$PATH", "job_name": "idgen-dataset"}
-    usual = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, **environment}
+    usual = {"time": "24:00:00", "qos": "", "mem_per_cpu_gb": 4, "job_name": "idgen-dataset"}
+    usual["env_command"] = f"export PATH={Path(sys.executable).parent}:$PATH"
     try:
         executor = _executor("slurm")(**{**usual, **options, **common})
     except TypeError as error:
         raise InputError(f"--slurm has an option that datatrove's Slurm executor does not know: {error}.") from error
-    executor.run()
+    try:
+        executor.run()
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"Slurm did not take the jobs: sbatch says why, above (exit {error.returncode}).") from error
     files.write(folder / SUBMITTED, str(executor.job_id))
 
 
-def _not_submitted(folder: Path) -> None:
-    """Raise InputError while jobs that were submitted for the folder are waiting or running."""
-    try:
-        job = (folder / SUBMITTED).read_text().strip()
-    except OSError:
-        return
-    queued = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True)
-    if queued.returncode == 0 and queued.stdout.strip():
-        raise InputError(
-            f"Slurm job {job} makes shards of {folder} already: `idgen dataset status {folder}` says how far it is, "
-            f"`scancel {job}` ends it."
-        )
-
-
-def _ray(common: dict[str, Any]) -> Any:
+def _ray(common: dict[str, Any]) -> None:
     ray = require_package("ray", "ray", "The engine ray")
     if not ray.is_initialized():
         address = "auto" if os.environ.get("RAY_ADDRESS") else None
         ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    return _executor("ray")(cpus_per_task=1, mem_per_cpu_gb=0.5, **common)
+    _executor("ray")(cpus_per_task=1, mem_per_cpu_gb=0.5, **common).run()
 
 
 def _work(step: MakeShards, workers: int) -> None:
-    """Make the shards in processes, or in this one.
-
-    Raises:
-        BrokenExecutor: a worker died.
-    """
-    if workers == 1:
-        step(None)
-        return
+    """Make the shards in processes."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
         tasks = [pool.submit(_task, step, rank) for rank in range(len(step.shards))]
         try:
             for task in as_completed(tasks):
                 task.result()
-        except BaseException:
+        except BaseException as error:
             for worker in list((pool._processes or {}).values()):
                 worker.terminate()
             pool.shutdown(cancel_futures=True)  # whoever goes on in this folder is alone there
-            raise
+            if not isinstance(error, BrokenExecutor):
+                raise
+            raise InputError(
+                f"A worker died, perhaps because there was not enough memory for {workers} of them: what was finished "
+                "is kept, and the same command goes on, with --workers 1 in the least memory."
+            ) from None
 
 
 def _task(step: MakeShards, rank: int) -> None:
@@ -252,10 +220,8 @@ def _task(step: MakeShards, rank: int) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    multiprocessing.parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)
 
 
 def _cores(device: str | None) -> int:
@@ -277,13 +243,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(planned: Planned, progress: bool) -> Iterator[None]:
+def _shown(planned: Planned) -> Iterator[None]:
     """A bar of the pictures, drawn by a thread that looks at the folder."""
-    if not progress:
-        yield
-        return
-    done, began = threading.Event(), status(planned)
-    name = planned.folder.resolve().name
+    done, began, name = threading.Event(), status(planned), planned.folder.resolve().name
     bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", smoothing=0.1)
 
     def look() -> None:

@@ -18,14 +18,14 @@ from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
-from idgen.dataset.folder import DATA, MADE, MAKING, REJECTED, data_name, note
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name
+from idgen.dataset.status import note
 from idgen.ground import files, provenance
 from idgen.ground.errors import require_package
-from idgen.model import Model
-from idgen.painting import Run, batched, paint_runs
+from idgen.painting import Place, paint
 from idgen.pipelines.base import GeneratedImage
 from idgen.sampling.variation import parse_variation
+from idgen.similarity import batched
 
 AT_ONCE = 16
 """Pictures measured together: always so many, whatever the batch, so that the numbers are the same to the last bit."""
@@ -67,8 +67,7 @@ class ShardMaker:
 
     def __init__(self, planned: Planned, batch_size: int = 8, device: str | None = None):
         self.planned = planned
-        self.model: Model = model_of(planned, device)
-        planned.people.require_space(self.model.pipeline.config.space, self.model.pipeline.identity_dim)
+        self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
         self.variation = parse_variation(planned.variation)
         steps, guidance = planned.plan.steps, planned.plan.guidance
@@ -83,8 +82,8 @@ class ShardMaker:
         planned, plan = self.planned, self.planned.plan
         shard = _Shard({row: _Person() for row in plan.rows(number)})
         beat = planned.folder / MAKING / f"{number:05d}.json"
-        while runs := self._missing(shard):
-            self._try(shard, runs, beat)
+        while missing := self._missing(shard):
+            self._try(shard, missing, beat)
         people = shard.people.items()
         data = parquet([row for _, one in people for row in sorted(one.rows, key=lambda row: row["k"])])
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shard.rejected).encode()
@@ -104,28 +103,32 @@ class ShardMaker:
         beat.unlink(missing_ok=True)
         return made
 
-    def _missing(self, shard: _Shard) -> list[Run]:
+    def _missing(self, shard: _Shard) -> list[Place]:
         """Exactly what is missing, so that nothing is made in vain."""
-        plan, people = self.planned.plan, shard.people
-        counts = {row: min(plan.images - len(one.rows), plan.most - one.tried) for row, one in people.items()}
-        return [(people[row].tried, count, row) for row, count in counts.items() if count > 0]
+        images, most = self.planned.plan.images, self.planned.plan.most
+        return [
+            (row, k)
+            for row, one in shard.people.items()
+            for k in range(one.tried, min(one.tried + images - len(one.rows), most))
+        ]
 
-    def _try(self, shard: _Shard, runs: list[Run], beat: Path) -> None:
+    def _try(self, shard: _Shard, missing: list[Place], beat: Path) -> None:
         """Make pictures and keep those that pass; the order follows from the plan alone."""
         seed = self.planned.plan.seed
-        made = paint_runs(self.model.pipeline, self.planned.people, runs, seed, self.variation, self.options)
+        made = paint(self.model.pipeline, self.planned.people, missing, seed, self.variation, self.options)
         with closing(made):
             for chunk in batched(made, AT_ONCE):
-                measured = self.filters.measure([item.image for _, item in chunk], [row for row, _ in chunk])
-                for (row, item), found in zip(chunk, measured, strict=True):
-                    self._decide(shard, row, item, found)
+                measured = self.filters.measure([item.image for item in chunk], [item.identity for item in chunk])
+                for item, found in zip(chunk, measured, strict=True):
+                    self._decide(shard, item, found)
                 if (now := time.monotonic()) - shard.noted > _BEAT:
                     shard.noted = now
                     note(beat, {**shard.counts(), "seconds": now - shard.began})
 
-    def _decide(self, shard: _Shard, row: int, item: GeneratedImage, found: Measured) -> None:
+    def _decide(self, shard: _Shard, item: GeneratedImage, found: Measured) -> None:
         """Keep a picture, or note why not."""
-        planned, plan, person = self.planned, self.planned.plan, shard.people[row]
+        planned, plan, row = self.planned, self.planned.plan, item.identity
+        person = shard.people[row]
         person.tried += 1
         name, reason = planned.people.names[row], found.reason
         if reason is None and is_duplicate(found.thumbnail, person.thumbnails, plan.duplicate):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from idgen.dataset.folder import MADE, MAKING, json_or_none, made
-from idgen.dataset.plan import Planned
+from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name, json_or_none
+from idgen.ground import files
+from idgen.ground.errors import InputError
 
 _ALIVE = 60.0  # seconds after which a shard in the making counts as left
 
@@ -56,7 +63,7 @@ class Status:
             + (f", {self.working} in the making." if self.working else ".")
         ]
         if self.rate and self.seconds_left is not None and self.missing:
-            out.append(f"{self.rate:.2f} pictures a second; about {_duration(self.seconds_left)} left.")
+            out.append(f"{self.rate:.2f} pictures a second; about {timedelta(seconds=round(self.seconds_left))} left.")
         if self.rejected:
             parts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.rejected.items()))
             share = self.rejected_pictures / max(1, self.tries)
@@ -104,7 +111,34 @@ def status(dataset: str | Path | Planned, whole: bool = False) -> Status:
     return now
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def made(folder: Path, shards: int, number: int, whole: bool = True) -> dict[str, Any] | None:
+    """What is noted of a finished shard; None where it is not there, or was changed or cut short since.
+
+    Args:
+        folder: of the dataset.
+        shards: how many there are to be.
+        number: of the shard.
+        whole: read its files to be sure, not only their names.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    noted = json_or_none(folder / MADE / f"{number:05d}.json")
+    if noted is None:
+        return None
+    for path, key in (
+        (folder / DATA / data_name(shards, number), "sha256"),
+        (folder / REJECTED / f"{number:05d}.jsonl", "rejected_sha256"),
+    ):
+        try:
+            if not path.is_file() or (whole and hashlib.sha256(path.read_bytes()).hexdigest() != noted.get(key)):
+                return None
+        except OSError as error:
+            raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    return noted
+
+
+def note(path: Path, content: dict[str, Any]) -> None:
+    """Tell `status` how far a shard is; where that cannot be written, nobody is told."""
+    with suppress(InputError):
+        files.write(path, json.dumps({**content, "time": time.time(), "pid": os.getpid()}))

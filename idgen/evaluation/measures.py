@@ -1,4 +1,7 @@
-"""What is measured of a set: comparisons, separability, fidelity, diversity, distances, leakage."""
+"""What is measured of a set: comparisons, separability, fidelity, diversity, distances, leakage.
+
+A new one: its maths in a file of its own, its result in `results`, its call in `evaluate`, its sentence in `summary`.
+"""
 
 from __future__ import annotations
 

@@ -25,23 +25,12 @@ def template(size: int = TEMPLATE_SIZE) -> Array:
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> Array:
-    """The rotation, uniform scale and shift that bring `source` closest to `target` in the least-squares sense.
+    """(2, 3) map: the rotation, uniform scale and shift that bring (N, 2) points `source` closest to `target` in the
+    least-squares sense. Never mirrors.
 
     Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns", eqs. 38–43.
-    Never mirrors.
-
-    Args:
-        source, target: (N, 2) corresponding points, N ≥ 2.
-
-    Returns:
-        (2, 3) map from source to target.
-
-    Raises:
-        ValueError: shapes differ, a point is not finite, or all source points coincide.
-    """
+    ValueError if a point is not finite, or all source points coincide."""
     x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    if x.shape != y.shape or x.ndim != 2 or x.shape[1] != 2 or len(x) < 2:
-        raise ValueError(f"Expected two (N, 2) arrays of at least two points, got {x.shape} and {y.shape}.")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("Points must be finite.")
     x_mean, y_mean = x.mean(0), y.mean(0)
@@ -71,8 +60,6 @@ def warp(image: Image.Image, matrix: Array, size: int, fill: tuple[int, int, int
         size: side of the square output.
         fill: colour outside of the image; None continues its edge, as the recognisers were trained.
     """
-    if not np.isfinite(matrix).all() or scale_of(matrix) == 0:
-        raise ValueError("The map must be finite and must not collapse the picture.")
     scale = scale_of(matrix)
     block = max(1, math.floor(0.5 / scale))
     fine = math.ceil(1 / (scale * block) - 1e-9)
@@ -109,16 +96,8 @@ def _blocks(
 
 
 def align(image: Image.Image, landmarks: ArrayLike, size: int = TEMPLATE_SIZE) -> Image.Image:
-    """Cut out a face so that its landmarks fall on the template.
-
-    Args:
-        image: RGB.
-        landmarks: (5, 2) pixels of `image`, in the template's order.
-        size: side of the square crop in pixels.
-
-    Raises:
-        ValueError: the landmarks are not finite or coincide.
-    """
+    """Cut a face out of an RGB picture so that its landmarks (5, 2) fall on the template. ValueError if the landmarks
+    are not finite or coincide."""
     return warp(image, similarity(landmarks, template(size)), size)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,15 +32,9 @@ from idgen.models.finder import FaceFinderNet
 CALIBRATION_NAME = "calibration.json"
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """How faces are cut out for a recogniser: as those that it was trained on.
-
-    Args:
-        cut: (picture, (5, 2) landmarks, side of the crop in pixels) to the crop.
-        size: side of the crop.
-        antialias: whether it is then resized for the recogniser with averaging, or by bilinear interpolation alone.
-    """
+class Alignment(NamedTuple):
+    """How faces are cut out for a recogniser, as those that it was trained on: by `cut`, to crops of `size` pixels a
+    side, which are then resized with averaging or, without `antialias`, by bilinear interpolation alone."""
 
     cut: Callable[[Image.Image, Any, int], Image.Image]
     size: int
@@ -113,17 +106,9 @@ class FaceEncoder:
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
     ) -> FaceEncoder:
-        """Load what `save_pretrained` of any kind of encoder wrote.
-
-        Args:
-            name: a folder, the name of a built-in model, or a repository on the Hugging Face Hub.
-            revision: the repository's branch, tag or commit.
-            subfolder: where in it the encoder is.
-
-        Raises:
-            InputError: there is no such encoder, it is of an unknown kind, its recogniser is no class of
-                `idgen.models`, or a weight is missing or left over.
-        """
+        """Load what `save_pretrained` of any kind of encoder wrote, from a folder or a repository on the Hugging Face
+        Hub, or a subfolder of it. InputError if there is no such encoder, it is of an unknown kind, its recogniser is
+        no class of `idgen.models`, or a weight is missing or left over."""
         folder = hub.resolve(name, revision) / (subfolder or "")
         config = read_json(folder / CONFIG_NAME)
         asked = config.get("_class_name", FaceEncoder.__name__)
@@ -189,27 +174,14 @@ class FaceEncoder:
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
     @torch.no_grad()
-    def quality(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
-        """A proxy of how recognisable faces are: the length of the recogniser's vector before it is normalised,
-        divided by √D (the observation of MagFace, CVPR 2021). Uncalibrated: it compares pictures under one recogniser.
-
-        Args:
-            images, aligned, batch_size: as `encode`.
-
-        Returns:
-            (N,) on the CPU, higher is better.
-        """
-        return self.encode_with_quality(images, aligned, batch_size)[1]
-
-    @torch.no_grad()
-    def encode_with_quality(
-        self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
-    ) -> tuple[Tensor, Tensor]:
-        """What `encode` and `quality` give, for the price of one of them."""
-        raw = self._raw(images, aligned, batch_size)
+    def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
+        """Vectors of aligned faces as `encode` gives them, and a proxy (N,) of how recognisable each face is: the
+        length of the recogniser's vector before it is normalised, divided by √D (the observation of MagFace, CVPR
+        2021). Higher is better, but uncalibrated: it compares pictures under one recogniser."""
+        raw = self._raw(images)
         return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
 
-    def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool, batch_size: int) -> Tensor:
+    def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         if not aligned:
             pictures = _to_pictures(images) if isinstance(images, Tensor) else images
@@ -232,11 +204,8 @@ class FaceEncoder:
         Raises:
             InputError: the photo cannot be opened or has no face, or this encoder has no finder.
         """
-        name = describe(image)
-        if self.finder is None:
-            raise InputError(f"The encoder of {self.space!r} cannot find faces: give aligned ones.")
-        picture = open_image(image)
-        found = self.finder.find(picture)
+        name, finder, picture = describe(image), self._finder(), open_image(image)
+        found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
@@ -244,17 +213,17 @@ class FaceEncoder:
         return self.crop(picture, found[0]), found[0], found
 
     def shows_face(self, crop: ImageSource) -> bool:
-        """Whether an aligned crop shows a face, as `alignment` makes them.
+        """Whether an aligned crop shows a face, as `alignment` makes them. InputError if the picture cannot be opened,
+        or this encoder has no finder."""
+        finder, picture = self._finder(), open_image(crop)
+        if self.alignment == "arcface" and isinstance(finder, FaceFinder):
+            return finder.sees(picture)
+        return bool(finder.find(picture))
 
-        Raises:
-            InputError: the picture cannot be opened, or this encoder has no finder.
-        """
+    def _finder(self) -> FaceFinder:
         if self.finder is None:
-            raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder.")
-        picture = open_image(crop)
-        if self.alignment == "arcface" and isinstance(self.finder, FaceFinder):
-            return self.finder.sees(picture)
-        return bool(self.finder.find(picture))
+            raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder, or aligned ones.")
+        return self.finder
 
     def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
@@ -275,11 +244,8 @@ class FaceEncoder:
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
-        """The largest face of a photo, found by this encoder and cut out for each of the viewers.
-
-        Raises:
-            InputError: as `detect_and_align`, which also warns.
-        """
+        """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
+        `detect_and_align`, which also warns."""
         crop, face, _ = self.detect_and_align(photo)
         return tuple(
             crop if viewer.alignment == self.alignment else viewer.crop(open_image(photo), face) for viewer in viewers
@@ -290,10 +256,7 @@ class FaceEncoder:
     ) -> list[tuple[Any, ...] | None]:
         """What each of the viewers is to see of each picture; None for one that has to be searched and shows no face.
 
-        Args:
-            pictures: (N, 3, H, W) in [0, 1], or N pictures.
-            viewers: recognisers.
-            aligned: the pictures are face crops as this encoder aligns them.
+        The pictures, (N, 3, H, W) in [0, 1] or N of them, are face crops as this encoder aligns them, if `aligned`.
         """
         if aligned and all(viewer.alignment == self.alignment for viewer in viewers):
             return [(picture,) * len(viewers) for picture in pictures]
@@ -365,7 +328,7 @@ def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
 
 
 def _a_weight(network: torch.nn.Module) -> Tensor:
-    # Says where the network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds.
+    """Says where a network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds."""
     return next(network.parameters())
 
 

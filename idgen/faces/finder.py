@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,10 +72,7 @@ class FaceFinder:
     weeds out what only looked like a face from afar. Last, its landmarks are corrected, twice, on a crop that the
     landmarks so far have aligned and on its mirror image, and what does not look like a face there goes as well.
 
-    Args:
-        net: the network; switched to evaluation.
-        threshold: confidence from which a face counts, in [0, 1]; by default the network's own.
-        glance: confidence at which a find of the first look is worth the second.
+    The network is switched to evaluation; its threshold is the confidence from which a face counts, in [0, 1].
     """
 
     padded = 0.55  # share of the view that the picture fills in the look with room around it
@@ -83,15 +81,10 @@ class FaceFinder:
     most = 32  # faces that are looked at again, the largest
     batch = 8
 
-    def __init__(self, net: FaceFinderNet, threshold: float | None = None, glance: float = 0.3):
+    def __init__(self, net: FaceFinderNet):
         self.net = net.eval()
-        self.threshold = float(net.config.threshold if threshold is None else threshold)
-        self.glance = min(glance, self.threshold)
-
-    @property
-    def view_size(self) -> int:
-        """Side of what the network sees, in pixels."""
-        return int(self.net.config.image_size)
+        self.threshold, self.view_size = float(net.config.threshold), int(net.config.image_size)
+        self.glance = min(0.3, self.threshold)  # confidence at which a find of the first look is worth the second
 
     def find(self, image: Image.Image) -> list[Detection]:
         """All faces in an RGB picture, largest first; empty when there are none."""
@@ -110,18 +103,17 @@ class FaceFinder:
 
     def look(self, image: Image.Image, views: Sequence[Array], threshold: float) -> list[list[Detection]]:
         """What the network finds through each view, in pixels of the picture, surest first."""
-        out = []
+        seen: list[Any] = []
         for start in range(0, len(views), self.batch):
-            part = views[start : start + self.batch]
-            results = self.net.detect(self._pixels(image, part, self.view_size), threshold)
-            for back, faces in zip(map(invert, part), results, strict=True):
-                out.append(
-                    [
-                        Detection(apply(back, points.double().cpu().numpy()), float(sure), float(size) * scale_of(back))
-                        for sure, points, size in faces
-                    ]
-                )
-        return out
+            pixels = self._pixels(image, views[start : start + self.batch], self.view_size)
+            seen += self.net.detect(pixels, threshold)
+        return [
+            [
+                Detection(apply(back, points.double().cpu().numpy()), float(sure), float(size) * scale_of(back))
+                for sure, points, size in faces
+            ]
+            for back, faces in zip(map(invert, views), seen, strict=True)
+        ]
 
     def _refine(self, image: Image.Image, found: list[Detection]) -> list[Detection]:
         views = [square_view(face.centre, face.size * self.zoom, self.view_size) for face in found]

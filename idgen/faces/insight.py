@@ -55,7 +55,6 @@ class InsightFaceEncoder(FaceEncoder):
         space: name of the embedding space; by default after the recogniser's file name, see `SPACES`.
         det_sizes: (width, height) of the views in which faces are looked for.
         threshold: confidence from which a face counts.
-        device: "cpu" or "cuda".
         calibration: see `FaceEncoder`.
 
     Raises:
@@ -70,7 +69,6 @@ class InsightFaceEncoder(FaceEncoder):
         space: str | None = None,
         det_sizes: Sequence[tuple[int, int]] = DET_SIZES,
         threshold: float = 0.5,
-        device: torch.device | str = "cpu",
         calibration: dict[str, Any] | None = None,
     ):
         self.files = Path(detector), Path(recognizer)
@@ -84,7 +82,6 @@ class InsightFaceEncoder(FaceEncoder):
         self.flip, self.alignment = False, "arcface"
         self.threshold, self.calibration = threshold, calibration
         self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size)).shape[1])
-        self.to(device)
 
     @property
     def dim(self) -> int:
@@ -130,7 +127,6 @@ class InsightFaceEncoder(FaceEncoder):
         recognizer: str | os.PathLike[str] | None = None,
         *,
         root: str | os.PathLike[str] = ROOT,
-        revision: str | None = None,
         **options: Any,
     ) -> InsightFaceEncoder:
         """An insightface pack.
@@ -141,14 +137,13 @@ class InsightFaceEncoder(FaceEncoder):
             recognizer: which file of the pack, or another ONNX file in place of the pack's: for Arc2Face, its
                 `arcface.onnx`. Needed where the pack has several.
             root: where packs by name are.
-            revision: of a hub repository.
-            options: det_sizes, space, threshold, device, calibration; see the class.
+            options: det_sizes, space, threshold, calibration; see the class.
 
         Raises:
             InputError: there is no such pack, it was fetched or unpacked incompletely, or its recogniser is not the one
                 that was asked for; each with what to do.
         """
-        folder = _pack_folder(pack, Path(root).expanduser(), revision)
+        folder = _pack_folder(os.fspath(pack), Path(root).expanduser())
         kinds = {file: _kind(file) for file in _onnx_files(folder)}
         detectors, recognizers = (
             [file for file, kind in kinds.items() if kind == wanted] for wanted in ("detection", "recognition")
@@ -269,17 +264,16 @@ def _kind(file: Path) -> str | None:
     return "recognition" if square and shape[2] != 192 and len(graph.output) == 1 and len(graph.input) == 1 else None
 
 
-def _pack_folder(pack: str | os.PathLike[str], root: Path, revision: str | None) -> Path:
-    text = os.fspath(pack)
-    if text and Path(text).is_dir():
-        return Path(text)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return resolve(text, revision, ["*.onnx"])
-    if not text or "/" in text or os.sep in text:
-        raise InputError(f"There is no insightface pack {text!r}: give a pack's name, a folder or a hub repository.")
-    if not (root / text).is_dir():
-        _download(text, root)
-    return root / text
+def _pack_folder(pack: str, root: Path) -> Path:
+    if pack and Path(pack).is_dir():
+        return Path(pack)
+    if pack.count("/") == 1 and not pack.startswith((".", "/", "~")):
+        return resolve(pack, patterns=["*.onnx"])
+    if not pack or "/" in pack or os.sep in pack:
+        raise InputError(f"There is no insightface pack {pack!r}: give a pack's name, a folder or a hub repository.")
+    if not (root / pack).is_dir():
+        _download(pack, root)
+    return root / pack
 
 
 def _download(name: str, root: Path) -> None:
@@ -300,11 +294,9 @@ def _download(name: str, root: Path) -> None:
 
 
 def _onnx_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.onnx"))
-    if files:
+    if files := sorted(folder.glob("*.onnx")):
         return files
-    nested = sorted({file.parent for file in folder.glob("*/*.onnx")})
-    if nested:
+    if nested := sorted({file.parent for file in folder.glob("*/*.onnx")}):
         raise InputError(
             f"The pack {folder} has its files one level too deep, in {nested[0]} (as antelopev2's zip unpacks): move "
             f"them up into {folder}, or give {nested[0]}."
@@ -317,19 +309,15 @@ def _onnx_files(folder: Path) -> list[Path]:
 
 def _choose(recognizers: list[Path], wanted: str | os.PathLike[str] | None, folder: Path) -> Path:
     names = [file.name for file in recognizers]
-    if wanted is None:
-        if len(recognizers) == 1:
-            return recognizers[0]
-        if not recognizers:
-            raise InputError(
-                f"The pack {folder} has no recogniser: add one, such as arcface.onnx of FoivosPar/Arc2Face."
-            )
+    if wanted is None and not names:
+        raise InputError(f"The pack {folder} has no recogniser: add one, such as arcface.onnx of FoivosPar/Arc2Face.")
+    if wanted is None and len(names) > 1:
         raise InputError(
             f"The pack {folder} has several recognisers, {' and '.join(names)}, of different embedding spaces: say "
             "which with `recognizer`; for Arc2Face it is arcface.onnx."
         )
-    if Path(wanted).name in names and Path(wanted).parent == Path("."):
-        return recognizers[names.index(Path(wanted).name)]
+    if wanted is None or os.fspath(wanted) in names:
+        return folder / (wanted or names[0])
     if Path(wanted).is_file():
         return Path(wanted)
     have = f"its recogniser is {' and '.join(names)}, of another embedding space" if names else "it has no recogniser"

@@ -21,8 +21,6 @@ Array = NDArray[np.float64]
 def _ways(landmarks: ArrayLike) -> tuple[Array, Array, Array]:
     """From the eyes' middle to the mouth's, from the eyes' middle to the nose tip, from eye to eye; each (N, 2)."""
     points = np.asarray(landmarks, np.float64)
-    if points.ndim != 3 or points.shape[1:] != (5, 2):
-        raise ValueError(f"Landmarks have the shape (N, 5, 2), got {points.shape}.")
     eyes = points[:, :2].mean(1)
     down = points[:, 3:].mean(1) - eyes
     if not np.isfinite(points).all() or not down.any(1).all():
@@ -37,12 +35,8 @@ def yaw_from_landmarks(landmarks: ArrayLike, factor: float = YAW_FACTOR) -> Arra
     turning the head moves the nose, which stands out, by sin(yaw), and shortens the eye distance by cos(yaw).
 
     Args:
-        landmarks: (N, 5, 2) x, y: the eye on the picture's left, the other eye, nose tip, the mouth corner on the left,
-            the other corner.
+        landmarks: (N, 5, 2), each as in `idgen.faces.finder.Detection`; ValueError if they are not of faces.
         factor: eye distance ÷ how far the nose tip stands out, of an average face.
-
-    Raises:
-        ValueError: these are no landmarks of faces.
     """
     down, nose, eyes = _ways(landmarks)
     across = np.stack([down[:, 1], -down[:, 0]], 1) / np.hypot(down[:, 0], down[:, 1])[:, None] ** 2

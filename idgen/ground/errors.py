@@ -20,16 +20,8 @@ def how_to_install(extra: str) -> str:
 
 
 def require_package(name: str, extra: str, what: str) -> ModuleType:
-    """Import a package that an extra brings.
-
-    Args:
-        name: of the module, such as "peft".
-        extra: that brings it, such as "arc2face".
-        what: what needs it, as the beginning of a sentence: "The LCM-LoRA".
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """Import the module `name`, such as "peft", that an extra, such as "arc2face", brings. InputError if it is not
+    installed: `what` needs it, the beginning of a sentence, such as "The LCM-LoRA"."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

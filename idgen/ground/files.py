@@ -18,11 +18,7 @@ from idgen.ground.errors import InputError
 def aside(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; renamed to `path` at the end, removed if anything fails.
 
-    What was at `path` is replaced. Missing parent folders are made.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
+    What was at `path` is replaced. Missing parent folders are made. InputError if it cannot be written there."""
     path = Path(path).absolute()
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -31,8 +27,11 @@ def aside(path: str | Path) -> Iterator[Path]:
             yield beside
             if beside.is_file() and path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            if beside.is_dir() and path.is_dir():
-                replace_folder(beside, path)
+            if beside.is_dir() and path.is_dir():  # a reader sees one of them or, for an instant, none
+                gone = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+                path.rename(gone)
+                beside.rename(path)
+                remove(gone)
             else:
                 os.replace(beside, path)
         finally:
@@ -64,15 +63,6 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold a JSON object: fetch it again.")
     return content
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a complete folder in place of another one; a reader sees one of them or, for an instant, none."""
-    gone = old.with_name(f".{old.name}.{secrets.token_hex(4)}.old")
-    if old.exists():
-        old.rename(gone)
-    new.rename(old)
-    remove(gone)
 
 
 def remove(path: Path) -> None:

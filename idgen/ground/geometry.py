@@ -39,12 +39,7 @@ def ffhq_square(landmarks: ArrayLike, size: int) -> Array:
     Karras et al. 2018 (arXiv 1710.10196), appendix C, from the eyes e₀, e₁ and the mouth's corners m₀, m₁. There an eye
     is the mean of six points around it; here it is the one landmark.
 
-    Args:
-        landmarks: (5, 2) pixels, in the template's order.
-        size: side of the crop in pixels.
-
-    Raises:
-        ValueError: the landmarks are not finite or coincide.
+    Landmarks are (5, 2) in the template's order, in pixels as the size. ValueError if they are not finite or coincide.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():

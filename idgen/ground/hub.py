@@ -84,9 +84,8 @@ def resolve(
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error
     except RevisionNotFoundError as error:
-        raise InputError(
-            f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
-        ) from error
+        why = f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
+        raise InputError(why) from error
     except hub_errors() as error:
         raise InputError(
             f"The model {repo!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "

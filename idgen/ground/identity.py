@@ -10,7 +10,7 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -39,9 +39,9 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _MAX_NAME = 100
 
 
-def safe_name(text: str, fallback: str = "identity") -> str:
+def safe_name(text: str) -> str:
     """The nearest text that may name an identity: what a folder name cannot hold becomes `_`."""
-    return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or fallback
+    return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or "identity"
 
 
 def key(vector: Vectors) -> int:
@@ -161,9 +161,6 @@ class Identities(Sequence[Identity]):
         index = operator.index(index)
         return Identity(self.vectors[range(len(self))[index]], self.space, self.sources[index], self.names[index])
 
-    def __iter__(self) -> Iterator[Identity]:
-        return (self[index] for index in range(len(self)))
-
     def __repr__(self) -> str:
         return f"Identities({len(self)} × {self.vectors.shape[1]}, space={self.space!r}, names={list(self.names)!r})"
 
@@ -182,11 +179,8 @@ class Identities(Sequence[Identity]):
         return digest.hexdigest()[:16]
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file, complete or not at all; missing parent folders are made.
-
-        Raises:
-            InputError: the file cannot be written there.
-        """
+        """Write a safetensors file, complete or not at all; missing parent folders are made. InputError if the file
+        cannot be written there."""
         texts = {"space": self.space, "names": json.dumps(self.names), "sources": json.dumps(self.sources)}
         metadata = {"format": FORMAT, "version": str(VERSION), **texts}
         with files.aside(path) as beside:
@@ -195,11 +189,8 @@ class Identities(Sequence[Identity]):
 
     @classmethod
     def load(cls, path: str | Path) -> Identities:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: there is no such file, it is no identities file or a newer one, or what it holds is invalid.
-        """
+        """Read a file that `save` wrote. InputError if there is no such file, it is no identities file or a newer one,
+        or what it holds is invalid."""
         path = Path(path)
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -229,11 +220,8 @@ class Identities(Sequence[Identity]):
 
 
 def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
-    """The normalised mean of one person's vectors; called `name`, or as the first of them.
-
-    Raises:
-        InputError: there are none, they live in different spaces, or they cancel out.
-    """
+    """The normalised mean of one person's vectors; called `name`, or as the first of them. InputError if there are
+    none, they live in different spaces, or they cancel out."""
     people = list(identities)
     total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:
@@ -248,15 +236,8 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
 
 
 def centres(embeddings: Tensor, labels: ArrayLike) -> Tensor:
-    """People's centre vectors: the normalised mean of each one's embeddings.
-
-    Args:
-        embeddings: (N, D), normalised here.
-        labels: (N,) whose equality means the same person.
-
-    Returns:
-        (P, D) unit vectors in float32, in the order of `numpy.unique(labels)`.
-    """
+    """People's centre vectors (P, D) in float32: the normalised mean of each one's embeddings (N, D), normalised here.
+    The labels (N,) say whose each is; the order is that of `numpy.unique(labels)`."""
     people = torch.from_numpy(np.unique(np.asarray(labels), return_inverse=True)[1])
     if len(people) != len(embeddings) or not len(people):
         raise InputError(f"{len(embeddings)} embeddings need as many labels, and at least one, got {len(people)}.")

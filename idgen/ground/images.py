@@ -82,9 +82,7 @@ def describe(source: object) -> str:
     """What to call a picture in a message: its file name where it has one, else "the picture"."""
     if not isinstance(source, str | os.PathLike):
         source = getattr(source, "filename", None) or getattr(source, "name", None)
-    if isinstance(source, str | os.PathLike):
-        return Path(source).name or str(source) or "the picture"
-    return "the picture"
+    return (Path(source).name or str(source)) if isinstance(source, str | os.PathLike) and source else "the picture"
 
 
 def _opened(path: Path, name: str) -> IO[bytes]:
@@ -154,7 +152,9 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         orientation = None
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
-        upright = _from_array(values.astype(np.uint16) if _fits_16_bit(values) else values, name, limit)
+        if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1 << 16:
+            values = values.astype(np.uint16)
+        upright = _from_array(values, name, limit)
     elif image.has_transparency_data:
         grey = Image.new("RGBA", image.size, (128, 128, 128, 255))
         upright = Image.alpha_composite(grey, image.convert("RGBA")).convert("RGB")
@@ -167,10 +167,6 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()  # no place, camera or orientation travels on with the pixels
     return upright
-
-
-def _fits_16_bit(values: NDArray[Any]) -> bool:
-    return values.dtype.kind in "iu" and int(values.min()) >= 0 and int(values.max()) < 1 << 16
 
 
 def _from_array(array: NDArray[Any], name: str, limit: int) -> Image.Image:

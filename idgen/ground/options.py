@@ -54,7 +54,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         if kind is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
         else:
-            parser.add_argument(option, metavar=_metavar(kind), **common)
+            metavar = {int: "N", float: "X", Path: "PATH", dict: "YAML", list: "YAML", tuple: "YAML"}.get(kind, "TEXT")
+            parser.add_argument(option, metavar=metavar, **common)
     given = vars(parser.parse_args(list(argv)))
     del given["recipe"]
     values.update(given)
@@ -103,10 +104,6 @@ def _plain(hint: Any) -> Any:
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return typing.get_origin(hint) or hint
-
-
-def _metavar(kind: Any) -> str:
-    return {int: "N", float: "X", Path: "PATH", dict: "YAML", list: "YAML", tuple: "YAML"}.get(kind, "TEXT")
 
 
 def _option(name: str) -> str:

@@ -28,7 +28,6 @@ from idgen.ground.signing import MIME, SOURCE_TYPE, Credentials, sign, signature
 from idgen.ground.version import __version__
 
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_PNG_XMP = "XML:com.adobe.xmp"
 _IPTC, _OURS = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "urn:x-idgen:made"
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -53,26 +52,18 @@ _LONGEST_XMP = 1 << 20  # bytes; what is longer was not meant to be read
 def made_by(model: str, identity: Identity, seed: int, k: int | None = None) -> dict[str, Any]:
     """What the file of a picture, or of a sheet of them, says of how it was made: the `info` of the functions here.
 
-    The seed is the run's: a picture's own follows from the vector, and would tell two faces apart.
-
-    The identity's name is in it only for people who do not exist: another one may be of a photo's file, or the
-    person's own.
+    The seed is the run's: a picture's own follows from the vector, and would tell two faces apart. The identity's name
+    is in it only for people who do not exist: another one may be of a photo's file, or the person's own.
     """
     named = {} if identity.from_photo else {"identity": identity.name}
     return {"model": model, **named, "seed": seed, **({} if k is None else {"k": k})}
 
 
 def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: Any) -> bytes:
-    """The picture as a file with its mark.
+    """A generated picture as a PNG, JPEG or WEBP file with its mark; `options` are Pillow's, such as `quality`.
 
     Nothing of the image's own metadata is kept, so nothing of a photo can slip through. Equal arguments give equal
-    bytes.
-
-    Args:
-        image: the generated picture.
-        info: JSON values that say how it was made, see `made_by`.
-        kind: PNG, JPEG or WEBP.
-        options: of Pillow's encoder, such as `quality`.
+    bytes. `info` are JSON values that say how it was made, see `made_by`.
     """
     info = {"generator": f"idgen {__version__}", **info}
     text = {
@@ -82,9 +73,8 @@ def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: 
     }
     xmp = _XMP % {name: escape(_NOT_XML.sub("?", value)) for name, value in text.items()}
     if kind == "PNG":
-        chunks = PngInfo()
-        chunks.add_itxt(_PNG_XMP, xmp)
-        options["pnginfo"] = chunks
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
     else:
         options["xmp"] = xmp.encode()
     bare = images.frombytes(image.mode, image.size, image.tobytes())
@@ -95,24 +85,14 @@ def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: 
 
 def marked(image: Image, info: Mapping[str, Any], kind: str = "PNG") -> bytes:
     """`encode`, and signed where the operator has a certificate: what leaves. A signature differs every time.
-
-    Raises:
-        InputError: it cannot be signed.
-    """
+    InputError if it cannot be signed."""
     data, credentials = encode(image, info, kind), Credentials.from_env()
     return data if credentials is None else sign(data, credentials, kind)
 
 
 def save_image(image: Image, path: str | Path, info: Mapping[str, Any]) -> Path:
-    """Write the picture with its mark, and signed where the operator has a certificate, complete or not at all.
-
-    Args:
-        image, info: see `encode`.
-        path: its ending says what kind of file: .png, .jpg or .webp.
-
-    Raises:
-        InputError: the file cannot be written there, or its ending is another, or it cannot be signed.
-    """
+    """Write what `marked` gives, complete or not at all; the path's ending says what kind of file: .png, .jpg or .webp.
+    InputError if the file cannot be written there, or its ending is another, or it cannot be signed."""
     kind = _SUFFIXES.get(Path(path).suffix.lower())
     if kind is None:
         raise InputError(f"{path} does not say what kind of file it is: let it end in {', '.join(_SUFFIXES)}.")
@@ -123,17 +103,14 @@ def read(path: str | Path) -> dict[str, Any]:
     """What a picture says about how it was made: `digital_source_type` and the `info` of `encode`; {} if nothing.
 
     Anybody can write such a thing into a file, or take it out: only a signature proves something (`signature`).
-
-    Raises:
-        InputError: the file is no readable PNG, JPEG or WebP.
-    """
+    InputError if the file is no readable PNG, JPEG or WebP."""
     return _said(_read(path)[1])
 
 
 def _read(path: str | Path) -> tuple[bytes, bytes]:
     """A picture's file and its XMP packet (b"" if it has none)."""
     try:
-        if not Path(path).is_file():
+        if not Path(path).is_file():  # a pipe would be waited for
             raise FileNotFoundError(path)
         data = Path(path).read_bytes()
         with warnings.catch_warnings():
@@ -159,8 +136,9 @@ def _said(xmp: bytes) -> dict[str, Any]:
         info = json.loads(_property(root, f"{{{_OURS}}}info") or "{}")
     except (ValueError, RecursionError):
         info = {}
-    said = dict(info) if isinstance(info, dict) else {}
-    said.pop("digital_source_type", None)
+    said = (
+        {name: value for name, value in info.items() if name != "digital_source_type"} if isinstance(info, dict) else {}
+    )
     return {"digital_source_type": source_type, **said} if source_type else said
 
 

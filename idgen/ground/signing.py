@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -40,13 +39,10 @@ class Credentials:
     key: bytes
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+    def from_env(cls) -> Credentials | None:
         """From `IDGEN_C2PA_CERT` and `IDGEN_C2PA_KEY`: files, or the texts themselves; None where neither is set.
-
-        Raises:
-            InputError: one of them is missing or cannot be read.
-        """
-        texts = [environ.get(name, "").strip() for name in (CERTIFICATE, KEY)]
+        InputError if one of them is missing or cannot be read."""
+        texts = [os.environ.get(name, "").strip() for name in (CERTIFICATE, KEY)]
         if not any(texts):
             return None
         if not all(texts):
@@ -54,11 +50,7 @@ class Credentials:
         return cls(*(_pem(text, name) for text, name in zip(texts, (CERTIFICATE, KEY), strict=True)))
 
     def algorithm(self) -> str:
-        """The signature algorithm of the key, as C2PA calls it.
-
-        Raises:
-            InputError: the key cannot be read, or is of a kind that C2PA does not sign with.
-        """
+        """The signature algorithm of the key, as C2PA calls it; InputError where it signs with no such key."""
         _c2pa()
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -77,19 +69,11 @@ class Credentials:
 
 
 def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
-    """A picture's file with a C2PA manifest: created by a trained model, signed.
+    """A PNG, JPEG or WEBP file by `idgen.ground.provenance.encode` with a C2PA manifest: created by a trained model,
+    signed.
 
     There is no time stamp, because that would ask another machine for one: the signature counts for as long as the
-    certificate does.
-
-    Args:
-        data: the file by `idgen.ground.provenance.encode`.
-        credentials: who signs.
-        kind: PNG, JPEG or WEBP.
-
-    Raises:
-        InputError: the extra is not installed, or certificate and key do not sign.
-    """
+    certificate does. InputError if the extra is not installed, or certificate and key do not sign."""
     c2pa = _c2pa()
     action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
     manifest = {
@@ -112,11 +96,8 @@ def sign(data: bytes, credentials: Credentials, kind: str = "PNG") -> bytes:
 
 
 def signature(data: bytes, anchors: str | None = None) -> dict[str, Any] | None:
-    """What the C2PA signature in a picture is worth; None if it has none. One that is kept elsewhere counts as none.
-
-    Args:
-        data: a PNG, JPEG or WebP file.
-        anchors: PEM text of the authorities to trust.
+    """What the C2PA signature in a PNG, JPEG or WebP file is worth; None if it has none. One that is kept elsewhere
+    counts as none. `anchors` are the PEM text of the authorities to trust.
 
     Returns:
         `state`: "trusted" (unchanged, by somebody whom one of the `anchors` vouches for), "valid" (unchanged, by

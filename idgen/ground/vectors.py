@@ -65,20 +65,9 @@ def check_vectors(vectors: Tensor, what: str) -> Tensor:
 
 
 def save_vectors(path: str | Path, vectors: Tensor, labels: ArrayLike, space: str | None = None) -> Path:
-    """Write a safetensors file, complete or not at all.
-
-    Args:
-        path: where.
-        vectors: (N, D).
-        labels: (N,) who each belongs to; kept as texts.
-        space: name of the embedding space.
-
-    Raises:
-        InputError: another number of labels than vectors, or the file cannot be written.
-    """
+    """Write (N, D) vectors, whose they are (N,), which is kept as texts, and the name of their embedding space into a
+    safetensors file, complete or not at all. InputError if the file cannot be written."""
     path, names = Path(path), [str(label) for label in np.asarray(labels)]
-    if len(names) != len(vectors):
-        raise InputError(f"{len(vectors)} vectors need as many labels, got {len(names)}.")
     people, numbers = np.unique(names, return_inverse=True)
     metadata = {"format": FORMAT, "people": json.dumps(people.tolist()), **({"space": space} if space else {})}
     tensors = {"vectors": vectors.detach().cpu().contiguous(), "labels": torch.from_numpy(numbers.astype(np.int64))}
@@ -92,11 +81,7 @@ def load_vectors(path: str | Path) -> LabelledVectors:
 
     Read are: what `save_vectors` wrote; files of identities (a person a vector); other safetensors and .npz files with
     an array `vectors`, `embeddings` or `features` and maybe one called `labels`, `identity` or `names`; a plain .npy
-    array.
-
-    Raises:
-        InputError: there is no such file, it cannot be read, holds no vectors, or a broken one.
-    """
+    array. InputError if there is no such file, it cannot be read, holds no vectors, or a broken one."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} is no file of vectors: those end in {', '.join(SUFFIXES)}.")

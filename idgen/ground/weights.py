@@ -33,16 +33,9 @@ def _array_globals() -> list[Any]:
 
 
 def read_pickle(path: Path, what: str, origin: str) -> Any:
-    """Load what `torch.save` wrote, if it is nothing but tensors, arrays of floats, and plain containers.
-
-    Args:
-        path: the file.
-        what: what it should be, for messages.
-        origin: where one gets it, for messages.
-
-    Raises:
-        InputError: it is missing, cut short, not such a file, or holds what could run code; none of it was run.
-    """
+    """Load what `torch.save` wrote, if it is nothing but tensors, arrays of floats, and plain containers; `what` it
+    should be and its `origin`, where one gets it, are for messages. InputError if it is missing, cut short, not such a
+    file, or holds what could run code; none of it was run."""
     if not path.is_file():
         raise InputError(f"There is no {what} {path}: get it from {origin}.")
     try:
@@ -66,11 +59,8 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
 def read_tensors(path: Path, what: str, origin: str) -> dict[str, Tensor]:
     """Named tensors of a safetensors file or of what `torch.save` wrote, without the prefixes of wrappers.
 
-    A dict in the dict is flattened: its names begin with its own and a dot.
-
-    Raises:
-        InputError: as `read_pickle`, or it holds something else.
-    """
+    A dict in the dict is flattened: its names begin with its own and a dot. InputError as `read_pickle`, or it holds
+    something else."""
     if path.suffix == ".safetensors" and path.is_file():
         try:
             content: Any = load_file(path)
@@ -106,37 +96,23 @@ def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Pa
 
 
 def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
-    """A network in float32 with these weights, every one of them and no others.
+    """A network in float32 with these weights, every one of them and no others; arguments and errors as `check_fit`.
 
-    Args:
-        build: makes the network; called where tensors have no data, so all it holds must be in its state dict.
-        tensors: by the network's names.
-        path: where they are from, for messages.
-        what: what they should be, for messages.
-
-    Raises:
-        InputError: a weight is missing, left over, or of another shape.
+    `build` makes it, called where tensors have no data, so all that it holds must be in its state dict.
     """
     with torch.device("meta"):
         network = build()
     own = network.state_dict()
     check_fit(own, tensors, path, what)
     state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
-    network.load_state_dict(state, strict=True, assign=True)
+    network.load_state_dict(state, assign=True)
     return network.eval()
 
 
 def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """A network from the folder that a diffusers model's `save_pretrained` wrote: all of its weights and no others.
-
-    Args:
-        kind: its class, of ours or of diffusers.
-        folder: with config.json and diffusion_pytorch_model.safetensors.
-        dtype: of the weights; by default float32.
-
-    Raises:
-        InputError: a file is missing or damaged, or weights are missing, left over or of another shape.
-    """
+    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote: all of its
+    weights and no others; in float32 unless another `dtype` is given. InputError if a file is missing or damaged, or
+    weights are missing, left over or of another shape."""
     weights, origin = folder / "diffusion_pytorch_model.safetensors", "where the model came from"
     for file in (folder / "config.json", weights):
         if not file.is_file():

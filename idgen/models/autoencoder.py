@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from idgen.models.recognizer import ResidualBlock
 
 
-def _stage(in_channels: int, out_channels: int, blocks: int) -> list[nn.Module]:
-    return [ResidualBlock(in_channels if i == 0 else out_channels, out_channels, 1) for i in range(blocks)]
+def _stage(channels: int, blocks: int) -> list[nn.Module]:
+    return [ResidualBlock(channels, channels, 1) for _ in range(blocks)]
 
 
 class FaceAutoencoder(ModelMixin, ConfigMixin):
@@ -52,20 +52,20 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
             nn.Conv2d(48, fine, 3, 1, 1),
-            *_stage(fine, fine, encoder_blocks[0]),
+            *_stage(fine, encoder_blocks[0]),
             nn.PixelUnshuffle(2),
             nn.Conv2d(4 * fine, coarse, 1),
-            *_stage(coarse, coarse, encoder_blocks[1]),
+            *_stage(coarse, encoder_blocks[1]),
             nn.Conv2d(coarse, latent_channels, 1),
             nn.BatchNorm2d(latent_channels, affine=False),
         )
         fine, coarse = decoder_channels
         self.decoder = nn.Sequential(
             nn.Conv2d(latent_channels, coarse, 3, 1, 1),
-            *_stage(coarse, coarse, decoder_blocks[1]),
+            *_stage(coarse, decoder_blocks[1]),
             nn.Conv2d(coarse, 4 * fine, 1),
             nn.PixelShuffle(2),
-            *_stage(fine, fine, decoder_blocks[0]),
+            *_stage(fine, decoder_blocks[0]),
             nn.Conv2d(fine, 48, 3, 1, 1),
             nn.PixelShuffle(4),
         )

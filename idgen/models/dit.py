@@ -18,10 +18,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 
-def sinusoid(values: Tensor, size: int, longest: float = 10000.0) -> Tensor:
+def sinusoid(values: Tensor, size: int) -> Tensor:
     """(N,) numbers to (N, size) cosines and sines at log-spaced frequencies (Vaswani et al. 2017)."""
     half = size // 2
-    frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=values.device, dtype=torch.float32) / half)
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=values.device, dtype=torch.float32) / half)
     angles = values.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 

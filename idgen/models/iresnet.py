@@ -56,8 +56,6 @@ class IResNetRecognizer(ModelMixin, ConfigMixin):
         image_size: int = 112,
     ):
         super().__init__()
-        if len(channels) != len(blocks):
-            raise ValueError(f"channels and blocks must have one entry a stage, got {channels} and {blocks}.")
         width = channels[0]
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

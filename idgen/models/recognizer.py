@@ -58,8 +58,6 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
         quality: bool = False,
     ):
         super().__init__()
-        if len(channels) != len(blocks):
-            raise ValueError(f"channels and blocks must have one entry a stage, got {channels} and {blocks}.")
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels[0], 5, 2, 2, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()
         )

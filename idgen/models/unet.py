@@ -38,17 +38,6 @@ class TimeEmbedding(nn.Module):
         return cast(Tensor, self.lin2(F.silu(self.lin1(waves))))
 
 
-class AdaptiveGroupNorm(nn.Module):
-    """Group norm, scaled and shifted by the condition (Dhariwal & Nichol 2021)."""
-
-    def __init__(self, groups: int, channels: int):
-        super().__init__()
-        self.norm = nn.GroupNorm(groups, channels)
-
-    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return (1 + scale[:, :, None, None]) * self.norm(x) + shift[:, :, None, None]
-
-
 class TimedResidualBlock(nn.Module):
     """Two 3×3 convolutions with a shortcut; the time, and nothing else, scales and shifts the second norm."""
 
@@ -59,7 +48,7 @@ class TimedResidualBlock(nn.Module):
         self.time_emb = nn.Sequential(nn.SiLU(), nn.Linear(time_channels, out_channels))
         self.scale_emb = nn.Linear(out_channels, out_channels)
         self.shift_emb = nn.Linear(out_channels, out_channels)
-        self.norm2 = AdaptiveGroupNorm(groups, out_channels)
+        self.norm2 = nn.ModuleDict({"norm": nn.GroupNorm(groups, out_channels)})
         self.conv2 = _zero(nn.Conv2d(out_channels, out_channels, 3, 1, 1))
         same = in_channels == out_channels
         self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
@@ -67,7 +56,8 @@ class TimedResidualBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         time = self.time_emb(time)
-        h = self.norm2(h, self.scale_emb(time), self.shift_emb(time))
+        scale, shift = (part(time)[:, :, None, None] for part in (self.scale_emb, self.shift_emb))
+        h = (1 + scale) * self.norm2["norm"](h) + shift  # Dhariwal & Nichol 2021
         return cast(Tensor, self.conv2(F.silu(h)) + self.shortcut(x))
 
 
@@ -133,17 +123,6 @@ class UNetBlock(nn.Module):
         return x if self.attn is None else self.attn(x, context, hook)
 
 
-class MiddleBlock(nn.Module):
-    """A residual block, attention, and a residual block."""
-
-    def __init__(self, first: TimedResidualBlock, attention: IdentityAttention, second: TimedResidualBlock):
-        super().__init__()
-        self.res1, self.attn, self.res2 = first, attention, second
-
-    def forward(self, x: Tensor, time: Tensor, context: Tensor, hook: AttentionHook | None) -> Tensor:
-        return cast(Tensor, self.res2(self.attn(self.res1(x, time), context, hook), time))
-
-
 class Resample(nn.Module):
     """Halves the resolution by a strided convolution, or doubles it by a transposed one."""
 
@@ -189,8 +168,6 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         learn_empty_context: bool = False,
     ):
         super().__init__()
-        if len(channels) != len(attention):
-            raise ValueError(f"channels and attention must have one entry a level, got {channels} and {attention}.")
         first, last, time_channels = channels[0], channels[-1], 4 * channels[0]
 
         def residual(inputs: int, outputs: int) -> TimedResidualBlock:
@@ -215,7 +192,7 @@ class IdentityUNet(ModelMixin, ConfigMixin):
             if level < len(levels) - 1:
                 down.append(Resample(width, up=False))
         self.down = nn.ModuleList(down)
-        self.middle = MiddleBlock(residual(last, last), attend(last), residual(last, last))
+        self.middle = nn.ModuleDict({"res1": residual(last, last), "attn": attend(last), "res2": residual(last, last)})
         up: list[nn.Module] = []
         for level in reversed(range(len(levels))):
             width, attends = levels[level]
@@ -269,7 +246,8 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         for block in self.down:
             x = block(x, time, context, attention_hook)
             skips.append(x)
-        x = self.middle(x, time, context, attention_hook)
+        x = self.middle["attn"](self.middle["res1"](x, time), context, attention_hook)
+        x = self.middle["res2"](x, time)
         for block in self.up:
             if isinstance(block, UNetBlock):
                 x = torch.cat([x, skips.pop()], 1)

@@ -1,6 +1,11 @@
-"""Identities to pictures: diffusers pipelines."""
+"""Identities to pictures: diffusers pipelines, which diffusers writes and reads by the name ["idgen", "Class"]."""
 
+import logging
+import sys
 from pathlib import Path
+
+import diffusers
+from diffusers.pipelines import pipeline_loading_utils
 
 from idgen.ground.errors import InputError
 from idgen.pipelines.arc2face import Arc2FacePipeline
@@ -21,6 +26,18 @@ __all__ = [
 _CLASSES: dict[str, type[IdentityPipeline]] = {
     kind.__name__: kind for kind in (Arc2FacePipeline, IDiffFacePipeline, UIFacePipeline)
 }
+
+# A name that outlives moving a class to another module.
+_HOW = ["save_pretrained", "from_pretrained"]
+pipeline_loading_utils.LOADABLE_CLASSES["idgen"] = {"ModelMixin": _HOW, "SchedulerMixin": _HOW}
+vars(diffusers).update(_CLASSES)
+# Where a repository brings code for people without idgen, diffusers would run that rather than import idgen, unless
+# idgen looks like one of its own pipeline modules; it then also says that it cannot check what we pass, by its whole
+# representation.
+vars(diffusers.pipelines)["idgen"] = sys.modules["idgen"]
+logging.getLogger(pipeline_loading_utils.__name__).addFilter(
+    lambda record: not record.getMessage().startswith("You have passed a non-standard module")
+)
 
 
 def pipeline_class(folder: Path) -> type[IdentityPipeline]:

@@ -24,10 +24,15 @@ from idgen.ground import arguments, hub, uploading
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence, load_network
-from idgen.pipelines.guidance import Guidance, scale_at
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
+Guidance = float | Callable[[float], float]
+"""A guidance scale, or a function from the share of the steps that are done, in [0, 1), to the scale of the next step.
+
+0 asks the network for nobody in particular (the empty identity), 1 for the person, above 1 exaggerates the person.
+`lambda done: 0 if done < 0.3 else 2` settles layout and pose before the person is asked for, so pictures vary more.
+"""
 ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
 Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
@@ -188,12 +193,12 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
             guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
-                function of the share of the steps done, see `idgen.pipelines.guidance`. Only 1 where the denoiser has
-                no empty identity.
+                function of the share of the steps done, see `Guidance`. Only 1 where the denoiser has no empty
+                identity.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
-                along an `idgen.sampling.Boundary`.
+                along an `idgen.sampling.boundary.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
                 step of a batch; may return other latents under that name.
@@ -211,7 +216,17 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
-        self._check_inputs(len(people), images, steps, guidance, firsts, latents, output_type)
+        for step in range(steps):
+            self._check_guidance(guidance(step / steps) if callable(guidance) else guidance)
+        if len(firsts) != len(people):
+            raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
+        for number in set(firsts):
+            arguments.whole("number of the first picture", number, 0)
+        want = (len(people) * images, *self.latent_shape)
+        if latents is not None and (latents.shape != want or not latents.isfinite().all()):
+            raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
+        if output_type not in get_args(OutputType):
+            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
         condition = self.prepare(people, images, **options)
         jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
@@ -233,28 +248,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                     yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
         return batches()
-
-    def _check_inputs(
-        self,
-        people: int,
-        images: int,
-        steps: int,
-        guidance: Guidance,
-        firsts: Sequence[int],
-        latents: Tensor | None,
-        output_type: str,
-    ) -> None:
-        for step in range(steps):
-            self._check_guidance(scale_at(guidance, step / steps))
-        if len(firsts) != people:
-            raise InputError(f"{people} identities need as many first numbers, got {len(firsts)}.")
-        for number in set(firsts):
-            arguments.whole("number of the first picture", number, 0)
-        want, have = (people * images, *self.latent_shape), None if latents is None else tuple(latents.shape)
-        if latents is not None and (have != want or not bool(latents.isfinite().all())):
-            raise InputError(f"The noise to start from is finite and has the shape {want}, got {have}.")
-        if output_type not in get_args(OutputType):
-            raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
 
     def _check_guidance(self, guidance_scale: float) -> None:
         """Raise InputError unless the model can be guided so strongly."""
@@ -309,7 +302,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         predict = self._predictor(vectors, condition)
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
-            strength = scale_at(guidance, step / len(scheduler.timesteps))
+            strength = guidance(step / len(scheduler.timesteps)) if callable(guidance) else guidance
             output = predict(scale(latents, timestep), timestep, strength)
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
@@ -363,8 +356,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                     kwargs[name] = network
         try:
             return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
-        except InputError:
-            raise
         except OSError as error:
             why = first_sentence(error)
             raise InputError(f"The pipeline in {folder} is incomplete ({why}): fetch it again.") from error

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from idgen.ground.errors import InputError
 from idgen.pipelines.base import IdentityPipeline
-from idgen.pipelines.registry import register
 
 
 class IDiffFacePipeline(IdentityPipeline):
@@ -67,6 +66,3 @@ class IDiffFacePipeline(IdentityPipeline):
         drop = torch.tensor([False, True], device=device).expand(len(vectors), -1)
         identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
         return self.denoiser, (identity, drop)
-
-
-register(IDiffFacePipeline)

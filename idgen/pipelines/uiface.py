@@ -19,7 +19,6 @@ from idgen.ground.errors import InputError
 from idgen.models.unet import AttentionHook, IdentityUNet
 from idgen.pipelines.base import Predict
 from idgen.pipelines.idiff_face import IDiffFacePipeline
-from idgen.pipelines.registry import register
 from idgen.pipelines.workers import by_image
 
 Logits = dict[Literal["self", "cross"], list[Tensor]]
@@ -143,6 +142,3 @@ def identity_map(logits: list[Tensor], side: int) -> Tensor:
     mean = torch.stack(maps).mean(0)
     low, high = mean.amin((1, 2), keepdim=True), mean.amax((1, 2), keepdim=True)
     return (mean - low) / (high - low)
-
-
-register(UIFacePipeline)

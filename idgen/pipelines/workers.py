@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,37 +20,26 @@ from torch import Tensor
 ACCELERATOR_IMAGES = 16
 """Images a call on an accelerator, where an incomplete block is filled up: kernels, and so bits, follow the shape."""
 
-_pools: dict[int, ThreadPoolExecutor] = {}
-_lock = threading.Lock()
 
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads whose torch operations use one thread each; two calls at once may make two, which are as good."""
+    started = threading.Barrier(workers)
 
-def _forget_pools() -> None:
-    global _lock
-    _pools.clear()  # threads do not survive a fork
-    _lock = threading.Lock()
+    def start() -> None:
+        torch.get_num_threads()  # first takes over the process's number, which would undo the next line later
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(workers, "idgen", start)
+    for future in [pool.submit(started.wait) for _ in range(workers)]:
+        future.result()
+    torch.set_num_threads(workers)  # what threads made from now on start with
+    return pool
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pools)
-
-
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads whose torch operations use one thread each; made once."""
-    with _lock:
-        if workers not in _pools:
-            started = threading.Barrier(workers)
-
-            def start() -> None:
-                torch.get_num_threads()  # first takes over the process's number, which would undo the next line later
-                torch.set_num_threads(1)
-                started.wait()
-
-            pool = ThreadPoolExecutor(workers, "idgen", start)
-            for future in [pool.submit(started.wait) for _ in range(workers)]:
-                future.result()
-            torch.set_num_threads(workers)  # what threads made from now on start with
-            _pools[workers] = pool
-        return _pools[workers]
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def by_image(call: Callable[..., Tensor], *arguments: Tensor, at_once: int = ACCELERATOR_IMAGES) -> Tensor:

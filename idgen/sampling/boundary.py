@@ -47,12 +47,12 @@ class Boundary:
         """
         x = draws.detach().cpu().double().flatten(1)
         s = similarity.detach().cpu().double()
-        if len(x) < 8 or s.shape != (len(x),):
-            raise InputError(f"A boundary needs at least 8 draws with a similarity each, got {len(x)} and {s.numel()}.")
+        if len(x) < 8:
+            raise InputError(f"A boundary needs at least 8 draws with a similarity each, got {len(x)}.")
         if not (x.isfinite().all() and s.isfinite().all()):
             raise InputError("The draws or their similarities hold NaN or infinity: make them again.")
         similar = s > s.median()
-        if not similar.any() or penalty <= 0:
+        if not similar.any():
             raise InputError("All draws are equally similar to the person, so there is no boundary between them.")
         centre, scale = x.mean(0), (x - x.mean(0)).std()
         z, target = (x - centre) / scale, torch.where(similar, 1.0, -1.0).double()
@@ -87,24 +87,19 @@ class Boundary:
             (n, …) float32.
 
         Raises:
-            InputError: the shapes differ, the start has no direction, or an option is out of range.
+            InputError: the shapes differ.
         """
         if start.shape != self.normal.shape:
             raise InputError(
                 f"The boundary is for draws of shape {tuple(self.normal.shape)}, got {tuple(start.shape)}."
             )
-        if n < 1 or not 0 <= reach < float("inf") or side not in ("similar", "dissimilar", "both"):
-            raise InputError(
-                f"At least one draw, a reach of at least 0, and the side similar, dissimilar or both are needed; got "
-                f"{n}, {reach} and {side!r}."
-            )
-        base = start.detach().cpu().double()
+        base, each = start.detach().cpu().double(), (-1, *[1] * start.ndim)
         length = base.norm()
-        if not (length.isfinite() and length > 0):
-            raise InputError("The vector to vary is zero or not finite, so it has no direction.")
-        signs = {"similar": [1.0], "dissimilar": [-1.0], "both": [1.0, -1.0]}[side]
         steps = torch.rand(n, generator=generator, dtype=torch.float64) * reach * length
-        steps = steps * torch.tensor([signs[row % len(signs)] for row in range(n)], dtype=torch.float64)
-        out = base + steps.view(-1, *[1] * base.ndim) * self.normal.double()
-        lengths = out.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, *[1] * base.ndim)
+        if side == "both":
+            steps[1::2] *= -1
+        elif side == "dissimilar":
+            steps *= -1
+        out = base + steps.view(each) * self.normal.double()
+        lengths = out.flatten(1).norm(dim=1).clamp_min(1e-12).view(each)
         return (out * (length / lengths)).float()

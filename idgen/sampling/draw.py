@@ -28,10 +28,9 @@ def draw(
         sampler: of the model that will picture them.
         n: how many; `mean` gives one.
         seed: of the run, see `idgen.ground.identity.person_seed`.
-        method: None, "flow", "gaussian" or "sphere" (see `IdentitySampler.sample`); "packed", those of None pushed
-            apart; or of a file:
-            "file" (n of its people, drawn without repeating; all of them in their order if it has just n),
-            "interpolate" (between its first two), "mean", "mixup".
+        method: as `IdentitySampler.sample`; "packed", those of None pushed apart; or of a file: "file" (n of its
+            people, drawn without repeating; all in their order if it has just n), "interpolate" (between its first
+            two), "mean", "mixup".
         origin: file of people (safetensors by idgen) or of vectors (safetensors, npz, npy).
 
     Raises:
@@ -48,10 +47,11 @@ def draw(
         if n < 2:
             raise InputError("One person alone cannot be packed: ask for at least two.")
         gallery = sampler.sample(GALLERY, person_seed(seed, n)).vectors  # other people than the first n
-        return packed(start, gallery, seed=seed), []
+        return packed(start, gallery, seed), []
     if origin is None:
         return sampler.sample(n, seed, method), []  # type: ignore[arg-type]
     people = _people(Path(origin), sampler)
+    rows = torch.arange(len(people))
     if method == "mixup":
         return mixup(people, n, seed)
     if method == "mean":
@@ -63,10 +63,8 @@ def draw(
         raise InputError(f"{origin} holds {len(people):,} people, but {wanted} are needed.")
     if method == "interpolate":
         return interpolate(people[0], people[1], n), []
-    rows = torch.arange(n)
     if n < len(people):
-        generator = torch.Generator().manual_seed(person_seed(seed, 0))
-        rows = torch.randperm(len(people), generator=generator)[:n]
+        rows = torch.randperm(len(people), generator=torch.Generator().manual_seed(person_seed(seed, 0)))[:n]
     return people.take(rows.tolist()), []
 
 

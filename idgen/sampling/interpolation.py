@@ -15,28 +15,13 @@ from idgen.sampling.variation import direction
 _ALMOST = 1e-6
 """Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
 
-MIXUP_GRID = tuple(step / 20 for step in range(21))
-"""Shares of the first person in SynFace: 0, 0.05, … 1."""
-
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """The point at `share` of the shorter arc from `a` to `b`: (sin((1−t)ω) a + sin(tω) b) / sin ω (Shoemake 1985).
 
-    Args:
-        a, b: (D,), only their directions count.
-        share: t, 0 is a and 1 is b.
-
-    Returns:
-        (D,) float32 of unit length. Equal vectors give themselves.
-
-    Raises:
-        InputError: a vector has no direction, their lengths differ, the share lies outside [0, 1], or the two are
-            opposite, so that no arc is the shortest.
+    Of `a` and `b`, (D,), only the directions count; what comes back is float32 of unit length. InputError if one has no
+    direction, or the two are opposite, so that no arc is the shortest.
     """
-    if not 0 <= share <= 1:
-        raise InputError(f"The share of the way from one person to the other lies between 0 and 1, got {share}.")
-    if a.shape != b.shape:
-        raise InputError(f"Two vectors of one length are needed, got the shapes {tuple(a.shape)} and {tuple(b.shape)}.")
     start, end = direction(a), direction(b)
     # atan2 of half the difference and half the sum is exact for all angles; acos is not near 0 and π.
     angle = 2 * float(torch.atan2((end - start).norm(), (end + start).norm()))
@@ -51,15 +36,8 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def interpolate(a: Identity, b: Identity, people: int) -> Identities:
-    """People in equal steps on the arc from `a` to `b`, both included.
-
-    Args:
-        a, b: two people of one space.
-        people: how many, at least 2.
-
-    Raises:
-        InputError: they live in different spaces or are opposite, or `people` is below 2.
-    """
+    """So many people in equal steps on the arc from `a` to `b`, both included. InputError if they live in different
+    spaces or are opposite, or `people` is below 2."""
     b.require_space(a.space, len(a.vector))
     if people < 2:
         raise InputError(f"An interpolation holds both its ends, so it has at least 2 people, got {people}.")
@@ -87,21 +65,9 @@ class SoftLabel:
 
 
 def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftLabel]]:
-    """Identity mixup (SynFace, Qiu et al., ICCV 2021): points on the arc between two random people.
-
-    Mixed person number i depends on the people, the seed and i alone.
-
-    Args:
-        people: at least two.
-        n: how many to make.
-        seed: of the run, see `idgen.ground.identity.person_seed`.
-
-    Returns:
-        The mixed people, and what each is made of.
-
-    Raises:
-        InputError: fewer than two people, or a pair of opposite people.
-    """
+    """Identity mixup (SynFace, Qiu et al., ICCV 2021): n points on the arcs between two random people, at shares of the
+    first one of 0, 0.05, … 1; and what each is made of. Number i depends on the people, the run's seed and i alone.
+    InputError if there are fewer than two people, or a pair of them is opposite."""
     seed, n = arguments.seed(seed), arguments.whole("number of people to mix", n, 1)
     if len(people) < 2:
         raise InputError("One person alone cannot be mixed: give at least two.")
@@ -110,7 +76,7 @@ def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftL
         generator = Generator().manual_seed(person_seed(seed, number))
         one = int(torch.randint(len(people), (), generator=generator))
         other = (one + 1 + int(torch.randint(len(people) - 1, (), generator=generator))) % len(people)
-        share = MIXUP_GRID[int(torch.randint(len(MIXUP_GRID), (), generator=generator))]
+        share = int(torch.randint(21, (), generator=generator)) / 20
         vectors.append(slerp(people.vectors[other], people.vectors[one], share))
         labels.append(SoftLabel(people.names[one], people.names[other], share))
     origin = "mixed from photos" if photo else SAMPLED

@@ -21,7 +21,6 @@ Method = Literal["flow", "gaussian", "sphere"]
 
 _TENSORS = ("mean", "axes", "deviations", "people")
 _HOW = {"flow": "by the flow", "gaussian": "from a Gaussian", "sphere": "uniform on the sphere"}
-_MAX_PEOPLE = 1_000_000
 _BLOCK = 8  # people drawn together
 _TILE = 4096  # rows and columns of a matrix product
 
@@ -84,12 +83,7 @@ class IdentitySampler:
 
     @classmethod
     def fit(
-        cls,
-        vectors: Tensor,
-        space: str,
-        components: int | None = None,
-        shrink: float = 1.0,
-        flow: models.IdentityFlow | None = None,
+        cls, vectors: Tensor, space: str, components: int | None = None, flow: models.IdentityFlow | None = None
     ) -> IdentitySampler:
         """Fit the Gaussian on people's centres.
 
@@ -97,11 +91,10 @@ class IdentitySampler:
             vectors: (P, D), one a person (the mean of their embeddings); normalised here.
             space: name of the embedding space.
             components: K, how many principal axes to keep; by default all that P people support.
-            shrink: factor on the standard deviations; below 1 the people drawn are closer to the average one.
             flow: trained on the same people (`idgen train sampler`).
 
         Raises:
-            InputError: fewer than 3 people, broken vectors, or options out of range.
+            InputError: fewer than 3 people, broken vectors, or more components than they support.
         """
         if vectors.ndim != 2 or len(vectors) < 3:
             raise InputError(f"The vectors of at least 3 people (P, D) are needed, got {tuple(vectors.shape)}.")
@@ -111,11 +104,8 @@ class IdentitySampler:
         components = most if components is None else components
         if not 1 <= components <= most:
             raise InputError(f"{len(people)} people in {people.shape[1]} dimensions give 1 to {most} components.")
-        if not 0 < shrink <= 2:
-            raise InputError(f"`shrink` is a factor above 0 and at most 2, got {shrink}.")
         people = people / people.norm(dim=1, keepdim=True)
-        mean, axes, deviations = principal_axes(people, components)
-        return cls(space, mean, axes, shrink * deviations, people, flow)
+        return cls(space, *principal_axes(people, components), people, flow)
 
     def sample(self, n: int, seed: int, method: Method | None = None, first: int = 0) -> Identities:
         """Draw people number `first` to `first + n − 1`; each depends only on the seed, the method and its number.
@@ -127,13 +117,13 @@ class IdentitySampler:
             first: number of the first.
 
         Returns:
-            n identities, called like "person-7-0002" (seed 7, number 2), or like "sphere-7-0002" when the method is not
+            Identities called like "person-7-0002" (seed 7, number 2), or like "sphere-7-0002" when the method is not
             the default one.
 
         Raises:
             InputError: anything of the above is not usable.
         """
-        seed, n = arguments.seed(seed), arguments.whole("number of people to sample", n, 1, _MAX_PEOPLE)
+        seed, n = arguments.seed(seed), arguments.whole("number of people to sample", n, 1, 1_000_000)
         first = arguments.whole("number of the first person", first, 0)
         method = self.method if method is None else method
         if method not in get_args(Method):
@@ -169,19 +159,8 @@ class IdentitySampler:
         return torch.nn.functional.normalize(noise)
 
     def nearest(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest of the people it was fitted on.
-
-        Args:
-            vectors: (N, D), only their directions count.
-
-        Returns:
-            Cosine (N,) and the person's row (N,).
-
-        Raises:
-            InputError: the vectors are not (N, D).
-        """
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise InputError(f"Vectors (N, {self.dim}) are needed, got the shape {tuple(vectors.shape)}.")
+        """Cosine (N,) to the nearest of the people it was fitted on, and that person's row (N,), for vectors (N, D), of
+        which only the directions count."""
         vectors = torch.nn.functional.normalize(vectors.detach().cpu().float())
         best = torch.full((len(vectors),), -torch.inf)
         index = torch.zeros(len(vectors), dtype=torch.long)
@@ -206,11 +185,8 @@ class IdentitySampler:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> IdentitySampler:
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            InputError: the folder is not a sampler's, or a tensor is missing, extra or of the wrong shape.
-        """
+        """Read what `save_pretrained` wrote. InputError if the folder is not a sampler's, or a tensor is missing, extra
+        or of the wrong shape."""
         folder = Path(folder)
         space = files.read_json(folder / "config.json").get("space")
         if not isinstance(space, str):

@@ -13,7 +13,7 @@ for every picture of every person: what comes out are identities that any pipeli
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,19 +33,9 @@ _FORMAT = "idgen.similarity-curve"
 def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """A random vector at a given cosine to `vector`: c·e + √(1 − c²)·u, with u uniform on the sphere orthogonal to e.
 
-    Args:
-        vector: (D,), D at least 2; only its direction counts.
-        cosine: c, from -1 to 1. At 1 the vector itself comes back and nothing is drawn.
-        generator: CPU generator, advanced by one draw of D normal numbers.
-
-    Returns:
-        (D,) float32 of unit length.
-
-    Raises:
-        InputError: the cosine lies outside [-1, 1], or the vector has no direction.
+    Of a vector (D,), D at least 2, only the direction counts; what comes back is float32 of unit length. The CPU
+    generator is advanced by D normal numbers, but for c = 1, the vector itself. InputError as `direction`.
     """
-    if not -1 <= cosine <= 1:
-        raise InputError(f"The cosine to the identity lies between -1 and 1, got {cosine}.")
     centre = direction(vector)
     if cosine == 1:
         return centre.float()
@@ -114,8 +104,7 @@ class SimilarityCurve:
         cosines: of the cones, ascending.
         similarities: the mean cosine of the pictures to the person at each, never falling.
         deviations: standard deviation of the pictures' cosines at each.
-        model, weights: which model, and the fingerprint of its weights.
-        space: the embedding space of the similarities.
+        model, weights, space: which model, the fingerprint of its weights, the space of the similarities.
         pictures: how many at each cosine.
     """
 
@@ -129,41 +118,17 @@ class SimilarityCurve:
 
     @classmethod
     def fit(
-        cls, cosines: ArrayLike, similarities: ArrayLike, *, model: str = "", weights: str = "", space: str = ""
+        cls, cosines: Sequence[float], similarities: ArrayLike, *, model: str = "", weights: str = "", space: str = ""
     ) -> SimilarityCurve:
-        """From measurements: the closest never-falling curve through the means (isotonic regression).
-
-        Args:
-            cosines: (C,) different cosines of cones.
-            similarities: (C, N) of the pictures made at each.
-            model, weights, space: as above.
-
-        Raises:
-            InputError: fewer than two cosines, or broken numbers.
-        """
-        at, measured = np.asarray(cosines, np.float64), np.asarray(similarities, np.float64)
-        if at.ndim != 1 or len(at) < 2 or measured.ndim != 2 or len(measured) != len(at):
-            raise InputError(
-                f"A curve needs 2 cosines or more with pictures at each, got {at.shape}, {measured.shape}."
-            )
-        if not (np.isfinite(at).all() and np.isfinite(measured).all()):
-            raise InputError("The measured similarities hold NaN or infinity: a picture is broken.")
-        at, measured = np.sort(at), measured[np.argsort(at)]
+        """From (C,) cosines of cones, ascending, and the similarities (C, N) of the pictures made at each: the closest
+        never-falling curve through the means (isotonic regression)."""
+        measured = np.asarray(similarities, np.float64)
         means, spread = isotonic(measured.mean(1)), measured.std(1)
-        return cls(at.tolist(), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
+        return cls(list(cosines), means.tolist(), spread.tolist(), model, weights, space, measured.shape[1])
 
-    @property
-    def reachable(self) -> tuple[float, float]:
-        """The lowest and the highest mean similarity that any cone gives."""
-        return self.similarities[0], self.similarities[-1]
-
-    def cosine_for(self, similarity: float) -> float:
-        """The cosine of the cone whose pictures have this mean similarity, by linear interpolation.
-
-        Raises:
-            InputError: no cone gives it.
-        """
-        low, high = self.reachable
+    def variation(self, similarity: float) -> Cone:
+        """The cone whose pictures have this mean similarity to the person, interpolated; InputError if none has."""
+        low, high = self.similarities[0], self.similarities[-1]
         if not low <= similarity <= high:
             raise InputError(
                 f"Pictures by {self.model or 'this model'} reach mean similarities from {low:.2f} to {high:.2f}, "
@@ -171,11 +136,7 @@ class SimilarityCurve:
             )
         means, at = np.array(self.similarities), np.array(self.cosines)
         last = len(means) - 1 - np.unique(means[::-1], return_index=True)[1]  # of a flat piece, the end nearest to 1
-        return float(np.interp(similarity, means[last], at[last]))
-
-    def variation(self, similarity: float) -> Cone:
-        """The variation whose pictures have this mean similarity to the person."""
-        cosine = self.cosine_for(similarity)
+        cosine = float(np.interp(similarity, means[last], at[last]))
         return Cone(cosine, cosine)
 
     def save(self, path: str | Path) -> None:
@@ -252,22 +213,12 @@ def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | No
 
 
 def vary(people: Identities, variation: Variation, images: int, seed: int, first: int = 0) -> Identities:
-    """For every picture of every person a vector of its own, person by person.
+    """For every picture of every person a vector of its own, person by person, called like "person-7-0000 k02".
 
-    Picture k's vector depends on the seed, the person's vector, k and the variation alone.
+    Picture k's vector depends on the run's seed, the person's vector, k and the variation alone.
 
-    Args:
-        people: N of them.
-        variation: as above.
-        images: K, pictures a person.
-        seed: of the run, see `idgen.ground.identity.vector_seed`.
-        first: number k of everybody's first picture.
-
-    Returns:
-        N·K identities, called like "person-7-0000 k02".
+    `images` are those a person, numbered from `first`.
     """
-    if images < 1 or first < 0:
-        raise InputError(f"At least one picture a person, numbered from 0, is needed; got {images} from {first}.")
     vectors, sources, names = [], [], []
     for row, person in enumerate(people):
         identity = key(person.vector)

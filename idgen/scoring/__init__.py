@@ -5,6 +5,6 @@ Where the threshold of a verdict is decided: `Scorer`, which asks a `Calibration
 
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import BINS, UNCALIBRATED, Calibration, ErrorRates
-from idgen.scoring.scorer import Comparison, Score, Scorer
+from idgen.scoring.verdict import Comparison, Score, Scorer
 
 __all__ = ["BINS", "UNCALIBRATED", "Bridge", "Calibration", "Comparison", "ErrorRates", "Score", "Scorer"]

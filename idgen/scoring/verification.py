@@ -2,7 +2,7 @@
 
 A comparison *matches* when its score is at or above the threshold. FMR is the share of impostor comparisons that match,
 FNMR the share of genuine comparisons that do not. Figures "at FMR x" use the lowest threshold whose FMR is at most x,
-so they never flatter.
+so they never flatter. Which threshold a verdict takes: `verdict`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def eer(genuine: ArrayLike, impostor: ArrayLike) -> float:
     gen, imp = _sorted(genuine, "genuine"), _sorted(impostor, "impostor")
     thresholds = np.unique(np.concatenate([gen, imp]))
     thresholds = np.append(thresholds, np.nextafter(thresholds[-1], np.inf))
-    false_match, false_non_match = fmr(imp, thresholds), fnmr(gen, thresholds)  # one falls from 1 to 0, one rises
+    # One falls from 1 to 0, the other rises.
+    false_match, false_non_match = np.asarray(fmr(imp, thresholds)), np.asarray(fnmr(gen, thresholds))
     gap = false_match - false_non_match
     after = int(np.argmax(gap <= 0))
     if gap[after] == 0 or after == 0:
@@ -105,7 +106,7 @@ def det_curve(genuine: ArrayLike, impostor: ArrayLike, points: int = 400) -> tup
         ranks = np.unique(np.geomspace(1, scores.size, points // 4).astype(int)) - 1
         picked += [scores[ranks], scores[scores.size - 1 - ranks]]
     thresholds = np.unique(np.concatenate(picked))
-    return thresholds, fmr(imp, thresholds), fnmr(gen, thresholds)
+    return thresholds, np.asarray(fmr(imp, thresholds)), np.asarray(fnmr(gen, thresholds))
 
 
 @dataclass(frozen=True)

@@ -21,21 +21,13 @@ ENCODER_TAGS = ["face-recognition", "face-embedding"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number.
+    """One measured number."""
 
-    Args:
-        key: its name for machines.
-        name: in words.
-        value: as measured, shares from 0 to 1.
-        text: the value as it is shown.
-        of_model: whether it says how good the model is; else it is what a reader compares that with.
-    """
-
-    key: str
+    key: str  # for machines
     name: str
-    value: float
-    text: str
-    of_model: bool = True
+    value: float  # shares from 0 to 1
+    text: str  # as it is shown
+    of_model: bool = True  # it says how good the model is; else it is what a reader compares that with
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
@@ -44,8 +36,7 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it is something else.
     """
-    path = Path(path)
-    path = path / "evaluation.json" if path.is_dir() else path
+    path = Path(path, "evaluation.json") if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise InputError(f"There is no result of `idgen evaluate` in {path}.")
     content = read_json(path)
@@ -88,10 +79,8 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
     return rows
 
 
-def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
+def _of_encoder(calibration: dict[str, Any]) -> list[Figure]:
     """What a recogniser's calibration says, see `idgen.scoring.Calibration`."""
-    if calibration is None:
-        return []
     rates = calibration["kinds"]["image-image"]
     rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
     for rate, tar in rates["tar"].items():
@@ -101,9 +90,9 @@ def figures_of_encoder(calibration: dict[str, Any] | None) -> list[Figure]:
     return rows
 
 
-def table(rows: Sequence[Figure]) -> str:
-    """Figures in Markdown."""
-    return "\n".join(["| figure | measured |", "|---|---|", *(f"| {row.name} | {row.text} |" for row in rows)])
+def _table(rows: Sequence[Figure], none: str) -> str:
+    lines = ["| figure | measured |", "|---|---|", *(f"| {row.name} | {row.text} |" for row in rows)]
+    return "\n".join(lines) if rows else none
 
 
 def model_card(
@@ -120,13 +109,11 @@ def model_card(
     """The page of a model that has none.
 
     Args:
-        model: whose.
-        repo: "user/name".
+        model, repo: whose, and where it will be.
         licence: the Hub's name of one, such as "apache-2.0".
         data: what it was trained on, in its author's words.
         alone: whether its code is in the repository, for people without idgen.
-        rows: figures; may be empty.
-        measured: on what, in a sentence.
+        rows, measured: figures, and on what they were measured, in a sentence.
         sheet: whether there is `SHEET`.
 
     Raises:
@@ -162,7 +149,7 @@ pictures = pipeline(vectors, images_per_identity=8).images"""
         if alone
         else "Without idgen it does not load.",
         "## Figures",
-        table(rows) if rows else "None were measured.",
+        _table(rows, "None were measured."),
         measured,
         "*Match*: the judge, a recogniser that had no part in making the picture, puts its cosine at or above the "
         "threshold that this share of comparisons of different people reach (FMR, the false-match rate)."
@@ -182,7 +169,7 @@ pictures = pipeline(vectors, images_per_identity=8).images"""
 
 def encoder_card(encoder: FaceEncoder, repo: str, licence: str | None, data: str | None) -> str:
     """The page of a face encoder; arguments and errors as `model_card`."""
-    rows, name = figures_of_encoder(encoder.calibration), repo.split("/")[-1]
+    rows, name = _of_encoder(encoder.calibration) if encoder.calibration else [], repo.split("/")[-1]
     use = f"""\
 from idgen import FaceEncoder
 
@@ -194,7 +181,7 @@ vectors = encoder.encode(["face.png"])"""
         f"## Use\n\n```python\n{use}\n```",
         f"`idgen export onnx {repo} recognizer.onnx` makes a file of it that insightface reads.",
         "## Figures",
-        table(rows) if rows else "None were measured: a cosine of its vectors has no meaning yet.",
+        _table(rows, "None were measured: a cosine of its vectors has no meaning yet."),
         *_data(data, encoder),
         "## Intended use and limits",
         "For research on people who do not exist. On faces unlike those that it was trained and measured on, its "
@@ -227,14 +214,16 @@ def completed(
     Args:
         text: a README.md, with or without front matter.
         licence: None where the card says it.
-        name: of the model, for its figures.
-        rows: figures to add where it has none.
+        name, rows: of the model, and its figures, which are added where there are none.
         tags, task: the Hub's.
 
     Raises:
         InputError: the front matter cannot be read, nobody says the licence, or two differ.
     """
-    card = read_card(text)
+    try:
+        card = ModelCard(text if text.lstrip().startswith("---") else f"---\n\n---\n{text}")
+    except Exception as error:  # of YAML or of the Hub's checks
+        raise InputError(f"The front matter of {CARD} cannot be read: {' '.join(str(error).split())}") from error
     about: Any = card.data
     before = about.to_dict()
     said = before.get("license")
@@ -255,20 +244,4 @@ def completed(
             for row in rows
             if row.of_model
         ]
-    if not (missing or measured):
-        return text
-    read_card(str(card))
-    return str(card)
-
-
-def read_card(text: str) -> ModelCard:
-    """A card as the Hub reads it.
-
-    Raises:
-        InputError: its front matter is no YAML, or not what the Hub expects.
-    """
-    bare = not text.lstrip().startswith("---")
-    try:
-        return ModelCard(f"---\n\n---\n{text}" if bare else text)
-    except Exception as error:  # of YAML or of the Hub's checks
-        raise InputError(f"The front matter of {CARD} cannot be read: {' '.join(str(error).split())}") from error
+    return str(card) if missing or measured else text

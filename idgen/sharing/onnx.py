@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,34 +15,14 @@ from idgen.faces.encoder import ALIGNMENTS, FaceEncoder
 from idgen.ground import files
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.hub import resolve
-from idgen.model import Model, load_model
+from idgen.model import Model
 
-MANIFEST, RECOGNIZER = "manifest.json", "recognizer.onnx"
 TASK_SIDE = 112
 """Side of the crops that insightface's `norm_crop` makes."""
 _NO_FINDER = (
     "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between "
     "them, which that format cannot hold: use a detector of insightface, or aligned crops."
 )
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Args:
-        file: the ONNX file.
-        size: side of the crops that it takes.
-        dim: length of the vectors.
-        space: their embedding space.
-        notes: what its user should know.
-    """
-
-    file: Path
-    size: int
-    dim: int
-    space: str
-    notes: tuple[str, ...]
 
 
 class Recognizer(nn.Module):
@@ -75,7 +54,7 @@ def takes(size: int) -> bool:
     return size >= TASK_SIDE and size % 16 == 0 and size != 192  # 192 would be a landmark network, 96 one for age
 
 
-def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, *, judge: bool = False) -> Exported:
+def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False) -> list[str]:
     """Write a recogniser for `insightface.model_zoo.get_model`.
 
     Any number of crops at once; weights inside the file; pixels as insightface makes them, (RGB − 127.5) / 127.5, with
@@ -83,40 +62,50 @@ def export_recognizer(model: str | Path | Model | FaceEncoder, out: str | Path, 
     adds it, so that the answer is the encoder's vector before it is normalised.
 
     Args:
-        model: name, folder or hub id of a model or of a face encoder, or a loaded one.
+        model: name, folder or hub id of a model or of a face encoder.
         out: a file `….onnx`; else a folder, which becomes a pack of insightface with manifest (its version 2).
         judge: the judge's recogniser, not the encoder's.
+
+    Returns:
+        Sentences: what the file takes and gives, and what else its user should know.
 
     Raises:
         InputError: there is no such recogniser, it is in ONNX already, the package onnxscript is missing, or the place
             cannot be written.
     """
-    out = Path(out)
-    pack = out.suffix != ".onnx"
-    file = out / RECOGNIZER if pack else out
+    pack = Path(out).suffix != ".onnx"
+    file = Path(out) / "recognizer.onnx" if pack else Path(out)
     files.check_writable(file.absolute().parent)
-    encoder = model if isinstance(model, FaceEncoder) else _encoder(model, judge)
+    folder = resolve(model)
+    if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
+        encoder = FaceEncoder.from_pretrained(folder)
+    else:
+        loaded = Model(folder, device="cpu")
+        encoder = loaded.judge.recognizer if judge else loaded.encoder
     if encoder.notice:
         raise InputError(f"This encoder is in ONNX already: {encoder.notice}")
     size = encoder.image_size if takes(encoder.image_size) else TASK_SIDE
-    notes = [_NO_FINDER]
+    notes = [f"{file}: crops {size}×{size} to {encoder.dim} numbers in the space {encoder.space!r}.", _NO_FINDER]
     if size != encoder.image_size:
         notes.append(f"The network sees {encoder.image_size}×{encoder.image_size}: the file resizes crops by itself.")
     if encoder.alignment != "arcface":
         notes.append(f"It was trained on crops aligned as {encoder.alignment!r}, not as insightface's norm_crop does.")
     _write(Recognizer(encoder, size).eval(), size, file)
     if pack:
-        _write_manifest(file, encoder, size)
-    return Exported(file, size, encoder.dim, encoder.space, tuple(notes))
-
-
-def _encoder(model: str | Path | Model, judge: bool) -> FaceEncoder:
-    if not isinstance(model, Model):
-        folder = resolve(model)
-        if (folder / "recognizer").is_dir() and not judge:  # an encoder by itself
-            return FaceEncoder.from_pretrained(folder)
-        model = load_model(model, "cpu")
-    return model.judge.recognizer if judge else model.encoder
+        recognition = {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "embedding_dimension": encoder.dim,
+            "input_size": [size, size],
+        }
+        manifest = {
+            "manifest_version": 2,
+            "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
+            "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
+            "tasks": {"recognition": recognition},
+        }
+        files.write_json(file.parent / "manifest.json", manifest)
+    return notes
 
 
 def _write(network: nn.Module, size: int, file: Path) -> None:
@@ -142,23 +131,6 @@ def _write(network: nn.Module, size: int, file: Path) -> None:
         graph = made.graph
         # Where each node comes from in the source: paths of this machine, which are nobody's business.
         for item in (made, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            del item.metadata_props[:]
-            if isinstance(item, onnx.NodeProto):
-                item.doc_string = ""
+            item.ClearField("metadata_props")
+            item.ClearField("doc_string")
         onnx.save(made, aside)
-
-
-def _write_manifest(file: Path, encoder: FaceEncoder, size: int) -> None:
-    recognition = {
-        "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "embedding_dimension": encoder.dim,
-        "input_size": [size, size],
-    }
-    content = {
-        "manifest_version": 2,
-        "model_id": re.sub(r"[^A-Za-z0-9._-]", "-", encoder.space)[:128],
-        "license": "MODEL.LICENSE",  # the only name that is taken; the file itself, a signature, may be missing
-        "tasks": {"recognition": recognition},
-    }
-    files.write_json(file.parent / MANIFEST, content)

@@ -36,6 +36,8 @@ _FEW = (
     "push again with --evaluation."
 )
 
+_UNMEASURED = "Its card has no figures: measure it by `idgen evaluate` and push again with --evaluation."
+
 
 @dataclass(frozen=True)
 class Pushed:
@@ -71,36 +73,12 @@ class Pushed:
         pinned = f'"{self.repo}", revision="{self.commit}"'
         if self.kind == "FaceEncoder":
             return [f"FaceEncoder.from_pretrained({pinned})"]
-        lines = [f'load_model("{self.name}")', f"{self.kind}.from_pretrained({pinned})"]
-        if self.alone:
-            lines.append(
-                f'DiffusionPipeline.from_pretrained({pinned}, custom_pipeline="pipeline", trust_remote_code=True)'
-            )
-        return lines
+        alone = f'DiffusionPipeline.from_pretrained({pinned}, custom_pipeline="pipeline", trust_remote_code=True)'
+        return [f'load_model("{self.name}")', f"{self.kind}.from_pretrained({pinned})", *[alone] * self.alone]
 
 
-def push(what: str | Path | Model | IdentityPipeline | FaceEncoder, repo: str, **options: Any) -> Pushed:
-    """Upload a model, a pipeline alone, or a face encoder.
-
-    Args:
-        what: a model, by name, folder, hub id or loaded; a pipeline; or a face encoder.
-        repo: "user/name"; made if it does not exist.
-        options: of `push_model`, or of `push_encoder`.
-
-    Raises:
-        InputError: as those.
-    """
-    if isinstance(what, FaceEncoder):
-        return push_encoder(what, repo, **options)
-    if isinstance(what, IdentityPipeline):
-        with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
-            what.save_pretrained(folder)
-            return push_model(folder, repo, **options)
-    return push_model(what, repo, **options)
-
-
-def push_model(
-    model: str | Path | Model,
+def push(
+    what: str | Path | Model | IdentityPipeline | FaceEncoder,
     repo: str,
     *,
     private: bool | None = None,
@@ -113,44 +91,52 @@ def push_model(
     token: str | bool | None = None,
     device: str | None = None,
 ) -> Pushed:
-    """Upload a model's whole folder: pipeline, encoder, judge and sampler; weights as safetensors only.
+    """Upload a model's whole folder: pipeline, encoder, judge and sampler; weights as safetensors only. Or a pipeline
+    alone, or a face encoder for `FaceEncoder.from_pretrained`.
 
     A README.md in the folder is its card, and gets what its front matter lacks. Where there is none, one is made, with
     a sheet of pictures by the model and figures of an evaluation. Code for people without idgen is added, see
     `idgen.sharing.remote_code`.
 
     Args:
-        model: name, folder or hub id of a model, or a loaded one.
+        what: a model, by name, folder, hub id or loaded; a pipeline; or a face encoder.
         repo: "user/name"; made if it does not exist.
         private: make it private; by default as the Hub does. Only when it is made.
         revision: branch to commit to; made if it does not exist.
         message: of the commit.
         licence: the Hub's name of one, such as "apache-2.0"; not needed where the card says it.
-        data: what the model was trained on, a sentence for a card that is made.
-        evaluation: result of `idgen evaluate`, its folder or its JSON, whose figures go into the card.
-        measure: for a card that is made, without `evaluation`: make and evaluate 12 people × 6 pictures.
+        data: what it was trained on, a sentence for a card that is made.
+        evaluation: of a model, the result of `idgen evaluate`, its folder or its JSON, whose figures go into the card.
+        measure: for a model's card that is made, without `evaluation`: make and evaluate 12 people × 6 pictures.
         token: of the Hub; by default that of `hf auth login` or HF_TOKEN.
-        device: for the networks.
+        device: for a model's networks.
 
     Raises:
         InputError: there is no such model, it does not load, its weights are no safetensors, nobody says the licence,
-            the name cannot be a repository's, nobody is logged in, or the Hub refuses or cannot be reached.
+            the name cannot be a repository's, nobody is logged in, or the Hub refuses or cannot be reached; or it is an
+            encoder of insightface, whose models are not ours to hand on.
     """
     target = Repository(repo, revision, token)
     known = None if evaluation is None else cards.read_evaluation(evaluation)
-    if isinstance(model, (str, Path)):
-        model = load_model(model, device)
-    files, left_out, index = _model_files(model)
-    for part in ("pipeline", *(part for part in PARTS if model.has(part))):
-        getattr(model, part)  # what does not load here loads nowhere
-    kind, notes = str(index["_class_name"]), []
-    try:
-        code = _code(type(model.pipeline), index)
-    except NeedsIdgen as error:
-        code = {}
-        notes.append(f"Only people with idgen can load it: {error}")
     with tempfile.TemporaryDirectory(prefix="idgen-push-") as folder:
         aside = Path(folder)
+        if isinstance(what, FaceEncoder):
+            files = _encoder_files(what, repo, licence, data, aside)
+            target.make(private)
+            done = target.commit(files, message or "Upload a face encoder by idgen")
+            return Pushed(repo, done.oid, done.commit_url, tuple(sorted(files)), kind="FaceEncoder")
+        if isinstance(what, IdentityPipeline):
+            what.save_pretrained(aside / "pipeline")
+            what = aside / "pipeline"
+        model = load_model(what, device) if isinstance(what, (str, Path)) else what
+        files, left_out, index = _model_files(model)
+        for part in ("pipeline", *(part for part in PARTS if model.has(part))):
+            getattr(model, part)  # what does not load here loads nowhere
+        kind, notes, code = str(index["_class_name"]), [], {}
+        try:
+            code = _code(type(model.pipeline), index)
+        except NeedsIdgen as error:
+            notes.append(f"Only people with idgen can load it: {error}")
         people = model.sampler.sample(MEASURED, seed=0) if model.has("sampler") else None
         if people is not None:
             files[PEOPLE] = people.save(aside / PEOPLE)
@@ -163,44 +149,21 @@ def push_model(
             page = partial(cards.model_card, model, repo, licence=licence, data=data, alone=bool(code))
             page()  # refuses what would be refused after the pictures
             target.make(private)
-            figures, made = _new_card(model, repo, page, people, known, measure, aside)
+            made, said = _new_card(model, repo, page, people, known, measure, aside)
             files |= made
-            if people is not None and not figures:
-                notes.append(
-                    "Its card has no figures: measure it by `idgen evaluate` and push again with --evaluation."
-                )
+            notes += said
         done = target.commit(files | code, message or f"Upload {kind} by idgen")
     uploaded = tuple(sorted(files | code))
     return Pushed(repo, done.oid, done.commit_url, uploaded, tuple(left_out), tuple(notes), bool(code), kind)
 
 
-def push_encoder(
-    encoder: FaceEncoder,
-    repo: str,
-    *,
-    private: bool | None = None,
-    revision: str = "main",
-    message: str | None = None,
-    licence: str | None = None,
-    data: str | None = None,
-    token: str | bool | None = None,
-) -> Pushed:
-    """Upload a face encoder for `FaceEncoder.from_pretrained`; arguments as `push`.
-
-    Raises:
-        InputError: as `push`; or it is of insightface, whose models are not ours to hand on.
-    """
-    target = Repository(repo, revision, token)
+def _encoder_files(encoder: FaceEncoder, repo: str, licence: str | None, data: str | None, folder: Path) -> Files:
     if encoder.notice:
         raise InputError(f"This encoder is not uploaded on its own: {encoder.notice}")
-    text = cards.encoder_card(encoder, repo, licence, data)
-    with tempfile.TemporaryDirectory(prefix="idgen-push-") as aside:
-        folder = encoder.save_pretrained(aside)
-        files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        files[cards.CARD] = text.encode()
-        target.make(private)
-        done = target.commit(files, message or "Upload a face encoder by idgen")
-    return Pushed(repo, done.oid, done.commit_url, tuple(sorted(files)), kind="FaceEncoder")
+    card = cards.encoder_card(encoder, repo, licence, data)
+    encoder.save_pretrained(folder)
+    files: Files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return files | {cards.CARD: card.encode()}
 
 
 def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
@@ -215,7 +178,7 @@ def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
     shown = {name.removeprefix("./") for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", card)}
     files: Files = {}
     left_out: list[str] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(filter(Path.is_file, folder.rglob("*"))):
         name = path.relative_to(folder).as_posix()
         top = name.split("/")[0]
         weights = path.suffix in (".json", ".safetensors") or (top == "encoder" and path.suffix == ".onnx")
@@ -233,14 +196,11 @@ def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
 
 def _code(pipeline: type, index: dict[str, Any]) -> Files:
     """The pipeline's and the networks' code, for people without idgen."""
-    files: Files = {PIPELINE_FILE: pipeline_code(pipeline).encode()}
     ours = {name: value[1] for name, value in index.items() if isinstance(value, list) and value[0] == "idgen"}
     classes = [getattr(models if name in models.__all__ else schedulers, name) for name in sorted(set(ours.values()))]
-    if classes:
-        # One file for all: diffusers puts them into one place before it runs them.
-        code = networks_code(classes).encode()
-        files |= {f"{part}/{NETWORKS_FILE}": code for part in ours}
-    return files
+    # One file for all: diffusers puts them into one place before it runs them.
+    code = networks_code(classes).encode()
+    return {PIPELINE_FILE: pipeline_code(pipeline).encode(), **{f"{part}/{NETWORKS_FILE}": code for part in ours}}
 
 
 def _new_card(
@@ -251,8 +211,8 @@ def _new_card(
     known: dict[str, Any] | None,
     measure: bool,
     aside: Path,
-) -> tuple[bool, Files]:
-    """Whether there are figures; the card, and its sheet where there are people to picture."""
+) -> tuple[Files, list[str]]:
+    """The card, with its sheet where there are people to picture; and what whoever pushes should know of it."""
     files: Files = {}
     measured = "" if known is None else _BY
     if people is not None:
@@ -265,4 +225,5 @@ def _new_card(
             known, measured = evaluate(pictures, aside / "report", model=model, progress=False).to_dict(), _FEW
     rows = [] if known is None else cards.figures(known)
     files[cards.CARD] = page(rows=rows, measured=measured, sheet=cards.SHEET in files).encode()
-    return known is not None, files
+    unmeasured = people is not None and known is None
+    return files, [_UNMEASURED] * unmeasured

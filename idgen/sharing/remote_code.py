@@ -8,11 +8,12 @@ executed, without the imports between them.
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from types import ModuleType
 
 from idgen.ground.errors import InputError
 from idgen.ground.version import __version__
@@ -23,9 +24,8 @@ diffusers looks for a part that model_index.json says is of the library idgen.""
 
 # Loading is left to diffusers: it has fetched everything and made the parts before it makes the pipeline.
 _LEFT_OUT = {"IdentityPipeline": ("from_pretrained", "_load_network", "download", "push_to_hub")}
-_NOT_CALLED = "register"  # which makes a pipeline known to diffusers as idgen's
 
-_HEAD = '''"""{what}
+_HEAD = '''"""{what} in one file, without idgen.
 
 Written by `idgen push` of idgen {version} (Apache-2.0) from the modules
 {modules}.
@@ -84,55 +84,78 @@ def pipeline_code(pipeline: type) -> str:
     tail = _PIPELINE_TAIL.format(
         name=pipeline.__name__, bases=", ".join(bases), pipeline_file=PIPELINE_FILE, networks_file=NETWORKS_FILE
     )
-    return _write(f"{pipeline.__name__} in one file, without idgen.", reached, tail, _TAIL_IMPORTS)
+    return _write(pipeline.__name__, reached, tail, _TAIL_IMPORTS)
 
 
 def networks_code(classes: Sequence[type]) -> str:
     """The content of `NETWORKS_FILE` for networks and schedulers of idgen; one file for all of a pipeline's parts."""
-    tail = _NETWORKS_TAIL.format(names=" ".join(f"{kind.__name__}," for kind in classes))
-    names = " and ".join(kind.__name__ for kind in classes)
-    return _write(f"{names} in one file, without idgen.", _reach(classes), tail, [])
+    names = [kind.__name__ for kind in classes]
+    return _write(" and ".join(names), _reach(classes), _NETWORKS_TAIL.format(names=", ".join(names) + ","), [])
 
 
 Place = tuple[str, str]
-"""A module and the name of something that it defines at its top level."""
+"""A module and the name of something that it defines at its top level; "" for the module itself."""
 
 
 @dataclass
 class _Module:
-    """What a module's source holds at its top level."""
+    """What a module holds at its top level."""
 
     name: str
-    lines: list[str]
     defined: dict[str, ast.stmt] = field(default_factory=dict)
-    imported: dict[str, ast.Import | ast.ImportFrom] = field(default_factory=dict)
+    imported: dict[str, ast.Import | ast.ImportFrom] = field(default_factory=dict)  # a statement for every name
     effects: list[ast.stmt] = field(default_factory=list)
-    ends: dict[ast.stmt, int] = field(default_factory=dict)  # last line, with the text that documents an assignment
+    texts: dict[ast.stmt, str] = field(default_factory=dict)
 
 
 @cache
 def _module(name: str) -> _Module:
-    spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.origin is not None, name
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    module, before = _Module(name, text.splitlines()), None
+    text = inspect.getsource(importlib.import_module(name))
+    module, lines = _Module(name), dict(enumerate(text.splitlines(), 1))
+    before: ast.stmt | None = None
     for node in ast.parse(text).body:
         names: list[str] = []
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            module.imported |= {(item.asname or item.name).split(".")[0]: node for item in node.names}
+        if isinstance(node, ast.Import):
+            module.imported |= {item.asname or item.name.split(".")[0]: ast.Import([item]) for item in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module.imported |= {i.asname or i.name: ast.ImportFrom(node.module, [i], 0) for i in node.names}
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names = [node.name]
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(before, (ast.Assign, ast.AnnAssign)):
-                module.ends[before] = node.end_lineno or node.lineno
-        elif not {"TYPE_CHECKING", _NOT_CALLED} & {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+            if isinstance(before, (ast.Assign, ast.AnnAssign)):  # which it documents
+                module.texts[before] += "\n" + _text(lines, node)
+        elif not any(isinstance(part, ast.Name) and part.id == "TYPE_CHECKING" for part in ast.walk(node)):
             module.effects.append(node)
         module.defined |= dict.fromkeys(names, node)
+        module.texts[node] = _text(lines, node)
         before = node
     return module
+
+
+def _text(lines: dict[int, str], node: ast.stmt) -> str:
+    """A statement's own text with the comment above it; from a class go the methods that are left out."""
+    if isinstance(node, ast.ClassDef):
+        for part in node.body[:]:
+            if getattr(part, "name", None) in _LEFT_OUT.get(node.name, ()):
+                node.body.remove(part)
+                for row in _rows(part):
+                    del lines[row]
+    rows = _rows(node)
+    first = rows.start
+    while lines.get(first - 1, "").startswith("#"):
+        first -= 1
+    kept = [lines[row] for row in range(first, rows.stop) if row in lines]
+    while not kept[-1].strip() or kept[-1].strip().startswith("#"):  # above what was left out
+        kept.pop()
+    return "\n".join(kept)
+
+
+def _rows(node: ast.stmt) -> range:
+    first = min(part.lineno for part in (node, *getattr(node, "decorator_list", [])))
+    return range(first, (node.end_lineno or node.lineno) + 1)
 
 
 def _reach(classes: Sequence[type]) -> list[Place]:
@@ -141,15 +164,15 @@ def _reach(classes: Sequence[type]) -> list[Place]:
     entered: set[Place] = set()
 
     def visit(place: Place) -> None:
-        if place not in entered:
+        if place[1] and place not in entered:
             entered.add(place)
-            module = _module(place[0])
-            visit_all(module, module.defined[place[1]])
+            visit_all(_module(place[0]), _module(place[0]).defined[place[1]])
             order[place] = None
 
     def visit_all(module: _Module, node: ast.stmt) -> None:
-        for place in _places(module, node):
-            visit(place)
+        for used in _uses(module, node):
+            if not isinstance(used, str):
+                visit(used)
 
     for kind in classes:
         visit((kind.__module__, kind.__name__))
@@ -159,143 +182,67 @@ def _reach(classes: Sequence[type]) -> list[Place]:
     return list(order)
 
 
-def _places(module: _Module, node: ast.stmt) -> Iterator[Place]:
-    """What of idgen a definition uses: by its name, or by its module's as in `arguments.seed`."""
-    for part in ast.walk(_kept(node)):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            if (place := _find(module, part.id)) is not None:
-                yield place
-        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-            home = _home(module, part.value.id)
-            if home is not None and part.attr in _module(home).defined:  # else a local name hides the module's
-                yield home, part.attr
-        elif isinstance(part, ast.ImportFrom) and (part.module or "").startswith("idgen"):
-            raise NeedsIdgen(f"code that imports {part.module} when it runs cannot be put into one file.")
-
-
-def _home(module: _Module, name: str) -> str | None:
-    """The module that a name stands for: after `from idgen.ground import files`, idgen.ground.files for "files"."""
-    node = module.imported.get(name)
-    if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "idgen":
-        return None
-    package, home = importlib.util.find_spec(str(node.module)), f"{node.module}.{name}"
-    is_package = package is not None and package.submodule_search_locations is not None
-    return home if is_package and importlib.util.find_spec(home) is not None else None
-
-
 def _modules(places: Iterable[Place]) -> list[_Module]:
     return [_module(name) for name in sorted({module for module, _ in places})]
 
 
-def _find(module: _Module, name: str) -> Place | None:
-    """Where idgen defines a module's global name; None where it is no global or comes from another package."""
+def _uses(module: _Module, node: ast.stmt) -> Iterator[Place | str]:
+    """What a definition uses: of idgen, by its name or by its module's as in `arguments.seed`, or by an import."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            if (found := _meaning(module, part.id)) is not None:
+                yield found
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            found = _meaning(module, part.value.id)
+            # Where the module does not define it, a local name hides the module's.
+            if isinstance(found, tuple) and not found[1] and part.attr in _module(found[0]).defined:
+                yield found[0], part.attr
+        elif isinstance(part, ast.ImportFrom) and (part.module or "").startswith("idgen"):
+            raise NeedsIdgen(f"code that imports {part.module} when it runs cannot be put into one file.")
+
+
+def _meaning(module: _Module, name: str) -> Place | str | None:
+    """What a module's global name stands for: a place in idgen, or the import from another package; None: no global."""
     if name in module.defined:
         return module.name, name
     node = module.imported.get(name)
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("idgen.") and _home(module, name) is None:
-        source = _module(str(node.module))
-        original = next(item.name for item in node.names if (item.asname or item.name) == name)
-        if original != name or original not in source.defined:
-            raise NeedsIdgen(f"{module.name} imports {original} in a way that cannot be put into one file.")
-        return source.name, name
-    return None
-
-
-def _kept(node: ast.stmt) -> ast.stmt:
-    """A class without the methods that are left out."""
-    if not isinstance(node, ast.ClassDef):
-        return node
-    left_out = _LEFT_OUT.get(node.name, ())
-    body = [part for part in node.body if getattr(part, "name", None) not in left_out]
-    return ast.ClassDef(**{**dict(ast.iter_fields(node)), "body": body})
-
-
-def _names(node: ast.stmt) -> set[str]:
-    """The global names, and more, that a definition uses."""
-    kept = ast.walk(_kept(node))
-    return {part.id for part in kept if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    if node is None:
+        return None
+    home = str(node.module) if isinstance(node, ast.ImportFrom) else node.names[0].name
+    if home.split(".")[0] != "idgen":
+        return ast.unparse(node)
+    if isinstance(node, ast.ImportFrom) and node.names[0].asname is None:
+        if name in _module(home).defined:
+            return home, name
+        if isinstance(found := getattr(importlib.import_module(home), name), ModuleType):
+            return found.__name__, ""
+    raise NeedsIdgen(f"{module.name} imports {node.names[0].name} in a way that cannot be put into one file.")
 
 
 def _write(what: str, places: Sequence[Place], tail: str, imports: Sequence[str]) -> str:
     """The file: what was reached, and at the end the statements of these modules that define nothing."""
-    defined: dict[str, str] = {}
-    parts: list[str] = []
-    needed: dict[str, str] = {line.split()[-1]: line for line in imports}
-    written: set[ast.stmt] = set()
+    modules = _modules(places)
     nodes = [(_module(module), _module(module).defined[name]) for module, name in places]
-    homes = {_home(module, name) for module, node in nodes for name in _names(node)}
-
-    def put(module: _Module, node: ast.stmt) -> None:
-        for name in _names(node):
-            if (line := _import(module, name)) is not None and needed.setdefault(name, line) != line:
-                raise NeedsIdgen(f"two modules mean different things by {name!r}.")
-        parts.append(_source(module, node))
-        written.add(node)
-
-    for module_name, name in places:
-        module = _module(module_name)
-        if defined.setdefault(name, module_name) != module_name:
-            raise NeedsIdgen(f"both {module_name} and {defined[name]} define {name!r}.")
-        if module.defined[name] not in written:
-            put(module, module.defined[name])
-        if module_name in homes:  # others know it as an attribute of its module
-            parts[-1] += f"\n\n\n{module_name.split('.')[-1]}.{name} = {name}"
-    for module in _modules(places):
-        for node in module.effects:
-            put(module, node)
-    for name in defined.keys() & needed.keys():
-        raise NeedsIdgen(f"{defined[name]} defines {name!r}, which another module imports.")
-    modules = ",\n".join(module.name for module in _modules(places))
-    head = _HEAD.format(what=what, version=__version__, modules=modules, imports=_imports(needed.values()))
-    return head + "\n\n" + "\n\n\n".join(parts) + "\n" + tail
-
-
-def _imports(lines: Iterable[str]) -> str:
-    """Statements of one name each, as `_import` makes them, in order and together for each module."""
-    from_: dict[str, list[str]] = {}
-    whole: list[str] = []
-    spaces: list[str] = []
-    for line in sorted(set(lines), key=str.lower):
-        if line.startswith("from "):
-            _, module, _, item = line.split(" ", 3)
-            from_.setdefault(module, []).append(item)
-        else:
-            (whole if line.startswith("import ") else spaces).append(line)
-    if spaces:
-        from_.setdefault("types", []).append("SimpleNamespace")
-    several = [f"from {module} import {', '.join(items)}" for module, items in sorted(from_.items())]
-    return "\n".join([*whole, *several, *([""] if spaces else []), *spaces])
-
-
-def _import(module: _Module, name: str) -> str | None:
-    """The statement that imports a name from another package, or that stands for a module of idgen."""
-    node = module.imported.get(name)
-    if node is None or name in module.defined or _find(module, name) is not None:
-        return None
-    if _home(module, name) is not None:
-        return f"{name} = SimpleNamespace()"
-    item = next(item for item in node.names if (item.asname or item.name).split(".")[0] == name)
-    if isinstance(node, ast.Import):
-        if item.name.startswith("idgen"):
-            raise NeedsIdgen(f"{module.name} uses {item.name} as a module, which cannot be put into one file.")
-        return ast.unparse(ast.Import([item]))
-    return ast.unparse(ast.ImportFrom(node.module, [item], 0))
-
-
-def _source(module: _Module, node: ast.stmt) -> str:
-    """A statement's own text, with the comment above it."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(part.lineno for part in decorators)])
-    while first > 1 and module.lines[first - 2].startswith("#"):
-        first -= 1
-    last = module.ends.get(node, node.end_lineno or node.lineno)
-    hidden: set[int] = set()
-    if isinstance(node, ast.ClassDef):
-        for part in node.body:
-            if getattr(part, "name", None) in _LEFT_OUT.get(node.name, ()):
-                begin = min([part.lineno, *(other.lineno for other in getattr(part, "decorator_list", []))])
-                hidden |= set(range(begin, (part.end_lineno or part.lineno) + 1))
-    kept = [module.lines[row - 1] for row in range(first, last + 1) if row not in hidden]
-    while not kept[-1].strip() or kept[-1].strip().startswith("#"):  # above what was left out
-        kept.pop()
-    return "\n".join(kept)
+    effects = [(module, node) for module in modules for node in module.effects]
+    used = {each for module, node in nodes + effects for each in _uses(module, node)}
+    homes = {each[0]: each[0].split(".")[-1] for each in used if isinstance(each, tuple) and not each[1]}
+    statements = {*imports, *(each for each in used if isinstance(each, str))}
+    statements |= {"from types import SimpleNamespace"} if homes else set()
+    names = [*(name for _, name in places), *homes.values(), *(text.split()[-1] for text in statements)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise NeedsIdgen(f"its modules mean different things by {', '.join(sorted(twice))}.")
+    texts: dict[ast.stmt, str] = {}
+    for (home, name), (module, node) in zip(places, nodes, strict=True):
+        texts.setdefault(node, module.texts[node])
+        if home in homes:  # others know it as an attribute of its module
+            texts[node] += f"\n\n\n{homes[home]}.{name} = {name}"
+    texts |= {node: module.texts[node] for module, node in effects}
+    lines = sorted(statements, key=lambda text: (text.startswith("from"), text.lower()))
+    lines += ["", *(f"{name} = SimpleNamespace()" for name in sorted(homes.values()))]
+    head = _HEAD.format(
+        what=what,
+        version=__version__,
+        modules=",\n".join(module.name for module in modules),
+        imports="\n".join(lines).rstrip(),
+    )
+    return head + "\n\n" + "\n\n\n".join(texts.values()) + "\n" + tail

@@ -95,18 +95,18 @@ class Repository:
         except LocalTokenNotFoundError as error:
             raise InputError(_LOG_IN) from error
         except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            if status == 403:
-                what = "make one with the right to write, or ask its owner"
-                raise InputError(f"Your token may not write to {self.name}: {what}.") from error
-            why = " ".join(str(error).split())
-            raise InputError(
-                _LOG_IN if status == 401 else f"The Hub refused the upload to {self.name}: {why}"
-            ) from error
+            owner = "make one with the right to write, or ask its owner"
+            known = {401: _LOG_IN, 403: f"Your token may not write to {self.name}: {owner}."}
+            status, why = getattr(error.response, "status_code", 0), _one_line(error)
+            raise InputError(known.get(status, f"The Hub refused the upload to {self.name}: {why}")) from error
         except hub.hub_errors() as error:
             raise InputError(
                 f"Nothing was uploaded: the Hub at {api.endpoint} cannot be reached ({type(error).__name__}); try "
                 "again."
             ) from error
         except ValueError as error:  # the Hub's check of the card's front matter
-            raise InputError(f"The Hub refused the card: {' '.join(str(error).split())}") from error
+            raise InputError(f"The Hub refused the card: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

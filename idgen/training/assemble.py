@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers.models.modeling_utils import ModelMixin
-from numpy.typing import NDArray
-from torch import Tensor
 
 from idgen import models
 from idgen.evaluation.calibrate import write_calibrations
@@ -31,7 +29,7 @@ from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFl
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
-from idgen.training.data import Faces, load_faces
+from idgen.training.data import load_faces
 from idgen.training.loop import ORIGIN, digest
 from idgen.training.recognition import cached_embeddings
 
@@ -66,11 +64,8 @@ class AssembleArgs:
 
 
 def assemble(args: AssembleArgs) -> Path:
-    """Write the model's folder, beside and then in one move; returns it.
-
-    Raises:
-        InputError: a network or faces are missing or do not fit, or the folder is there and no model.
-    """
+    """Write the model's folder, beside and then in one move; returns it. InputError if a network or faces are missing
+    or do not fit, or the folder is there and no model."""
     out = Path(args.out).absolute()
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (there and "model_index.json" not in there):
@@ -103,7 +98,8 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     for run in ("generator", "autoencoder", "sampler"):
         _check_origin(network, run)
     faces, unseen = load_faces(args.data, args.size), load_faces(args.measure, args.size)
-    if both := len({_mark(image) for image in unseen.images} & {_mark(image) for image in faces.images}):
+    marks = ({hashlib.blake2b(image.tobytes()).digest() for image in part.images} for part in (faces, unseen))
+    if both := len(set.intersection(*marks)):
         raise InputError(
             f"{both:,} pictures of --measure are in --data too: measure on people whom no network has seen."
         )
@@ -132,14 +128,11 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     sampler.save_pretrained(folder / "sampler")
     Bridge.fit(by_encoder, by_judge, *spaces).save(folder / "judge" / BRIDGE_NAME)
 
-    vectors = [embed_faces(recogniser, unseen) for recogniser in two]
+    blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
+    vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
     said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
     own, judged = write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
     own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
-
-
-def _mark(image: NDArray[np.uint8]) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=8).digest()
 
 
 def _check_origin(network: Callable[[str], Path], run: str) -> None:
@@ -151,9 +144,3 @@ def _check_origin(network: Callable[[str], Path], run: str) -> None:
             raise InputError(
                 f"The {run} in {network(run)} was trained with another {other} than {network(other)}: train it again."
             )
-
-
-def embed_faces(encoder: FaceEncoder, faces: Faces) -> Tensor:
-    """(N, D) unit embeddings of aligned faces."""
-    blocks = np.array_split(np.arange(len(faces)), max(1, len(faces) // 512))
-    return torch.cat([encoder.encode(faces.pixels(rows)) for rows in blocks])

@@ -62,11 +62,7 @@ class Faces:
 
 
 class Album:
-    """Pictures person by person, to draw a person's pictures from.
-
-    Args:
-        labels: (N,) int64, who is on each picture.
-    """
+    """Pictures person by person, to draw a person's from: of labels (N,) int64, who is on each."""
 
     def __init__(self, labels: NDArray[np.int64]):
         self.order = torch.from_numpy(np.argsort(labels, kind="stable"))
@@ -85,11 +81,8 @@ class Album:
 
 
 def hold_out(there: int, asked: int | None, most: int = 300, what: str = "people") -> int:
-    """How many of those `there` are for validation only: as many as `asked`; else a tenth, from 2 to `most`.
-
-    Raises:
-        InputError: none would be left on one side.
-    """
+    """How many of those `there` are for validation only: as many as `asked`; else a tenth, from 2 to `most`. InputError
+    if none would be left on one side."""
     number = max(2, min(most, there // 10)) if asked is None else asked
     if not 0 < number < there:
         raise InputError(
@@ -115,9 +108,7 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
     path = Path(source)
     found = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
     if not found:
-        raise InputError(
-            f"No files in {path}: give a Parquet file, a folder of them, or a folder with one folder a person."
-        )
+        raise InputError(f"No files in {path}: give a Parquet file, a folder of them, or one with a folder a person.")
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in found]
     key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "2"]).encode()).hexdigest()[:20]
     folder = files.cache("decoded", key)

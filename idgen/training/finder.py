@@ -26,15 +26,7 @@ from idgen.training import augment
 from idgen.training.augment import Random
 from idgen.training.data import Faces, hold_out, load_faces
 from idgen.training.loop import FacesArgs, Task, build, train
-from idgen.training.warping import (
-    carry,
-    fit_similarity,
-    mirrored,
-    similarities,
-    similarity_grid,
-    similarity_part,
-    warp,
-)
+from idgen.training.warping import carry, fit_similarity, mirrored, similarities, similarity_grid, similarity_part, warp
 
 
 @dataclass(kw_only=True)
@@ -89,11 +81,8 @@ class FinderTask(Task):
         rows = torch.randint(len(self.backgrounds), (n,), generator=generator)
         return self._pixels(self.backgrounds, rows)
 
-    def whole(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Rendered pictures, zoomed, turned and moved so that the face has any size and place."""
-        return self._zoomed(*self._photos(n, generator), generator)
-
     def _zoomed(self, images: Tensor, points: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Whole pictures, zoomed, turned and moved so that the face has any size and place."""
         n, size = len(images), self.network.config.image_size
         wanted = size * torch.exp(Random(generator, images.device).uniform((n,), math.log(0.08), math.log(0.9)))
         scale = (wanted / face_size(points)).clamp(0.6, 3.0)
@@ -231,10 +220,12 @@ class FinderTask(Task):
         """(pixels in [-1, 1] of which the first `faces` hold a face, their landmarks, faces)."""
         n = self.args.batch_size
         counts = (n * 2 // 5, n * 2 // 5)
-        pictures, points = zip(self.whole(counts[0], generator), self.pasted(counts[1], generator), strict=True)
+        whole = self._zoomed(*self._photos(counts[0], generator), generator)
+        pictures, points = zip(whole, self.pasted(counts[1], generator), strict=True)
         images = torch.cat([*pictures, self.empty(n - sum(counts), generator)])
         changes: list[tuple[float, augment.Change]] = [(0.8, augment.colour), (0.15, augment.blur)]
-        changes += [(0.15, augment.jpeg), (0.1, augment.rescale), (0.2, _noise)]
+        changes += [(0.15, augment.jpeg), (0.1, augment.rescale)]
+        changes += [(0.2, lambda some, rng: some + rng.normal(tuple(some.shape)) * 0.04)]
         augment.sometimes(images, Random(generator, images.device), changes)
         return images.clamp(0, 1) * 2 - 1, torch.cat(points), sum(counts)
 
@@ -324,10 +315,6 @@ class FinderTask(Task):
             "missed": missed / count,
             "false": false / count,
         }
-
-
-def _noise(images: Tensor, rng: Random) -> Tensor:
-    return images + rng.normal(tuple(images.shape)) * 0.04
 
 
 def train_finder(args: FinderArgs) -> dict[str, float]:

@@ -49,11 +49,6 @@ class GeneratorArgs(FacesArgs):
     """How many images of a batch that loss is computed on."""
 
 
-def held_out_people(args: GeneratorArgs, faces: Faces) -> int:
-    """How many people the denoiser never sees."""
-    return hold_out(faces.people, args.held_out_people, 100)
-
-
 def cached_latents(args: GeneratorArgs, faces: Faces) -> NDArray[np.float16]:
     """Latents (2, N, C, h, w) of all images and their mirror images; kept in the cache."""
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -83,7 +78,8 @@ class GeneratorTask(Task):
         self.latents = cached_latents(args, faces)
         self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
         self.album, self.labels = Album(faces.labels), torch.from_numpy(faces.labels)
-        shown = self.labels < faces.people - held_out_people(args, faces)
+        self.held_out_people = hold_out(faces.people, args.held_out_people, 100)
+        shown = self.labels < faces.people - self.held_out_people
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
         torch.manual_seed(args.seed)  # after the caches, whose making may draw
         self.network = build(
@@ -194,5 +190,6 @@ def train_generator(args: GeneratorArgs) -> dict[str, float]:
     """Train the denoiser; the network is written to `args.out/model`."""
     faces = load_faces(args.data, args.size)
     origin = {"data": faces.content, "recognizer": digest(args.recognizer), "autoencoder": digest(args.autoencoder)}
-    origin["number of held-out people"] = str(held_out_people(args, faces))
-    return train(GeneratorTask(args, faces), args, origin)
+    task = GeneratorTask(args, faces)
+    origin["number of held-out people"] = str(task.held_out_people)
+    return train(task, args, origin)

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,9 +78,6 @@ class RunArgs:
     """`cpu` or `cuda`; by default the GPU where there is one."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if item.type in ("Path", "Path | None") and (value := getattr(self, item.name)) is not None:
-                setattr(self, item.name, Path(value))
         for name in ("steps", "batch_size", "validate_every"):
             arguments.whole(name, getattr(self, name), 1)
         if self.size < 16 or self.size % 16:
@@ -109,15 +106,12 @@ class FacesArgs(RunArgs):
 
 
 class Task(nn.Module):
-    """What the loop trains: `forward(step, generator)` draws a batch and returns a loss and further figures to log.
-
+    """What the loop trains: `forward(step, generator)` draws a batch and returns a loss and further figures to log;
     `validate(network, out)` returns figures of the averaged network on people it does not learn from, and may leave
     pictures in `out`.
 
-    Attributes:
-        args: how it trains.
-        network: what is averaged, validated and exported. Other trained parts (class vectors) are the task's own
-            parameters; frozen networks are kept in tuples, out of the task's state.
+    `network` is what is averaged, validated and exported. Other trained parts (class vectors) are the task's own
+    parameters; frozen networks are kept in tuples, out of the task's state.
     """
 
     args: RunArgs
@@ -162,11 +156,8 @@ def build(kind: type[Network], options: dict[str, Any], **given: Any) -> Network
 
 
 def has_bf16(device: str | None = None) -> bool:
-    """Whether a device computes in bfloat16; others imitate it, several times slower than float32.
-
-    Args:
-        device: `cpu` or `cuda`; by default the GPU where there is one.
-    """
+    """Whether a device, by default the GPU where there is one, computes in bfloat16; others imitate it, several times
+    slower than float32."""
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -189,11 +180,10 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 
 
 def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dict[str, float]:
-    """Train `task`, write checkpoints and at the end the averaged network.
+    """Train a `Task`, write checkpoints and at the end the averaged network.
 
     Args:
-        task: see `Task`.
-        args: how.
+        task, args: what and how.
         origin: what the network is made from, by content: its data, frozen networks, and whatever else one that
             resumes must share. It lies beside the network as `origin.json`.
 

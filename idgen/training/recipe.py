@@ -27,11 +27,8 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def trainer(network: str) -> tuple[type, Callable[[Any], Any]]:
-    """Dataclass of the arguments and training function of a network.
-
-    Raises:
-        InputError: there is none of that name, or the packages for training are not installed.
-    """
+    """Dataclass of the arguments and training function of a network. InputError if there is none of that name, or the
+    packages for training are not installed."""
     if network not in TRAINERS:
         raise InputError(f"There is no network {network!r} to train: choose one of {', '.join(TRAINERS)}.")
     home, args_name, function_name = TRAINERS[network]

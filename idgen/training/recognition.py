@@ -26,8 +26,6 @@ from idgen.training.data import Album, Faces, load_faces
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, has_bf16, train
 
 ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
-_VALIDATED = 5000  # pictures
-_QUALITY_WEIGHT = 10.0  # λ of CR-FIQA
 
 
 @dataclass(kw_only=True)
@@ -64,15 +62,15 @@ class RecognizerTask(Task):
         network: Any = build(ARCHITECTURES[args.architecture], args.model)
         self.network = network.to(memory_format=torch.channels_last)
         size, people = self.network.config.embedding_dim, faces.people
-        self.loss: Any
-        if args.loss == "cosface":
-            self.loss = losses.CosFaceLoss(people, size, margin=args.margin, scale=args.scale)
-        elif args.loss == "arcface":
-            self.loss = losses.ArcFaceLoss(people, size, margin=args.margin * 57.29578, scale=args.scale)
-        elif args.loss == "proxy_anchor":
-            self.loss = losses.ProxyAnchorLoss(people, size, margin=args.margin, alpha=args.scale)
-        else:
+        kinds: dict[str, tuple[Any, dict[str, float]]] = {
+            "cosface": (losses.CosFaceLoss, {"margin": args.margin, "scale": args.scale}),
+            "arcface": (losses.ArcFaceLoss, {"margin": args.margin * 57.29578, "scale": args.scale}),
+            "proxy_anchor": (losses.ProxyAnchorLoss, {"margin": args.margin, "alpha": args.scale}),
+        }
+        if args.loss not in kinds:
             raise InputError(f"No loss {args.loss!r}: choose cosface, arcface or proxy_anchor.")
+        kind, options = kinds[args.loss]
+        self.loss: Any = kind(people, size, **options)
         self.full_margin = self.loss.margin
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
         for vectors in self.loss.parameters():
@@ -116,7 +114,7 @@ class RecognizerTask(Task):
                 return loss, {}
             certainty = certainty_ratio(embeddings.detach().float(), self.class_vectors().detach(), labels)
             quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
-        return loss + _QUALITY_WEIGHT * quality, {"certainty": certainty.mean(), "quality": quality}
+        return loss + 10 * quality, {"certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people."""
@@ -128,31 +126,20 @@ class RecognizerTask(Task):
 
 
 def certainty_ratio(embeddings: Tensor, class_vectors: Tensor, labels: Tensor) -> Tensor:
-    """How surely faces are of their class: the cosine to the own class vector ÷ (that to the nearest other one + 1).
-
-    CR-FIQA's certainty ratio (Boutros et al. 2023).
-
-    Args:
-        embeddings: (N, D).
-        class_vectors: (C, D).
-        labels: (N,) from 0 to C − 1.
-
-    Returns:
-        (N,).
-    """
+    """(N,) how surely faces are of their class: the cosine to the own class vector ÷ (that to the nearest other one +
+    1), CR-FIQA's certainty ratio (Boutros et al. 2023); of embeddings (N, D), class vectors (C, D) and labels (N,)."""
     cosines = normalize(embeddings) @ normalize(class_vectors).T
     own = cosines.gather(1, labels[:, None])[:, 0]
     nearest = cosines.scatter(1, labels[:, None], -1.0).amax(1)
     return own / (nearest + 1 + 1e-9)
 
 
-def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = False) -> Tensor:
+def embed(network: Any, faces: Faces, flip: bool = False) -> Tensor:
     """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored
     image's."""
-    device = next(network.parameters()).device
-    size: int = network.config.image_size  # type: ignore[union-attr, assignment]
+    device, size = next(network.parameters()).device, network.config.image_size
     out = []
-    for rows in np.split(np.arange(len(faces)), range(batch_size, len(faces), batch_size)):
+    for rows in np.split(np.arange(len(faces)), range(64, len(faces), 64)):
         pixels = faces.pixels(rows, device)
         pixels = interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) * 2 - 1
         pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -164,24 +151,14 @@ def embed(network: nn.Module, faces: Faces, batch_size: int = 64, flip: bool = F
 
 
 def content_key(network: Path, faces: Faces) -> str:
-    """A name for what a network in a folder makes of some faces: of the weights' and the images' bytes.
-
-    Raises:
-        InputError: there is no network.
-    """
+    """A name, of the weights' and the images' bytes, for what a network in a folder makes of some faces."""
     content = faces.content or hashlib.sha256(faces.images.tobytes() + str(faces.images.shape).encode()).hexdigest()
     return f"{digest(network)}-{content[:16]}"
 
 
 def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool) -> NDArray[Any]:
-    """The array in a file, which is made first if it is not there; a read-only memory map.
-
-    Args:
-        file: in the cache.
-        make: what makes the array, without gradients.
-        device: where it computes.
-        bf16: whether in bfloat16.
-    """
+    """The array in a file of the cache, as a read-only memory map; `make` makes it first if it is not there, without
+    gradients, on a device, in bfloat16 or not."""
     if not file.exists():
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             array = make()
@@ -208,8 +185,7 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     everybody = load_faces(args.data, args.size)
     faces, held_out = everybody.split_people(args.held_out_people)
     # All pairs are compared, so the pictures of a person are few where the people are many.
-    most = max(2, _VALIDATED // held_out.people)
-    held_out = held_out.subset(Album(held_out.labels).first(most))
+    held_out = held_out.subset(Album(held_out.labels).first(max(2, 5000 // held_out.people)))
     if held_out.people < 2 or len(held_out) == held_out.people:
         raise InputError(
             f"The {held_out.people} people held out have {len(held_out)} pictures: at least 2 people and somebody with "

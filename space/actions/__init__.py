@@ -7,7 +7,7 @@ the last of which is the result; closing it stops the work.
 from .explore import CROWD, NEIGHBOURS, POINT_IMAGES, SELF, VARIATIONS, Curve, Neighbour, Point, explore, nearest
 from .files import identity_file, png, report, write
 from .morph import MORPH, Morph, morph
-from .painting import Progress, Result, generate, last
+from .painting import Progress, Result, generate
 from .photos import Compared, Face, Found, compare, identify
 from .recipe import MAX_SEED, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Recipe, sample
 from .scores import Line, Reference, reference
@@ -15,6 +15,6 @@ from .scores import Line, Reference, reference
 __all__ = [
     "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES", "SELF",
     "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph", "Neighbour", "Point", "Progress", "Recipe",
-    "Reference", "Result", "compare", "explore", "generate", "identify", "identity_file", "last", "morph", "nearest",
+    "Reference", "Result", "compare", "explore", "generate", "identify", "identity_file", "morph", "nearest",
     "png", "reference", "report", "sample", "write",
 ]  # fmt: skip

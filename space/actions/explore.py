@@ -32,11 +32,9 @@ class Point:
     """What a setting does to one person's pictures.
 
     Args:
-        identity: the person; model: who painted them; recipe: the setting.
         similarity: mean cosine to the person, by the judge, or by the encoder where there is none.
         diversity: 1 − the mean cosine between two of the pictures, by the same.
         matches: how many of them the judge takes for the person; None without a judge.
-        images, scores: the pictures.
     """
 
     identity: Identity
@@ -68,7 +66,7 @@ class Curve:
 def explore(
     model: Model, identity: Identity | None, recipe: Recipe, variations: Sequence[float] = VARIATIONS
 ) -> Generator[Curve, None, None]:
-    """How similar and how different pictures are at some variations, other things being as in the recipe.
+    """How similar and how different pictures are at some variations, else as in the recipe.
 
     Raises:
         InputError: there is nobody or no encoder (at once), or nothing could be measured.
@@ -81,18 +79,15 @@ def explore(
         known = reference(model)
         threshold = None if known is None else known.threshold
         points: list[Point] = []
+
+        def so_far(progress: Progress | None) -> Curve:
+            return Curve(list(points), progress, len(points) == len(variations), threshold, model.name)
+
         for variation in variations:
             setting = replace(recipe, variation=variation)
-            images, lines = paint(
-                model,
-                Identities.of([person]),
-                setting,
-                setting.images,
-                teller,
-                words=lambda progress: Curve(list(points), progress, False, threshold, model.name),
-            )
+            images, lines = paint(model, Identities.of([person]), setting, teller, snapshot=so_far)
             points.append(_measured(model, person, setting, images, lines))
-            teller.say(Curve(list(points), None, len(points) == len(variations), threshold, model.name))
+            teller.say(so_far(None))
 
     return stream(work)
 
@@ -102,7 +97,7 @@ def _measured(model: Model, person: Identity, recipe: Recipe, images: list[Gener
     which = "judge_similarity" if judged else "similarity"
     similarities = [line[which] for line in lines if line[which] is not None]
     vectors = embedded(model, images)
-    kept = vectors[np.isfinite(vectors).all(1)] if vectors is not None else np.empty((0, 1))
+    kept = [] if vectors is None else vectors[np.isfinite(vectors).all(1)]
     if len(kept) < 2 or not similarities:
         raise InputError("No face was found in these pictures, so nothing can be measured: change a setting.")
     similarity, diversity = float(np.mean(similarities)), genuine_distance(kept, np.zeros(len(kept)))
@@ -122,9 +117,7 @@ class Neighbour:
 _crowds: weakref.WeakKeyDictionary[Any, Identities] = weakref.WeakKeyDictionary()
 
 
-def nearest(
-    model: Model, identity: Identity | None, recipe: Recipe, count: int = NEIGHBOURS
-) -> Generator[list[Neighbour], None, None]:
+def nearest(model: Model, identity: Identity | None, recipe: Recipe) -> Generator[list[Neighbour], None, None]:
     """Who of the `CROWD` people that seed 0 samples is nearest to a person, each pictured once."""
     person = somebody(identity, "look around from")
     sample(model, 0)  # refuses a model that cannot
@@ -137,9 +130,9 @@ def nearest(
         cosines = crowd.vectors @ person.vector
         cosines[cosines > SELF] = -2
         found: list[Neighbour] = []
-        for row in cosines.argsort(descending=True)[:count].tolist():
-            one = replace(recipe, images=1, variation=0.0)
-            images, _ = paint(model, crowd[row : row + 1], one, 1, teller, words=lambda _: list(found))
+        once = replace(recipe, images=1, variation=0.0)
+        for row in cosines.argsort(descending=True)[:NEIGHBOURS].tolist():
+            images, _ = paint(model, crowd[row : row + 1], once, teller, snapshot=lambda _: list(found))
             found.append(Neighbour(crowd[row], float(cosines[row]), images[0]))
             teller.say(list(found))
 

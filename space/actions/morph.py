@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -41,24 +42,24 @@ def morph(
 ) -> Generator[Progress | Morph, None, None]:
     """A strip of `MORPH` people in equal steps on the arc between two, each pictured once from nearly the same noise.
 
+    The recipe is of one picture.
+
     Raises:
         InputError: somebody is missing or they are of different spaces (at once), or of another than the model's.
     """
     if first is None or second is None:
         raise InputError("A strip leads from one person to another: choose both first.")
-    ends = first, second
     people = interpolate(first, second, MORPH)
 
     def work(teller: Teller[Progress | Morph]) -> None:
-        images, to_first = paint(model, people, recipe, MORPH, teller, together=MORPH, callback=_share_noise)
-        to_second = scoring(model)([image.image for image in images], ends[1].vector.expand(MORPH, -1))
+        images, to_first = paint(model, people, recipe, teller, callback=_share_noise)
+        to_second = scoring(model)([image.image for image in images], second.vector.expand(MORPH, -1))
         scores, known = (to_first, to_second), reference(model)
         if known is None:
-            said = f"nothing says who is who on the way: {model.name} has no judge."
-            sentence = f"From one person to the other; {said}"
+            sentence = f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
         else:
             sentence = _crossing(scores, known.fmr)
-        teller.say(Morph(people, ends, images, scores, sentence, known, model.name, recipe))
+        teller.say(Morph(people, (first, second), images, scores, sentence, known, model.name, recipe))
 
     return stream(work)
 
@@ -75,10 +76,8 @@ def _share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
 
 def _crossing(scores: tuple[list[Line], list[Line]], fmr: float) -> str:
     """Where one ends and the other begins, in plain words."""
-    sides = [(bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True)]
-    said = [f"{sides.count((True, False))} are still A", f"{sides.count((False, True))} already B"]
-    for kind, word in (((True, True), "both"), ((False, False), "neither")):
-        if kind in sides:
-            said.append(f"{sides.count(kind)} {word}")
+    kinds = Counter((bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True))
+    said = [f"{kinds[True, False]} are still A", f"{kinds[False, True]} already B"]
+    said += [f"{kinds[both, both]} {word}" for both, word in ((True, "both"), (False, "neither")) if kinds[both, both]]
     listed = f"{', '.join(said[:-1])} and {said[-1]}"
     return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(fmr)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 
 from idgen import painting
+from idgen.ground import words
 from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation
+from idgen.similarity import batched
 
 from ..stream import Teller, stream
 from .recipe import Recipe, somebody
-from .scores import Line, Reference, embedded, reference, verdict
+from .scores import Line, Reference, embedded, reference
 
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost
@@ -65,10 +67,14 @@ def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generat
     person = somebody(identity, "make pictures of")
 
     def work(teller: Teller[Progress | Result]) -> None:
-        images, scores = paint(model, Identities.of([person]), recipe, recipe.images, teller)
-        vectors = embedded(model, images)
+        images, scores = paint(model, Identities.of([person]), recipe, teller)
+        vectors, known = embedded(model, images), reference(model)
         matrix = None if vectors is None else vectors @ vectors.T
-        teller.say(Result(person, images, scores, matrix, verdict(model, scores), reference(model), model.name, recipe))
+        if known is None:
+            sentence = f"Nothing says whether this is the same person: {model.name} has no independent judge."
+        else:
+            sentence = words.verdicts(sum(bool(line["match"]) for line in scores), len(scores), known.fmr)
+        teller.say(Result(person, images, scores, matrix, sentence, known, model.name, recipe))
 
     return stream(work)
 
@@ -77,31 +83,29 @@ def paint(
     model: Model,
     people: Identities,
     recipe: Recipe,
-    wanted: int,
     teller: Teller[Any],
     *,
-    words: Callable[[Progress], Any] = lambda progress: progress,
-    together: int = 0,
+    snapshot: Callable[[Progress], Any] = lambda progress: progress,
     callback: Callable[[int, dict[str, Any]], dict[str, Any] | None] = lambda step, tensors: None,
 ) -> tuple[list[GeneratedImage], list[Line]]:
-    """Paint `wanted` pictures, a few at a time, and score them against the first of the people.
+    """Paint everybody, a few pictures at a time, and score them against the first of the people.
 
     Args:
-        teller: is told how far they are, in those words.
-        together: pictures at a time; by default what suits the machine.
+        teller: is told how far they are, by what `snapshot` makes of it.
         callback: step and tensors of a denoising step → tensors to go on with instead.
     """
     pipeline, score = model.pipeline, painting.scoring(model)
     on_gpu = not str(model.device).startswith("cpu")
-    together = together or (8 if on_gpu else max(1, torch.get_num_threads()))
+    together = max(len(people), 8 if on_gpu else torch.get_num_threads())
     images: list[GeneratedImage] = []
     lines: list[Line] = []
     steps, shown, wait = 0, time.monotonic(), _PATIENCE
+    wanted = recipe.images * len(people)
     total = math.ceil(wanted / together) * recipe.steps
 
     def say(previews: list[Image.Image]) -> None:
         nonlocal shown
-        teller.say(words(Progress(wanted, list(images), list(lines), previews, steps / total)))
+        teller.say(snapshot(Progress(wanted, list(images), list(lines), previews, steps / total)))
         shown = time.monotonic()
 
     def stepped(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any] | None:
@@ -116,12 +120,11 @@ def paint(
             say(previews)
         return changed
 
-    options: dict[str, Any] = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
-    options |= {"batch_size": together, "callback_on_step_end": stepped}
-    variation = parse_variation(recipe.variation)
-    made = painting.paint(pipeline, people, wanted // len(people), recipe.seed, 0, variation, options)
+    options = {**recipe.options(), "batch_size": together, "callback_on_step_end": stepped}
+    places = itertools.product(range(len(people)), range(recipe.images))
+    made = painting.paint(pipeline, people, places, recipe.seed, parse_variation(recipe.variation), options)
     try:
-        for batch in _batches(made, together):
+        for batch in batched(made, together):
             new = score([one.image for one in batch], people.vectors[:1].expand(len(batch), -1))
             images += batch
             lines += new
@@ -131,16 +134,3 @@ def paint(
         if on_gpu:
             torch.cuda.empty_cache()  # also when it was stopped, or failed
     return images, lines
-
-
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while batch := list(itertools.islice(items, size)):
-        yield batch
-
-
-def last(snapshots: Generator[Any, None, None]) -> Any:
-    """The result of long work, for who does not want to watch."""
-    item = None
-    for item in snapshots:  # noqa: B007
-        pass
-    return item

@@ -17,7 +17,6 @@ from idgen.scoring import UNCALIBRATED, Comparison
 
 from .scores import Reference, reference
 
-_PREVIEW = 640  # longest side in pixels of the photo shown back with its face marked
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 
@@ -47,21 +46,16 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = 
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    _check_consent(consent)
-    faces = [_read(model, photo, pixels) for photo in photos]
+    faces = [_read(model, photo, consent, pixels) for photo in photos]
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
     known = reference(model)
     return Found(identity, faces, "" if known is None else known.calibration.scope)
 
 
-def _check_consent(consent: Any) -> None:
-    """Raise InputError without it."""
+def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
+    """The largest face of an uploaded photo of at most `pixels` pixels."""
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
-
-
-def _read(model: Model, photo: bytes, pixels: int) -> Face:
-    """The largest face of an uploaded photo of at most `pixels` pixels."""
     if not model.has("encoder"):
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
     image = open_image(photo, pixels, UPLOADS)
@@ -89,13 +83,11 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    _check_consent(consent)
-    faces = _read(model, first, pixels), _read(model, second, pixels)
+    faces = _read(model, first, consent, pixels), _read(model, second, consent, pixels)
     if not model.has("judge"):
         a, b = model.encoder.encode([face.face for face in faces])
-        cosine = float(a @ b)
-        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
-        return Compared(faces, cosine, None, None, sentence)
+        sentence = f"The cosine is {float(a @ b):.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, float(a @ b), None, None, sentence)
     comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
     sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
     return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)
@@ -103,12 +95,11 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
     """The photo at screen size with the face's square and its landmarks, (5, 2) in image pixels, drawn on it."""
-    scale = min(1.0, _PREVIEW / max(image.size))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    shown = image.resize(size, Image.Resampling.LANCZOS).convert("RGB")
-    points = landmarks * scale
+    shown = image.copy()
+    shown.thumbnail((640, 640), Image.Resampling.LANCZOS)
+    points = landmarks * shown.width / image.width
     draw = ImageDraw.Draw(shown)
-    width = max(2, round(max(size) / 220))
+    width = max(2, round(max(shown.size) / 220))
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
     # In ArcFace's template the crop's middle lies just below the eyes, and the crop is 3.2 eye distances wide.
     middle = eyes + 0.11 * (mouth - eyes)

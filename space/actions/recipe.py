@@ -33,7 +33,6 @@ class Recipe:
         """From what a visitor asked for; None takes the model's own steps and guidance.
 
         Args:
-            model: who paints.
             images: how many; steps: of the sampler; seed: of the pictures' noise.
             variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
                 1 − variation to it.
@@ -48,18 +47,17 @@ class Recipe:
             arguments.steps(own_steps if steps is None else steps, max(MOST_STEPS, own_steps)),
             arguments.number("variation", variation, 0, 1),
             own_guidance if guidance is None else arguments.guidance(guidance, MOST_GUIDANCE),
-            seed_of("pictures' seed", seed),
+            arguments.whole("pictures' seed", seed, 0, MAX_SEED),
         )
 
-
-def seed_of(what: str, value: Any) -> int:
-    """A seed that a browser can show."""
-    return arguments.whole(what, value, 0, MAX_SEED)
+    def options(self) -> dict[str, Any]:
+        """What a pipeline takes of it, beside the seed and the number of pictures."""
+        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance}
 
 
 def sample(model: Model, seed: Any) -> tuple[Identity, float]:
     """The person of a seed, who does not exist, and the cosine to the nearest person of the training data."""
-    number = seed_of("person's seed", seed)
+    number = arguments.whole("person's seed", seed, 0, MAX_SEED)
     if not model.has("sampler"):
         raise InputError(
             f"{model.name} cannot invent people, it has no sampler: start from a photo or a face vector, or choose "

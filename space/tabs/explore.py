@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from idgen.ground.identity import Identity
-
 from .. import actions, again, view
 from ..actions import NEIGHBOURS, POINT_IMAGES, VARIATIONS, Point, Recipe
-from ..limits import admit
-from ..parts import part, script, tile
+from ..parts import part, script
 from .one_person import OnePerson
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
-
-_POINTS = 50  # of the trade-off that a session remembers
 
 
 class Explore:
@@ -73,55 +69,40 @@ class Explore:
         )
 
     def measure(
-        self,
-        request: gr.Request,
-        name: str,
-        identity: Identity | None,
-        known: list[Point],
-        *asked: float,
-        variations: Sequence[float] = (),
+        self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: float, variations: Any = ()
     ) -> Iterator[dict]:
         """Points of the curve; `asked`: variation, guidance, steps and seed; `variations` in place of that one."""
         variation, guidance, steps, seed = asked
-        recipe = Recipe.of(self.shared.models.get(name), POINT_IMAGES, steps, variation, guidance, seed)
+        model = self.shared.models.get(name)
+        recipe = Recipe.of(model, POINT_IMAGES, steps, variation, guidance, seed)
         variations = variations or [recipe.variation]
-        admit(self.shared.limits, request, requests=len(variations))  # each point is one of its own
-        pictures, told = recipe.images * len(variations), 0
-        galleries: list[view.Gallery] = []
-        with self.shared.snapshots(name, pictures, recipe, actions.explore, identity, recipe, variations) as snapshots:
+        self.shared.limits.admit(request, requests=len(variations))  # each point is one of its own
+        galleries = [view.Gallery(model.name, identity, recipe) for _ in variations]
+        explore = functools.partial(actions.explore, variations=variations)
+        pictures = POINT_IMAGES * len(variations)
+        with self.shared.networks.snapshots(name, pictures, recipe, explore, identity) as snapshots:
             for result in snapshots:
-                assert identity is not None  # it would have been refused
                 joining = [point for point in known if point.joins(identity, result.model, recipe)]
                 painted = [*result.points, *([] if result.progress is None else [result.progress])]
-                galleries += [view.Gallery(result.model, identity, recipe) for _ in painted[len(galleries) :]]
-                shown = [gallery.add(one.images, one.scores) for gallery, one in zip(galleries, painted, strict=True)]
+                shown = [gallery.add(one.images, one.scores) for gallery, one in zip(galleries, painted, strict=False)]
                 answer: dict[Any, Any] = {self.explored: view.curve(result, joining, shown)}
-                if len(result.points) > told:
-                    told = len(result.points)
+                if result.points:
                     points = [replace(point, images=[], scores=[]) for point in result.points]  # these are on the page
-                    answer[self.shared.known] = [*known, *points][-_POINTS:]
+                    answer[self.shared.known] = [*known, *points][-50:]  # as many as a session remembers
                     answer |= self.same.show(again.points(identity, result.points, result.model))
                 yield answer
 
-    def curve(
-        self, request: gr.Request, name: str, identity: Identity | None, known: list[Point], *asked: float
-    ) -> Iterator[dict]:
+    def curve(self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: float) -> Iterator[dict]:
         """The whole curve."""
         yield from self.measure(request, name, identity, known, *asked, variations=VARIATIONS)
 
-    def nearest(self, request: gr.Request, name: str, identity: Identity | None, *asked: float) -> Iterator[dict]:
+    def nearest(self, request: gr.Request, name: str, identity: Any, *asked: float) -> Iterator[dict]:
         """The nearest sampled people; `asked`: steps, guidance and seed."""
         steps, guidance, seed = asked
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed)
-        admit(self.shared.limits, request)
-        with self.shared.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity, recipe) as snapshots:
+        self.shared.limits.admit(request)
+        with self.shared.networks.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity) as snapshots:
             for found in snapshots:
-                shown = []
-                for k, one in enumerate(found):
-                    source = view.source(one.image, model.name, one.identity, recipe)
-                    line = {"similarity": one.cosine, "judge_similarity": None, "match": None}
-                    shown.append(tile(k + 1, source, line, one.identity.name))
-                yield {self.neighbours: view.neighbours(found, shown)}
-        assert identity is not None
+                yield {self.neighbours: view.neighbours(found, model.name, recipe)}
         yield self.same.show(again.nearest(identity, recipe, model.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from idgen.ground.identity import Identity
-
 from .. import actions, again, view
 from ..actions import MOST_STEPS, Progress, Recipe, Result
-from ..limits import admit
 from ..models import defaults
 from ..parts import grid, part, script, uri
 from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
@@ -68,28 +66,23 @@ class OnePerson:
         runs = [self.go.click(**painted), self.who.wire().success(**painted)]
         let_end_early(self.stop, runs, self.note, [self.summary], [self.who.another, self.go])
 
-    def generate(self, request: gr.Request, name: str, identity: Identity | None, *asked: float) -> Iterator[dict]:
+    def generate(self, request: gr.Request, name: str, identity: Any, *asked: float) -> Iterator[dict]:
         """Pictures with their verdict; `asked`: what `Recipe.of` takes of it."""
         model = self.shared.models.get(name)
         recipe = Recipe.of(model, *asked)
-        admit(self.shared.limits, request, recipe.images)
-        with self.shared.snapshots(name, recipe.images, recipe, actions.generate, identity, recipe) as snapshots:
-            if identity is not None:  # else what is there stays, beside the refusal
-                gallery = view.Gallery(model.name, identity, recipe)
-                yield self._going(Progress(recipe.images, [], [], [], 0.0), gallery, identity)
-            for result in snapshots:
-                if isinstance(result, Result):
-                    yield from self._done(result)
-                elif identity is not None:
-                    yield self._going(result, gallery, identity)
-
-    def _going(self, progress: Progress, gallery: view.Gallery, identity: Identity) -> dict[Any, Any]:
-        tiles = gallery.add(progress.images, progress.scores)
-        return {
-            self.summary: view.working(progress, identity),
-            self.pictures: grid(tiles, progress.wanted, progress.previews),
-            **self._visible(left=False),
-        }
+        self.shared.limits.admit(request, recipe.images)
+        with self.shared.networks.snapshots(name, recipe.images, recipe, actions.generate, identity) as snapshots:
+            gallery = view.Gallery(model.name, identity, recipe)
+            # What is there stays beside a refusal, so without anybody nothing is shown at first.
+            begun = [] if identity is None else [Progress(recipe.images, [], [], [], 0.0)]
+            for said in itertools.chain(begun, snapshots):
+                if isinstance(said, Progress):
+                    tiles = gallery.add(said.images, said.scores)
+                    pictures = grid(tiles, said.wanted, said.previews)
+                    shown = {self.summary: view.working(said, identity), self.pictures: pictures}
+                    yield shown | self._visible(left=False)
+                else:
+                    yield from self._done(said)
 
     def _visible(self, left: bool) -> dict[Any, Any]:
         shown, hidden = gr.update(visible=True), gr.update(visible=False)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from .. import api
-from ..actions import MOST_GUIDANCE, Recipe
+from ..actions import MOST_GUIDANCE
 from ..again import Again
-from ..gpu import on_gpu, seconds
 from ..limits import Limits
 from ..models import Models, defaults
-from ..parts import script
-from ..view import left_off_js
+from ..parts import part, script
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
@@ -45,12 +42,7 @@ class Origin:
 class Shared:
     """What every tab needs to answer a visitor.
 
-    Attributes:
-        models, limits, settings: those of the app.
-        person, second, known: what the server keeps of a visit, in memory: A, B, and points of A's trade-off.
-        origin: where the person comes from.
-        model: the dropdown with the model's name.
-        read, compare: what is computed on photos.
+    Of a visit the server keeps, in memory, `person` (A), `second` (B), `known` (points of A's trade-off) and `origin`.
     """
 
     def __init__(self, models: Models, limits: Limits):
@@ -62,17 +54,7 @@ class Shared:
         self.model = gr.Dropdown(
             models.names, value=models.names[0], label="Model", visible=several, elem_id="model", filterable=False
         )
-        self.read, self.compare = api.on_photos(models, self.settings)
-
-        @on_gpu(lambda name, pictures, steps, *rest: seconds(pictures, steps))
-        def work(name: str, pictures: int, steps: int, action: Callable, *arguments: Any) -> Generator[Any, None, None]:
-            yield from action(models.get(name), *arguments)
-
-        self._work = work
-
-    def snapshots(self, name: str, pictures: int, recipe: Recipe, action: Callable, *arguments: Any) -> closing:
-        """`with` it: iterate over what an action says; with a GPU for so many pictures, where there is one to lend."""
-        return closing(self._work(name, pictures, recipe.steps, action, *arguments))
+        self.networks = api.Networks(models, self.settings)
 
     def guidance(self, **options: Any) -> gr.Slider:
         """A slider for the guidance, where the model has any."""
@@ -128,11 +110,6 @@ def take_in(box: gr.File, read: Callable, inputs: list[Any], outputs: list[Any],
         ended(lambda: None, None, box, **QUIET)
 
 
-def seed_box(value: int, label: str, name: str) -> gr.Number:
-    """Which person."""
-    return gr.Number(value, label=label, precision=None, min_width=110, elem_id=name)
-
-
 def controls() -> gr.Column:
     """The left side of a tab."""
     return gr.Column(scale=4, min_width=300, elem_classes="controls")
@@ -156,7 +133,8 @@ def let_end_early(
 ) -> None:
     """Let work end early, by the button or by a mistake: a note beside the results, which keep what is finished."""
     both = [note, *results]
-    stop.click(None, both, both, js=left_off_js(stopped=True), cancels=runs, **PRIVATE)
+    stopped, failed = (script("left_off", STOPPED=yes, NOTE=part("early", stopped=yes)) for yes in (True, False))
+    stop.click(None, both, both, js=stopped, cancels=runs, **PRIVATE)
     for run in runs:
-        run.failure(None, both, both, js=left_off_js(stopped=False), **PRIVATE)
+        run.failure(None, both, both, js=failed, **PRIVATE)
     gr.on([button.click for button in starts], None, None, note, js="() => ''", **PRIVATE)

@@ -12,23 +12,11 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 
 from .. import actions, again, view
-from ..actions import MORPH, Morph, Progress, Recipe
-from ..limits import admit
-from ..parts import part, script, tile
+from ..actions import MORPH, Progress, Recipe
+from ..parts import part, script
 from ..uploads import take
 from .one_person import OnePerson
-from .shared import (
-    HEAVY,
-    QUIET,
-    PhotoBox,
-    SameAgain,
-    Shared,
-    controls,
-    let_end_early,
-    outcome,
-    seed_box,
-    start_and_stop,
-)
+from .shared import HEAVY, QUIET, PhotoBox, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 
 SECOND_SEED = 21
 
@@ -42,7 +30,7 @@ class Between:
             gr.HTML(part("note", what="morph"))
             self.first, self.second = gr.HTML(elem_id="first"), gr.HTML(elem_id="second")
             with gr.Row(equal_height=True):
-                self.seed = seed_box(SECOND_SEED, "B's seed", "other")
+                self.seed = gr.Number(SECOND_SEED, label="B's seed", precision=None, min_width=110, elem_id="other")
                 self.another = gr.Button("Sample B", min_width=120, elem_id="sample-b")
             self.go, self.stop = start_and_stop("Morph", "morph", "stop-morph")
         with outcome():
@@ -57,7 +45,7 @@ class Between:
         shared = self.shared
         shared.person.change(lambda person: view.person(person, letter="A"), shared.person, self.first, **QUIET)
         shared.second.change(lambda person: view.person(person, letter="B"), shared.second, self.second, **QUIET)
-        drawn = {"fn": self.draw, "inputs": [shared.model, self.seed], "outputs": [shared.second], **QUIET}
+        drawn = {"fn": self.draw, "inputs": [shared.model, self.seed], "outputs": shared.second, **QUIET}
         self.seed.input(**drawn, trigger_mode="always_last")
         self.another.click(lambda: secrets.randbelow(10**6), None, self.seed, **QUIET).then(**drawn)
         run = self.go.click(
@@ -74,28 +62,18 @@ class Between:
         return actions.sample(self.shared.models.get(name), seed)[0]
 
     def morph(
-        self, request: gr.Request, name: str, first: Identity | None, second: Identity | None, *asked: float
+        self, request: gr.Request, name: str, first: Any, second: Any, steps: float, guidance: float, seed: float
     ) -> Iterator[dict]:
-        """The strip; `asked`: steps, guidance and seed."""
-        steps, guidance, seed = asked
+        """The strip."""
         recipe = Recipe.of(self.shared.models.get(name), 1, steps, 0.0, guidance, seed)
-        admit(self.shared.limits, request)
-        with self.shared.snapshots(name, MORPH, recipe, actions.morph, first, second, recipe) as snapshots:
+        self.shared.limits.admit(request)
+        with self.shared.networks.snapshots(name, MORPH, recipe, actions.morph, first, second) as snapshots:
             for result in snapshots:
                 if isinstance(result, Progress):
                     yield {self.coming: view.morph_status(result)}
                 else:
                     once = again.strip(result.ends, result.recipe, result.model)
-                    yield {self.coming: "", self.strip: self._shown(result), **self.same.show(once)}
-
-    @staticmethod
-    def _shown(result: Morph) -> str:
-        shown = []
-        for k, (image, *pair, person) in enumerate(zip(result.images, *result.scores, result.people, strict=True)):
-            line = max(pair, key=lambda line: line["judge_similarity"] or line["similarity"] or 0.0)
-            source = view.source(image, result.model, person, result.recipe, None)
-            shown.append(tile(k + 1, source, line, "the strip"))
-        return view.morph(result, shown)
+                    yield {self.coming: "", self.strip: view.morph(result), **self.same.show(once)}
 
 
 class Comparison:
@@ -117,7 +95,7 @@ class Comparison:
     def compare(self, request: gr.Request, name: str, two: Any, consent: bool) -> str:
         """The verdict."""
         contents = take(two, 2)
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         if len(contents) != 2:
             raise InputError("Two pictures are compared: choose both at once.")
-        return view.compared(self.shared.compare(name, contents[0], contents[1], consent))
+        return view.compared(self.shared.networks.compare(name, contents, consent))

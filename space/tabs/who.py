@@ -12,12 +12,11 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 
 from .. import actions, people, view
-from ..limits import admit
 from ..models import space
 from ..parts import part
 from ..settings import INVERSION
 from ..uploads import take
-from .shared import QUIET, Origin, PhotoBox, Shared, seed_box, take_in
+from .shared import QUIET, Origin, PhotoBox, Shared, take_in
 
 FIRST_SEED = 7
 
@@ -31,7 +30,8 @@ class Who:
             with gr.Tab("Nobody", id="nobody") as self.nobody:
                 gr.HTML(part("note", what="sample"))
                 with gr.Row(equal_height=True):
-                    self.seed = seed_box(FIRST_SEED, "Person's seed", "who")
+                    label = "Person's seed"
+                    self.seed = gr.Number(FIRST_SEED, label=label, precision=None, min_width=110, elem_id="who")
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
@@ -100,8 +100,8 @@ class Who:
     def identify(self, request: gr.Request, origin: Origin, name: str, photos: Any, consent: bool) -> Any:
         """Somebody from photos."""
         contents = take(photos, self.shared.settings.photos_per_request)
-        admit(self.shared.limits, request)
-        found = self.shared.read(name, contents, consent) if origin.still("photo", name) else None
+        self.shared.limits.admit(request)
+        found = self.shared.networks.read(name, contents, consent) if origin.still("photo", name) else None
         if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
             return gr.skip()
         return found.identity, part("found", found=found, notice=self.shared.models.get(name).encoder.notice)
@@ -109,7 +109,7 @@ class Who:
     def bring(self, request: gr.Request, origin: Origin, name: str, file: Any, space: str) -> Any:
         """Somebody's vector."""
         content = take(file, 1)[0]
-        admit(self.shared.limits, request)
+        self.shared.limits.admit(request)
         model, allowed = self.shared.models.get(name), self.shared.settings.vector_uploads
         identity, count = people.read_vector(content, model, space, allowed)
         return (identity, view.outside(identity, count)) if origin.still("vector", name) else gr.skip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import shlex
 import shutil
 from collections.abc import Callable
@@ -50,17 +48,19 @@ def vq_weights() -> tuple[official.Weights, official.Weights]:
     return encoder, decoder
 
 
+def same(ours: official.Weights, theirs: official.Weights) -> bool:
+    """Whether two networks have the same weights, to the last bit."""
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
 def contexts(count: int = 4) -> dict[str, np.ndarray]:
     return {f"id_{row}": vector for row, vector in enumerate(unit_vectors(count, 512, seed=4).numpy())}
 
 
 def write(root: Path, empty: bool = False, wrapper: str = "") -> Path:
     """The files of a repository after everything was downloaded."""
-    (root / MODEL / "checkpoints").mkdir(parents=True)
-    (root / MODEL / ".hydra").mkdir()
-    (root / "models" / "autoencoder").mkdir(parents=True)
-    (root / "samples").mkdir()
-    (root / "utils").mkdir()
+    for folder in (f"{MODEL}/checkpoints", f"{MODEL}/.hydra", "models/autoencoder", "samples", "utils"):
+        (root / folder).mkdir(parents=True)
     torch.save(official.checkpoint(unet_weights(empty), wrapper), root / CHECKPOINT)
     (root / MODEL / ".hydra" / "config.yaml").write_text(f"_target_: os.mkdir\npath: {root}/hydra-was-here\n")
     encoder, decoder = vq_weights()
@@ -101,9 +101,7 @@ def test_every_weight_arrives_to_the_last_bit(download: Path, converted: Path) -
     assert len(keys) == 850 and sum(not key.startswith("eps_model.") for key in keys) == 8
     expected = unet_weights(False)
     assert expected.keys() == official.unet_shapes().keys()
-    weights = load_file(converted / "denoiser" / "diffusion_pytorch_model.safetensors")
-    assert weights.keys() == expected.keys()
-    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    assert same(load_file(converted / "denoiser" / "diffusion_pytorch_model.safetensors"), expected)
     weights = load_file(converted / "autoencoder" / "diffusion_pytorch_model.safetensors")
     parts = {name: value for part in vq_weights() for name, value in part.items()}
     assert weights.keys() == {vq_name(name) for name in parts} and len(weights) == 90 + 115
@@ -136,19 +134,10 @@ def test_it_loads_in_one_line_and_paints_what_the_official_maths_paints(converte
     assert type(again) is IDiffFacePipeline and type(again.scheduler) is IDiffFaceScheduler
 
 
-@pytest.mark.parametrize("wrapper", ["module.", "_forward_module.", "_forward_module.module."])
-def test_prefixes_of_wrappers(tmp_path: Path, wrapper: str) -> None:
-    root = write(tmp_path / "download", wrapper=wrapper)
+def test_prefixes_of_wrappers(tmp_path: Path) -> None:
+    root = write(tmp_path / "download", wrapper="_forward_module.module.")
     out = convert(IDIFF_FACE, root / MODEL, tmp_path / "out", **SIZES)
-    weights = load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors")
-    assert all(torch.equal(weights[name], value) for name, value in unet_weights(False).items())
-
-
-def test_fast(download: Path, tmp_path: Path) -> None:
-    pipe = IDiffFacePipeline.from_pretrained(convert(IDIFF_FACE, download, tmp_path / "out", fast=True, **SIZES))
-    assert type(pipe.scheduler) is DPMSolverMultistepScheduler and pipe.config.num_inference_steps == 20
-    assert torch.equal(pipe.scheduler.betas, official.BETAS)
-    assert pipe(torch.eye(512)[:1], num_inference_steps=2).images[0].size == (128, 128)
+    assert same(load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors"), unet_weights(False))
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["with its schedule", "the network alone"])
@@ -196,27 +185,6 @@ def test_the_first_stage_computes_what_the_official_one_does(first_stage: VQMode
     assert first_stage.config.scaling_factor == 1.0
 
 
-def test_where_the_codebook_lookups_differ_it_is_a_tie() -> None:
-    """The official code expands |z − e|² and diffusers takes the distance itself: in float32 both are off by some
-    1e-7 of the terms. Between two codes that are as near as that either may be taken; both are right."""
-    generator = torch.Generator().manual_seed(0)
-    codes = torch.randn(512, 3, generator=generator)
-    distances = torch.cdist(codes, codes).fill_diagonal_(torch.inf)
-    halfway = (codes + codes[distances.argmin(1)]) / 2  # from each to the one beside it
-    z = torch.cat([halfway, torch.randn(1536, 3, generator=generator)])
-    latents = z.view(2, 32, 32, 3).permute(0, 3, 1, 2)
-    theirs = official.nearest_codes({"quantize.embedding.weight": codes}, latents)
-    quantizer = VQModel(num_vq_embeddings=512, block_out_channels=(32,), vq_embed_dim=3).quantize
-    quantizer.embedding.weight.data.copy_(codes)
-    ours = quantizer(latents)[2][2]
-    differ = (ours != theirs).nonzero().flatten()
-    assert len(differ) > 10 and int(differ.max()) < len(halfway)
-    z, codes = z[differ].double(), codes.double()
-    squared = [(z - codes[chosen[differ]]).square().sum(1) for chosen in (ours, theirs)]
-    size = z.square().sum(1) + codes[theirs[differ]].square().sum(1)
-    assert bool(((squared[0] - squared[1]).abs() <= 4 * torch.finfo(torch.float32).eps * size).all())
-
-
 def test_the_published_sizes() -> None:
     with torch.device("meta"):
         own = {name: tuple(value.shape) for name, value in VQModel(**VQ_F4).state_dict().items()}
@@ -237,8 +205,7 @@ def test_the_encoder(copy: Path, tmp_path: Path) -> None:
     out = convert(IDIFF_FACE, copy, tmp_path / "out", **SIZES, iresnet=IRESNET)
     encoder = FaceEncoder.from_pretrained(out / "encoder")
     assert (encoder.space, encoder.alignment, encoder.flip) == (ELASTICFACE, "ffhq", False)
-    state = encoder.recognizer.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    assert same(encoder.recognizer.state_dict(), network.state_dict())
     assert encoder.finder is not None and "ElasticFace" in (out / "README.md").read_text()
 
 
@@ -271,7 +238,7 @@ def test_contexts_are_read_as_they_are(tmp_path: Path, form: str) -> None:
         (IDIFF_FACE, {"a": np.full(4, 3, "f")}, "length 6"),
         (IDIFF_FACE, {"a": np.full(4, np.nan, "f")}, "NaN"),
         (IDIFF_FACE, {"a": np.array([None], object)}, "could run code"),
-        (UIFACE, np.zeros((2, 4)), "zero, NaN"),
+        (UIFACE, np.zeros((2, 4)), "length 0"),
         (UIFACE, np.ones(4), "not vectors"),
         (UIFACE, np.ones((2, 4), int), "not vectors"),
         (UIFACE, np.array([["a"]], object), "cannot be read"),
@@ -363,22 +330,16 @@ class Trap:
         return Path.touch, (self.mark,)
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["torch", "plain pickle"])
 @pytest.mark.parametrize("where", ["checkpoint", "first stage", "contexts", "encoder"])
-def test_code_is_refused_and_not_run(copy: Path, tmp_path: Path, where: str, zipped: bool) -> None:
+def test_code_is_refused_and_not_run(copy: Path, tmp_path: Path, where: str) -> None:
     mark = tmp_path / "executed"
     path = copy / {"checkpoint": CHECKPOINT, "first stage": DECODER}.get(where, "other.pth")
-    content = {"tensor": torch.zeros(1), "trap": Trap(mark)}
-    if zipped:
-        torch.save(content, path)
-    else:
-        path.write_bytes(pickle.dumps(content, protocol=2))
+    torch.save({"tensor": torch.zeros(1), "trap": Trap(mark)}, path)
     options = {where: path} if where in ("contexts", "encoder") else {}
     refused(copy, tmp_path / "out", "could run code: it is refused, and nothing of it was run", **options)
     assert not mark.exists()
-    if zipped:
-        torch.load(path, weights_only=False)
-        assert mark.exists()  # the trap works
+    torch.load(path, weights_only=False)
+    assert mark.exists()  # the trap works
 
 
 def test_what_is_missing_is_named_with_where_it_comes_from(copy: Path, tmp_path: Path) -> None:
@@ -408,26 +369,7 @@ def test_nothing_is_overwritten(download: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_an_identity_of_another_space(converted: Path) -> None:
-    pipe = IDiffFacePipeline.from_pretrained(converted)
-    arcface = Identities(torch.eye(512)[:1], "antelopev2", ["1 photo"], ["a"])
-    with pytest.raises(InputError, match=r"antelopev2.*elasticface-arc-r100"):
-        pipe(arcface)
-    with pytest.raises(InputError, match="never learned an empty identity"):
-        pipe(torch.eye(512)[:1], guidance_scale=3.0)
-
-
 # ---------------------------------------------------------------- the command
-
-
-def test_the_commands_say_what_is_wrong_in_a_sentence(download: Path, tmp_path: Path) -> None:
-    """With the published sizes, so that these small weights are of another model."""
-    for name in ("idiff-face", "uiface"):
-        arguments = ["convert", name, str(download), str(tmp_path / "out"), "--checkpoint", str(download / CHECKPOINT)]
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 2 and result.stdout == "", result.output
-        assert len(result.stderr.splitlines()) == 1 and "is not the U-Net of" in result.stderr
-        assert not (tmp_path / "out").exists()
 
 
 def test_the_page(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,5 +396,8 @@ def test_the_commands_work(download: Path, tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "out") in result.stdout and "CC BY-NC-SA" in result.stdout
-    assert json.loads((tmp_path / "out" / "model_index.json").read_text())["num_inference_steps"] == 20
-    assert len(Identities.load(tmp_path / "out" / "identities.safetensors")) == 4
+    people = Identities.load(tmp_path / "out" / "identities.safetensors")
+    pipe = IDiffFacePipeline.from_pretrained(tmp_path / "out")
+    assert type(pipe.scheduler) is DPMSolverMultistepScheduler and pipe.config.num_inference_steps == 20
+    assert torch.equal(pipe.scheduler.betas, official.BETAS)
+    assert [image.size for image in pipe(people, num_inference_steps=2).images] == [(128, 128)] * 4

@@ -23,4 +23,4 @@ def plan(loose: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def planned(plan: dict[str, Any], tmp_path: Path) -> Planned:
-    return make_plan(Plan(**plan), tmp_path / "people", progress=False)
+    return make_plan(Plan(**plan), tmp_path / "people")

@@ -12,15 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idgen.dataset.filters import (
-    ANOTHER_PERSON,
-    BROKEN,
-    NO_FACE,
-    NOT_THE_PERSON,
-    Filters,
-    is_duplicate,
-    thumbnail,
-)
+from idgen.dataset.filters import ANOTHER_PERSON, BROKEN, NO_FACE, NOT_THE_PERSON, Filters, is_duplicate, thumbnail
 from idgen.dataset.plan import Plan
 from idgen.model import Model, load_model
 
@@ -41,7 +33,7 @@ def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tupl
     found = Filters(Plan(people=3), model, people).measure(pictures, [0, 1, 2])
     encoder, judge = model.encoder.encode(pictures).double(), model.judge.encode(pictures).double()
     bridged = model.judge.bridge(people.vectors).double()
-    quality = model.judge.recognizer.quality(pictures).tolist()
+    quality = model.judge.recognizer.encode_with_quality(pictures)[1].tolist()
     for row, one in enumerate(found):
         cosines, names = (bridged @ judge[row]).tolist(), list(people.names)
         wanted = {"similarity": float(encoder[row] @ people.vectors[row].double()), "quality": quality[row]}
@@ -56,16 +48,14 @@ def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tupl
 def test_every_reason(model: Model, pictured: tuple[Any, list[Image.Image]]) -> None:
     people, pictures = pictured
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8))
-    strict = Filters(Plan(people=3), model, people)
-    assert [one.reason for one in strict.measure([noise, pictures[0], pictures[0]], [0, 1, 0])] == [
-        NO_FACE,
-        NOT_THE_PERSON,
-        None,
-    ]
-    loose = Filters(Plan(people=3, match=None), model, people)
-    assert loose.measure([pictures[0]], [1])[0].reason == ANOTHER_PERSON
-    free = Filters(Plan(people=3, match=None, other=False, face=False), model, people)
-    assert [one.reason for one in free.measure([noise, pictures[0]], [0, 1])] == [None, None]
+    shown = [noise, pictures[0], pictures[0]]
+    for options, reasons in (
+        ({}, [NO_FACE, NOT_THE_PERSON, None]),
+        ({"match": None}, [NO_FACE, ANOTHER_PERSON, None]),
+        ({"match": None, "other": False, "face": False}, [None, None, None]),
+    ):
+        found = Filters(Plan(people=3, **options), model, people).measure(shown, [0, 1, 0])
+        assert [one.reason for one in found] == reasons
 
 
 def test_one_person_alone_has_no_other(model: Model, pictured: tuple[Any, list[Image.Image]]) -> None:

@@ -1,14 +1,12 @@
 """Alignment: the least-squares map, and resampling that neither shifts nor aliases."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from idgen.faces.align import TEMPLATE, align, align_ffhq, scale_of, similarity, template, warp
+from idgen.faces.align import TEMPLATE, align, align_ffhq, scale_of, similarity, warp
 from idgen.ground.geometry import apply, ffhq_square, invert
 
 
@@ -24,9 +22,8 @@ def smooth(height: int, width: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def difference(a: Image.Image, b: Image.Image, border: int = 0) -> float:
-    x, y = (np.asarray(image).astype(float)[border:, border:] for image in (a, b))
-    return float(np.abs(x - y).mean())
+def difference(a: Image.Image, b: Image.Image) -> float:
+    return float(np.abs(np.asarray(a).astype(float) - np.asarray(b)).mean())
 
 
 def assert_same(image: Image.Image, pixels: np.ndarray) -> None:
@@ -49,9 +46,8 @@ def test_similarity_is_the_least_squares_solution(seed: int) -> None:
 
 def test_similarity_recovers_and_inverts_an_exact_map() -> None:
     matrix = rotation(137, 0.31, (400, -12))
-    for points in (TEMPLATE, TEMPLATE[:2]):  # two points decide it too
-        found = similarity(points, apply(matrix, points))
-        np.testing.assert_allclose(found, matrix, atol=1e-9)
+    found = similarity(TEMPLATE[:2], apply(matrix, TEMPLATE[:2]))  # two points decide it
+    np.testing.assert_allclose(found, matrix, atol=1e-9)
     np.testing.assert_allclose(apply(invert(found), apply(found, TEMPLATE)), TEMPLATE, atol=1e-9)
     assert scale_of(found) == pytest.approx(0.31)
     assert np.linalg.det(similarity(TEMPLATE * (-1, 1), TEMPLATE)[:, :2]) > 0  # it never mirrors
@@ -61,9 +57,6 @@ def test_similarity_recovers_and_inverts_an_exact_map() -> None:
     "source, target",
     [
         (np.ones((5, 2)), TEMPLATE),
-        (TEMPLATE[:4], TEMPLATE),
-        (TEMPLATE[:1], TEMPLATE[:1]),
-        (TEMPLATE.T, TEMPLATE.T),
         (np.where(TEMPLATE > 70, np.nan, TEMPLATE), TEMPLATE),
         (TEMPLATE, np.full((5, 2), np.inf)),
     ],
@@ -71,14 +64,6 @@ def test_similarity_recovers_and_inverts_an_exact_map() -> None:
 def test_similarity_refuses_what_has_no_solution(source: np.ndarray, target: np.ndarray) -> None:
     with pytest.raises(ValueError):
         similarity(source, target)
-
-
-def test_template_scales_and_cannot_be_changed() -> None:
-    np.testing.assert_allclose(template(224), 2 * TEMPLATE)
-    template()[0, 0] = 1.0
-    with pytest.raises(ValueError):
-        TEMPLATE[0, 0] = 1.0
-    assert TEMPLATE[0, 0] == 38.2946
 
 
 def test_no_change_a_shift_and_a_quarter_turn_are_exact() -> None:
@@ -116,7 +101,7 @@ def test_shrinking_does_not_alias(shrink: float, degrees: float) -> None:
     assert inner.std() < (30 if shrink < 2 else 10)
 
 
-@pytest.mark.parametrize("degrees, scale", [(0, 1.0), (23, 1.0), (-90, 2.6), (180, 0.7), (71, 3.3)])
+@pytest.mark.parametrize("degrees, scale", [(23, 1.0), (-90, 2.6), (180, 0.7), (71, 3.3)])
 def test_the_crop_does_not_depend_on_how_the_photo_was_taken(degrees: float, scale: float) -> None:
     """Turn, enlarge and move a picture together with its landmarks: the aligned face is the same."""
     scene = smooth(400, 400)
@@ -142,17 +127,6 @@ def test_landmarks_land_on_the_template() -> None:
         assert np.linalg.norm(centre - goal) < 0.1
 
 
-def test_mirroring_the_photo_mirrors_the_crop() -> None:
-    scene = smooth(300, 300, seed=3)
-    points = apply(rotation(12, 1.7, (40, 20)), TEMPLATE)
-    mirrored = points[[1, 0, 2, 4, 3]] * (-1, 1) + (300, 0)
-    symmetric = TEMPLATE[[1, 0, 2, 4, 3]] * (-1, 1) + (112, 0)
-    assert np.abs(symmetric - TEMPLATE).max() < 0.5  # the template itself is a little lopsided
-    a = align(scene, points)
-    b = align(scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT), mirrored)
-    assert difference(b.transpose(Image.Transpose.FLIP_LEFT_RIGHT), a) < 2
-
-
 def test_beyond_the_picture_its_edge_goes_on_or_a_colour_fills() -> None:
     image = Image.new("RGB", (50, 50), (10, 200, 90))
     shift = np.array([[1.0, 0, 30], [0, 1, 30]])
@@ -163,22 +137,7 @@ def test_beyond_the_picture_its_edge_goes_on_or_a_colour_fills() -> None:
     nowhere = np.array([[1.0, 0, 9000], [0, 1, -9000]])
     assert (np.asarray(warp(image, nowhere, 112, fill=(1, 2, 3))) == (1, 2, 3)).all()
     assert (np.asarray(warp(image, nowhere, 112)) == (10, 200, 90)).all()
-
-
-def test_a_tiny_and_a_huge_face() -> None:
-    tiny = align(smooth(3, 3), TEMPLATE / 100)
-    scene = smooth(1000, 1000)
-    huge = align(scene, TEMPLATE * 8)
-    assert tiny.size == huge.size == (112, 112)
-    assert difference(huge, scene.resize((112, 112), Image.Resampling.BOX, box=(0, 0, 896, 896))) < 1
-
-
-def test_a_map_that_collapses_is_refused() -> None:
-    for matrix in (np.zeros((2, 3)), np.full((2, 3), np.nan)):
-        with pytest.raises(ValueError):
-            warp(smooth(20, 20), matrix, 112)
-    with pytest.raises(ValueError):
-        align(smooth(20, 20), np.ones((5, 2)))
+    assert align(smooth(3, 3), TEMPLATE / 100).size == (112, 112)
 
 
 def ffhq_corners(landmarks: np.ndarray) -> np.ndarray:
@@ -211,12 +170,9 @@ def test_ffhq_crop_turns_with_the_face_and_is_wider_than_arcface() -> None:
     turn = rotation(20, 1.3, (60, -120))
     turned = warp(picture, turn, 560)
     assert difference(align_ffhq(turned, apply(turn, landmarks)), crop) < 2
+    for nothing in (np.zeros((5, 2)), np.full((5, 2), np.nan)):
+        with pytest.raises(ValueError, match="landmarks"):
+            ffhq_square(nothing, 128)
     eyes = apply(ffhq_square(landmarks, 128), landmarks)[:2]
     assert 20 < eyes[1, 0] - eyes[0, 0] < 38 and (eyes[:, 1] < 64).all() and (eyes[:, 1] > 50).all()
     assert scale_of(ffhq_square(landmarks, 112)) < 0.9 * scale_of(similarity(landmarks, TEMPLATE))
-
-
-@pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), np.nan), np.zeros((4, 2))])
-def test_ffhq_refuses_landmarks_that_say_nothing(landmarks: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="landmarks"):
-        ffhq_square(landmarks, 128)

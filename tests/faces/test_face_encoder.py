@@ -1,7 +1,5 @@
 """The encoder with tiny real networks: pixels in, unit vectors out, and its folder."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tiny import encoded
 
 from idgen.faces.align import align, align_ffhq
@@ -83,10 +81,7 @@ def test_pictures_and_tensors_agree(encoder: FaceEncoder, size: int) -> None:
     for same in (images, arrays, [encoded(image) for image in images]):
         torch.testing.assert_close(encoder.encode(same), encoder.encode(faces), atol=1e-5, rtol=0)
     assert encoder.encode([images[0], images[1].resize((60, 60))]).shape == (2, 16)  # each of its own size
-
-
-def test_shrinking_is_antialiased(encoder: FaceEncoder) -> None:
-    """A fine checkerboard is to the network what its mean is."""
+    # Shrinking is averaging: a fine checkerboard is to the network what its mean is.
     board = (torch.arange(448)[:, None] + torch.arange(448)).remainder(2).expand(1, 3, -1, -1) * 0.4 + 0.5
     grey = torch.full((1, 3, 112, 112), 0.7)
     torch.testing.assert_close(encoder.encode(board), encoder.encode(grey), atol=1e-2, rtol=0)
@@ -171,56 +166,34 @@ def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> N
     assert again.finder.threshold == encoder.finder.threshold
     ours, theirs = again.finder.find(photo()), encoder.finder.find(photo())
     assert [d.landmarks.tolist() for d in ours] == [d.landmarks.tolist() for d in theirs]
-    assert FaceEncoder.from_pretrained(saved.parent, subfolder="folder").space == "tiny-v1"
+    judge = PlainRecognizer((8, 8, 8), (1, 1, 1), 12)  # another class, and no finder
+    FaceEncoder(judge, space="judge", flip=False).save_pretrained(saved / "judge")
+    other = FaceEncoder.from_pretrained(saved, subfolder="judge")
+    assert isinstance(other.recognizer, PlainRecognizer) and other.dim == 12
+    assert other.finder is None and other.calibration is None and not other.flip
 
 
-def test_another_class_and_no_finder(tmp_path: Path) -> None:
-    judge = PlainRecognizer((8, 8, 8), (1, 1, 1), 12)
-    FaceEncoder(judge, space="judge", flip=False).save_pretrained(tmp_path)
-    again = FaceEncoder.from_pretrained(tmp_path)
-    assert isinstance(again.recognizer, PlainRecognizer) and again.dim == 12
-    assert again.finder is None and again.calibration is None and not again.flip
-
-
-def test_half_precision_weights_are_computed_in_float32(encoder: FaceEncoder, saved: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(saved, tmp_path / "half")
-    file = folder / "recognizer" / WEIGHTS
-    save_file({name: x.half() if x.is_floating_point() else x for name, x in load_file(file).items()}, file)
-    half = FaceEncoder.from_pretrained(folder)
+def test_half_precision_weights_are_computed_in_float32(encoder: FaceEncoder, tmp_path: Path) -> None:
+    half = build()
+    half.recognizer.half()
+    half = FaceEncoder.from_pretrained(half.save_pretrained(tmp_path))
     assert half.recognizer.dtype == torch.float32
     torch.testing.assert_close(half.encode(pixels()), encoder.encode(pixels()), atol=1e-2, rtol=0)
 
 
-def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
-    def damage(folder: Path) -> None:
-        tensors = load_file(folder / "recognizer" / WEIGHTS)
-        change(tensors)
-        save_file(tensors, folder / "recognizer" / WEIGHTS)
-
-    return damage
-
-
 def config(file: str, **values: object) -> Callable[[Path], object]:
-    def damage(folder: Path) -> None:
-        (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **values}))
-
-    return damage
-
-
-def only_a_pickle(folder: Path) -> None:
-    (folder / "recognizer" / WEIGHTS).unlink()
-    torch.save({}, folder / "recognizer" / "diffusion_pytorch_model.bin")
+    return lambda folder: (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | values))
 
 
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (weights(lambda w: w.pop("head.2.weight")), "weights are missing, such as head.2.weight"),
-        (weights(lambda w: w.update(extra=torch.ones(1))), "weights are unknown, such as extra"),
-        (weights(lambda w: w.update({"head.2.weight": torch.ones(2, 2)})), "head.2.weight has the shape"),
+        (
+            lambda f: save_file({"extra": torch.ones(1)}, f / "recognizer" / WEIGHTS),
+            "missing, .*unknown, such as extra",
+        ),
         (lambda f: (f / "recognizer" / WEIGHTS).write_bytes(b"junk"), "cut short"),
-        (only_a_pickle, "There is no .*safetensors"),
-        (config("recognizer/config.json", _class_name="Linear"), "'Linear'"),
+        (lambda f: (f / "recognizer" / WEIGHTS).rename(f / "recognizer" / "model.bin"), "There is no .*safetensors"),
         (config("recognizer/config.json", _class_name="UNet2DModel"), "'UNet2DModel'"),
         (config("recognizer/config.json", _class_name="__name__"), "'__name__'"),
         (config("recognizer/config.json", _class_name=["os", "system"]), "no ModelMixin"),
@@ -230,9 +203,7 @@ def only_a_pickle(folder: Path) -> None:
         (config("config.json", alignment="square"), "no alignment 'square', only arcface and ffhq"),
         (lambda f: (f / "recognizer" / "config.json").unlink(), "Cannot read"),
         (lambda f: (f / "config.json").write_text("[]"), "JSON object"),
-        (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
         (lambda f: (f / "calibration.json").write_text(""), "not valid JSON"),
-        (lambda f: shutil.rmtree(f / "recognizer"), "Cannot read"),
         (lambda f: shutil.copytree(f / "recognizer", f / "finder", dirs_exist_ok=True), "no FaceFinderNet"),
     ],
 )
@@ -251,12 +222,7 @@ def test_ffhq_alignment(encoder: FaceEncoder, tmp_path: Path) -> None:
         vector = ffhq.encode([photo()], aligned=False)
     assert np.array_equal(np.asarray(crop), np.asarray(align_ffhq(photo(), face.landmarks, 128)))
     tensor = torch.from_numpy(np.asarray(crop).copy()).permute(2, 0, 1)[None] / 255
-    # Output pixel i is at (i + 1/2) · 128/112 − 1/2 between two input pixels.
-    place = ((torch.arange(112) + 0.5) * 128 / 112 - 0.5).clamp(0, 127)
-    low, share = place.floor().long(), place - place.floor()
-    high = (low + 1).clamp_max(127)
-    small = tensor[..., low, :] * (1 - share)[:, None] + tensor[..., high, :] * share[:, None]
-    small = small[..., low] * (1 - share) + small[..., high] * share
+    small = F.interpolate(tensor, (112, 112), mode="bilinear", antialias=False)
     with torch.no_grad():
         expected = F.normalize(ffhq.recognizer(small * 2 - 1))
     torch.testing.assert_close(vector, expected, atol=1e-4, rtol=0)

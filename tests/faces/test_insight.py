@@ -1,7 +1,5 @@
 """insightface's packs, as tiny real ONNX networks that insightface itself loads; the detector finds red squares."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import warnings
@@ -165,14 +163,10 @@ def nest(folder: Path) -> None:
     ("damage", "words"),
     [
         (nest, r"one level too deep, in .*antelopev2/antelopev2 .*move them up"),
-        (
-            lambda f: os.truncate(f / "arcface.onnx", 20_000),
-            r"is damaged .*\(20,000 bytes.*fetch it again",
-        ),
+        (lambda f: os.truncate(f / "arcface.onnx", 20_000), r"is damaged .*\(20,000 bytes.*fetch it again"),
         (lambda f: [file.unlink() for file in f.glob("*.onnx")], "no .onnx file, as when its download was stopped"),
         (lambda f: (f / "scrfd_10g_bnkps.onnx").unlink(), "no face detector among arcface.onnx"),
         (lambda f: (f / "arcface.onnx").unlink(), "no recogniser: add one"),
-        (lambda f: (f / "arcface.onnx").write_bytes(b"<html>404</html>"), "damaged or was cut short"),
     ],
 )
 def test_broken_packs_are_explained(pack: Path, tmp_path: Path, damage: Any, words: str) -> None:
@@ -180,12 +174,6 @@ def test_broken_packs_are_explained(pack: Path, tmp_path: Path, damage: Any, wor
     damage(folder)
     with pytest.raises(InputError, match=words):
         InsightFaceEncoder.from_pack(folder)
-
-
-@pytest.mark.parametrize("name", ["", "./nothing", "a/b/c"])
-def test_no_such_pack(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no insightface pack"):
-        InsightFaceEncoder.from_pack(name, root=tmp_path)
 
 
 def test_a_pack_by_name_is_fetched_whole_or_not_at_all(
@@ -219,5 +207,6 @@ def test_a_pack_by_name_is_fetched_whole_or_not_at_all(
 def test_a_pack_on_the_hub(pack: Path, hub: HubServer) -> None:
     hub.repos["someone/antelopev2"] = pack
     assert InsightFaceEncoder.from_pack("someone/antelopev2").space == "arcface-webface42m"
-    with pytest.raises(InputError, match="no model 'someone/nothing'"):
-        InsightFaceEncoder.from_pack("someone/nothing")
+    for name, says in (("someone/nothing", "no model 'someone/nothing'"), ("./nothing", "no insightface pack")):
+        with pytest.raises(InputError, match=says):
+            InsightFaceEncoder.from_pack(name)

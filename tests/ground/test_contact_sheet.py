@@ -1,11 +1,8 @@
 """The sheet shows every picture, its verdict, and how much it leaves out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from idgen.ground.contact_sheet import MATCH, NO_MATCH, UNSCORED, Cell, contact_sheet
@@ -48,8 +45,3 @@ def test_it_says_what_it_leaves_out() -> None:
 def test_long_names_and_uneven_rows() -> None:
     sheet = contact_sheet([("x" * 300, [Cell(plain(), 0.5, True)]), ("y", [])], "title " * 100, size=32)
     assert sheet.width < 100
-
-
-def test_no_rows() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        contact_sheet([])

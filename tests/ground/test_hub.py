@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
@@ -9,30 +7,22 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 
+from idgen import IDiffFacePipeline
 from idgen.ground import hub as models
 from idgen.ground.errors import InputError
 from idgen.ground.hub import resolve
 from idgen.model import Model, load_model
-
-REPO = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def repository(tiny_model: Path, hub: HubServer, tmp_path: Path) -> str:
     """The tiny model as user/tiny on the hub, beside files that nobody should fetch."""
     folder = shutil.copytree(tiny_model, tmp_path / "repository")
-    (folder / "denoiser" / "model.py").write_text("raise SystemExit('executed')")
-    (folder / "pipeline.py").write_text("raise SystemExit('executed')")
-    (folder / "denoiser" / "idgen.py").write_text("raise SystemExit('executed')")
-    (folder / "denoiser" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    for name in ("denoiser/model.py", "pipeline.py", "denoiser/idgen.py", "denoiser/diffusion_pytorch_model.bin"):
+        (folder / name).write_text("raise SystemExit('executed')")
     name = f"user/{tmp_path.name.replace('_', '-')}"
     hub.repos[name] = folder
     return name
-
-
-def test_a_folder(tiny_model: Path) -> None:
-    assert resolve(tiny_model) == resolve(str(tiny_model)) == tiny_model
-    assert load_model(tiny_model).name == "tiny"
 
 
 def test_a_model_inside_the_package(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +31,7 @@ def test_a_model_inside_the_package(tiny_model: Path, tmp_path: Path, monkeypatc
     assert models.builtin_models() == ["nobody-128"]
     loaded = load_model()
     assert loaded.folder == tmp_path / "nobody-128"
+    assert load_model(tiny_model).name == "tiny" and resolve(str(tiny_model)) == tiny_model
     with pytest.raises(InputError, match=r"no model 'nobdy'.*nobody-128"):
         load_model("nobdy")
 
@@ -49,11 +40,6 @@ def test_a_model_inside_the_package(tiny_model: Path, tmp_path: Path, monkeypatc
 def test_an_unknown_model(hub: HubServer, name: str) -> None:
     with pytest.raises(InputError, match="no model"):
         load_model(name)
-
-
-def test_an_unknown_revision(repository: str) -> None:
-    with pytest.raises(InputError, match="no revision 'v9'"):
-        resolve(repository, revision="v9")
 
 
 def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +51,8 @@ def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_on_the_hub(repository: str, hub: HubServer, tiny_model: Path) -> None:
+    with pytest.raises(InputError, match="no revision 'v9'"):
+        resolve(repository, revision="v9")
     loaded = load_model(repository, device="cpu")
     assert loaded.name == repository and loaded.folder.is_dir()
     fetched = {name for _, name in hub.fetched}
@@ -76,15 +64,10 @@ def test_a_model_on_the_hub(repository: str, hub: HubServer, tiny_model: Path) -
 
 
 def test_a_pipeline_on_the_hub(repository: str, hub: HubServer) -> None:
-    from diffusers import DiffusionPipeline
-
-    from idgen import IDiffFacePipeline
-
     pipeline = IDiffFacePipeline.from_pretrained(repository)
     assert pipeline.config.space == "tiny-encoder"
     fetched = {name for _, name in hub.fetched}
     assert not [name for name in fetched if name.endswith((".py", ".bin")) or name.startswith(("encoder", "judge"))]
-    assert type(DiffusionPipeline.from_pretrained(repository)) is IDiffFacePipeline
 
 
 def test_parts_are_loaded_once_and_when_used(tiny_model: Path) -> None:
@@ -111,20 +94,15 @@ from diffusers import DiffusionPipeline
 pipeline = DiffusionPipeline.from_pretrained(sys.argv[1])
 assert type(pipeline) is idgen.IDiffFacePipeline, type(pipeline)
 assert type(pipeline.denoiser) is idgen.IdentityDiT
+assert all(getattr(idgen, name) for name in idgen.__all__)
+assert all(getattr(idgen.models, name) for name in idgen.models.__all__)
 assert idgen.load_model and "IDiffFacePipeline" in dir(idgen) and not hasattr(idgen, "nothing")
 """
 
 
 def test_diffusers_knows_the_pipeline_after_a_plain_import(repository: str) -> None:
     """In a process of its own: nothing else has imported anything."""
-    done = subprocess.run([sys.executable, "-c", _FRESH, repository], cwd=REPO, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _FRESH, repository], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-
-
-def test_every_public_name_exists() -> None:
-    import idgen
-    import idgen.models
-
-    for module in (idgen, idgen.models):
-        for name in module.__all__:
-            assert getattr(module, name) is not None

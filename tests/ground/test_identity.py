@@ -50,23 +50,17 @@ def test_vectors_are_a_copy_in_float32():
     some = Identities(vectors, "a", ["x"] * 3, ["1", "2", "3"])
     vectors.zero_()
     assert some.vectors.dtype == torch.float32 and torch.allclose(some.vectors.norm(dim=1), torch.ones(3))
+    assert len(Identities(units() * (1 + 9e-4), "a", ["x"] * 3, ["p", "q", "r"])) == 3  # rounding is forgiven
     array = units()[0].numpy()
     single = Identity(torch.from_numpy(array), "a", "x", "n")
     array[:] = 0
     assert float(single.vector.norm()) == pytest.approx(1)
 
 
-def spoilt(value: float) -> torch.Tensor:
-    vectors = units()
-    vectors[1, 3] = value
-    return vectors
-
-
 @pytest.mark.parametrize(
     ("vectors", "names", "says"),
     [
-        (spoilt(float("nan")), ["p", "q", "r"], "'q' holds NaN or infinity"),
-        (spoilt(float("inf")), ["p", "q", "r"], "'q' holds NaN or infinity"),
+        *((units().index_fill(0, torch.tensor(1), x), list("pqr"), "'q' holds NaN") for x in (torch.nan, torch.inf)),
         (units() * 1.002, ["p", "q", "r"], r"'p' has length 1\.002, not 1"),
         (torch.zeros(1, 16), ["p"], "has length 0, not 1"),
         (torch.empty(0, 16), [], "no identities"),
@@ -80,10 +74,6 @@ def spoilt(value: float) -> torch.Tensor:
 def test_refuses(vectors, names, says):
     with pytest.raises(InputError, match=says):
         Identities(vectors, "a", ["x"] * len(names), names)
-
-
-def test_lengths_may_be_off_by_rounding():
-    assert len(Identities(units() * (1 + 9e-4), "a", ["x"] * 3, ["p", "q", "r"])) == 3
     with pytest.raises(InputError, match="one vector"):
         Identity(units(), "a", "x", "n")
 
@@ -93,11 +83,7 @@ def test_refuses_names_that_cannot_be_folders(name):
     with pytest.raises(InputError, match="cannot name an identity"):
         Identity(units()[0], "a", "x", name)
     assert Identity(units()[0], "a", "x", safe_name(name)).name
-
-
-def test_safe_name_keeps_what_is_fine():
-    for text, name in (("Zoë 2 (left)", "Zoë 2 (left)"), ("a/b:c", "a_b_c"), (" .. ", "identity")):
-        assert safe_name(text) == name
+    assert (safe_name("Zoë 2 (left)"), safe_name("a/b:c"), safe_name(" .. ")) == ("Zoë 2 (left)", "a_b_c", "identity")
 
 
 def test_require_space():
@@ -109,12 +95,6 @@ def test_require_space():
             holder.require_space("b", 16)
         with pytest.raises(InputError, match=r"vector of 16 numbers.*needs 512"):
             holder.require_space("a", 512)
-
-
-def test_from_photo_unless_sampled():
-    vector = units()[0]
-    sources = {"1 photo": True, "mean of 3 photos": True, "who knows": True, "sampled, seed 7, number 2": False}
-    assert {source: Identity(vector, "a", source, "n").from_photo for source in sources} == sources
 
 
 def test_file_round_trip(tmp_path):
@@ -130,11 +110,8 @@ def test_file_round_trip(tmp_path):
 
 def test_file_half_written_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    for place, says in (
-        (tmp_path / "file" / "people.safetensors", "Cannot write"),
-        (tmp_path, r"Cannot write.*folder"),
-    ):
-        with pytest.raises(InputError, match=says):
+    for place in (tmp_path / "file" / "people.safetensors", tmp_path):
+        with pytest.raises(InputError, match="Cannot write"):
             people().save(place)
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
@@ -155,12 +132,7 @@ def metadata(**changes) -> dict[str, str]:
         ({"vectors": units(1)}, metadata(version="2"), "update idgen"),
         ({"vectors": units(1)}, metadata(names="["), "damaged"),
         ({"vectors": units(1)}, metadata(names="[1]"), "damaged"),
-        ({"vectors": units(1)}, metadata(names="3"), "damaged"),
         ({"vectors": units(1)}, metadata(names=json.dumps(["../../x"])), "cannot name"),
-        ({"vectors": units(1) * float("nan")}, metadata(), "NaN"),
-        ({"vectors": units(1) * 2}, metadata(), "not 1"),
-        ({"vectors": units(2)}, metadata(), "as many"),
-        ({"vectors": torch.empty(0, 4)}, metadata(), "no identities"),
     ],
 )
 def test_file_refused(tmp_path, tensors, header, says):
@@ -190,7 +162,8 @@ def test_mean():
     assert mean(some, "who").name == "who"
     assert mean(some[:1]).source == "1 photo"
     sampled = [Identity(person.vector, "a", "sampled, seed 1", person.name) for person in some]
-    assert not mean(sampled).from_photo
+    assert not mean(sampled).from_photo and not sampled[0].from_photo
+    assert Identity(some[0].vector, "a", "who knows", "n").from_photo, "to be on the safe side"
     assert mean([*sampled, some[0]]).from_photo
 
 

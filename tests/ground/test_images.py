@@ -1,7 +1,5 @@
 """Every kind of picture and of non-picture that people hand over."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct
@@ -27,10 +25,8 @@ def noise(height: int = 40, width: int = 60, channels: int = 3, seed: int = 0) -
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that ends after its header: whoever tries to decode it finds nothing."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return start + struct.pack(">I", 1 << 20) + b"IDAT"
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">II", zlib.crc32(header), 1 << 20) + b"IDAT"
 
 
 def test_refuses_missing_folder_empty_and_other_files(tmp_path: Path) -> None:
@@ -51,15 +47,11 @@ def test_refuses_missing_folder_empty_and_other_files(tmp_path: Path) -> None:
             open_image(path)
 
 
-CLOSED = io.BytesIO(b"x")
-CLOSED.close()
-
-
 @pytest.mark.parametrize(
     "source, message",
     [
         *((thing, "Expected a picture") for thing in (None, 7, [1, 2], object())),
-        *((empty, "is empty or cannot be read") for empty in (b"", io.BytesIO(), CLOSED)),
+        *((empty, "is empty or cannot be read") for empty in (b"", io.BytesIO())),
         *((cut, "not a picture") for cut in (b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", io.StringIO("text"))),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
         # PostScript, for which Pillow would start another program.
@@ -77,12 +69,10 @@ def test_refuses_other_things(source: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
-def test_refuses_truncated_pictures(kind: str, tmp_path: Path) -> None:
+def test_refuses_truncated_pictures(kind: str) -> None:
     data = encoded(Image.fromarray(noise(200, 200)), kind)
-    path = tmp_path / f"cut.{kind.lower()}"
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match=r"cut\.\w+ is (damaged|not a picture)"):
-        open_image(path)
+    with pytest.raises(InputError, match=r"The picture is (damaged|not a picture)"):
+        open_image(data[: len(data) // 2])
 
 
 @pytest.mark.parametrize("width, height", [(30_000, 8), (8, 30_000), (30_000, 30_000), (12_000, 9_000)])
@@ -142,32 +132,17 @@ def test_less_is_allowed_to_strangers() -> None:
             open_image(encoded(picture, kind), formats=UPLOADS)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_zips_and_pages_behind_a_picture_stay_behind(kind: str) -> None:
-    data = encoded(Image.fromarray(noise()), kind, quality=100, lossless=True)
-    behind = open_image(data + b"PK\x03\x04" + b"<html><script>alert(1)</script>" * 9)
-    np.testing.assert_array_equal(np.asarray(behind), np.asarray(open_image(data)))
-
-
 def test_all_sources_give_the_same_pixels(tmp_path: Path) -> None:
     pixels = noise()
     data = encoded(Image.fromarray(pixels))
     path = tmp_path / "picture.png"
     path.write_bytes(data)
 
-    class Stream(io.RawIOBase):  # cannot seek, like a pipe or a socket
-        def __init__(self) -> None:
-            self.inner = io.BytesIO(data)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-            return self.inner.readinto(buffer)
-
+    stream = io.BytesIO(data)
+    stream.seekable = lambda: False  # type: ignore[method-assign]  # like a pipe or a socket
     with path.open("rb") as file:
         file.read(5)  # a file somebody has looked into
-        sources = (path, str(path), data, bytearray(data), memoryview(data), file, Stream(), Image.open(path), pixels)
+        sources = (path, str(path), data, bytearray(data), memoryview(data), file, stream, Image.open(path), pixels)
         for source in sources:
             image = open_image(source)  # type: ignore[arg-type]
             assert image.mode == "RGB"
@@ -207,15 +182,14 @@ def test_turns_all_orientations_upright(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, quality=95, lossless=kind == "WEBP")
-    got = np.asarray(open_image(data)).astype(int)
-    assert got.shape == upright.shape
-    assert np.abs(got - upright).mean() < 6
+    assert np.abs(np.asarray(open_image(data)).astype(int) - upright).mean() < 6
 
 
 @pytest.mark.filterwarnings("error")
-def test_broken_exif_is_ignored() -> None:
+def test_broken_exif_and_what_lies_behind_a_picture_are_ignored() -> None:
     for junk in (b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0garbage", b""):
-        assert open_image(encoded(Image.fromarray(noise()), "JPEG", exif=junk)).size == (60, 40)
+        data = encoded(Image.fromarray(noise()), "JPEG", exif=junk)
+        assert open_image(data + b"PK\x03\x04" + b"<html><script>alert(1)</script>" * 9).size == (60, 40)
 
 
 def test_grey_and_bilevel() -> None:
@@ -263,31 +237,21 @@ def test_transparency_lies_on_mid_grey() -> None:
 def test_palette_and_cmyk() -> None:
     blocks = np.zeros((32, 32, 3), np.uint8)
     blocks[:, 16:] = (250, 120, 30)
-    palette = Image.fromarray(blocks).quantize(4)
-    cmyk = Image.fromarray(blocks).convert("CMYK")
+    palette, cmyk = Image.fromarray(blocks).quantize(4), Image.fromarray(blocks).convert("CMYK")
     for data in (encoded(palette), encoded(palette, "GIF"), encoded(cmyk, "JPEG"), encoded(cmyk, "TIFF")):
         assert np.abs(np.asarray(open_image(data)).astype(int) - blocks).mean() < 3
 
 
-@pytest.mark.parametrize(
-    "array",
-    [
-        noise(),
-        noise().astype(np.uint16) * 257,
-        noise() / np.float32(255),
-        noise() / 255.0,
-        np.asfortranarray(noise()),
-        np.dstack([noise(), np.full((40, 60), 255, np.uint8)]),
-    ],
-)
-def test_arrays(array: np.ndarray) -> None:
-    np.testing.assert_array_equal(np.asarray(open_image(array)), noise())
+def test_arrays() -> None:
+    own, opaque = noise(), np.full((40, 60), 255, np.uint8)
+    same = (own.astype(np.uint16) * 257, own / np.float32(255), own / 255.0, np.asfortranarray(own))
+    for array in (own, *same, np.dstack([own, opaque])):
+        np.testing.assert_array_equal(np.asarray(open_image(array)), own)
 
 
 def test_describe(tmp_path: Path) -> None:
-    Image.fromarray(noise()).save(tmp_path / "anna.png")
-    assert describe(tmp_path / "anna.png") == describe(str(tmp_path / "anna.png")) == "anna.png"
-    assert describe(Image.open(tmp_path / "anna.png")) == "anna.png"
-    with (tmp_path / "anna.png").open("rb") as file:
-        assert describe(file) == "anna.png"
-    assert describe(b"bytes") == describe(np.zeros(3)) == describe(None) == "the picture"
+    path = tmp_path / "anna.png"
+    Image.fromarray(noise()).save(path)
+    with path.open("rb") as file:
+        assert {describe(source) for source in (path, str(path), Image.open(path), file)} == {"anna.png"}
+    assert {describe(source) for source in (b"bytes", np.zeros(3), None, "")} == {"the picture"}

@@ -1,7 +1,5 @@
 """Arguments from dataclasses, recipes and the command line."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,15 +1,11 @@
 """Generated pictures say that they are."""
 
-from __future__ import annotations
-
 import datetime
 import io
 import json
+import socket
 import sys
-import threading
-import xml.etree.ElementTree as ElementTree
 import zlib
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -34,46 +30,22 @@ def picture() -> Image.Image:
 
 @pytest.mark.parametrize("name", ["00.png", "00.jpg", "00.JPEG", "00.webp"])
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
-    path = save_image(picture(), tmp_path / "new" / name, INFO)
+    info = INFO | {"note": 'a <b> & "c" ü'}
+    path = save_image(picture(), tmp_path / "new" / name, info)
     said = read(path)
     assert said["digital_source_type"] == SOURCE_TYPE
-    assert INFO.items() <= said.items()
+    assert info.items() <= said.items()
     assert said["generator"].startswith("idgen ")
     assert name != "00.png" or np.array_equal(np.asarray(Image.open(path)), np.asarray(picture()))
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
-def test_xmp_is_valid_and_names_the_source_type(tmp_path: Path) -> None:
-    path = save_image(picture(), tmp_path / "00.png", {"identity": 'a <b> & "c" ü'})
-    packet = Image.open(path).info["XML:com.adobe.xmp"]
-    root = ElementTree.fromstring(packet)
-    found = root.find(".//{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
-    assert found is not None and found.text == SOURCE_TYPE
-    assert read(path)["identity"] == 'a <b> & "c" ü'
-
-
-def test_equal_pictures_are_equal_bytes() -> None:
-    for kind in provenance.MIME:
-        assert encode(picture(), INFO, kind) == encode(picture(), INFO, kind)
-
-
-def test_nothing_of_a_photo_slips_through() -> None:
+def test_equal_pictures_are_equal_bytes_and_nothing_of_a_photo_slips_through() -> None:
     photo = picture()
     photo.info.update({"comment": b"at home", "icc_profile": b"profile", "Author": "somebody"})
     photo.getexif()[0x010F] = "camera"
     for kind in provenance.MIME:
         assert encode(picture(), INFO, kind) == encode(photo, INFO, kind)
-
-
-def test_a_picture_that_says_nothing(tmp_path: Path) -> None:
-    picture().save(tmp_path / "plain.png")
-    assert read(tmp_path / "plain.png") == {}
-
-
-def test_not_an_image(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no")
-    with pytest.raises(InputError, match="not a readable image"):
-        read(tmp_path / "text.png")
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -93,9 +65,6 @@ def test_a_person_in_a_photo_is_not_named() -> None:
     assert provenance.made_by("m", sampled, 3, 1) == {"model": "m", "identity": "person-7-0000", "seed": 3, "k": 1}
     anna = Identity(vector, "space", "1 photo", "Anna at the beach")
     assert provenance.made_by("m", anna, 3, 1) == {"model": "m", "seed": 3, "k": 1}
-
-
-# ---------------------------------------------------------------- what others wrote
 
 
 def with_packet(packet: bytes | str) -> bytes:
@@ -154,9 +123,6 @@ def test_the_command(tmp_path: Path) -> None:
     for wrong in (tmp_path / "text.png", tmp_path, tmp_path / "missing.png"):
         code, text = run(ours, wrong)
         assert code == 2 and text == f"{wrong} is not a readable image: give a PNG, JPEG or WebP file.\n"
-
-
-# ---------------------------------------------------------------- signatures
 
 
 @pytest.fixture(scope="module")
@@ -274,22 +240,11 @@ def test_credentials_that_do_not_sign(chain: tuple[Credentials, str]) -> None:
             sign(data, Credentials(certificate, secret))
 
 
-def test_a_signature_is_checked_without_asking_anybody(tmp_path: Path, chain: tuple[Credentials, str]) -> None:
-    asked = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/c2pa-jumb"  # says where the manifest is
-    packet = RDF % f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>'
-    assert signature(with_packet(packet), chain[1]) is None
-    server.shutdown()
-    server.server_close()
-    assert asked == []
+def test_a_signature_is_checked_without_asking_anybody(chain: tuple[Credentials, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/c2pa-jumb"  # says where the manifest is
+        packet = RDF % f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>'
+        assert signature(with_packet(packet), chain[1]) is None
+        with pytest.raises(BlockingIOError):  # as nobody has called
+            server.accept()

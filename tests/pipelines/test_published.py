@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import numpy as np
 import painted
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler, VQModel
-from painted import agree, by_name, quiet, relative
+from diffusers import DDIMScheduler, DDPMScheduler, VQModel
+from painted import quiet, relative
 from reference import idiff_face as official
 
 from idgen.ground.errors import InputError
@@ -102,29 +100,6 @@ def test_the_schedule_is_the_checkpoints() -> None:
     torch.testing.assert_close(scheduler.alphas_cumprod, published["alpha_bars"], atol=1e-7, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        IDiffFaceScheduler(**LINEAR, variance_type="fixed_large"),
-        DDIMScheduler(**LINEAR),
-        DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02),
-        UniPCMultistepScheduler(beta_start=1e-4, beta_end=0.02),
-    ],
-    ids=lambda scheduler: type(scheduler).__name__,
-)
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_same_identity_seed_and_number_same_picture(scheduler: Any, guidance: float) -> None:
-    pipe, who = pipeline(True, scheduler), people(3)
-    how = {"seed": 2, "guidance_scale": guidance, "output_type": "pt", "num_inference_steps": 3}
-    together = by_name(pipe, who, 2, batch_size=6, **how)
-    others = [by_name(pipe, who, 2, batch_size=1, **how), by_name(pipe, who.flip(0), 2, batch_size=4, **how)]
-    torch.set_num_threads(2)
-    others.append(by_name(pipe, who, 3, batch_size=5, **how))
-    assert len(together) == 6 and all(np.isfinite(image).all() for image in together.values())
-    assert all(agree(together, other) for other in others)
-    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(together.values(), 2))
-
-
 def test_guidance_only_where_an_empty_identity_was_learned() -> None:
     plain, learned = pipeline(False, DDIMScheduler(**LINEAR)), pipeline(True, DDIMScheduler(**LINEAR))
     assert (plain.config.guidance_scale, learned.config.guidance_scale) == (1.0, 2.0)
@@ -176,15 +151,8 @@ def test_the_second_stage_starts_at_500_and_each_picture_settles_on_its_own(monk
     lowest = []
     for identity, noise in zip(who, starts, strict=True):
         epsilon = official.TwoStage(w, identity[None], 2.0, 0.0, **HOW)
-        maps: list[torch.Tensor] = []
-
-        def watch(x: torch.Tensor, t: int, epsilon: Any = epsilon, maps: Any = maps) -> torch.Tensor:
-            out = epsilon(x, t)
-            maps.append(epsilon.before)
-            return out
-
-        official.ddim(watch, noise, 20)
-        lowest.append(min(float((b - a).abs().mean()) for a, b in itertools.pairwise(maps[:10])))
+        official.ddim(epsilon, noise, 20)
+        lowest.append(min(epsilon.changes))
     lowest.sort()
     threshold = (lowest[1] + lowest[2]) / 2  # which the pictures reach at different steps
     monkeypatch.setattr(UIFacePipeline, "settled", threshold)

@@ -33,8 +33,8 @@ def unet_shapes(
     shapes: Shapes = {}
     time = 4 * widths[0]
 
-    def layer(name: str, *weight: int, bias: int | None = None) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = weight, (weight[0] if bias is None else bias,)
+    def layer(name: str, *weight: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = weight, weight[:1]
 
     def residual(name: str, a: int, b: int) -> None:
         layer(f"{name}.norm1", a)
@@ -277,6 +277,7 @@ class TwoStage:
     def __init__(self, w: Weights, identity: Tensor, guidance: float = 2.0, threshold: float = 0.006, **how: int):
         self.w, self.identity, self.guidance, self.threshold, self.how = w, identity, guidance, threshold, how
         self.before: Tensor | None = None
+        self.changes: list[float] = []
         self.settled_at: int | None = None
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
@@ -306,8 +307,10 @@ class TwoStage:
         if t < 500:
             return self.guidance * conditional - (self.guidance - 1) * unconditional
         now = self.map(own, x.shape[-1])
-        if self.before is not None and self.settled_at is None and (now - self.before).abs().mean() < self.threshold:
-            self.settled_at = t
+        if self.before is not None:
+            self.changes.append(float((now - self.before).abs().mean()))
+            if self.settled_at is None and self.changes[-1] < self.threshold:
+                self.settled_at = t
         self.before = now
         return conditional
 

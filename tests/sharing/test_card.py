@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from idgen.cli import app
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.model import Model
 from idgen.sharing.card import completed, figures, read_evaluation
 from idgen.sharing.push import push
@@ -41,11 +42,6 @@ EVALUATION = {
 }
 
 
-@pytest.fixture(autouse=True)
-def logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
-
-
 @pytest.fixture
 def bare(tiny_model: Path, tmp_path: Path) -> Path:
     """The tiny model without a card."""
@@ -53,8 +49,7 @@ def bare(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def pushed(hub: HubServer, name: str) -> Path:
-    known = hub.pushed[name]
-    return known.commits[known.branches["main"]]
+    return hub.at(name, "main")[0]  # type: ignore[index]
 
 
 def test_a_card_is_made_with_a_sheet_and_figures(bare: Path, hub: HubServer) -> None:
@@ -74,8 +69,6 @@ def test_a_card_is_made_with_a_sheet_and_figures(bare: Path, hub: HubServer) -> 
     with Image.open(folder / "people.png") as sheet:
         assert sheet.width > 6 * 128 and "trainedAlgorithmicMedia" in str(sheet.info)
     assert provenance.read(folder / "people.png")["seed"] == 0
-    from idgen.ground.identity import Identities
-
     assert not any(person.from_photo for person in Identities.load(folder / "people.safetensors"))
 
 
@@ -119,16 +112,11 @@ def test_a_card_that_lacks_nothing_stays_as_it_is(bare: Path, hub: HubServer) ->
 
 def test_what_a_card_lacks_is_added_and_what_it_says_is_kept() -> None:
     assert completed("Mine.\n", "mit", name="x").endswith("---\nMine.\n")
-    card = ModelCard(
-        completed("---\ntags: [a]\nbase_model: b\n---\n# Mine\n", "mit", name="x", rows=figures(EVALUATION))
-    )
-    assert (card.data.license, card.data.library_name, card.data.tags, card.data.base_model) == (
-        "mit",
-        "idgen",
-        ["a"],
-        "b",
-    )
-    assert card.data.model_name == "x" and card.data.eval_results[0].metric_value == 0.875
+    mine = "---\ntags: [a]\nbase_model: b\n---\n# Mine\n"
+    card = ModelCard(completed(mine, "mit", name="x", rows=figures(EVALUATION)))
+    data = card.data
+    assert (data.license, data.library_name, data.tags, data.base_model) == ("mit", "idgen", ["a"], "b")
+    assert data.model_name == "x" and data.eval_results[0].metric_value == 0.875
     assert card.text == "# Mine\n"
 
 

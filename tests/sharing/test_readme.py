@@ -20,7 +20,6 @@ def test_the_page_on_sharing(tiny_model: Path, hub: HubServer, tmp_path: Path, m
     for package in ("torchmetrics", "onnx", "onnxscript"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_TOKEN", "hf_test")  # in place of `hf auth login`
     shutil.copytree(tiny_model, "my-model", ignore=shutil.ignore_patterns("README.md"))
     commands = map(shlex.split, lines(PAGE, "console"))
     ours = [arguments for program, *arguments in commands if program == "idgen"]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from idgen import Arc2FacePipeline, IdentityUNet, IDiffFacePipeline, IDiffFaceScheduler, UIFacePipeline, UIFaceScheduler
+from idgen import Arc2FacePipeline, IDiffFacePipeline, IDiffFaceScheduler, UIFacePipeline, UIFaceScheduler
 from idgen import models as networks
 from idgen.sharing.remote_code import NeedsIdgen, networks_code, pipeline_code
 
 
 def undefined(code: str) -> set[str]:
     """Names that the code uses and nothing in it defines."""
-    import builtins
-
     tree = ast.parse(code)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     made = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
@@ -50,7 +49,7 @@ def test_the_pipeline_s_file_needs_nothing_of_idgen() -> None:
     defined = {node.name for node in ast.parse(code).body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     assert {"IDiffFacePipeline", "IdentityPipeline", "Identities", "by_image", "whole"} <= defined
     assert "def from_pretrained" not in code and "register(" not in code
-    assert "os.register_at_fork(after_in_child=_forget_pools)" in code
+    assert "os.register_at_fork(after_in_child=_pool.cache_clear)" in code
 
 
 def test_every_network_and_scheduler_stands_alone(tmp_path: Path) -> None:
@@ -74,8 +73,4 @@ def test_one_file_for_several_networks_has_each_once() -> None:
 def test_what_cannot_stand_alone_says_so(pipeline: type) -> None:
     with pytest.raises(NeedsIdgen):
         pipeline_code(pipeline)
-
-
-def test_the_code_does_not_depend_on_what_was_asked_before() -> None:
-    assert networks_code([IdentityUNet]) == networks_code([IdentityUNet])
-    assert pipeline_code(IDiffFacePipeline) == pipeline_code(IDiffFacePipeline)
+    assert pipeline_code(IDiffFacePipeline) == pipeline_code(IDiffFacePipeline)  # whatever was asked before

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from painted import last
 from PIL import Image
 from served import Served, serve
+from tiny import encoded
 
 from idgen.ground.identity import Identity
 from idgen.model import Model, load_model
+from space import actions
+from space.models import Models
+from space.settings import Settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,14 +33,10 @@ def _serving(model: Any, cache: Path, settings: Any = None) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         from space.app import build, launch
-        from space.settings import Settings
 
-        demo = build(model, settings or Settings())
-        _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
-        try:
-            yield address.rstrip("/")
-        finally:
-            demo.close()
+        demo = build(model if isinstance(model, Models) else Models([model]), settings or Settings())
+        with closing(demo):
+            yield launch(demo, prevent_thread_lock=True, quiet=True)[1].rstrip("/")
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,6 @@ def app(small: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory)
 
     It has two models, and a photo has at most 1 MB.
     """
-    pytest.importorskip("gradio")
-    from space.models import Models
-    from space.settings import Settings
-
     cache = tmp_path_factory.mktemp("gradio")
     with _serving(Models([small, unjudged]), cache, Settings(upload_megabytes=1)) as address:
         yield address, cache
@@ -86,17 +82,13 @@ def unjudged(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
 @pytest.fixture(scope="session")
 def person(small: Model) -> Identity:
     """Person 7, who does not exist."""
-    from space import actions
-
     return actions.sample(small, 7)[0]
 
 
 @pytest.fixture(scope="session")
 def result(small: Model, person: Identity) -> Any:
     """Three pictures of person 7."""
-    from space import actions
-
-    return actions.last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
+    return last(actions.generate(small, person, actions.Recipe.of(small, 3, 2, seed=1)))
 
 
 @pytest.fixture(scope="session")
@@ -108,15 +100,11 @@ def built_in() -> Model:
 @pytest.fixture(scope="session")
 def portraits(built_in: Model) -> list[bytes]:
     """ "Photos" of two people who do not exist: generated faces, off centre in a larger picture."""
-    from space import actions
-
     files = []
     for seed in (3, 21):
         recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
-        image = actions.last(actions.generate(built_in, person, recipe)).images[0].image
+        image = last(actions.generate(built_in, person, recipe)).images[0].image
         canvas = Image.new("RGB", (480, 360), (176, 182, 190))
         canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
-        file = io.BytesIO()
-        canvas.save(file, "JPEG", quality=92)
-        files.append(file.getvalue())
+        files.append(encoded(canvas, "JPEG", quality=92))
     return files

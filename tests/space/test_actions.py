@@ -12,21 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from painted import last
 from PIL import Image
 from tiny import noise_png
 
 from idgen.evaluation.diversity import genuine_distance
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities, Identity
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from space import actions, view
-from space.actions import Recipe, last, painting
+from space.actions import Recipe, painting
 from space.actions.photos import mark
-from space.parts import part, tile
+from space.parts import part
 from space.stream import stream
-
-# ---------------------------------------------------------------- what is asked for
 
 
 def test_sampling_is_the_seed_and_nothing_else(small: Model) -> None:
@@ -36,31 +35,20 @@ def test_sampling_is_the_seed_and_nothing_else(small: Model) -> None:
     assert not first.from_photo and -1 <= near <= 1
 
 
-@pytest.mark.parametrize("seed", [None, -1, 1.5, "seven", float("nan"), float("inf"), 2**53, True, [7], {}])
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "seven", 2**53])
 def test_a_seed_that_is_no_whole_number_is_refused_in_one_sentence(small: Model, seed: object) -> None:
     with pytest.raises(InputError, match=r"^The person's seed is a whole number from 0 to 9,007,199,254,740,991, got "):
         actions.sample(small, seed)
 
 
 @pytest.mark.parametrize(
-    ("setting", "values"),
-    {
-        "images": (0, 10_000, None, "8"),
-        "steps": (0, 2.5),
-        "variation": (1.1, float("nan")),
-        "guidance": (-1, 1e9),
-        "seed": (-3, 2**53),
-    }.items(),
+    ("setting", "low", "high"),
+    [("images", 0, 10_000), ("steps", 0, 2.5), ("variation", -1, 1.1), ("guidance", -1, 1e9), ("seed", -3, 2**53)],
 )
-def test_settings_out_of_range_are_refused(small: Model, setting: str, values: tuple) -> None:
-    for value in values:
+def test_settings_out_of_range_are_refused(small: Model, setting: str, low: float, high: float) -> None:
+    for value in (low, high):
         with pytest.raises(InputError, match=f"^The .*{setting.replace('images', 'pictures')}.* from .* to .*, got "):
             Recipe.of(small, **{setting: value})
-
-
-def test_what_is_not_said_is_the_models_own(small: Model) -> None:
-    recipe, config = Recipe.of(small), small.pipeline.config
-    assert (recipe.steps, recipe.guidance) == (config.num_inference_steps, config.guidance_scale)
 
 
 def test_a_model_of_a_thousand_steps_may_take_them(tiny_model: Path, tmp_path: Path) -> None:
@@ -70,9 +58,6 @@ def test_a_model_of_a_thousand_steps_may_take_them(tiny_model: Path, tmp_path: P
     assert Recipe.of(slow).steps == Recipe.of(slow, steps=1000).steps == 1000
     with pytest.raises(InputError, match="from 1 to 1,000"):
         Recipe.of(slow, steps=1001)
-
-
-# ---------------------------------------------------------------- painting
 
 
 def test_pictures_scores_and_progress_belong_together(small: Model, person: Identity) -> None:
@@ -90,12 +75,6 @@ def test_pictures_scores_and_progress_belong_together(small: Model, person: Iden
     # A variation of v paints vectors at cosine 1 − v, and still scores them against the person asked for.
     cosines = torch.stack([image.vector for image in result.images]) @ person.vector
     assert torch.allclose(cosines, torch.full((3,), 0.8), atol=1e-4)
-
-
-def test_the_app_paints_what_the_pipeline_paints(small: Model, result: actions.Result) -> None:
-    alone = list(small.pipeline.iterate(result.identity, 3, num_inference_steps=2, seed=1))
-    for ours, theirs in zip(result.images, alone, strict=True):
-        assert ours.seed == theirs.seed and ours.image.tobytes() == theirs.image.tobytes()
 
 
 def test_pictures_come_while_others_are_painted_with_previews(
@@ -128,11 +107,10 @@ def test_what_the_work_raises_is_raised_and_what_was_overtaken_is_skipped() -> N
         teller.say(1)
         raise ZeroDivisionError
 
-    seen = []
+    items = stream(broken)
+    assert next(items) == 1
     with pytest.raises(ZeroDivisionError):
-        for item in stream(broken):
-            seen.append(item)
-    assert seen == [1]
+        next(items)
 
     gate = threading.Event()
 
@@ -150,17 +128,9 @@ def test_what_the_work_raises_is_raised_and_what_was_overtaken_is_skipped() -> N
 
 def test_nobody_to_paint_is_said(small: Model) -> None:
     recipe = Recipe.of(small, 1, 1)
-    for refused in (
-        lambda: actions.generate(small, None, recipe),
-        lambda: actions.explore(small, None, recipe),
-        lambda: actions.nearest(small, None, recipe),
-        lambda: actions.morph(small, None, None, recipe),
-    ):
+    for action, people in ((actions.generate, 1), (actions.explore, 1), (actions.nearest, 1), (actions.morph, 2)):
         with pytest.raises(InputError, match=r"(sample a person or choose a photo|choose both) first\.$"):
-            refused()
-
-
-# ---------------------------------------------------------------- photos
+            action(small, *[None] * people, recipe)
 
 
 @pytest.mark.parametrize("consent", [False, None, "yes", 1])
@@ -169,12 +139,6 @@ def test_no_photo_without_consent(small: Model, consent: object) -> None:
         actions.identify(small, [noise_png()], consent)
     with pytest.raises(InputError, match="consent"):
         actions.compare(small, noise_png(), noise_png(), consent)
-
-
-@pytest.mark.parametrize("content", [b"", b"<svg/>", b"<html>", noise_png()[:200], b"GIF89a"])
-def test_what_is_no_picture_is_said(small: Model, content: bytes) -> None:
-    with pytest.raises(InputError):
-        actions.identify(small, [content], True)
 
 
 def test_several_photos_are_averaged(built_in: Model, portraits: list[bytes]) -> None:
@@ -210,21 +174,17 @@ def test_the_mark_stays_on_the_picture_and_leaves_the_photo_alone() -> None:
     assert tiny.size == (5, 3)
 
 
-# ---------------------------------------------------------------- two people, explore
-
-
 def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identity) -> None:
     other = actions.sample(small, 8)[0]
-    made = last(actions.morph(small, person, other, Recipe.of(small, 1, 3)))
+    made, again = (last(actions.morph(small, person, other, Recipe.of(small, 1, 3))) for _ in range(2))
     assert len(made.images) == actions.MORPH and all(len(side) == actions.MORPH for side in made.scores)
     assert torch.allclose(made.people.vectors[0], person.vector, atol=1e-6)
     assert torch.allclose(made.people.vectors[-1], other.vector, atol=1e-6)
-    again_ = last(actions.morph(small, person, other, Recipe.of(small, 1, 3)))
-    assert [a.image.tobytes() for a in made.images] == [b.image.tobytes() for b in again_.images]
+    assert [a.image.tobytes() for a in made.images] == [b.image.tobytes() for b in again.images]
     assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
-    page = view.morph(made, [tile(k, "data:,", line, "x") for k, line in enumerate(made.scores[0])])
+    page = view.morph(made)
     assert page.count('class="dot a"') == actions.MORPH + 1 and "similarity to B" in page
 
 
@@ -243,14 +203,11 @@ def test_a_point_is_what_evaluation_measures(small: Model, person: Identity) -> 
 
 
 def test_the_nearest_sampled_people_are_the_nearest(small: Model, person: Identity) -> None:
-    found = last(actions.nearest(small, person, Recipe.of(small, 1, 1), count=3))
+    found = last(actions.nearest(small, person, Recipe.of(small, 1, 1)))
     crowd = small.sampler.sample(actions.CROWD, 0)
-    best = (crowd.vectors @ person.vector).topk(3)
+    best = (crowd.vectors @ person.vector).topk(actions.NEIGHBOURS)
     assert [one.identity.name for one in found] == [crowd.names[row] for row in best.indices]
     assert [one.cosine for one in found] == pytest.approx(best.values.tolist())
-
-
-# ---------------------------------------------------------------- a model without a judge
 
 
 def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Model, person: Identity) -> None:
@@ -261,14 +218,11 @@ def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Mode
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
     strip = last(actions.morph(unjudged, person, person, Recipe.of(unjudged, 1, 1)))
-    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip, [])
+    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip)
     points = last(actions.explore(unjudged, person, Recipe.of(unjudged, 2, 1), (0.5,)))
     assert points.threshold is None and "has no judge" in view.curve(points, [], [[]])
     with pytest.raises(InputError, match="cannot invent people"):
         actions.sample(unjudged, 7)
-
-
-# ---------------------------------------------------------------- what leaves
 
 
 def test_every_picture_and_the_zip_say_how_they_were_made(result: actions.Result, tmp_path: Path) -> None:
@@ -277,11 +231,12 @@ def test_every_picture_and_the_zip_say_how_they_were_made(result: actions.Result
         names = zipped.namelist()
         assert names == [file.name for file in files] + ["manifest.jsonl"]
         for name in names[:-1]:
-            (tmp_path / "out.png").write_bytes(zipped.read(name))
-            said = provenance.read(tmp_path / "out.png")
+            said = provenance.read(zipped.extract(name, tmp_path / "zip"))
             assert "trainedAlgorithmicMedia" in said["digital_source_type"]
             assert said["seed"] == result.recipe.seed
         lines = [json.loads(line) for line in zipped.read("manifest.jsonl").decode().splitlines()]
+    report = json.loads(json.dumps(actions.report(result)))
+    assert report["pictures"] == lines and report["sentence"].endswith(".") and report["images"] == 3
     wanted = {"file", "identity", "k", "seed", "similarity", "judge_similarity", "match"}
     assert all(wanted <= set(line) for line in lines) and [line["file"] for line in lines] == names[:-1]
     assert "trainedAlgorithmicMedia" in provenance.read(sheet)["digital_source_type"]
@@ -308,18 +263,6 @@ def test_a_picture_of_somebody_from_a_photo_says_nothing_of_them(
     assert not any(seed in archive.read_bytes() for seed in own)
 
 
-def test_the_identity_leaves_as_a_file_that_idgen_reads(person: Identity, tmp_path: Path) -> None:
-    (tmp_path / "view.safetensors").write_bytes(actions.identity_file([person]))
-    back = Identities.load(tmp_path / "view.safetensors")
-    assert torch.equal(back.vectors[0], person.vector)
-    assert (back.space, back.names) == (person.space, (person.name,))
-
-
-def test_the_report_is_json(result: actions.Result) -> None:
-    report = json.loads(json.dumps(actions.report(result)))
-    assert len(report["pictures"]) == 3 and report["sentence"].endswith(".") and report["images"] == 3
-
-
 def test_scores_say_on_whom_they_were_measured(built_in: Model, portraits: list[bytes]) -> None:
     known = actions.reference(built_in)
     assert known is not None
@@ -331,10 +274,9 @@ def test_scores_say_on_whom_they_were_measured(built_in: Model, portraits: list[
 
 
 def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:
-    recipe = Recipe.of(small, 2, 1, 0.5, seed=3)
-    point = last(actions.explore(small, person, recipe, (0.5,))).points[0]
-    other = actions.sample(small, 8)[0]
-    assert point.joins(person, small.name, Recipe.of(small, 2, 1, 0.1, 4.0, seed=3))
+    recipe, other = Recipe.of(small, 2, 1, 0.5, seed=3), actions.sample(small, 8)[0]
+    point = actions.Point(person, small.name, recipe, 0.5, 0.5, None, [], [])
+    assert point.joins(person, small.name, replace(recipe, variation=0.1, guidance=4.0))
     assert not point.joins(other, small.name, recipe) and not point.joins(person, "another", recipe)
-    for changed in (Recipe.of(small, 2, 1, 0.5, seed=4), Recipe.of(small, 2, 2, 0.5, seed=3)):
+    for changed in (replace(recipe, seed=4), replace(recipe, steps=2)):
         assert not point.joins(person, small.name, changed)

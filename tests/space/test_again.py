@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from painted import last, unit_vectors
 from PIL import Image
 
 import idgen
 from idgen.ground.identity import Identity
 from idgen.model import Model
 from space import actions, again
-from space.actions import Recipe, last
+from space.actions import Recipe
 
 
 @pytest.fixture
@@ -46,22 +46,17 @@ def test_the_code_for_one_person(small: Model, person: Identity, variation: floa
     assert run(again.pictures(person, recipe, small.name).python) == pixels(made.images)
 
 
-def test_the_code_for_a_strip(small: Model, person: Identity, run: Any) -> None:
-    other, recipe = actions.sample(small, 8)[0], Recipe.of(small, 1, 3, seed=4)
+def test_the_code_for_a_strip_and_the_nearest(small: Model, person: Identity, run: Any) -> None:
+    other, recipe = actions.sample(small, 8)[0], Recipe.of(small, 1, 2, seed=4)
     made = last(actions.morph(small, person, other, recipe))
     assert run(again.strip((person, other), recipe, small.name).python) == pixels(made.images)
-
-
-def test_the_code_for_the_nearest(small: Model, person: Identity, run: Any) -> None:
-    recipe = Recipe.of(small, 1, 2, seed=4)
     found, once = last(actions.nearest(small, person, recipe)), again.nearest(person, recipe, small.name)
     assert run(once.python) == pixels(one.image for one in found)
     assert "tab=near" in once.query and "person=7" in once.query
 
 
 def test_the_code_for_a_photo_reads_the_downloaded_vector(small: Model, run: Any) -> None:
-    vector = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
-    photo = Identity(vector, small.encoder.space, "1 photo", "photo")
+    photo = Identity(unit_vectors(1, 64)[0], small.encoder.space, "1 photo", "photo")
     recipe = Recipe.of(small, 1, 2)
     once = again.pictures(photo, recipe, small.name)
     assert once.query == "", "a link would have to hold the face"

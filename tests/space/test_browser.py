@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +31,20 @@ from space.settings import Settings
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-component-update",
-]
-FLAGS.append("--disable-background-networking")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-component-update", "--disable-background-networking"]
 PATIENCE = int(os.environ.get("PATIENCE", 120_000))  # milliseconds; waiting costs nothing when it is not needed
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
-def _missing(what: str) -> None:
-    """Without a browser there is nothing to test: fine at home, a failure where the result counts."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}, and CI must run the browser test")
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("Playwright is not installed (pip install playwright)")
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        _missing("there is no Chromium (apt-get install chromium, or CHROMIUM=/path/to/it)")
+    if not path or not find_spec("playwright"):
+        without = pytest.fail if os.environ.get("CI") == "true" else pytest.skip  # CI must run it
+        without("There is no Playwright (pip install playwright) or Chromium (apt install chromium, or CHROMIUM=PATH)")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
@@ -80,13 +66,10 @@ def photos(portraits: list[bytes]) -> list[dict]:
 @contextmanager
 def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) -> Iterator[Any]:
     """A page that notes every request to another machine and every error, and must have neither in the end."""
-    context = browser.new_context(
-        viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce", accept_downloads=True
-    )
-    page = context.new_page()
+    scheme = "dark" if dark else "light"
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce", accept_downloads=True)
     page.set_default_timeout(PATIENCE)
-    outside: list[str] = []
-    errors: list[str] = []
+    outside, errors = [], []
     ours = (address.split("?")[0], "data:", "blob:")
     page.on("request", lambda request: request.url.startswith(ours) or outside.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -99,13 +82,13 @@ def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) 
     assert errors == []
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= size["width"], f"the page is {width} pixels wide and scrolls sideways"
-    context.close()
+    page.close()
 
 
-def shoot(page: Any, name: str) -> None:
+def shoot(page: Any, name: str, full_page: bool = True) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     page.mouse.move(0, 0)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)
 
 
 def settled(page: Any, count: int) -> str:
@@ -170,7 +153,18 @@ def pictures(page: Any, where: str = "#pictures") -> list[str]:
     return page.eval_on_selector_all(f"{where} .open img", "images => images.map(image => image.src)")
 
 
-# ---------------------------------------------------------------- one person
+@contextmanager
+def busy(address: str) -> Iterator[None]:
+    """Somebody else's long work, so that everything waits in the queue."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    job = client.submit(16, 100, api_name="/generate")
+    while not job.outputs():
+        time.sleep(0.1)
+    yield
+    job.cancel()
+    client.predict(7, api_name="/sample")  # it comes after everything that waited
 
 
 def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path) -> None:
@@ -184,10 +178,8 @@ def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path)
         place = page.locator("#pictures li").first.bounding_box()
         assert page.locator("#pictures li").count() == 8, "every picture has its place from the start"
         shoot(page, "desktop-one-2-going")
-        sentence = settled(page, 8)
-        assert re.fullmatch(
-            r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\.", sentence
-        )
+        said = r"(None|\d) of 8 (is|are) the wanted person, says the independent judge, .* 1 in 1,000\."
+        assert re.fullmatch(said, settled(page, 8))
         assert page.locator("#pictures li").first.bounding_box() == place, "nothing jumps"
         assert page.locator("#empty").is_hidden() and page.locator("#stop").is_hidden()
         assert page.locator("#evidence svg.plot").count() == 2
@@ -204,22 +196,18 @@ def test_one_person(browser: Any, address: str, built_in: Model, tmp_path: Path)
         page.click("#evidence details summary")
         shoot(page, "desktop-one-3-scores")
 
-        with page.expect_download() as zipped:
-            page.click("#zip")
-        assert len(zipfile.ZipFile(zipped.value.path()).namelist()) == 8 + 1
-        with page.expect_download() as sheet:
-            page.click("#sheet")
-        assert Image.open(sheet.value.path()).format == "PNG"
-        with page.expect_download() as identity:
-            page.click("#identity-file")
-        identity.value.save_as(tmp_path / "identity.safetensors")
+        for button, name in (("zip", "x.zip"), ("sheet", "x.png"), ("identity-file", "identity.safetensors")):
+            with page.expect_download() as download:
+                page.click(f"#{button}")
+            download.value.save_as(tmp_path / name)
+        assert len(zipfile.ZipFile(tmp_path / "x.zip").namelist()) == 8 + 1
+        assert Image.open(tmp_path / "x.png").format == "PNG"
         assert Identities.load(tmp_path / "identity.safetensors")[0].source == "sampled, seed 7, number 0"
 
         page.click("#again-one button")
-        person, recipe = actions.sample(built_in, 7)[0], Recipe.of(built_in)
         says(page, "#code-one", "idgen generate")
-        code = page.inner_text("#code-one")
-        assert again.pictures(person, recipe, built_in.name).python.splitlines()[-1] in code
+        once = again.pictures(actions.sample(built_in, 7)[0], Recipe.of(built_in), built_in.name)
+        assert once.python.splitlines()[-1] in page.inner_text("#code-one")
         shoot(page, "desktop-one-4-again")
 
         before = pictures(page)
@@ -261,36 +249,13 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         time.sleep(3)
         assert len(pictures(page)) == done < 16
         shoot(page, "desktop-one-5-stopped")
-        generate(page, 1)
+        sentence = generate(page, 1)
         assert page.inner_text("#note-one") == ""
-
-
-@contextmanager
-def busy(address: str) -> Iterator[None]:
-    """Somebody else's long work, so that everything waits in the queue."""
-    from gradio_client import Client
-
-    client = Client(address, verbose=False)
-    job = client.submit(16, 100, api_name="/generate")
-    while not job.outputs():
-        time.sleep(0.1)
-    yield
-    job.cancel()
-    client.predict(7, api_name="/sample")  # it comes after everything that waited
-
-
-def test_stop_while_waiting_is_said_and_loses_nothing(browser: Any, address: str) -> None:
-    with visit(browser, address) as page:
         with busy(address):
             page.click("#generate")
             waits(page)
             stop(page, "#stop", "#note-one")
             shoot(page, "desktop-one-7-stopped-waiting")
-        sentence = generate(page, 1)
-        with busy(address):
-            page.click("#generate")
-            waits(page)
-            stop(page, "#stop", "#note-one")
         assert page.inner_text("#summary h2") == sentence, "the verdict on the pictures that stay"
 
 
@@ -346,6 +311,12 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         tab(page, "Photos")
         consent(page)
         shoot(page, "desktop-photo-1-consent")
+        upload(page, "photo", {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"})
+        page.wait_for_selector(".toast-body.error")
+        assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
+        assert page.locator("#found img").count() == 0
+        page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
+        shoot(page, "desktop-photo-3-no-picture")
         upload(page, "photo", photos[0], photos[0])
         page.wait_for_function("document.querySelectorAll('#found img.found').length === 2")
         assert page.get_attribute("#found img.found >> nth=0", "src").startswith("data:"), "not from a file"
@@ -358,39 +329,21 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         assert "may exist" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
 
 
-def test_what_is_no_picture_gets_a_sentence(browser: Any, address: str) -> None:
-    with visit(browser, address) as page:
-        tab(page, "Photos")
-        consent(page)
-        file = {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"}
-        upload(page, "photo", file)
-        page.wait_for_selector(".toast-body.error")
-        assert page.inner_text(".toast-body.error .toast-message-text").rstrip().endswith(".")
-        assert page.locator("#found img").count() == 0
-        page.wait_for_selector("#photo input[type=file]", state="attached")  # ready for another photo
-        shoot(page, "desktop-photo-3-no-picture")
-
-
 def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address: str, small: Model) -> None:
-    person = actions.sample(small, 5)[0]
     content = io.BytesIO()
-    np.save(content, person.vector.numpy())
+    np.save(content, actions.sample(small, 5)[0].vector.numpy())
     with visit(browser, address) as page:
         choose_converted(page)
         says(page, "#sampled", "cannot invent people")
         tab(page, "Vector")
         page.wait_for_function(f"document.body.innerText.includes({small.encoder.space!r})")
         page.fill("#space :is(input, textarea)", small.encoder.space)
-        file = {"name": "me.npy", "mimeType": "application/octet-stream", "buffer": content.getvalue()}
-        upload(page, "vector", file)
+        upload(page, "vector", {"name": "me.npy", "mimeType": "", "buffer": content.getvalue()})
         page.wait_for_selector("#brought .person")
         assert "may exist" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
         assert "has no independent judge" in generate(page, 3)
         assert page.locator("#pictures .chip.pass, #pictures .chip.fail").count() == 0
         shoot(page, "desktop-vector-no-judge")
-
-
-# ---------------------------------------------------------------- two people
 
 
 def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
@@ -399,8 +352,7 @@ def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
         shoot(page, "desktop-two-1-empty")
         page.click("#morph")
         page.wait_for_selector("#strip svg.plot")
-        assert len(pictures(page, "#strip")) == actions.MORPH
-        before = pictures(page, "#strip")
+        strip = pictures(page, "#strip")
         page.click("#morph")
         page.wait_for_selector("#strip-coming .running")
         assert page.locator("#strip .open").first.is_hidden()
@@ -408,11 +360,11 @@ def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
         page.wait_for_selector("#strip-coming .running", state="detached")
         assert page.inner_text("#strip-coming") == ""
         shoot(page, "desktop-two-4-stopped")
-        assert page.locator("#strip .open").first.is_visible() and pictures(page, "#strip") == before
+        assert page.locator("#strip .open").first.is_visible() and pictures(page, "#strip") == strip
         assert page.locator("#strip .dot.a").count() == actions.MORPH + 1  # and the legend's
         page.wait_for_function("location.search.includes('tab=two')")
         shoot(page, "desktop-two-2-morph")
-        strip, link = pictures(page, "#strip"), page.url
+        link = page.url
         tab(page, "Compare two pictures")
         consent(page, "agreed", "couple")
         upload(page, "couple", *photos)
@@ -426,9 +378,6 @@ def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, link) as page:
         page.wait_for_selector("#strip svg.plot")
         assert pictures(page, "#strip") == strip
-
-
-# ---------------------------------------------------------------- explore
 
 
 def test_explore(browser: Any, address: str) -> None:
@@ -513,21 +462,11 @@ def test_what_is_refused_takes_nothing_away(browser: Any, serving: Any, small: M
         shoot(page, "desktop-explore-4-refused")
 
 
-# ---------------------------------------------------------------- every screen, and everybody
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "dark"), [("phone", PHONE, False), ("phone-dark", PHONE, True), ("dark", DESKTOP, True)]
-)
+@pytest.mark.parametrize(("name", "size", "dark"), [("phone", PHONE, False), ("dark", DESKTOP, True)])
 def test_other_screens(browser: Any, address: str, name: str, size: dict, dark: bool, photos: list[dict]) -> None:
     with visit(browser, address, size, dark) as page:
-        shoot(page, f"{name}-one-1-empty")
-        choose(page, 4)
-        page.click("#generate")
-        page.wait_for_selector("#pictures .open")
-        shoot(page, f"{name}-one-2-going")
-        settled(page, 4)
-        shoot(page, f"{name}-one-3-scores")
+        generate(page, 4)
+        shoot(page, f"{name}-one-scores")
         tab(page, "Two people")
         page.click("#morph")
         page.wait_for_selector("#strip svg.plot")
@@ -578,9 +517,7 @@ def test_the_readmes_picture(browser: Any, serving: Any, built_in: Model, tmp_pa
         says(page, "#sampled", "Person 21")
         page.click("#generate")
         settled(page, 8)
-        page.mouse.move(0, 0)
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / "readme.png")
+        shoot(page, "readme", full_page=False)
     shown = Image.open(SCREENSHOTS / "readme.png").convert("RGB")
     assert len(set(shown.resize((64, 64)).getdata())) > 500, "there is something on it"
     shown.quantize(256).save(SCREENSHOTS / "readme.png", optimize=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 pytest.importorskip("gradio")
 
 import gradio as gr
+from gradio import state_holder
+from gradio.queueing import Queue
+from gradio.server_messages import ProcessCompletedMessage, ProcessStartsMessage
 
 from idgen.ground.errors import InputError
 from space.gradio_private import GuardedBlocks, Messages, Session, forget_unread
@@ -57,8 +61,6 @@ def test_every_failure_is_a_sentence(page: GuardedBlocks, caplog: pytest.LogCapt
 
 
 def test_a_session_keeps_its_state_and_nothing_that_was_sent(page: GuardedBlocks) -> None:
-    from gradio import state_holder
-
     state = state_holder.SessionState(page)  # as Gradio makes one for every visit
     assert isinstance(state, Session)
     ask(page, ["a secret", None], state=state)
@@ -75,14 +77,11 @@ def test_credentials_that_are_half_there_stop_the_launch(page: GuardedBlocks, mo
 def test_launched_alone_and_events_are_not_tabulated(page: GuardedBlocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a server for pages everybody would come from this machine; the table took the time of a small picture."""
     monkeypatch.setenv("GRADIO_SSR_MODE", "True")
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
-    there = f"{address}gradio_api/call/answer"
-    try:
+    with closing(page):
+        there = f"{page.launch(prevent_thread_lock=True, quiet=True)[1]}gradio_api/call/answer"
         for text in "abc":
             event = httpx.post(there, json={"data": [text]}).json()["event_id"]
             assert "complete" in httpx.get(f"{there}/{event}").text
-    finally:
-        page.close()
     assert page.ssr_mode is False
     assert page._queue.events_recorded == 3 and len(page._queue.event_analytics) == 1
     assert page._queue.cached_event_analytics_summary == {"functions": {}}
@@ -100,16 +99,12 @@ def test_who_came_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_answers_that_nobody_fetches_are_forgotten() -> None:
-    from gradio.queueing import Queue
-    from gradio.server_messages import ProcessCompletedMessage, ProcessStartsMessage
-
-    queue = Queue(True, 1, 1.0, 10, blocks=GuardedBlocks())
+    queue, left, working = Queue(True, 1, 1.0, 10, blocks=GuardedBlocks()), asyncio.Queue(), asyncio.Queue()
+    queue.pending_messages_per_session |= {"left": left, "working": working}
     done = ProcessCompletedMessage(event_id="e", output={"data": ["a secret"]}, success=True)
-    for session, message in (("left", done), ("working", ProcessStartsMessage(event_id="f", eta=None))):
-        queue.pending_messages_per_session[session] = asyncio.Queue()
-        queue.pending_messages_per_session[session].put_nowait(message)
+    for messages, message in ((left, done), (working, ProcessStartsMessage(event_id="f", eta=None))):
+        messages.put_nowait(message)
         queue.event_ids_to_events[message.event_id] = SimpleNamespace(data="a secret")
-    left, working = (queue.pending_messages_per_session[session] for session in ("left", "working"))
     seen = forget_unread(queue, {})
     assert left._queue[0] is done, "somebody may still come for it"
     seen = forget_unread(queue, seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
@@ -14,8 +15,7 @@ from space.settings import Settings
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
+    now = 1000.0
 
     def __call__(self) -> float:
         return self.now
@@ -28,72 +28,50 @@ def test_pictures_of_one_request() -> None:
     counted.check("a", 4)  # the refused one did not count
 
 
-def test_a_visitor_waits_and_the_others_do_not() -> None:
-    clock = Clock()
-    counted = Limits(Settings(requests_per_minute=2), clock)
-    counted.check("a")
-    clock.now += 45.5
-    counted.check("a")
-    for _ in range(3):  # asking again does not make the wait longer
-        with pytest.raises(InputError, match=r"^You made 2 requests within a minute.*again in 15 seconds\.$"):
-            counted.check("a")
-    counted.check("b")
-    clock.now += 14.5  # the first is a minute old
-    counted.check("a")
-    with pytest.raises(InputError, match=r"again in 46 seconds"):
-        counted.check("a")
-    clock.now += 44.9
-    with pytest.raises(InputError, match=r"again in 1 second\."):
-        counted.check("a")
+# For each visitor: seconds since the last one, who, how many requests or bytes, and what is refused in what words.
+A_VISITOR_WAITS = [
+    *((0, "a", 1, ""), (45.5, "a", 1, "")),
+    *[(0, "a", 1, r"^You made 2 requests within a minute.*again in 15 seconds\.$")] * 3,  # asking does not add to it
+    *((0, "b", 1, ""), (14.5, "a", 1, "")),  # the first is a minute old
+    *((0, "a", 1, r"again in 46 seconds"), (44.9, "a", 1, r"again in 1 second\.")),
+]
+EVERYBODY_TOGETHER = [
+    *((0, "a", 1, ""), (0, "b", 1, ""), (0, "c", 1, "")),
+    (0, "d", 1, r"^Visitors made 3 requests within a minute.*in 60 seconds\.$"),
+    *((60, "d", 1, ""), (0, "d", 1, ""), (0, "a", 1, "")),
+]
+ALL_OR_NONE = [
+    (0, "a", 2, ""),
+    (20, "a", 5, r"^You made 2 .*counts as 5 more, and one visitor may 6 in all.*in 40 seconds"),
+    (0, "a", 4, ""),  # what was refused did not count
+    (0, "b", 5, r"^Visitors made 6 .*counts as 5 more, and this app takes 8.*in 60 seconds"),
+    (0, "b", 2, ""),
+]
+MORE_THAN_A_MINUTE_HAS = [(0, "a", 5, ""), (0, "a", 1, "3 requests within a minute")]  # counts as all of it
+BYTES = [
+    *((0, "a", 3_000_000, ""), (100, "a", 1_500_000, "")),
+    (0, "a", 1_000_000, r"^You may upload 5 MB within ten minutes.*again in 500 seconds, or"),
+    *((0, "a", 500_000, ""), (0, "b", 4_000_000, r"^Visitors may upload 8 MB"), (0, "b", 3_000_000, "")),
+    *((500, "a", 3_000_000, ""), (0, "c", 6_000_000, r"^You may upload 5 MB")),
+]
 
 
-def test_everybody_together() -> None:
-    clock = Clock()
-    counted = Limits(Settings(requests_per_minute=2, requests_per_minute_in_all=3), clock)
-    for visitor in "abc":
-        counted.check(visitor)
-    with pytest.raises(InputError, match=r"^Visitors made 3 requests within a minute.*in 60 seconds\.$"):
-        counted.check("d")
-    clock.now += 60
-    for visitor in "dda":
-        counted.check(visitor)
-
-
-def test_several_at_once_count_all_or_none() -> None:
-    clock = Clock()
-    counted = Limits(Settings(requests_per_minute=6, requests_per_minute_in_all=8), clock)
-    counted.check("a", requests=2)
-    clock.now += 20
-    with pytest.raises(
-        InputError, match=r"^You made 2 .*counts as 5 more, and one visitor may 6 in all.*in 40 seconds"
-    ):
-        counted.check("a", requests=5)
-    counted.check("a", requests=4)  # what was refused did not count
-    with pytest.raises(InputError, match=r"^Visitors made 6 .*counts as 5 more, and this app takes 8.*in 60 seconds"):
-        counted.check("b", requests=5)
-    counted.check("b", requests=2)
-    few = Limits(Settings(requests_per_minute=3), clock)
-    few.check("a", requests=5)  # more than a minute ever has: all of it
-    with pytest.raises(InputError, match="3 requests within a minute"):
-        few.check("a")
-
-
-def test_uploads_are_counted_by_their_bytes() -> None:
-    clock = Clock()
-    counted = Limits(Settings(megabytes_per_ten_minutes=5, megabytes_per_ten_minutes_in_all=8), clock)
-    counted.check_upload("a", 3_000_000)
-    clock.now += 100
-    counted.check_upload("a", 1_500_000)
-    with pytest.raises(InputError, match=r"^You may upload 5 MB within ten minutes.*again in 500 seconds, or"):
-        counted.check_upload("a", 1_000_000)
-    counted.check_upload("a", 500_000)
-    with pytest.raises(InputError, match=r"^Visitors may upload 8 MB"):
-        counted.check_upload("b", 4_000_000)
-    counted.check_upload("b", 3_000_000)
-    clock.now += 500
-    counted.check_upload("a", 3_000_000)
-    with pytest.raises(InputError, match=r"^You may upload 5 MB"):
-        counted.check_upload("c", 6_000_000)
+@pytest.mark.parametrize(
+    ("settings", "story"),
+    [
+        ({"requests_per_minute": 2}, A_VISITOR_WAITS),
+        ({"requests_per_minute": 2, "requests_per_minute_in_all": 3}, EVERYBODY_TOGETHER),
+        ({"requests_per_minute": 6, "requests_per_minute_in_all": 8}, ALL_OR_NONE),
+        ({"requests_per_minute": 3}, MORE_THAN_A_MINUTE_HAS),
+        ({"megabytes_per_ten_minutes": 5, "megabytes_per_ten_minutes_in_all": 8}, BYTES),
+    ],
+)
+def test_what_is_admitted_and_when(settings: dict[str, int], story: list[tuple[float, str, int, str]]) -> None:
+    counted = Limits(Settings(**settings), clock := Clock())
+    for seconds, visitor, amount, refused in story:
+        clock.now += seconds
+        with pytest.raises(InputError, match=refused) if refused else nullcontext():
+            counted.check_upload(visitor, amount) if story is BYTES else counted.check(visitor, requests=amount)
 
 
 def test_no_limit() -> None:
@@ -101,7 +79,7 @@ def test_no_limit() -> None:
     counted.check_upload("a", 10**12)
     for _ in range(1000):
         counted.check("a", 16)
-    assert not counted.requests.windows
+    assert not counted.requests.totals
 
 
 def test_agrees_with_counting_everything() -> None:
@@ -130,11 +108,11 @@ def test_old_visitors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         counted.check(f"visitor {number}")
     clock.now += 61
     counted.check("new")
-    assert set(counted.requests.windows) == {"new"}
+    assert set(counted.requests.totals) == {"new", ""}, "and everybody"
     monkeypatch.setattr(limits, "_MAX_VISITORS", 10)
     for number in range(100):
         counted.check(f"visitor {number}")
-    assert len(counted.requests.windows) == 10
+    assert len(counted.requests.totals) == 10 + 1
 
 
 def test_many_threads_get_no_more() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub_server import HubServer
+from painted import unit_vectors
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
@@ -23,13 +23,11 @@ from space.people import Seals, read_vector, verified
 
 @pytest.fixture(scope="module")
 def somebody(small: Model) -> Identity:
-    vector = torch.nn.functional.normalize(torch.randn(64, generator=torch.Generator().manual_seed(0)), dim=0)
-    return Identity(vector, small.encoder.space, "1 photo", "photo")
+    return Identity(unit_vectors(1, 64)[0], small.encoder.space, "1 photo", "photo")
 
 
-def npy(array: np.ndarray, **how: object) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, **how)
+def npy(array: np.ndarray) -> bytes:
+    np.save(file := io.BytesIO(), array, allow_pickle=True)
     return file.getvalue()
 
 
@@ -39,43 +37,26 @@ def test_what_was_handed_out_comes_back_as_it_was(small: Model, person: Identity
         back = seals.open(seals.describe(identity), small, vectors_allowed=False)
         assert torch.equal(back.vector, identity.vector)
         assert (back.source, back.name, back.space) == (identity.source, identity.name, identity.space)
+    unsealed = {**seals.describe(person), "seal": ""}
+    assert not seals.open(unsealed, small, vectors_allowed=False).from_photo, "anybody can sample that person"
 
 
 def test_a_changed_identity_is_not_known_again(small: Model, somebody: Identity) -> None:
-    seals, other = Seals(), Seals()
+    seals = Seals()
     described = seals.describe(somebody)
-    vector = [-value for value in described["vector"]]
-    for changed in (
-        {**described, "vector": vector},
-        {**described, "source": "sampled, seed 7, number 0"},
-        {**described, "seal": other.seal(somebody)},
-        {**described, "seal": None},
-        {**described, "seal": "ü"},
-    ):
+    lies = {"vector": [-value for value in described["vector"]], "source": "sampled, seed 7, number 0"}
+    for changed in (*lies.items(), *(("seal", seal) for seal in (Seals().seal(somebody), None, "ü"))):
         with pytest.raises(InputError, match="switched off"):
-            seals.open(changed, small, vectors_allowed=False)
-        assert seals.open(changed, small, vectors_allowed=True).from_photo, "a claim is not believed"
+            seals.open(described | dict([changed]), small, vectors_allowed=False)
+        opened = seals.open(described | dict([changed]), small, vectors_allowed=True)
+        assert opened.from_photo, "a claim is not believed"
 
 
-def test_sampled_people_need_no_seal(small: Model, person: Identity) -> None:
-    described = {**Seals().describe(person), "seal": ""}
-    assert not Seals().open(described, small, vectors_allowed=False).from_photo
+_VECTORS = ("abc", [[1, 2], [3]], [], [0.0, 0.0], [float("nan"), 1], [1e39, 1], {"a": 1})
+_WITH_THEM = [{"space": "s", "source": "x", "vector": vector} for vector in _VECTORS]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        [],
-        "identity",
-        {},
-        {"space": 1, "source": "x", "vector": [1]},
-        *(
-            {"space": "s", "source": "x", "vector": vector}
-            for vector in ("abc", [[1, 2], [3]], [], [0.0, 0.0], [float("nan"), 1], [1e39, 1], {"a": 1})
-        ),
-    ],
-)
+@pytest.mark.parametrize("content", [None, [], {}, {"space": 1, "source": "x", "vector": [1]}, *_WITH_THEM])
 def test_what_is_no_identity_is_said(small: Model, content: object) -> None:
     with pytest.raises(InputError, match=r"\.$"):
         Seals().open(content, small, vectors_allowed=True)
@@ -91,6 +72,8 @@ def test_a_file_of_a_sampled_person_is_person_and_a_made_up_claim_is_not_believe
     assert verified(liar, small).source == "a vector from outside, said to be: sampled, seed 7, number 0"
     first, count = read_vector(actions.identity_file([somebody, person]), small)
     assert count == 2 and torch.equal(first.vector, somebody.vector)
+    with pytest.raises(InputError, match="switched off"):
+        read_vector(actions.identity_file([person]), small, allowed=False)
 
 
 def test_a_bare_array_needs_its_space(small: Model, somebody: Identity) -> None:
@@ -108,30 +91,19 @@ class _Trap:
         return Path.touch, (Path("trapped"),)
 
 
-def test_nothing_in_a_file_is_executed(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for content in (npy(np.array([_Trap()], object), allow_pickle=True), pickle.dumps(_Trap())):
-        with pytest.raises(InputError):
-            read_vector(content, small, small.encoder.space)
-    assert not (tmp_path / "trapped").exists()
-
-
 _ARRAYS = [np.zeros((2, 2, 2)), np.ones(64, int), np.zeros(64), np.ones(63), np.full(64, np.nan)]
+_TRAPS = [npy(np.array([_Trap()], object)), pickle.dumps(_Trap())]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\xff" * 100, *map(npy, _ARRAYS)])
-def test_what_is_no_vector_is_said_without_where_it_was(small: Model, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\xff" * 100, *map(npy, _ARRAYS), *_TRAPS])
+def test_what_is_no_vector_is_said_without_where_it_was_and_not_executed(
+    small: Model, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as refused:
         read_vector(content, small, small.encoder.space)
     assert "/tmp" not in str(refused.value) and str(refused.value).endswith((".", "?"))
-
-
-def test_the_operator_can_switch_vectors_off(small: Model, person: Identity) -> None:
-    with pytest.raises(InputError, match="switched off"):
-        read_vector(actions.identity_file([person]), small, allowed=False)
-
-
-# ---------------------------------------------------------------- models
+    assert not Path("trapped").exists()
 
 
 def test_only_allowed_models_and_by_a_name_without_its_place(small: Model, tiny_model: Path) -> None:
@@ -150,18 +122,15 @@ def test_defaults_are_read_without_loading_anything(tiny_model: Path) -> None:
     assert (steps, guidance) == (model.pipeline.config.num_inference_steps, model.pipeline.config.guidance_scale)
 
 
-def test_who_waits_for_one_model_does_not_stop_the_others(
-    hub: HubServer, small: Model, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.repos["somebody/slow"] = tiny_model
-    asked, answer, files = threading.Event(), threading.Event(), hub.at
+def test_who_waits_for_one_model_does_not_stop_the_others(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
 
-    def slowly(repo: str, revision: str) -> tuple[Path, str] | None:
+    def slowly(name: str) -> Model:
         asked.set()
         answer.wait(120)
-        return files(repo, revision)
+        return Model(small.folder, name)
 
-    monkeypatch.setattr(hub, "at", slowly)
+    monkeypatch.setattr("space.models.load_model", slowly)
     models = Models([small, "somebody/slow"])
     with ThreadPoolExecutor(3) as pool:
         try:

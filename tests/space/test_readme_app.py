@@ -77,9 +77,8 @@ def test_the_uploaded_folder_runs_on_its_own(hub: HubServer, tmp_path: Path) -> 
     words = shlex.split(blocks(PAGE, "console")[0])
     assert words[:3] == ["hf", "upload", "YOU/idgen"]
     hf = [str(Path(sys.executable).parent / words[0]), *words[1:]]
-    done = subprocess.run(
-        hf, cwd=ROOT, env={**os.environ, "HF_TOKEN": "hf_x"}, capture_output=True, text=True, timeout=240
-    )
+    how: dict = {"env": {**os.environ, "HF_TOKEN": "hf_x"}, "capture_output": True, "text": True}
+    done = subprocess.run(hf, cwd=ROOT, timeout=240, **how)
     assert done.returncode == 0, done.stderr
     uploaded, _ = hub.at("YOU/idgen", "main") or (None, None)
     assert uploaded is not None

@@ -1,6 +1,7 @@
 """From labelled faces to a model, by the commands of the README, with tiny networks and nothing else decided."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,15 +81,8 @@ def test_a_model_of_ones_own(people, folder, tmp_path, run):
     assert [path.name for path in tmp_path.iterdir() if "other" in path.name or path.name[0] == "."] == []
 
     options = ("--data", folder, "--batch-size", 4, "--device", "cpu", "--margin", 0.1)
-    result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 1)
-    assert result.exit_code == 0 and "at step 1 already" in result.output
-    result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 2, "--loss", "arcface")
-    assert result.exit_code == 2 and "begun with another loss" in result.output
     result = run("recognizer", *options, "--model", TINY["recognizer"], "--steps", 2)
     assert result.exit_code == 0, result.output
-    sampler = ("sampler", "--data", folder, "--recognizer", "runs/recognizer/model", "--model", TINY["sampler"])
-    result = run(*sampler, "--steps", 2)
-    assert result.exit_code == 2 and "begun with another recognizer" in result.output
     result = run("model", "--data", folder, "--measure", unseen, "--out", "other")
     assert result.exit_code == 2 and "was trained with another recognizer" in result.output
 
@@ -104,4 +98,4 @@ def test_what_has_to_be_trained_first_is_said(folder, run, network):
 def test_bfloat16_only_where_it_is_fast(monkeypatch):
     for able in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able}, raising=False)
-        assert RunArgs(out=".", device="cpu").precision == ("bf16" if able else "no")
+        assert RunArgs(out=Path(), device="cpu").precision == ("bf16" if able else "no")

@@ -11,44 +11,34 @@ from idgen.training.data import hold_out, load_faces
 
 
 def as_parquet(folder, path, label="identity"):
-    rows = []
-    for file in sorted(folder.glob("*/*.png")):
-        rows.append({"image": {"bytes": file.read_bytes(), "path": file.name}, label: file.parent.name, "yaw": 1.5})
+    rows = [
+        {"image": {"bytes": file.read_bytes(), "path": file.name}, label: file.parent.name, "yaw": 1.5}
+        for file in sorted(folder.glob("*/*.png"))
+    ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
 
 
-def test_an_image_folder(folder):
-    faces = load_faces(folder)
+def test_a_folder_and_parquet_with_further_columns(folder, tmp_path):
+    faces, parquet = load_faces(folder), load_faces(as_parquet(folder, tmp_path / "faces.parquet"))
     assert (len(faces), faces.people, faces.images.shape) == (24, 6, (24, 128, 128, 3))
     first = np.asarray(Image.open(folder / "p0" / "0.png"))
     assert np.array_equal(faces.images[0], first)
     assert np.allclose(faces.pixels(np.array([0]))[0].permute(1, 2, 0).numpy() * 255, first)
-
-
-def test_parquet_with_further_columns(folder, tmp_path):
-    faces = load_faces(as_parquet(folder, tmp_path / "faces.parquet"))
-    assert faces.people == 6
-    assert (faces.columns["yaw"] == 1.5).all()
-    assert np.array_equal(faces.images, load_faces(folder).images)
-
-
-def test_resized_and_kept_decoded(folder):
-    faces, again = load_faces(folder, size=32), load_faces(folder, size=32)
-    assert faces.images.shape == (24, 32, 32, 3)
-    assert np.array_equal(faces.images, again.images) and isinstance(again.images, np.memmap)
+    assert parquet.people == 6 and (parquet.columns["yaw"] == 1.5).all()
+    assert np.array_equal(parquet.images, faces.images)
+    small, again = load_faces(folder, size=32), load_faces(folder, size=32)
+    assert small.images.shape == (24, 32, 32, 3)
+    assert np.array_equal(small.images, again.images) and isinstance(again.images, np.memmap)
 
 
 def test_nobody_is_on_both_sides(folder):
-    shown, held_out = load_faces(folder).split_people(2)
-    assert (shown.people, held_out.people) == (4, 2)
-    assert len(shown) + len(held_out) == 24
+    faces = load_faces(folder)
+    for asked in (2, None):
+        shown, held_out = faces.split_people(asked)
+        assert (shown.people, held_out.people, len(shown) + len(held_out)) == (4, 2, 24)
     with pytest.raises(ValueError, match="at least one"):
-        load_faces(folder).split_people(6)
-    assert load_faces(folder).split_people()[1].people == 2
-
-
-def test_a_tenth_is_held_out_unless_asked():
+        faces.split_people(6)
     assert [hold_out(there, None) for there in (3, 40, 150, 4500)] == [2, 4, 15, 300]
     assert hold_out(4500, None, 100) == 100 and hold_out(4500, 1) == 1
     with pytest.raises(ValueError, match="2 of 2 people"):
@@ -67,8 +57,8 @@ def test_numbers_stay_in_their_order(folder):
     for person in range(6):
         (folder / f"p{person}").rename(folder / str(8 + person))
     faces = load_faces(folder)
-    assert np.array_equal(faces.images[np.argmin(faces.labels)], np.asarray(Image.open(folder / "8" / "0.png")))
-    assert np.array_equal(faces.images[np.argmax(faces.labels)], np.asarray(Image.open(folder / "13" / "0.png")))
+    for row, name in ((faces.labels.argmin(), "8"), (faces.labels.argmax(), "13")):
+        assert np.array_equal(faces.images[row], np.asarray(Image.open(folder / name / "0.png")))
 
 
 def test_what_is_read_has_a_name_by_content(folder):

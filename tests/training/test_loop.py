@@ -38,6 +38,7 @@ class Task(nn.Module):
 
     def forward(self, step, generator):
         self.network.train()
+        self.autocast = torch.is_autocast_enabled("cpu")
         self.history.append({k: v.clone() for k, v in self.network.state_dict().items()})
         x = torch.randn(8, 4, generator=generator)
         return (self.network(x) - x).square().mean(), {}
@@ -73,17 +74,17 @@ def test_average_is_a_true_exponential_mean(tmp_path):
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch):
     train(Task(), run_args(tmp_path / "whole"))
     train(Task(), run_args(tmp_path / "parts", max_minutes=0.0))  # stops, resumably, after its first step
-    lines = json.loads((tmp_path / "parts" / "args.json").read_text())
-    assert lines["max_minutes"] == 0.0
-    state = torch.load(tmp_path / "parts" / "checkpoint" / "state.pt", weights_only=True)
-    assert state["step"] == 1
+    assert json.loads((tmp_path / "parts" / "args.json").read_text())["max_minutes"] == 0.0
+    assert torch.load(tmp_path / "parts" / "checkpoint" / "state.pt", weights_only=True)["step"] == 1
     train(Task(), run_args(tmp_path / "parts"))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_what_cannot_be_resumed_is_refused(tmp_path):
-    train(Task(), run_args(tmp_path), {"data": "one"})
+def test_what_cannot_be_resumed_is_refused(tmp_path, capsys):
+    for _ in range(2):
+        train(Task(), run_args(tmp_path), {"data": "one"})
+    assert "at step 6 already" in capsys.readouterr().err
     other = Task()
     other.network = Net(width=5)
     with pytest.raises(InputError, match="of another network"):
@@ -96,13 +97,10 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
-    class Broken(Task):
-        def forward(self, step, generator):
-            loss, logs = super().forward(step, generator)
-            return loss * float("nan"), logs
-
+    task = Task()
+    nn.init.constant_(task.network.layer.weight, torch.nan)
     with pytest.raises(FloatingPointError, match="lower --lr"):
-        train(Broken(), run_args(tmp_path))
+        train(task, run_args(tmp_path))
 
 
 def test_schedule_warms_up_holds_and_falls(tmp_path):
@@ -111,11 +109,8 @@ def test_schedule_warms_up_holds_and_falls(tmp_path):
     assert schedule(10, args) == schedule(49, args) == 1
     assert schedule(75, args) == pytest.approx(0.5)
     assert schedule(99, args) < 0.01
-
-
-def test_every_step_and_process_has_its_own_seed():
     seeds = {step_seed(s, step, rank) for s in range(3) for step in range(50) for rank in range(2)}
-    assert len(seeds) == 300
+    assert len(seeds) == 300, "every step and process has its own"
 
 
 @pytest.mark.parametrize(
@@ -129,17 +124,11 @@ def test_arguments_that_cannot_be_are_refused(tmp_path, name, wrong):
 
 def test_precision_is_chosen_by_run(tmp_path):
     """In one process, and without a trace in the weights' type: bfloat16, then float32."""
-    seen = []
-
-    class Watching(Task):
-        def forward(self, step, generator):
-            seen.append(torch.is_autocast_enabled("cpu"))
-            return super().forward(step, generator)
-
     for precision in ("bf16", "no", "bf16"):
-        train(Watching(), run_args(tmp_path / str(len(seen)), steps=1, precision=precision))
-    assert seen == [True, False, True]
-    assert {value.dtype for value in weights(tmp_path / "2").values()} == {torch.float32, torch.int64}
+        task = Task()
+        train(task, run_args(tmp_path, steps=1, precision=precision, resume=False))
+        assert task.autocast is (precision == "bf16")
+    assert {value.dtype for value in weights(tmp_path).values()} == {torch.float32, torch.int64}
 
 
 def test_starts_from_a_network(tmp_path):

@@ -19,15 +19,17 @@ from idgen.ground.arguments import number
 from idgen.ground.errors import InputError
 
 SIZE, COEFFICIENTS = 55, 50
-SLIDERS: dict[str, tuple[int, float, float]] = {
-    **{f"expression_{index}": (index, -3.0, 3.0) for index in range(COEFFICIENTS)},
-    "eyelid_a": (50, 0.0, 1.0),
-    "eyelid_b": (51, 0.0, 1.0),
-    "jaw_open": (52, 0.0, 0.5),
-    "jaw_b": (53, -0.2, 0.2),
-    "jaw_c": (54, -0.2, 0.2),
+SLIDERS: dict[str, tuple[float, float]] = {
+    **{f"expression_{index}": (-3.0, 3.0) for index in range(COEFFICIENTS)},
+    "eyelid_a": (0.0, 1.0),
+    "eyelid_b": (0.0, 1.0),
+    "jaw_open": (0.0, 0.5),
+    "jaw_b": (-0.2, 0.2),
+    "jaw_c": (-0.2, 0.2),
 }
-"""Name → place in the vector, least and greatest value."""
+"""Name → least and greatest value, in the order of the vector."""
+_NAMES = list(SLIDERS)
+_LOW, _HIGH = torch.tensor([*SLIDERS.values()]).T
 PRESETS: dict[str, dict[str, float]] = {
     "neutral": {},
     "mouth open": {"jaw_open": 0.3},
@@ -55,9 +57,9 @@ def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
             if name not in SLIDERS:
                 raise InputError(
                     f"There is no expression slider {name!r}: there are expression_0 to expression_{COEFFICIENTS - 1}, "
-                    f"{', '.join(list(SLIDERS)[COEFFICIENTS:])}."
+                    f"{', '.join(_NAMES[COEFFICIENTS:])}."
                 )
-            vector[SLIDERS[name][0]] = float(value)
+            vector[_NAMES.index(name)] = float(value)
         values = vector
     return check(values)
 
@@ -72,11 +74,11 @@ def check(values: Tensor) -> Tensor:
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise InputError(f"An expression has {SIZE} values: 50 of FLAME's basis, 2 eyelids, 3 of the jaw; got {shape}.")
     values = values.detach().cpu().float()
-    for name, (place, low, high) in SLIDERS.items():
-        part = values[..., place]
-        wrong = part[~((part >= low - 1e-5) & (part <= high + 1e-5))]  # so that NaN is caught too
-        if wrong.numel():
-            raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(wrong[0]):g}.")
+    wrong = ~((values >= _LOW - 1e-5) & (values <= _HIGH + 1e-5))  # so that NaN is caught too
+    if wrong.any():
+        name, got = _NAMES[wrong.nonzero()[0, -1]], values[wrong][0]
+        low, high = SLIDERS[name]
+        raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {got:g}.")
     return values
 
 
@@ -125,6 +127,4 @@ def draw(generator: Generator, strength: float = 1.0) -> Tensor:
     vector[50:52] = 0.5 * max(eyes - 1, 0)
     vector[52] = 0.15 * max(jaw, 0)
     vector[53:] = 0.03 * torch.tensor(sides)
-    vector = strength * vector
-    low, high = (torch.tensor([slider[bound] for slider in SLIDERS.values()]) for bound in (1, 2))
-    return vector.clamp(low, high)
+    return (strength * vector).clamp(_LOW, _HIGH)

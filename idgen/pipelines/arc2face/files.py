@@ -29,7 +29,6 @@ REPOSITORY = "FoivosPar/Arc2Face"
 ORIGIN = f"{REPOSITORY} on the Hugging Face Hub"
 BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 LCM_LORA = "latent-consistency/lcm-lora-sdv1-5"
-LORA = "pytorch_lora_weights.safetensors"
 ADAPTER = "exp_adapter/exp_adapter.bin"
 RECOGNIZER = "arcface.onnx"
 SAVED_ADAPTER = "expression_adapter/ip_adapter.safetensors"
@@ -38,7 +37,6 @@ SAVED_ADAPTER = "expression_adapter/ip_adapter.safetensors"
 _NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
 _FILES = [*(f"arc2face/{name}" for name in _NETWORK), "encoder/config.json", "encoder/pytorch_model.bin"]
 _BASE_FILES = [*(f"vae/{name}" for name in _NETWORK), "scheduler/scheduler_config.json"]
-_CONTROLNET_FILES = [f"controlnet/{name}" for name in _NETWORK]
 
 Place = str | os.PathLike[str]
 """A folder, or a repository on the Hub."""
@@ -77,12 +75,12 @@ def folders(
     Raises:
         InputError: a file is missing, or cannot be fetched.
     """
-    wanted = [*_FILES, *(_CONTROLNET_FILES if controlnet else ())]
-    wanted += [name for name, asked in ((ADAPTER, expression), (RECOGNIZER, recognizer)) if asked]
+    wanted = [*_FILES, *(f"controlnet/{name}" for name in _NETWORK if controlnet)]
+    wanted += [ADAPTER] * expression + [RECOGNIZER] * recognizer
     if base is None:
         base = source if (Path(source) / "vae").is_dir() else BASE
-    base_hub = {**hub, "revision": base_revision}
-    return _folder(source, wanted, REPOSITORY, hub), _folder(base, _BASE_FILES, BASE, base_hub)
+    found = _folder(source, wanted, REPOSITORY, hub)
+    return found, _folder(base, _BASE_FILES, BASE, {**hub, "revision": base_revision})
 
 
 def _folder(place: Place, names: Sequence[str], origin: str, hub: Mapping[str, Any]) -> Path:
@@ -90,24 +88,21 @@ def _folder(place: Place, names: Sequence[str], origin: str, hub: Mapping[str, A
     try:
         folder = resolve(place, patterns=names, **hub)
     except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}; needed are {', '.join(names)} of {origin}.") from error
+        raise InputError(f"{str(error).rstrip('.')}; needed: {', '.join(names)} of {origin}.") from error
     for name in names:
         if not (folder / name).is_file():
             raise InputError(f"There is no {name} in {place}: fetch it from {origin} on the Hugging Face Hub.")
     return folder
 
 
-def one_file(place: Place, name: str, hub: Mapping[str, Any]) -> Path:
-    """A file, or the file `name` in a folder or repository; InputError where it cannot be."""
-    path = Path(place)
+def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
+    """A LoRA's file, or that in a folder or repository; InputError where it cannot be."""
+    path, name = Path(place), "pytorch_lora_weights.safetensors"
     if path.is_file():
         return path
     if not path.is_dir() and (path.is_absolute() or path.suffix == ".safetensors"):
         raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
-    try:
-        return resolve(place, patterns=[name], **hub) / name
-    except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}; needed is {name} of {place}.") from error
+    return _folder(place, [name], LCM_LORA, hub) / name
 
 
 def scheduler(folder: Path) -> DPMSolverMultistepScheduler:

@@ -27,7 +27,6 @@ from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SPACE
 from idgen.pipelines.arc2face.normals import read_all_normals
 from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, EncodedIdentities, encode_prompt, load_text_encoder
 from idgen.pipelines.base import Condition, IdentityPipeline
-from idgen.pipelines.registry import register
 from idgen.pipelines.workers import by_image
 
 
@@ -82,15 +81,13 @@ class Arc2FacePipeline(IdentityPipeline):
         more = {"identity_dim": identity_dim, "expression_scale": expression_scale}
         self._configure(space, num_inference_steps, guidance_scale, **more)
         width = denoiser.config.cross_attention_dim
-        if text_encoder is not None and text_encoder.config.hidden_size != width:
+        text = width if text_encoder is None else text_encoder.config.hidden_size
+        pose = width if controlnet is None else controlnet.config.cross_attention_dim
+        if not identity_dim <= text == pose == width:
             raise InputError(
-                f"The denoiser attends to vectors of {width} numbers, but the text encoder makes "
-                f"{text_encoder.config.hidden_size}: they are of different models."
+                f"The parts are of different models: the denoiser takes tokens of {width} numbers, the text encoder "
+                f"makes {text}, the ControlNet takes {pose}, and an identity, which has to fit in, is {identity_dim}."
             )
-        if identity_dim > width:
-            raise InputError(f"A vector of {identity_dim} numbers does not fit into a token of {width}.")
-        if controlnet is not None and controlnet.config.cross_attention_dim != width:
-            raise InputError("The ControlNet and the denoiser are of different models: their token widths differ.")
         self._nobody: dict[tuple[torch.device, torch.dtype], Tensor] = {}
         self._expressive: UNet2DConditionModel | None = None
         self._adapter: dict[str, Tensor] = {}
@@ -234,7 +231,7 @@ class Arc2FacePipeline(IdentityPipeline):
             InputError: the LoRA cannot be read or does not fit the denoiser.
         """
         denoiser = copy.deepcopy(self.denoiser)
-        fuse_lora(denoiser, files.one_file(lora, files.LORA, hub))
+        fuse_lora(denoiser, files.lora_file(lora, hub))
         other = copy.copy(self)
         other.register_modules(denoiser=denoiser, scheduler=LCMScheduler.from_config(self.scheduler.config))
         other.register_to_config(num_inference_steps=3, guidance_scale=1.0)
@@ -298,7 +295,7 @@ class Arc2FacePipeline(IdentityPipeline):
                 schedule are needed; by default the same folder if it has them, else
                 "stable-diffusion-v1-5/stable-diffusion-v1-5".
             few_step: add the LCM-LoRA, see `few_step`: True, or where it is.
-            controlnet: only for the official files: True loads the ControlNet for the pose too; or a loaded one.
+            controlnet: a loaded one for the pose, or True for that of the official files.
             expression: only for the official files: load the expression adapter too.
             kwargs: of `DiffusionPipeline.from_pretrained`: dtype, revision, token, cache_dir, …
 
@@ -318,9 +315,7 @@ class Arc2FacePipeline(IdentityPipeline):
             if (folder / SAVED_ADAPTER).is_file():
                 pipeline._attach(read_adapter(folder / SAVED_ADAPTER), pipeline.config.expression_scale)
                 pipeline.to(pipeline.denoiser.device)
-        if few_step:
-            pipeline = pipeline.few_step() if few_step is True else pipeline.few_step(few_step)
-        return pipeline
+        return pipeline.few_step(files.LCM_LORA if few_step is True else few_step) if few_step else pipeline
 
     @classmethod
     def _from_official(
@@ -331,13 +326,12 @@ class Arc2FacePipeline(IdentityPipeline):
         expression: bool,
         *,
         base_revision: str | None = None,
-        space: str = SPACE,
         identity_dim: int = 512,
         dtype: torch.dtype | None = None,
         torch_dtype: torch.dtype | None = None,
         **kwargs: Any,
     ) -> Arc2FacePipeline:
-        """`space` and `identity_dim` are for a model in this layout that was trained with another recogniser."""
+        """`identity_dim` is for a model in this layout that was trained with another recogniser."""
         options, dtype = hub.options_in(kwargs), dtype or torch_dtype
         if unknown := sorted(kwargs.keys() - options.keys()):
             raise InputError(f"There is no option {unknown[0]!r} for Arc2Face's official files: leave it out.")
@@ -350,7 +344,6 @@ class Arc2FacePipeline(IdentityPipeline):
             files.scheduler(base_folder / "scheduler"),
             load_text_encoder(folder / "encoder", dtype),
             load_network(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
-            space=space,
             identity_dim=identity_dim,
         )
         return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline
@@ -360,6 +353,3 @@ class Arc2FacePipeline(IdentityPipeline):
         if (library, name) == ("transformers", "CLIPTextModel"):
             return load_text_encoder(folder, dtype)
         return super()._load_network(library, name, folder, dtype)
-
-
-register(Arc2FacePipeline)

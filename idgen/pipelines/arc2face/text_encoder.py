@@ -38,11 +38,6 @@ class EncodedIdentities(Identities):
 
     def __init__(self, identities: Identities, prompts: Tensor, nobody: Tensor):
         super().__init__(identities.vectors, identities.space, identities.sources, identities.names)
-        if len(prompts) != len(self) or prompts.shape[1:] != nobody.shape[1:] or len(nobody) != 1:
-            raise InputError(
-                f"{len(self)} identities need prompts ({len(self)}, {LENGTH}, W) and one for nobody, got "
-                f"{tuple(prompts.shape)} and {tuple(nobody.shape)}."
-            )
         self.prompts, self.nobody = prompts, nobody
 
 
