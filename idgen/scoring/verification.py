@@ -34,13 +34,13 @@ def _sorted(scores: ArrayLike, name: str) -> Scores:
     return array
 
 
-def fmr(impostor: ArrayLike, threshold: float | Scores) -> float | Scores:
+def fmr(impostor: ArrayLike, threshold: ArrayLike) -> Scores:
     """Share of impostor scores at or above each threshold."""
     scores = _sorted(impostor, "impostor")
     return 1.0 - np.searchsorted(scores, threshold, side="left") / scores.size
 
 
-def fnmr(genuine: ArrayLike, threshold: float | Scores) -> float | Scores:
+def fnmr(genuine: ArrayLike, threshold: ArrayLike) -> Scores:
     """Share of genuine scores below each threshold."""
     scores = _sorted(genuine, "genuine")
     return np.searchsorted(scores, threshold, side="left") / scores.size
