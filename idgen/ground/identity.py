@@ -226,12 +226,9 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
     total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:
         raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
-    if len(people) == 1:
-        source = people[0].source
-    elif any(person.from_photo for person in people):
-        source = f"mean of {len(people)} photos"
-    else:
-        source = f"{SAMPLED}, mean of {len(people)}"
+    photo = any(person.from_photo for person in people)
+    source = f"mean of {len(people)} photos" if photo else f"{SAMPLED}, mean of {len(people)}"
+    source = people[0].source if len(people) == 1 else source
     return Identity((total / total.norm()).float(), people[0].space, source, people[0].name if name is None else name)
 
 
