@@ -106,9 +106,6 @@ def test_cut_short_or_missing(tmp_path):
         read_bin(tmp_path / "none.bin")
 
 
-# ---------------------------------------------------------------- accuracy
-
-
 def pairs(n, seed=0, dim=16):
     rng = np.random.default_rng(seed)
     first, same = rng.normal(size=(n, dim)), rng.random(n) < 0.5

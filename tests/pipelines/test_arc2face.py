@@ -98,9 +98,6 @@ def plain_diffusers(pipeline: Arc2FacePipeline, kind: Any = StableDiffusionPipel
     return paint
 
 
-# ---------------------------------------------------------------- conditioning
-
-
 def test_prompt_embeddings_of_a_batch_of_16(pipeline: Arc2FacePipeline) -> None:
     """Difference 0 to the reference, identity by identity; the reference's own batch differs from that by a kernel."""
     who, weights = vectors(16), clip_weights(pipeline.text_encoder)
@@ -149,9 +146,6 @@ def test_prompt_of_nobody_is_made_once_and_the_text_encoder_can_go(pipeline: Arc
     assert same(bare(known, 3, num_inference_steps=1).images, expected)
     with pytest.raises(InputError, match="no text encoder"):
         bare(people(2))
-
-
-# ---------------------------------------------------------------- pictures
 
 
 def test_pictures_are_those_of_plain_diffusers(pipeline: Arc2FacePipeline) -> None:
@@ -235,9 +229,6 @@ def test_a_call_changes_no_component(pipeline: Arc2FacePipeline) -> None:
     assert state() == before
 
 
-# ---------------------------------------------------------------- few steps
-
-
 def test_few_step_adds_the_lora_to_a_copy(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
     added = lcm_lora(pipeline.denoiser, tmp_path / "pytorch_lora_weights.safetensors")
     before = {name: weight.clone() for name, weight in pipeline.denoiser.state_dict().items()}
@@ -270,9 +261,6 @@ def test_a_lora_of_another_model_is_refused(pipeline: Arc2FacePipeline, tmp_path
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "lora.safetensors").read_bytes()[:-100])
     with pytest.raises(InputError, match="cut short"):
         pipeline.few_step(tmp_path / "cut.safetensors")
-
-
-# ---------------------------------------------------------------- expression
 
 
 def test_an_expression_is_what_diffusers_ip_adapter_makes_of_it(pipeline: Arc2FacePipeline, files: Path) -> None:
@@ -350,9 +338,6 @@ def test_an_adapter_is_checked_and_changes_only_its_own_pipeline(pipeline: Arc2F
             plain.with_expression(tmp_path / "bad.bin")
 
 
-# ---------------------------------------------------------------- pose
-
-
 def test_a_normal_map_is_what_diffusers_controlnet_makes_of_it(pipeline: Arc2FacePipeline) -> None:
     plain = plain_diffusers(pipeline, StableDiffusionControlNetPipeline, controlnet=pipeline.controlnet)
     item = pipeline(people(1), normals=HEAD, num_inference_steps=4).items[0]
@@ -405,9 +390,6 @@ def test_bad_normal_maps_are_refused(pipeline: Arc2FacePipeline, files: Path, tm
     assert bare.controlnet is None
     with pytest.raises(InputError, match="controlnet=True"):
         bare.iterate(people(1), normals=HEAD)
-
-
-# ---------------------------------------------------------------- files
 
 
 def test_saved_and_loaded_in_one_line(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:

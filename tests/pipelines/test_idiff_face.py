@@ -71,9 +71,6 @@ def pictures(*args: Any, **kwargs: Any) -> dict[tuple[bytes, int], np.ndarray]:
     return by_name(*args, **{"num_inference_steps": 2, **kwargs})
 
 
-# ---------------------------------------------------------------- same identity, same seed, same picture
-
-
 @pytest.mark.parametrize("output_type", ["latent", "pt"])
 def test_a_picture_depends_on_identity_seed_and_number_only(wide: IDiffFacePipeline, output_type: str) -> None:
     who = vectors(3)
@@ -125,9 +122,6 @@ def test_items_say_what_made_them(pipeline: IDiffFacePipeline) -> None:
     for item in items:
         assert item.seed == image_seed(9, key(who.vectors[item.identity]), item.k)
         assert torch.equal(item.vector, who.vectors[item.identity])
-
-
-# ---------------------------------------------------------------- the maths
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5, lambda done: 0.0 if done < 0.3 else 2.5])
@@ -204,9 +198,6 @@ def test_half_precision(tiny_model: Path) -> None:
     assert half(vectors(1)).images[0].size == (32, 32)
 
 
-# ---------------------------------------------------------------- steps, cancelling, other calls
-
-
 def test_the_callback_sees_every_step_and_may_change_the_latents(pipeline: IDiffFacePipeline) -> None:
     seen: list[tuple[int, int]] = []
 
@@ -242,9 +233,6 @@ def test_calls_at_the_same_time_do_not_change_each_other(pipeline: IDiffFacePipe
     assert all(agree(a, b) for a, b in zip(alone, beside, strict=True))
 
 
-# ---------------------------------------------------------------- what the caller got wrong
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -277,9 +265,6 @@ def test_bad_arguments_are_refused_at_once(pipeline: IDiffFacePipeline, argument
 def test_bad_identities_are_refused_at_once(pipeline: IDiffFacePipeline, identities: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         pipeline.iterate(identities)
-
-
-# ---------------------------------------------------------------- saving and loading
 
 
 def test_saved_and_loaded_again(pipeline: IDiffFacePipeline, tmp_path: Path) -> None:

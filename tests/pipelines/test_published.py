@@ -48,9 +48,6 @@ def start(item: Any) -> torch.Tensor:
     return torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(item.seed))
 
 
-# ---------------------------------------------------------------- IDiff-Face
-
-
 def test_the_ancestral_chain() -> None:
     """A tenth of the 1000 steps: this chain stays at 2, where 1000 of a random network grow to 200, so what rounding
     and the quirk leave is seen more sharply. All 1000 are taken below, with a network of one line."""
@@ -110,9 +107,6 @@ def test_guidance_only_where_an_empty_identity_was_learned() -> None:
     assert IdentityDiT.has_empty_identity
     one, two = (learned(people(1), guidance_scale=scale, output_type="latent").images for scale in (1.0, 2.0))
     assert not torch.allclose(one, two, atol=1e-3)
-
-
-# ---------------------------------------------------------------- UIFace
 
 
 def test_ddim_as_released_and_how_it_differs_from_diffusers() -> None:
