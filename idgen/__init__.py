@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
+    from idgen.choosing import best_of, identity_boundary
     from idgen.faces.encoder import FaceEncoder
     from idgen.ground.errors import InputError
     from idgen.ground.identity import Identities, Identity
@@ -37,11 +38,14 @@ if TYPE_CHECKING:
     from idgen.painting import generate
     from idgen.pipelines import Arc2FacePipeline, IDiffFacePipeline, UIFacePipeline
     from idgen.pipelines.schedulers import IDiffFaceScheduler, UIFaceScheduler
+    from idgen.sampling.boundary import Boundary
     from idgen.sampling.sampler import IdentitySampler
+    from idgen.sampling.separation import nearest_other, separate
     from idgen.scoring import Scorer
     from idgen.sharing.push import push
 
 _NAMES = {
+    "choosing": "best_of identity_boundary",
     "faces.encoder": "FaceEncoder",
     "ground.errors": "InputError",
     "ground.identity": "Identities Identity",
@@ -51,7 +55,9 @@ _NAMES = {
     "painting": "generate",
     "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",
     "pipelines.schedulers": "IDiffFaceScheduler UIFaceScheduler",
+    "sampling.boundary": "Boundary",
     "sampling.sampler": "IdentitySampler",
+    "sampling.separation": "nearest_other separate",
     "scoring": "Scorer",
     "sharing.push": "push",
 }
