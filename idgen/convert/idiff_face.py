@@ -48,17 +48,10 @@ VQ_F4: dict[str, Any] = {
 """diffusers' `VQModel` as the first stage "ffhq256, VQ-f4" of Rombach et al. 2022 (CompVis latent-diffusion)."""
 
 _BUFFERS = (
-    "betas",
-    "alphas",
-    "sigmas",
-    "sqrt_alphas_inv",
-    "alpha_bars",
-    "sqrt_alpha_bars",
-    "sqrt_one_minus_alpha_bars",
-    "one_minus_alphas_over_sqrt_one_minus_alpha_bars",
+    *("betas", "alphas", "sigmas", "sqrt_alphas_inv", "alpha_bars", "sqrt_alpha_bars"),
+    *("sqrt_one_minus_alpha_bars", "one_minus_alphas_over_sqrt_one_minus_alpha_bars"),
 )
 _FIRST_STAGE_ORIGIN = 'the README of github.com/fdbtrs/IDiff-Face, "Download for the setup" (Google Drive)'
-_ELASTICFACE_ORIGIN = "the README of github.com/fdbtrs/ElasticFace (ElasticFace-Arc)"
 
 
 @dataclass(frozen=True)
@@ -261,7 +254,7 @@ def vq_name(name: str, levels: int = 3) -> str:
 
 
 def _read_encoder(path: Path, config: Mapping[str, Any]) -> FaceEncoder:
-    tensors = read_tensors(path, "ElasticFace", _ELASTICFACE_ORIGIN)
+    tensors = read_tensors(path, "ElasticFace", "the README of github.com/fdbtrs/ElasticFace (ElasticFace-Arc)")
     network = fill(lambda: IResNetRecognizer(**config), tensors, path, "iresnet100 of ElasticFace")
     finder = models.load(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet)
     return FaceEncoder(network, FaceFinder(finder), space=ELASTICFACE, flip=False, alignment="ffhq")

@@ -63,13 +63,11 @@ def warp(image: Image.Image, matrix: Array, size: int, fill: tuple[int, int, int
     scale = scale_of(matrix)
     block = max(1, math.floor(0.5 / scale))
     fine = math.ceil(1 / (scale * block) - 1e-9)
-
     back = invert(matrix)
     corners = apply(back, [[0, 0], [size, 0], [0, size], [size, size]]) / block
     low = np.floor(corners.min(0)).astype(int) - 3  # bicubic reads two pixels further
     high = np.ceil(corners.max(0)).astype(int) + 3
     region = _blocks(image, block, low, high, fill)
-
     to_region = np.column_stack([back[:, :2] / (block * fine), back[:, 2] / block - low])
     side = size * fine
     out = region.transform((side, side), Image.Transform.AFFINE, tuple(to_region.ravel()), Image.Resampling.BICUBIC)

@@ -99,8 +99,7 @@ class InsightFaceEncoder(FaceEncoder):
     @property
     def notice(self) -> str:  # type: ignore[override]
         """Which files run on what, and the licence."""
-        names = " and ".join(file.name for file in self.files)
-        return f"{names} on {self.providers[0]}. {LICENCE}"
+        return f"{' and '.join(file.name for file in self.files)} on {self.providers[0]}. {LICENCE}"
 
     def to(self, device: torch.device | str) -> InsightFaceEncoder:
         """Compute there; warns, and stays on the CPU, where onnxruntime cannot."""
@@ -145,9 +144,8 @@ class InsightFaceEncoder(FaceEncoder):
         """
         folder = _pack_folder(os.fspath(pack), Path(root).expanduser())
         kinds = {file: _kind(file) for file in _onnx_files(folder)}
-        detectors, recognizers = (
-            [file for file, kind in kinds.items() if kind == wanted] for wanted in ("detection", "recognition")
-        )
+        detectors = [file for file, kind in kinds.items() if kind == "detection"]
+        recognizers = [file for file, kind in kinds.items() if kind == "recognition"]
         if not detectors:
             names = ", ".join(file.name for file in kinds)
             raise InputError(
@@ -210,10 +208,8 @@ class _Finder:
         found = self._detect(image)
         if not found:  # a face cut so tightly that its outline is outside; with room around, it may be seen
             room = round(_ROOM * max(image.size))
-            found = [
-                (box, points - room, score)
-                for box, points, score in self._detect(ImageOps.expand(image, room, (128, 128, 128)))
-            ]
+            wider = ImageOps.expand(image, room, (128, 128, 128))
+            found = [(box, points - room, score) for box, points, score in self._detect(wider)]
         found.sort(key=lambda face: -(face[0][2] - face[0][0]) * (face[0][3] - face[0][1]))
         detections = []
         for _, points, score in found:

@@ -72,9 +72,8 @@ def person_seed(seed: int, number: int) -> int:
 def _derive(purpose: str, *numbers: int) -> int:
     # numpy's SeedSequence joins its numbers' 32-bit words and pads with zeros: equal widths keep different inputs
     # different, and the purpose keeps the seeds of people and of pictures apart.
-    words = [int.from_bytes(purpose.encode()[:4], "little")]
-    for number in numbers:
-        words += [number & 0xFFFFFFFF, number >> 32]
+    words = [half for number in numbers for half in (number & 0xFFFFFFFF, number >> 32)]
+    words.insert(0, int.from_bytes(purpose.encode()[:4], "little"))
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
@@ -226,12 +225,9 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
     total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:
         raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
-    if len(people) == 1:
-        source = people[0].source
-    elif any(person.from_photo for person in people):
-        source = f"mean of {len(people)} photos"
-    else:
-        source = f"{SAMPLED}, mean of {len(people)}"
+    photo = any(person.from_photo for person in people)
+    source = f"mean of {len(people)} photos" if photo else f"{SAMPLED}, mean of {len(people)}"
+    source = people[0].source if len(people) == 1 else source
     return Identity((total / total.norm()).float(), people[0].space, source, people[0].name if name is None else name)
 
 

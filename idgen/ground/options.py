@@ -120,10 +120,8 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
             if not isinstance(value, dict if kind is dict else list):
                 raise ValueError
             return kind(value)
-        if kind is bool:
-            if not isinstance(value, bool):
-                raise ValueError
-            return value
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError
         if kind in (int, float):
             # YAML 1.1 reads 1e-3 as text, and a whole number may be written 4e5.
             number = float(value) if not isinstance(value, bool) else float("nan")

@@ -136,9 +136,8 @@ def _said(xmp: bytes) -> dict[str, Any]:
         info = json.loads(_property(root, f"{{{_OURS}}}info") or "{}")
     except (ValueError, RecursionError):
         info = {}
-    said = (
-        {name: value for name, value in info.items() if name != "digital_source_type"} if isinstance(info, dict) else {}
-    )
+    said = info if isinstance(info, dict) else {}
+    said.pop("digital_source_type", None)  # only IPTC's own property says that
     return {"digital_source_type": source_type, **said} if source_type else said
 
 

@@ -9,7 +9,7 @@ norms. A learned empty identity stands for "nobody in particular", so that class
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +33,20 @@ def grid_positions(side: int, width: int) -> Tensor:
     return torch.cat([sinusoid(row.flatten(), width // 2), sinusoid(column.flatten(), width // 2)], dim=1)[None]
 
 
+def zeroed(layer: Any) -> Any:
+    """A layer that gives nothing yet: what ends in it starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class IdentityBlock(nn.Module):
     """Attention over image and identity tokens, then an MLP, both modulated by the condition (adaLN-Zero)."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: int, condition_dim: int):
         super().__init__()
         self.heads = heads
-        self.modulation = nn.Linear(condition_dim, 6 * width)
+        self.modulation = zeroed(nn.Linear(condition_dim, 6 * width))
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.identity_kv = nn.Linear(width, 2 * width)
@@ -47,8 +54,6 @@ class IdentityBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
         self.mlp_in = nn.Linear(width, mlp_ratio * width)
         self.mlp_out = nn.Linear(mlp_ratio * width, width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, condition: Tensor, identity_tokens: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, dim=2)
@@ -118,11 +123,8 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         self.token_norm = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(IdentityBlock(width, heads, mlp_ratio, condition_dim) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(condition_dim, 2 * width)
-        self.out = nn.Linear(width, patch_size**2 * in_channels)
-        for layer in (self.modulation, self.out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.modulation = zeroed(nn.Linear(condition_dim, 2 * width))
+        self.out = zeroed(nn.Linear(width, patch_size**2 * in_channels))
 
     def context(self, identity: Tensor, drop: Tensor | None = None) -> Tensor:
         """The projected identity, partially dropped in training; where `drop` is true, the learned empty identity."""

@@ -15,6 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from idgen.ground.geometry import TEMPLATE
+from idgen.models.dit import zeroed
 from idgen.models.recognizer import ResidualBlock
 
 _TEMPLATE = torch.tensor(TEMPLATE, dtype=torch.float32)
@@ -69,9 +70,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         nn.init.normal_(self.head.weight, std=0.01)
         self.head.bias = nn.Parameter(torch.tensor([-4.0] + [0.0] * 11))  # few cells hold a face
         a, b, c, d = crop_channels
-        last = nn.Linear(128, 11)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        last = zeroed(nn.Linear(128, 11))
         self.corrector = nn.Sequential(
             nn.PixelUnshuffle(2),
             *(nn.Conv2d(12, a, 3, 1, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU()),

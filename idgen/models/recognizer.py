@@ -58,10 +58,8 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
         quality: bool = False,
     ):
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, channels[0], 5, 2, 2, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()
-        )
         stages, width, side = [], channels[0], (image_size + 1) // 2
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         for stage_width, count in zip(channels, blocks, strict=True):
             for index in range(count):
                 stages.append(ResidualBlock(width, stage_width, 2 if index == 0 else 1))
@@ -91,11 +89,9 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Activations after the stem and every residual block, for a perceptual distance."""
-        x = self.stem(pixels)
-        out = [x]
+        out = [self.stem(pixels)]
         for block in self.body:
-            x = block(x)
-            out.append(x)
+            out.append(block(out[-1]))
         return out
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from idgen.models.dit import sinusoid
+from idgen.models.dit import sinusoid, zeroed
 
 AttentionHook = Callable[[Literal["self", "cross"], Tensor], Tensor]
 """Called at every attention, in the order of computation, with its kind and its scaled logits (N, heads, queries,
@@ -49,7 +49,7 @@ class TimedResidualBlock(nn.Module):
         self.scale_emb = nn.Linear(out_channels, out_channels)
         self.shift_emb = nn.Linear(out_channels, out_channels)
         self.norm2 = nn.ModuleDict({"norm": nn.GroupNorm(groups, out_channels)})
-        self.conv2 = _zero(nn.Conv2d(out_channels, out_channels, 3, 1, 1))
+        self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, 1, 1))
         same = in_channels == out_channels
         self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
@@ -93,7 +93,7 @@ class IdentityAttention(nn.Module):
     def __init__(self, channels: int, context_dim: int, head_dim: int, groups: int):
         super().__init__()
         self.x_proj_in = nn.Conv2d(channels, channels, 1)
-        self.x_proj_out = _zero(nn.Conv2d(channels, channels, 1))
+        self.x_proj_out = zeroed(nn.Conv2d(channels, channels, 1))
         self.self_attention = Attention(channels, None, head_dim)
         self.c_proj_in = nn.Linear(context_dim, context_dim * head_dim)
         self.cross_attention = Attention(channels, context_dim, head_dim)
@@ -183,28 +183,26 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         self.empty_context_embedding = nn.Parameter(torch.randn(context_dim)) if learn_empty_context else None
 
         levels = list(zip(channels, attention, strict=True))
-        down: list[nn.Module] = []
+        self.down = nn.ModuleList()
         width = first
         for level, (outputs, attends) in enumerate(levels):
             for _ in range(blocks):
-                down.append(UNetBlock(residual(width, outputs), attend(outputs) if attends else None))
+                self.down.append(UNetBlock(residual(width, outputs), attend(outputs) if attends else None))
                 width = outputs
             if level < len(levels) - 1:
-                down.append(Resample(width, up=False))
-        self.down = nn.ModuleList(down)
+                self.down.append(Resample(width, up=False))
         self.middle = nn.ModuleDict({"res1": residual(last, last), "attn": attend(last), "res2": residual(last, last)})
-        up: list[nn.Module] = []
+        self.up = nn.ModuleList()
         for level in reversed(range(len(levels))):
             width, attends = levels[level]
             below = channels[max(level - 1, 0)]  # the last block has the next level's width already
             for outputs in [width] * blocks + [below]:
                 # Two entries of the level's width were pushed on the way down, then one of the level before.
-                up.append(UNetBlock(residual(width + outputs, outputs), attend(outputs) if attends else None))
+                self.up.append(UNetBlock(residual(width + outputs, outputs), attend(outputs) if attends else None))
             if level:
-                up.append(Resample(below, up=True))
-        self.up = nn.ModuleList(up)
+                self.up.append(Resample(below, up=True))
         self.norm = nn.GroupNorm(norm_groups, first)
-        self.final = _zero(nn.Conv2d(first, in_channels, 3, 1, 1))
+        self.final = zeroed(nn.Conv2d(first, in_channels, 3, 1, 1))
 
     @property
     def has_empty_identity(self) -> bool:
@@ -241,22 +239,13 @@ class IdentityUNet(ModelMixin, ConfigMixin):
         """
         context = self.context(identity, drop)
         time = self.time_emb(timestep)
-        x = self.image_proj(sample)
-        skips = [x]
+        skips = [self.image_proj(sample)]
         for block in self.down:
-            x = block(x, time, context, attention_hook)
-            skips.append(x)
-        x = self.middle["attn"](self.middle["res1"](x, time), context, attention_hook)
+            skips.append(block(skips[-1], time, context, attention_hook))
+        x = self.middle["attn"](self.middle["res1"](skips[-1], time), context, attention_hook)
         x = self.middle["res2"](x, time)
         for block in self.up:
             if isinstance(block, UNetBlock):
                 x = torch.cat([x, skips.pop()], 1)
             x = block(x, time, context, attention_hook)
         return cast(Tensor, self.final(F.silu(self.norm(x))))
-
-
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """Blocks that end in it start as the identity."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(cast(Tensor, layer.bias))
-    return layer

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
@@ -240,10 +239,15 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
-                with self._memory_said():
+                try:
                     given = condition(batch, generators)
                     noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
                     made = self._finish(noise, output_type)
+                except torch.OutOfMemoryError as error:
+                    raise InputError(
+                        f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
+                        f"pictures at a time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
+                    ) from error
                 for (person, k), number, image, vector in zip(batch, seeds, made, vectors, strict=True):
                     yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
@@ -252,16 +256,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _check_guidance(self, guidance_scale: float) -> None:
         """Raise InputError unless the model can be guided so strongly."""
         arguments.guidance(guidance_scale)
-
-    @contextmanager
-    def _memory_said(self) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"The memory of the device {self._execution_device} does not suffice for {self.at_once} pictures at a "
-                f"time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
-            ) from error
 
     def _people(self, identities: Identity | Identities | Tensor) -> Identities:
         if isinstance(identities, Identity):
@@ -364,9 +358,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
         """A component that is a network, strictly; None where it is none and diffusers may load it."""
         kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
-        if isinstance(kind, type) and issubclass(kind, ModelMixin):
-            return load_network(kind, folder, dtype)
-        return None
+        return load_network(kind, folder, dtype) if isinstance(kind, type) and issubclass(kind, ModelMixin) else None
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:

@@ -111,9 +111,7 @@ class UIFacePipeline(IDiffFacePipeline):
         def follow(kind: Literal["self", "cross"], logits: Tensor) -> Tensor:
             seen[kind].append(logits)
             theirs = next(upcoming[kind])
-            if kind == "self":
-                return theirs
-            return blend(logits, theirs) if mix else logits
+            return theirs if kind == "self" else blend(logits, theirs) if mix else logits
 
         return noise, follow
 
@@ -137,8 +135,7 @@ def identity_map(logits: list[Tensor], side: int) -> Tensor:
         weight = layer.float().softmax(-2).mean((1, 3))
         weight = weight / weight.amax(1, keepdim=True)
         size = round(weight.shape[1] ** 0.5)
-        square = weight.view(-1, 1, size, size)
-        maps.append(F.interpolate(square, (side, side), mode="bilinear", align_corners=False)[:, 0])
+        maps.append(F.interpolate(weight.view(-1, 1, size, size), (side, side), mode="bilinear")[:, 0])
     mean = torch.stack(maps).mean(0)
     low, high = mean.amin((1, 2), keepdim=True), mean.amax((1, 2), keepdim=True)
     return (mean - low) / (high - low)

@@ -169,9 +169,7 @@ def schedule(step: int, args: RunArgs) -> float:
     start = max(args.warmup, round(args.steps * (1 - args.decay)))
     if step < args.warmup:
         return (step + 1) / args.warmup
-    if step < start:
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - start) / max(1, args.steps - start)))
+    return 0.5 * (1 + math.cos(math.pi * max(0, step - start) / max(1, args.steps - start)))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

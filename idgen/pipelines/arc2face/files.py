@@ -84,7 +84,6 @@ def folders(
 
 
 def _folder(place: Place, names: Sequence[str], origin: str, hub: Mapping[str, Any]) -> Path:
-    """The folder of `place`, in which all these files are."""
     try:
         folder = resolve(place, patterns=names, **hub)
     except InputError as error:
