@@ -184,8 +184,7 @@ class FaceEncoder:
     def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         if not aligned:
-            pictures = _to_pictures(images) if isinstance(images, Tensor) else images
-            images = [self.detect_and_align(picture)[0] for picture in pictures]
+            images = [self.detect_and_align(picture)[0] for picture in _to_pictures(images)]
         if isinstance(images, Tensor):
             _check_pixels(images)
         out = [torch.empty(0, self.dim)]
@@ -263,7 +262,7 @@ class FaceEncoder:
         out: list[tuple[Any, ...] | None] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
-            for picture in _to_pictures(pictures) if isinstance(pictures, Tensor) else pictures:
+            for picture in _to_pictures(pictures):
                 try:
                     out.append(self.views(picture, viewers))
                 except NoFaceError:
@@ -343,8 +342,10 @@ def _check_pixels(images: Tensor) -> None:
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
 
 
-def _to_pictures(images: Tensor) -> list[ImageSource]:
-    """(N, 3, H, W) in [0, 1] as pictures that can be opened."""
+def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:
+    """(N, 3, H, W) in [0, 1] as pictures that can be opened, or what is a list of such already."""
+    if not isinstance(images, Tensor):
+        return images
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
     return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]

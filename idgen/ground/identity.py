@@ -72,9 +72,8 @@ def person_seed(seed: int, number: int) -> int:
 def _derive(purpose: str, *numbers: int) -> int:
     # numpy's SeedSequence joins its numbers' 32-bit words and pads with zeros: equal widths keep different inputs
     # different, and the purpose keeps the seeds of people and of pictures apart.
-    words = [int.from_bytes(purpose.encode()[:4], "little")]
-    for number in numbers:
-        words += [number & 0xFFFFFFFF, number >> 32]
+    words = [half for number in numbers for half in (number & 0xFFFFFFFF, number >> 32)]
+    words.insert(0, int.from_bytes(purpose.encode()[:4], "little"))
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 

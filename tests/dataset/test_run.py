@@ -198,9 +198,12 @@ def test_a_kill_at_any_step_loses_doubles_and_changes_nothing(reference: Path, f
 
 @pytest.mark.long
 def test_kills_at_random_moments(reference: Path, folder: Path) -> None:
-    dice, kills, partly = random.Random(1), 0, 0
+    dice, kills, partly, began = random.Random(1), 0, 0, time.monotonic()
+    assert not killed(lambda: run(folder, 1))
+    whole = time.monotonic() - began  # on a busy machine, much longer
+    shutil.rmtree(folder / MADE)
     for _ in range(int(os.environ.get("IDGEN_KILLS", "30"))):
-        kills += killed(lambda: run(folder, 1), dice.uniform(0.02, 0.6))
+        kills += killed(lambda: run(folder, 1), dice.uniform(0.02, whole))
         now = status(folder, whole=True)
         partly += bool(now.done and now.missing)
         if not now.missing:
