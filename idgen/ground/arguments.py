@@ -43,7 +43,7 @@ def seed(value: Any, what: str = "seed") -> int:
     return whole(what, value, 0, 2**63 - 1)
 
 
-def images(value: Any, most: int = MOST_IMAGES) -> int:
+def images(value: Any, most: int | None = MOST_IMAGES) -> int:
     """The number of pictures a person."""
     return whole("number of pictures a person", value, 1, most)
 

@@ -191,9 +191,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and twice as fast. Or a
-                function of the share of the steps done, see `Guidance`. Only 1 where the denoiser has no empty
-                identity.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, twice as fast, and all that
+                a denoiser without an empty identity takes. Or a function of the share of the steps, see `Guidance`.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
@@ -205,11 +204,11 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             options: what else the pipeline takes, see its `prepare`.
 
         Raises:
-            InputError: at once, not at the first picture: an argument cannot be used, or the identities live in another
-                space or have another length.
+            InputError: at once, not at the first picture: an argument cannot be used, or the identities are of another
+                space or length.
         """
         people = self._people(identities)
-        images = arguments.whole("number of pictures a person", images_per_identity, 1)
+        images = arguments.images(images_per_identity, None)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         steps = arguments.steps(steps, int(self.scheduler.config.num_train_timesteps))
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
@@ -219,8 +218,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             self._check_guidance(guidance(step / steps) if callable(guidance) else guidance)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
-        for number in set(firsts):
-            arguments.whole("number of the first picture", number, 0)
+        firsts = [arguments.whole("number of the first picture", number, 0) for number in firsts]
         want = (len(people) * images, *self.latent_shape)
         if latents is not None and (latents.shape != want or not latents.isfinite().all()):
             raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
