@@ -296,14 +296,15 @@ def test_another_model_reads_the_photo_anew(browser: Any, address: str, photos: 
 
 def test_who_waits_sees_the_place_in_the_queue(browser: Any, address: str) -> None:
     with visit(browser, address) as first, visit(browser, address) as second, visit(browser, address) as third:
-        choose(first, 8)
+        for page in (first, second, third):
+            choose(page, 4)
         for page in (first, second, third):
             page.click("#generate")
             page.wait_for_timeout(300)
         waits(third)
         shoot(third, "desktop-one-6-queue")
         for page in (second, third):
-            settled(page, 8)
+            settled(page, 4)
 
 
 def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
