@@ -49,7 +49,7 @@ train recognizer --data set/data --steps 2 --batch-size 4 --held-out-people 2 --
 export onnx nobody-128 recognizer.onnx
 """.strip().splitlines()
 PICTURES = (".png", ".webp", ".jpg")
-LEFT_OUT = re.compile(r"seconds|time|version|idgen|generator|pid|date|weights|folder|url|card|summary|notes")
+LEFT_OUT = re.compile(r"sha256|seconds|time|version|idgen|generator|pid|date|weights|folder|url|card|summary|notes")
 
 
 def run(checkout: Path, folder: Path) -> list[str]:
