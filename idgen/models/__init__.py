@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.ground.weights import load_network
-from idgen.models.autoencoder import FaceAutoencoder
-from idgen.models.dit import IdentityDiT
-from idgen.models.finder import FaceFinderNet
-from idgen.models.identity_flow import IdentityFlow
-from idgen.models.iresnet import IResNetRecognizer
-from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
-from idgen.models.unet import IdentityUNet
 
-__all__ = [
-    "FaceAutoencoder",
-    "FaceFinderNet",
-    "IResNetRecognizer",
-    "IdentityDiT",
-    "IdentityFlow",
-    "IdentityUNet",
-    "PlainRecognizer",
-    "ResNetRecognizer",
-    "load",
-]
+if TYPE_CHECKING:
+    from idgen.models.autoencoder import FaceAutoencoder
+    from idgen.models.dit import IdentityDiT
+    from idgen.models.finder import FaceFinderNet
+    from idgen.models.identity_flow import IdentityFlow
+    from idgen.models.iresnet import IResNetRecognizer
+    from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
+    from idgen.models.unet import IdentityUNet
+
+# Each is imported when it is first used: diffusers' autoencoders alone take seconds, which a recogniser does not need.
+_PLACES = (
+    "autoencoder.FaceAutoencoder dit.IdentityDiT finder.FaceFinderNet identity_flow.IdentityFlow "
+    "iresnet.IResNetRecognizer recognizer.PlainRecognizer recognizer.ResNetRecognizer unet.IdentityUNet"
+)
+_HOME = {place.partition(".")[2]: place.partition(".")[0] for place in _PLACES.split()}
+__all__ = [*_HOME, "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
 
 Network = TypeVar("Network")
 
@@ -47,7 +53,7 @@ def load(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
     """
     config = Path(folder) / "config.json"
     name = read_json(config).get("_class_name")
-    network = globals()[name] if isinstance(name, str) and name in __all__ else None
+    network = __getattr__(name) if isinstance(name, str) and name in _HOME else None
     if not (isinstance(network, type) and issubclass(network, kind)):
         raise InputError(f"{config} asks for {name!r}, which is no {kind.__name__} of idgen.models: update idgen?")
     return load_network(network, Path(folder))

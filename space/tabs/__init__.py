@@ -1,4 +1,1 @@
-"""The page's tabs, a class each: `__init__` lays it out, `wire` says what happens on a click, handlers are methods.
-
-`space/page.py` puts them on the page: a new tab is named there.
-"""
+"""The page's tabs, a class each, named in `space/page.py`: `__init__` lays out, `wire` connects, methods handle."""
