@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -99,11 +98,13 @@ _MOVED = {
 }
 
 
-class _Moved(Loader):
+class _Moved:
     """Fills a module of an old name with what its successor holds, and with the public names that were in it."""
 
     def __init__(self, home: str):
         self.home = home
+
+    def create_module(self, spec: ModuleSpec) -> None: ...
 
     def exec_module(self, module: ModuleType) -> None:
         warnings.warn(f"{module.__name__} is {self.home} now; use the names of `import idgen`.", DeprecationWarning, 2)
@@ -122,7 +123,7 @@ class _Finder:
     ) -> ModuleSpec | None:
         old = fullname.removeprefix("idgen.")
         if old in _MOVED and old != fullname:
-            return ModuleSpec(fullname, _Moved(_MOVED[old]))
+            return ModuleSpec(fullname, _Moved(_MOVED[old]))  # type: ignore[arg-type]
         if fullname != "diffusers.pipelines.pipeline_utils":
             return None
         spec = PathFinder.find_spec(fullname, path, target)
