@@ -3,8 +3,6 @@
 Nothing heavy is imported before it is used: every name below is fetched from its module at the first access.
 """
 
-# ruff: noqa: F401 (the imports for type checkers)
-
 from __future__ import annotations
 
 import importlib
@@ -62,10 +60,7 @@ _NAMES = {
 }
 _HOME = {name: f"idgen.{module}" for module, names in _NAMES.items() for name in names.split()}
 # diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].
-_BASES = {
-    "ModelMixin": "diffusers.models.modeling_utils",
-    "SchedulerMixin": "diffusers.schedulers.scheduling_utils",
-}
+_BASES = {"ModelMixin": "diffusers.models.modeling_utils", "SchedulerMixin": "diffusers.schedulers.scheduling_utils"}
 
 __all__ = [*_HOME, "__version__"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -45,6 +45,8 @@ def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 60
             are too few pictures for so many pairs.
     """
     planned, out = Planned.load(folder), Path(out)
+    if kind not in get_args(Format):
+        raise InputError(f"There is no layout {kind!r}: choose one of {', '.join(get_args(Format))}.")
     now, shards = finished(planned)
     if kind == "bin":
         _bin(shards, out, pairs, seed)

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from tqdm.auto import tqdm
@@ -109,6 +109,8 @@ def run(
     """
     folder = Path(folder)
     planned = Planned.load(folder)
+    if engine not in get_args(Engine):
+        raise InputError(f"There is no engine {engine!r}: choose one of {', '.join(get_args(Engine))}.")
     if workers is not None:
         arguments.whole("number of workers", workers, 1)
     arguments.batch_size(batch_size)

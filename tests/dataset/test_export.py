@@ -124,6 +124,10 @@ def content(folder: Path) -> dict[Path, bytes]:
 
 
 def test_pairs(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no layout 'tar'.*imagefolder, webdataset, bin"):
+        export(finished, tmp_path / "x", "tar")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"no engine 'dask'.*local, slurm, ray"):
+        run(finished, engine="dask")  # type: ignore[arg-type]
     export(finished, tmp_path / "pairs.bin", "bin", pairs=40, seed=3)
     export(finished, tmp_path / "again.bin", "bin", pairs=40, seed=3)
     assert (tmp_path / "pairs.bin").read_bytes() == (tmp_path / "again.bin").read_bytes()
