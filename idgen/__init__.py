@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from idgen.ground.identity import Identities, Identity
     from idgen.model import Judge, Model, load_model
     from idgen.models import (
+        AttributePrior,
         FaceAutoencoder,
         FaceFinderNet,
         IdentityDiT,
@@ -47,7 +48,7 @@ _NAMES = {
     "ground.errors": "InputError",
     "ground.identity": "Identities Identity",
     "model": "Judge Model load_model",
-    "models": "FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
+    "models": "AttributePrior FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
     "IResNetRecognizer PlainRecognizer ResNetRecognizer",
     "painting": "generate",
     "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",

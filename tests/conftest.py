@@ -36,6 +36,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def attributed_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model with random weights that can be told attributes; not to be changed."""
+    from tiny import build_attributed_model
+
+    return build_attributed_model(tiny_model, tmp_path_factory.mktemp("model") / "attributed")
+
+
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     """A Hugging Face Hub on this machine, empty at first."""

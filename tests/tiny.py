@@ -1,6 +1,7 @@
 """A complete model folder whose networks have seeded random weights: the parts are real, only what they know is not."""
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,86 @@ def build_tiny_model(folder: Path) -> Path:
         buffer.copy_(fitted)
     IdentitySampler.fit(people, ENCODER_SPACE, flow=flow).save_pretrained(folder / "sampler")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights: nothing it shows is a face.\n")
+    return folder
+
+
+ATTRIBUTES: dict[str, list[Any]] = {
+    "yaw": [-60.0, 60.0],
+    "pitch": [-25.0, 25.0],
+    "environment": ["indoor", "sun"],
+    "expression": ["laugh", "neutral", "talk"],
+    "smile": [0.0, 1.0],
+    "mouth_open": [0.0, 1.0],
+    "hair": ["bald", "bob", "long"],
+    "hat": ["no", "yes"],
+    "beard": [0.0, 1.0],
+    "glasses": ["no", "yes"],
+}
+
+
+def labelled(people: int, pictures: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Columns such as a labelled set has them: men have beards, women long hair, who smiles laughs, a tenth has a
+    hat, half of the people wears glasses now and then."""
+    rng = np.random.default_rng(seed)
+    male, glasses = rng.random(people) < 0.5, rng.random(people) < 0.5
+    each = np.repeat(np.arange(people), pictures)
+    smile = np.round(rng.random(len(each)), 2)
+    return {
+        "yaw": rng.uniform(-60, 60, len(each)),
+        "pitch": rng.uniform(-25, 25, len(each)),
+        "environment": rng.choice(["indoor", "sun"], len(each)),
+        "expression": np.where(smile > 0.6, "laugh", rng.choice(["neutral", "talk"], len(each))),
+        "smile": smile,
+        "mouth_open": np.where(smile > 0.6, 0.8, 0.0),
+        "hair": np.where(male[each], rng.choice(["bald", "bob"], len(each)), "long"),
+        "hat": rng.random(len(each)) < 0.1,
+        "beard": np.where(male[each], 0.7, 0.0),
+        "glasses": glasses[each] & (rng.random(len(each)) < 0.5),
+        "gender": np.where(male[each], 0.9, 0.1),
+        "age": rng.random(people)[each],
+        "skin_tone": rng.random(people)[each],
+        "african": np.full(len(each), 0.2),
+        "asian": np.full(len(each), 0.3),
+        "caucasian": np.full(len(each), 0.5),
+    }
+
+
+@torch.no_grad()
+def build_attributed_model(tiny: Path, folder: Path) -> Path:
+    """The tiny model with a denoiser that can be told attributes, a prior that draws them, and a student of 2 steps."""
+    from idgen.ground.attributes import PERSON, Vocabulary, labels
+    from idgen.models import AttributePrior, IdentityDiT
+    from idgen.pipelines import IDiffFacePipeline
+
+    shutil.copytree(tiny, folder)
+    pipeline = IDiffFacePipeline.from_pretrained(tiny)
+    columns = labels(labelled(60, 4))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        networks = [
+            IdentityDiT(**TINY["denoiser"], attributes=ATTRIBUTES, attribute_tokens=1, guidance_range=scales).eval()
+            for scales in (None, (1.0, 4.0))
+        ]
+        for network in networks:
+            for layer in network.modules():
+                if isinstance(layer, nn.Linear) and not layer.weight.any():
+                    nn.init.normal_(layer.weight, std=0.05)
+        person = torch.from_numpy(np.stack([columns[name][::4] for name in PERSON], 1)).float()
+        # Vectors from which the person can be read.
+        vectors = F.normalize(torch.randn(60, 64) * 0.3 + person @ torch.randn(6, 64), dim=1)
+    rows = torch.from_numpy(Vocabulary(ATTRIBUTES).rows(columns))
+    who = torch.arange(60).repeat_interleave(4)
+    prior = AttributePrior.fit(ATTRIBUTES, vectors, person, rows, who, torch.Generator().manual_seed(0))
+    IDiffFacePipeline(
+        networks[0],
+        pipeline.autoencoder,
+        pipeline.scheduler,
+        space=ENCODER_SPACE,
+        num_inference_steps=2,
+        prior=prior,
+        student=networks[1],
+        few_steps=2,
+    ).save_pretrained(folder)
     return folder
 
 

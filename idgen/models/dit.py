@@ -4,11 +4,15 @@ A DiT (Peebles & Xie 2023, adaptive-norm-zero blocks) over patches of a latent. 
 (Boutros et al. 2023): one shared projection of the recognition vector, *contextual partial dropout* on the
 projection's components while training, then several tokens that every block attends to; and here also the adaptive
 norms. A learned empty identity stands for "nobody in particular", so that classifier-free guidance means something.
+
+What a picture is to look like (pose, light, expression, hair, …) enters beside it, each attribute given or left open,
+with its own learned "left open"; so a network can be told much, little or nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -38,6 +42,44 @@ def zeroed(layer: Any) -> Any:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class AttributeEmbedding(nn.Module):
+    """Attributes (N, A), in the order of their names, NaN where left open, to (N, width).
+
+    A number is told by itself and three low frequencies (high ones make few-step networks unstable: sCM, Lu & Song
+    2024), a name by one place of its own; what is left open by a place of its own as well.
+
+    Args:
+        known: of each attribute its least and greatest number, or its names.
+        width: of the result.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[Any]], width: int):
+        super().__init__()
+        every = [known[name] for name in sorted(known)]
+        self.numbers = [place for place, values in enumerate(every) if not isinstance(values[0], str)]
+        self.words = [place for place, values in enumerate(every) if isinstance(values[0], str)]
+        self.ends = [[float(every[place][end]) for place in self.numbers] for end in (0, 1)]
+        sizes = [len(every[place]) for place in self.words]
+        self.starts, self.places = [sum(sizes[:row]) for row in range(len(sizes))], sum(sizes)
+        count = 7 * len(self.numbers) + self.places + len(every)
+        self.layers = nn.Sequential(nn.Linear(count, width), nn.SiLU(), nn.Linear(width, width))
+
+    def features(self, attributes: Tensor) -> Tensor:
+        """(N, A) to (N, F)."""
+        attributes, left_open = attributes.float(), attributes.isnan()
+        low, high = torch.tensor(self.ends, device=attributes.device)
+        value = 2 * (attributes[:, self.numbers] - low) / (high - low) - 1
+        angles = value[..., None] * (math.pi / 2 * 2 ** torch.arange(3, device=value.device))
+        told = torch.cat([value[..., None], angles.sin(), angles.cos()], 2).nan_to_num().flatten(1)
+        place = attributes[:, self.words] + torch.tensor(self.starts, device=attributes.device)
+        named = attributes.new_zeros(len(attributes), self.places + 1)  # the last place: left open
+        named.scatter_(1, place.nan_to_num(self.places).long(), 1.0)
+        return torch.cat([told, named[:, :-1], left_open.to(told.dtype)], 1)
+
+    def forward(self, attributes: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(self.features(attributes).to(next(self.parameters()).dtype)))
 
 
 class IdentityBlock(nn.Module):
@@ -90,6 +132,11 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         condition_dim: length of what time and identity become together before every block's adaptive norms; short,
             since those projections would otherwise be a third of all weights.
         context_dropout: share of the projection's components dropped while training (IDiff-Face: 0.25 or 0.5).
+        attributes: what it can be told of a picture: of each attribute its least and greatest number, or its names,
+            see `idgen.ground.attributes`.
+        attribute_tokens: tokens made of what it is told.
+        guidance_range: where the guidance scale is an input, since the network was distilled from a guided one, the
+            least and the greatest scale that it learned.
     """
 
     has_empty_identity = True
@@ -109,6 +156,9 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         identity_tokens: int = 8,
         condition_dim: int = 96,
         context_dropout: float = 0.1,
+        attributes: dict[str, list[Any]] | None = None,
+        attribute_tokens: int = 4,
+        guidance_range: tuple[float, float] | None = None,
     ):
         super().__init__()
         self.patch = nn.Conv2d(in_channels, width, patch_size, patch_size)
@@ -121,6 +171,9 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         self.condition = nn.Linear(width, condition_dim)
         self.to_tokens = nn.Linear(context_dim, identity_tokens * width)
         self.token_norm = nn.LayerNorm(width)
+        self.told: Any = AttributeEmbedding(attributes, width) if attributes else None
+        self.told_tokens: Any = nn.Linear(width, attribute_tokens * width) if attributes else None
+        self.guidance = zeroed(nn.Linear(256, width)) if guidance_range else None
         self.blocks = nn.ModuleList(IdentityBlock(width, heads, mlp_ratio, condition_dim) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zeroed(nn.Linear(condition_dim, 2 * width))
@@ -134,7 +187,15 @@ class IdentityDiT(ModelMixin, ConfigMixin):
             context = torch.where(drop[:, None], self.empty_identity.to(context.dtype), context)
         return cast(Tensor, context)
 
-    def forward(self, sample: Tensor, timestep: Tensor, identity: Tensor, drop: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        identity: Tensor,
+        drop: Tensor | None = None,
+        attributes: Tensor | None = None,
+        guidance: Tensor | None = None,
+    ) -> Tensor:
         """Predict the velocity.
 
         Args:
@@ -142,6 +203,8 @@ class IdentityDiT(ModelMixin, ConfigMixin):
             timestep: (N,) 1000 σ.
             identity: (N, D) unit recognition vectors.
             drop: (N,) bool; true where the identity is to be ignored.
+            attributes: (N, A) numbers, NaN where left open; by default all are.
+            guidance: (N,) guidance scales, where they are an input; by default 1.
 
         Returns:
             (N, C, H, W) velocities.
@@ -149,8 +212,19 @@ class IdentityDiT(ModelMixin, ConfigMixin):
         n, _, height, width = sample.shape
         context = self.context(identity, drop)
         time = self.time(sinusoid(timestep, 256).to(sample.dtype))
-        condition = self.condition(F.silu(time + self.to_condition(context)))
-        tokens = self.token_norm(self.to_tokens(context).view(n, self.config.identity_tokens, -1))
+        given = time + self.to_condition(context)
+        tokens = self.to_tokens(context).view(n, self.config.identity_tokens, -1)
+        if self.told is not None:
+            if attributes is None:
+                attributes = sample.new_full((n, len(self.config.attributes)), math.nan)
+            told = self.told(attributes)
+            given = given + told
+            tokens = torch.cat([tokens, self.told_tokens(told).view(n, self.config.attribute_tokens, -1)], 1)
+        if self.guidance is not None:
+            scale = torch.ones_like(timestep) if guidance is None else guidance
+            given = given + self.guidance(sinusoid(100 * scale, 256).to(sample.dtype))
+        condition = self.condition(F.silu(given))
+        tokens = self.token_norm(tokens)
         x = self.patch(sample).flatten(2).transpose(1, 2) + self.positions.to(sample.dtype)
         for block in self.blocks:
             x = block(x, condition, tokens)

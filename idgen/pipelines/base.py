@@ -6,7 +6,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
@@ -51,6 +51,8 @@ class GeneratedImage:
         k: its number among that identity's pictures.
         seed: of the generator that made it; follows from the run's seed, the identity's vector and k.
         vector: (D,) of the identity.
+        attributes: what the network was told that the picture is to look like, asked for or drawn; see
+            `idgen.ground.attributes`.
     """
 
     image: ImageLike
@@ -58,6 +60,7 @@ class GeneratedImage:
     k: int
     seed: int
     vector: Tensor
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,7 +107,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             for weight, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
                 if tensor.is_meta:
                     raise InputError(f"Weights of the {name} are missing, such as {weight}: fetch the model again.")
-        self._check_guidance(guidance_scale)
+        self._check_guidance([guidance_scale], num_inference_steps)
         self.register_to_config(
             space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, **more
         )
@@ -132,7 +135,17 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         raise NotImplementedError
 
-    def _predictor(self, vectors: Tensor, condition: Any) -> Predict:
+    def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
+        """Of a batch's condition, what its pictures are to look like."""
+        return [{} for _ in range(count)]
+
+    def _scheduler(self, steps: int) -> Any:
+        """A scheduler of its own for a run, since schedulers hold the state of one."""
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=self._execution_device)
+        return scheduler
+
+    def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
         """What one batch's steps call, in order: the denoiser's float32 output for vectors (B, D), guided."""
         call, conditions = self._conditions(vectors, condition)
         at_once, dtype = self.at_once, self.denoiser.dtype
@@ -214,8 +227,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
-        for step in range(steps):
-            self._check_guidance(guidance(step / steps) if callable(guidance) else guidance)
+        scales = [guidance(step / steps) for step in range(steps)] if callable(guidance) else [guidance]
+        self._check_guidance(scales, steps)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         firsts = [arguments.whole("number of the first picture", number, 0) for number in firsts]
@@ -246,14 +259,16 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                         f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
                         f"pictures at a time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
                     ) from error
-                for (person, k), number, image, vector in zip(batch, seeds, made, vectors, strict=True):
-                    yield GeneratedImage(image, person, firsts[person] + k, number, vector)
+                told = self._told(given, len(batch))
+                for (person, k), number, image, vector, how in zip(batch, seeds, made, vectors, told, strict=True):
+                    yield GeneratedImage(image, person, firsts[person] + k, number, vector, how)
 
         return batches()
 
-    def _check_guidance(self, guidance_scale: float) -> None:
-        """Raise InputError unless the model can be guided so strongly."""
-        arguments.guidance(guidance_scale)
+    def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
+        """Raise InputError unless the model can be guided so strongly, in so many steps; a scale a step, or one."""
+        for scale in scales:
+            arguments.guidance(scale)
 
     def _people(self, identities: Identity | Identities | Tensor) -> Identities:
         if isinstance(identities, Identity):
@@ -286,12 +301,10 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Tensor:
         """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision."""
         device = self._execution_device
-        # Schedulers hold the state of a run, so every run has its own.
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=device)
+        scheduler = self._scheduler(steps)
         scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        predict = self._predictor(vectors, condition)
+        predict = self._predictor(vectors, condition, steps)
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
             strength = guidance(step / len(scheduler.timesteps)) if callable(guidance) else guidance

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from torch import Tensor
+from torch import Generator, Tensor
 
+from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.errors import InputError
-from idgen.pipelines.base import IdentityPipeline
+from idgen.ground.identity import Identities, image_seed, key
+from idgen.pipelines.base import Condition, IdentityPipeline, Predict
+from idgen.pipelines.workers import by_image
 
 
 class IDiffFacePipeline(IdentityPipeline):
@@ -20,19 +24,25 @@ class IDiffFacePipeline(IdentityPipeline):
     Args:
         denoiser: `denoiser(sample (N, C, h, w), timestep (N,), identity (N, D), drop (N,) bool) -> (N, C, h, w)`, with
             `in_channels`, `sample_size` and `identity_dim` in its config and the property `has_empty_identity`: whether
-            it learned what to do where `drop` is true, without which there is no guidance.
+            it learned what to do where `drop` is true, without which there is no guidance. One with `attributes` in its
+            config takes them after `drop`, see `IdentityDiT`.
         autoencoder: decodes latents: `decode(z).sample`, with `scaling_factor` and maybe `shift_factor` in its config.
         scheduler: any of diffusers whose prediction type is the denoiser's.
         space: name of the embedding space that the identities must live in.
         num_inference_steps: denoising steps unless a call says otherwise.
         guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By
             default 2 where the denoiser has an empty identity, else 1.
+        prior: draws the attributes that nobody asks for, see `AttributePrior`; without one the network is free.
+        student: a flow network distilled from the denoiser, for calls of at most `few_steps` steps; it has
+            `guidance_range` in its config.
+        few_steps: most steps that the student takes.
 
     Raises:
         InputError: weights are missing, or there is guidance without an empty identity.
     """
 
-    model_cpu_offload_seq = "denoiser->autoencoder"
+    model_cpu_offload_seq = "denoiser->student->autoencoder"
+    _optional_components: ClassVar[list[str]] = ["prior", "student"]
 
     def __init__(
         self,
@@ -42,27 +52,122 @@ class IDiffFacePipeline(IdentityPipeline):
         space: str = "",
         num_inference_steps: int = 15,
         guidance_scale: float | None = None,
+        prior: ModelMixin | None = None,
+        student: ModelMixin | None = None,
+        few_steps: int = 4,
     ):
         super().__init__()
-        self.register_modules(denoiser=denoiser, autoencoder=autoencoder, scheduler=scheduler)
+        self.register_modules(
+            denoiser=denoiser, autoencoder=autoencoder, scheduler=scheduler, prior=prior, student=student
+        )
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
+        self.register_to_config(few_steps=few_steps)
         self._configure(space, num_inference_steps, guidance_scale)
 
     @property
     def identity_dim(self) -> int:
         return int(self.denoiser.config.identity_dim)
 
-    def _check_guidance(self, guidance_scale: float) -> None:
-        super()._check_guidance(guidance_scale)
-        if guidance_scale != 1 and not self.denoiser.has_empty_identity:
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the pictures can be asked to look like; empty for a model that knows no attributes."""
+        return Vocabulary(getattr(self.denoiser.config, "attributes", None) or {})
+
+    def _few(self, steps: int) -> bool:
+        """Whether the student makes pictures in so many steps."""
+        return self.student is not None and steps <= self.config.few_steps
+
+    def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
+        super()._check_guidance(scales, steps)
+        if not self.denoiser.has_empty_identity and any(scale != 1 for scale in scales):
             raise InputError(
                 f"This model never learned an empty identity, so guidance would mean nothing: it is 1, not "
-                f"{guidance_scale:g}."
+                f"{max(scales):g}."
             )
+        if self._few(steps):
+            low, high = self.student.config.guidance_range
+            if len(set(scales)) > 1 or not low <= scales[0] <= high:
+                raise InputError(
+                    f"In at most {self.config.few_steps} steps guidance is one number from {low:g} to {high:g}: for "
+                    f"anything else take more steps, such as 15."
+                )
+
+    def prepare(
+        self,
+        people: Identities,
+        images_per_identity: int,
+        *,
+        attributes: Mapping[str, Any] | Asking | None = None,
+        habits: Tensor | None = None,
+        **options: Any,
+    ) -> Condition:
+        """What the pictures are to look like.
+
+        Args:
+            attributes: name → value, or how it is drawn, see `idgen.ground.attributes.Asking`. What is not asked for
+                is drawn as the training pictures have it: pose, light and expression by the picture's seed; hair,
+                beard, glasses and the like from what people like this one have, once by the person, then by habit.
+            habits: (N, D) vectors whose habits the pictures have, by default the identities' own.
+        """
+        vocabulary = self.vocabulary
+        if not vocabulary:
+            if attributes:
+                raise InputError(
+                    "This model cannot be told how a picture is to look: leave the attributes out, or use a model that "
+                    "learned them."
+                )
+            return super().prepare(people, images_per_identity, **options)
+        super().prepare(people, images_per_identity, **options)
+        asking = attributes if isinstance(attributes, Asking) else Asking(attributes or {}, vocabulary)
+        free = [vocabulary.names.index(name) for name in asking.free]
+        vectors = people.vectors if habits is None else habits
+
+        def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> Tensor:
+            rows = []
+            for (person, _), generator in zip(images, generators, strict=True):
+                row = asking.draw(generator)
+                if self.prior is not None:
+                    own = Generator().manual_seed(image_seed(0, key(vectors[person]), 0))
+                    row = self.prior.draw(vectors[person], row, own, generator)
+                row[free] = torch.nan
+                rows.append([round(number, 4) for number in row.tolist()])  # as `words` has them
+            return torch.tensor(rows)
+
+        return condition
+
+    def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
+        if condition is None:
+            return super()._told(condition, count)
+        return [self.vocabulary.words(row) for row in condition]
 
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         device = self._execution_device
         drop = torch.tensor([False, True], device=device).expand(len(vectors), -1)
         identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
-        return self.denoiser, (identity, drop)
+        told = () if condition is None else (condition.to(device)[:, None].expand(-1, 2, -1),)
+        return self.denoiser, (identity, drop, *told)
+
+    def _scheduler(self, steps: int) -> Any:
+        if not self._few(steps):
+            return super()._scheduler(steps)
+        scheduler = FlowMatchEulerDiscreteScheduler()
+        sigmas = [1 - step / steps for step in range(steps)]
+        scheduler.set_timesteps(sigmas=sigmas, device=self._execution_device)
+        return scheduler
+
+    def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
+        if not self._few(steps):
+            return super()._predictor(vectors, condition, steps)
+        _, conditions = self._conditions(vectors, condition)
+        given = [values[:, :1] for values in conditions]
+        if condition is None:
+            given.append(torch.full((len(vectors), 1, 0), torch.nan))
+
+        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
+            times = timestep.expand(len(latents), 1)
+            scale = torch.full_like(times, strength)
+            sample = latents.to(self.student.dtype)[:, None]
+            return by_image(self.student, sample, times, *given, scale, at_once=self.at_once)[:, 0].float()
+
+        return predict

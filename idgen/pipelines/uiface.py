@@ -7,7 +7,7 @@ without the identity. Re-implemented from the paper and from what the released c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,7 @@ class UIFacePipeline(IDiffFacePipeline):
         InputError: the denoiser is no `IdentityUNet` with an empty identity.
     """
 
+    _optional_components: ClassVar[list[str]] = []
     stage_two = 500
     settled = 0.006
 
@@ -62,7 +63,7 @@ class UIFacePipeline(IDiffFacePipeline):
             )
         super().__init__(denoiser, autoencoder, scheduler, space, num_inference_steps, guidance_scale)
 
-    def _predictor(self, vectors: Tensor, condition: Any) -> Predict:
+    def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
         identity = vectors.to(self._execution_device, self.denoiser.dtype)
         settled = torch.zeros(len(identity), dtype=torch.bool, device=identity.device)
         before: Tensor | None = None

@@ -27,6 +27,8 @@ class AutoencoderArgs(FacesArgs):
     """Weight of the distance between the recogniser's features."""
     identity: float = 0.2
     """Weight of 1 − cosine between the embeddings of image and reconstruction."""
+    detail: float = 0.0
+    """Weight of the distance between Haar details at three scales."""
     latent_noise: float = 0.15
     """Standard deviation of the noise on the unit-variance latents while training."""
 
@@ -56,7 +58,9 @@ class AutoencoderTask(Task):
             [(a - b).abs().mean() / b.abs().mean() for a, b in zip(made[:4], features[:4], strict=True)]
         ).mean()
         cosine = F.cosine_similarity(recognizer.head(made[-1]).float(), target.float()).mean()
-        return {"l1": (got.float() - wanted).abs().mean(), "perceptual": perceptual, "identity": 1 - cosine}
+        difference = got.float() - wanted
+        parts = {"l1": difference.abs().mean(), "perceptual": perceptual, "identity": 1 - cosine}
+        return parts | {"detail": haar_details(difference)}
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
@@ -66,8 +70,8 @@ class AutoencoderTask(Task):
         pixels[flipped] = pixels[flipped].flip(3)
         pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         parts = self._compare(pixels, self.network(pixels, self.args.latent_noise))
-        loss = parts["l1"] + self.args.perceptual * parts["perceptual"] + self.args.identity * parts["identity"]
-        return loss, parts
+        weights = {"perceptual": self.args.perceptual, "identity": self.args.identity, "detail": self.args.detail}
+        return parts["l1"] + sum(weight * parts[name] for name, weight in weights.items()), parts
 
     def validate(self, network: FaceAutoencoder, out: Path) -> dict[str, float]:
         """L1 (of a range of 2), PSNR in dB and the cosine of embeddings on held-out people, without noise."""
@@ -81,6 +85,19 @@ class AutoencoderTask(Task):
             for name, value in parts.items():
                 totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) / len(rows)
         return totals
+
+
+def haar_details(pixels: Tensor) -> Tensor:
+    """Half the mean magnitude of the detail bands of (N, C, H, W) at three scales of the Haar transform: of a
+    difference, what a blurred picture lacks (as LiteVAE's wavelet loss, Sadat et al. 2024)."""
+    total = pixels.new_zeros(())
+    for _ in range(3):
+        a, b = pixels[..., ::2, ::2], pixels[..., ::2, 1::2]
+        c, d = pixels[..., 1::2, ::2], pixels[..., 1::2, 1::2]
+        for band in (a + b - c - d, a - b + c - d, a - b - c + d):
+            total = total + band.abs().mean() / 6
+        pixels = (a + b + c + d) / 4
+    return total
 
 
 def _fit(pixels: Tensor, size: int) -> Tensor:

@@ -3,6 +3,9 @@
 The condition of an image is the mean recognition vector of a few random pictures of its person, seldom only its own:
 an image's own vector also tells pose and light, and a generator that reads them there draws the same picture again and
 again.
+
+Where the set has labels of what a picture looks like, the denoiser is told them as well, all or some: what is told is
+not left to chance, so less has to be learned, and what a user leaves open can be drawn as the pictures have it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import Generator, Tensor
 from torch.optim import AdamW, Muon, Optimizer
 from tqdm.auto import tqdm
 
-from idgen.ground import files
+from idgen.ground import attributes, files
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
@@ -43,6 +46,10 @@ class GeneratorArgs(FacesArgs):
     """The condition is the mean of 1 to this many random pictures of the person."""
     drop_identity: float = 0.1
     """Share of images trained with the learned empty identity, for classifier-free guidance (Ho & Salimans 2022)."""
+    told_all: float = 0.5
+    """Share of images trained with all their attributes told; of the others a random part is."""
+    direction_weight: float = 0.0
+    """Weight of 1 − cosine between predicted and true velocity (Yao et al. 2025, §3.2)."""
     identity_weight: float = 0.0
     """Weight of 1 − cosine between the condition and the embedding of the decoded estimate of the image."""
     identity_images: int = 16
@@ -81,6 +88,13 @@ class GeneratorTask(Task):
         self.held_out_people = hold_out(faces.people, args.held_out_people, 100)
         shown = self.labels < faces.people - self.held_out_people
         self.rows, self.held_out = shown.nonzero()[:, 0], (~shown).nonzero()[:, 0]
+        labels = attributes.labels(faces.columns)
+        known = attributes.found_in(labels)
+        vocabulary = attributes.Vocabulary(known)
+        self.told = torch.from_numpy(vocabulary.rows(labels)) if known else torch.zeros(len(faces), 0)
+        mirrored = [name in attributes.MIRRORED for name in vocabulary.names]
+        self.mirror = torch.where(torch.tensor(mirrored, dtype=torch.bool), -1.0, 1.0)
+        self.rows = torch.cat([self.rows, *_rare(self.told[self.rows], vocabulary, self.rows)])
         torch.manual_seed(args.seed)  # after the caches, whose making may draw
         self.network = build(
             IdentityDiT,
@@ -88,6 +102,7 @@ class GeneratorTask(Task):
             in_channels=self.latents.shape[2],
             sample_size=self.latents.shape[3],
             identity_dim=self.embeddings.shape[1],
+            attributes=known or None,
         )
         self.frozen = frozen(args.autoencoder, FaceAutoencoder), frozen(args.recognizer, ResNetRecognizer)
 
@@ -109,12 +124,20 @@ class GeneratorTask(Task):
         used = (torch.arange(most) < torch.randint(1, most + 1, (len(rows), 1), generator=generator)).float()
         return F.normalize((self.embeddings[chosen] * used[..., None]).sum(1))
 
-    def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noised latents, velocities, and attributes; half of the images mirrored."""
         mirrored = torch.randint(2, (len(rows),), generator=generator)
         clean = torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(self.device).float()
+        told = torch.where(mirrored[:, None].bool(), self.mirror, 1.0) * self.told[rows]
         noise = Random(generator, self.device).normal(tuple(clean.shape))
         sigma = sigma.to(self.device)[:, None, None, None]
-        return (1 - sigma) * clean + sigma * noise, noise - clean
+        return (1 - sigma) * clean + sigma * noise, noise - clean, told
+
+    def _left_open(self, told: Tensor, generator: Generator) -> Tensor:
+        """Attributes (B, A) of which some are left open: so many as a rate drawn for each image says."""
+        rate = torch.rand(len(told), 1, generator=generator)
+        rate[torch.rand(len(told), generator=generator) < self.args.told_all] = 1.0
+        return torch.where(torch.rand(told.shape, generator=generator) < rate, told, torch.nan)
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
@@ -124,11 +147,15 @@ class GeneratorTask(Task):
         # Logit-normal times (Esser et al. 2024): the middle of the path is the hard part.
         sigma = torch.randn(n, generator=generator).sigmoid()
         drop = (torch.rand(n, generator=generator) < self.args.drop_identity).to(device)
-        sample, velocity = self._noised(rows, generator, sigma)
+        sample, velocity, told = self._noised(rows, generator, sigma)
+        told = self._left_open(told, generator).to(device)
         sigma = sigma.to(device)
-        predicted = self.network(sample, 1000 * sigma, identity, drop).float()
+        predicted = self.network(sample, 1000 * sigma, identity, drop, told).float()
         loss = (predicted - velocity).square().mean()
         logs = {"mse": loss.detach()}
+        if self.args.direction_weight:
+            turned = 1 - F.cosine_similarity(predicted.flatten(1), velocity.flatten(1)).mean()
+            loss = loss + self.args.direction_weight * turned
         if self.args.identity_weight:
             some = slice(0, self.args.identity_images)
             clean = (sample - sigma[:, None, None, None] * predicted)[some]
@@ -158,20 +185,24 @@ class GeneratorTask(Task):
         rows = self.held_out[torch.randperm(len(self.held_out), generator=generator)[:256]]
         sigma = torch.linspace(0.02, 0.98, len(rows))
         identity = self.references(rows, generator).to(device)
-        sample, velocity = self._noised(rows, generator, sigma)
-        loss = (network(sample, 1000 * sigma.to(device), identity).float() - velocity).square().mean()
+        sample, velocity, told = self._noised(rows, generator, sigma)
+        told = told.to(device)
+        loss = (network(sample, 1000 * sigma.to(device), identity, None, told).float() - velocity).square().mean()
         people = torch.unique(self.labels[self.held_out])
         centres = torch.stack([F.normalize(self.embeddings[self.labels == p].sum(0), dim=0) for p in people])
         scores = self.embeddings[self.held_out].numpy() @ centres.T.numpy()  # not in bf16
         others = self.labels[self.held_out][:, None] != people[None]
         threshold = verification.threshold_at_fmr(scores[others.numpy()], 1e-3)
+        some = people[:48].repeat_interleave(2)
         wanted = centres[:48].repeat_interleave(2, 0).to(device)
+        told = self.told[self.album.draw(some, 1, generator)[:, 0]].to(device)
         latents = torch.randn(len(wanted), *sample.shape[1:], generator=generator).to(device)
+        nobody = torch.ones(len(wanted), dtype=torch.bool, device=device)
         times = torch.linspace(1, 0, 13)
         for now, following in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
             time = torch.full((len(wanted),), 1000 * now, device=device)
-            with_identity = network(latents, time, wanted).float()
-            without = network(latents, time, wanted, torch.ones(len(wanted), dtype=torch.bool, device=device)).float()
+            with_identity = network(latents, time, wanted, None, told).float()
+            without = network(latents, time, wanted, nobody, told).float()
             latents = latents + (following - now) * (without + 2 * (with_identity - without))
         cosine = (self.recognise(latents) * wanted).sum(1)
         tiles = ((self.decode(latents).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -184,6 +215,17 @@ class GeneratorTask(Task):
             "match_1e-3": float((cosine >= threshold).float().mean()),
             "threshold": threshold,
         }
+
+
+def _rare(told: Tensor, vocabulary: attributes.Vocabulary, rows: Tensor) -> list[Tensor]:
+    """Of yes-or-no attributes that fewer than a tenth of the images have, these images again, up to three times."""
+    again = []
+    for place, name in enumerate(vocabulary.names):
+        if vocabulary.values[name] == attributes.YES_NO:
+            some = rows[told[:, place] == 1]
+            times = 0.1 * len(rows) / max(1, len(some)) - 1
+            again.append(some.repeat(max(0, min(3, round(times)))))
+    return again
 
 
 def train_generator(args: GeneratorArgs) -> dict[str, float]:

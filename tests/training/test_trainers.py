@@ -8,16 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny import encoded
+from tiny import encoded, labelled
 from torch import Generator
 
 from idgen import models
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
+from idgen.ground.attributes import Vocabulary
 from idgen.models import FaceAutoencoder, IdentityFlow, PlainRecognizer, ResNetRecognizer
 from idgen.models.finder import face_size
 from idgen.training.augment import shuffle
-from idgen.training.autoencoder import AutoencoderArgs, train_autoencoder
+from idgen.training.autoencoder import AutoencoderArgs, haar_details, train_autoencoder
 from idgen.training.data import Faces, load_faces
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
 from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
@@ -172,6 +173,43 @@ def test_conditions_are_means_of_the_persons_own_pictures(folder, tmp_path, reco
     assert torch.allclose(task.references(torch.arange(24), Generator().manual_seed(0)), task.embeddings)
 
 
+@pytest.fixture
+def told(tmp_path):
+    """Six people with four pictures each and what they look like, as Parquet; the first picture has a hat."""
+    rng, columns = np.random.default_rng(0), labelled(6, 4)
+    columns["hat"] = np.arange(24) == 0
+    rows = {name: values.tolist() for name, values in columns.items()}
+    rows["identity"] = np.repeat(np.arange(6), 4).tolist()
+    pictures = [Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(24)]
+    rows["image"] = [{"bytes": encoded(picture.resize((128, 128))), "path": "x.png"} for picture in pictures]
+    pq.write_table(pa.table(rows), tmp_path / "told.parquet")
+    return tmp_path / "told.parquet"
+
+
+def test_a_generator_of_a_labelled_set_is_told_the_labels(told, tmp_path, recognizer, autoencoder):
+    options = generator_options(told, recognizer, autoencoder, direction_weight=0.5)
+    network = resumes(tmp_path, models.IdentityDiT, train_generator, GeneratorArgs, **options)
+    assert network.config.attributes["hat"] == ["no", "yes"]
+    assert not {"gender", "african"} & set(network.config.attributes)
+
+    task = GeneratorTask(GeneratorArgs(out=tmp_path, **options), load_faces(told))
+    vocabulary = Vocabulary(network.config.attributes)
+    yaw, smile = vocabulary.names.index("yaw"), vocabulary.names.index("smile")
+    rows = torch.arange(16).repeat(8)
+    _, _, seen = task._noised(rows, Generator().manual_seed(0), torch.full((len(rows),), 0.5))
+    assert torch.equal(seen[:, smile], task.told[rows, smile])
+    mirrored = seen[:, yaw] == -task.told[rows, yaw]
+    assert torch.equal(seen[~mirrored, yaw], task.told[rows[~mirrored], yaw])
+    assert 0.3 < float(mirrored.float().mean()) < 0.7
+    assert (task.rows == 0).sum() == 2  # the only hat of 16 pictures twice, towards a tenth of them
+
+    left = (
+        task._left_open(task.told[torch.arange(16).repeat(40)], Generator().manual_seed(0)).isfinite().float().mean(1)
+    )
+    assert float((left > 0.95).float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert float((left < 0.5).float().mean()) == pytest.approx(0.25, abs=0.08)
+
+
 def test_the_generator_learns_the_velocity(folder, tmp_path, recognizer, autoencoder):
     options = generator_options(folder, recognizer, autoencoder, identity_weight=0.0, validate_every=60)
     first = train_generator(GeneratorArgs(out=tmp_path / "first", **{**options, "steps": 1, "lr": 1e-9}))
@@ -254,3 +292,25 @@ def test_similarities_are_inverse_to_each_other():
     assert torch.allclose(carry(carry(points, ahead), back), points, atol=1e-3)
     assert torch.allclose(carry(source[:, None], ahead)[:, 0], target, atol=1e-3)
     assert torch.allclose(face_size(carry(points, ahead)), face_size(points) * scale, rtol=1e-4)
+
+
+def test_haar_details_are_those_of_the_transform():
+    pixels = torch.randn(2, 3, 16, 16, generator=Generator().manual_seed(0))
+    total, level = 0.0, pixels.numpy()
+    for _ in range(3):
+        blocks = level.reshape(2, 3, level.shape[2] // 2, 2, level.shape[3] // 2, 2)
+        for signs in ([[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]):
+            total += np.abs(np.einsum("nchiwj,ij->nchw", blocks, np.array(signs))).mean() / 6
+        level = blocks.mean((3, 5))
+    assert float(haar_details(pixels)) == pytest.approx(total, rel=1e-5)
+    assert float(haar_details(torch.ones(1, 1, 8, 8))) == 0
+
+
+def test_a_decoder_without_norms_starts_without_a_grid():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = FaceAutoencoder(4, (16, 16), (16, 16, 16), (1, 1), (1, 1, 1))
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.decoder.modules())
+    made = network.decode(torch.ones(1, 4, 8, 8)).sample[0, :, 24:40, 24:40]  # far from the borders
+    assert made.shape == (3, 16, 16)
+    assert torch.allclose(made, made[:, :1, :1].expand_as(made), atol=1e-5)
