@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers.utils import logging
@@ -65,6 +65,19 @@ class Model:
     def sampler(self) -> IdentitySampler:
         """People who do not exist."""
         return self._part("sampler", lambda: IdentitySampler.from_pretrained(self._need("sampler")))
+
+    def traits(self, vectors: Tensor) -> Tensor:
+        """What can be read of people from their vectors (N, D): (N, 6), see `idgen.ground.attributes.PERSON`.
+
+        Raises:
+            InputError: the model has nothing to read it by.
+        """
+        prior = getattr(self.pipeline, "prior", None)
+        if prior is None:
+            raise InputError(
+                f"The model {self.name!r} reads no gender, age, skin tone or ancestry from vectors: leave out `who`."
+            )
+        return cast(Tensor, prior.traits(vectors))
 
     @property
     def scorer(self) -> Scorer:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import product
@@ -18,13 +19,14 @@ from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from idgen.ground import arguments, files, provenance, weights
+from idgen.ground.attributes import Asking
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
-from idgen.sets import IDENTITIES, MANIFEST, read_manifest
+from idgen.sets import IDENTITIES, MANIFEST, attribute_rows, read_manifest
 from idgen.similarity import batched, similarity_curve
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
@@ -46,6 +48,8 @@ def generate(
     guidance: float | None = None,
     variation: float | str = 0.0,
     *,
+    attributes: Mapping[str, Any] | None = None,
+    as_in: str | Path | None = None,
     batch_size: int = 8,
     device: str | None = None,
     overwrite: bool = False,
@@ -56,9 +60,10 @@ def generate(
     The folder holds `identities.safetensors`, `<identity>/<kk>.png`, `settings.json`, `contact-sheet.png` and
     `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
     identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict,
-    at a false-match rate of 1 in 1,000) and `model`. What the model has no encoder or no judge for is
-    null. Every file is written aside and renamed. A run that was interrupted goes on where it stopped when it is called
-    again; asking for more pictures makes only the missing ones.
+    at a false-match rate of 1 in 1,000), `model`, and, where the model can be told, `attributes`: what the picture
+    was to look like, asked for or drawn. What the model has no encoder or no judge for is null. Every file is written
+    aside and renamed. A run that was interrupted goes on where it stopped when it is called again; asking for more
+    pictures makes only the missing ones.
 
     Args:
         identities: who.
@@ -70,6 +75,9 @@ def generate(
         guidance: guidance scale; by default the model's own.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
+        attributes: how the pictures are to look, such as {"yaw": 30, "smile": [0.5, 1], "glasses": {"yes": 0.3}}, see
+            `idgen.ground.attributes.Asking`; what is not asked for is drawn as the training pictures have it.
+        as_in: a labelled set: what its pictures look like is drawn from it together; `attributes` go before.
         batch_size: pictures at a time; changes speed and memory, not the pictures.
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
@@ -92,6 +100,7 @@ def generate(
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     people.require_space(pipeline.config.space, pipeline.identity_dim)
+    asking = asked(pipeline, attributes, as_in)
     words = settled(variation, lambda: similarity_curve(model))
     settings = {
         "model": model.name,
@@ -102,9 +111,11 @@ def generate(
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
         "variation": words,
         "fmr": arguments.FMR,
+        **_asked_settings(asking, attributes, as_in),
     }
     _settle(out, settings, people, overwrite)
-    options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+    options |= {} if asking is None else {"attributes": asking}
     made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
     if made or not (out / SHEET).exists():
         picture = sheet(out, people.names, model.name)
@@ -126,6 +137,39 @@ def check_options(
     files.check_writable(out)
 
 
+def asked(
+    pipeline: IdentityPipeline, attributes: Mapping[str, Any] | None, as_in: str | Path | Tensor | None
+) -> Asking | None:
+    """What is asked of pictures, as a pipeline takes it; None where nothing is.
+
+    Args:
+        pipeline: what it knows.
+        attributes: see `generate`.
+        as_in: a labelled set, or its rows.
+
+    Raises:
+        InputError: the model cannot be told so, or the set has no labels.
+    """
+    if not attributes and as_in is None:
+        return None
+    if not pipeline.vocabulary:
+        raise InputError(
+            "This model cannot be told how a picture is to look: leave the attributes out, or use a model that learned "
+            "them."
+        )
+    if isinstance(as_in, str | Path):
+        as_in = attribute_rows(as_in, pipeline.vocabulary)
+    return Asking(attributes or {}, pipeline.vocabulary, as_in)
+
+
+def _asked_settings(asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any) -> dict[str, Any]:
+    """What a folder notes of what was asked, a set by its content."""
+    if asking is None:
+        return {}
+    content = None if asking.like is None else hashlib.sha256(asking.like.numpy().tobytes()).hexdigest()[:16]
+    return {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
+
+
 def paint(
     pipeline: IdentityPipeline,
     people: Identities,
@@ -145,10 +189,11 @@ def paint(
     for some in batched(places, 64 * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
         vectors = people.vectors[rows]
+        habits: dict[str, Any] = {"habits": vectors} if pipeline.vocabulary else {}
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
         # Each vector is pictured once, with its own number: equal vectors give different pictures, too.
-        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **options)
+        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **habits, **options)
         for row, item in zip(rows, made, strict=True):
             yield replace(item, identity=row)
 
@@ -215,9 +260,9 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
         return "files of the same names that another program wrote"
     if before.get("people") != settings["people"]:
         return "pictures of other people"
-    for key in ("model", "seed", "steps", "guidance", "variation"):
-        if before.get(key) != settings[key]:
-            return f"pictures with {key} {before.get(key)}, not {settings[key]}"
+    for key in ("model", "seed", "steps", "guidance", "variation", "attributes"):
+        if (was := before.get(key)) != (now := settings.get(key)):
+            return f"pictures with {key} {was or 'left open'}, not {now or 'left open'}"
     return f"pictures by other weights of {settings['model']}"
 
 
@@ -257,7 +302,8 @@ def _fill(
                 file = f"{person.name}/{item.k:02d}.png"
                 provenance.save_image(item.image, out / file, provenance.made_by(model.name, person, seed, item.k))
                 about = {"file": file, "identity": person.name, "k": item.k, "seed": seed}
-                manifest.write(_json_line({**about, **meaning, "model": model.name}))
+                told = {"attributes": item.attributes} if item.attributes else {}
+                manifest.write(_json_line({**about, **meaning, "model": model.name, **told}))
                 manifest.flush()
                 bar.update()
     _in_order(out, people)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from idgen.ground.attributes import Vocabulary, labels
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.identity import Identities
 from idgen.ground.images import open_image
@@ -85,6 +88,19 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
     return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
 
 
+def attribute_rows(path: str | Path, vocabulary: Vocabulary) -> Tensor:
+    """What the pictures of a labelled set look like, (N, A), as `Asking` draws from it.
+
+    Raises:
+        InputError: nothing readable is there, or no label that the vocabulary knows.
+    """
+    told = labels(read_source(path, labelled=False).columns)
+    if not set(told) & set(vocabulary.names):
+        known = ", ".join(vocabulary.names) or "nothing"
+        raise InputError(f"{path} does not say what its pictures look like: columns such as {known} are needed.")
+    return torch.from_numpy(vocabulary.rows(told))
+
+
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
     folder, lines = Path(folder), []
@@ -106,9 +122,19 @@ def _manifest(path: Path) -> Source:
         raise InputError(f"The manifest in {path} names no picture that exists: generate some first.")
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
-    labels, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
+    told = [line.get("attributes", {}) for line in lines]
+    columns |= {name: _filled([one.get(name) for one in told]) for name in sorted(set().union(*told))}
+    people, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
     picture, wanted = (lambda row: open_image(path / names[row])), _wanted(path)
-    return Source(path.name, labels, names, picture, None, None, columns, *wanted)
+    return Source(path.name, people, names, picture, None, None, columns, *wanted)
+
+
+def _filled(values: list[Any]) -> NDArray[Any]:
+    """Values as an array; "" or NaN where there is none, which lists of numbers or texts may have."""
+    kinds = {type(value) for value in values if value is not None}
+    if (None in values and kinds <= {str}) or kinds <= {float, int}:
+        values = [("" if kinds == {str} else math.nan) if value is None else value for value in values]
+    return np.asarray(values)
 
 
 def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -127,8 +153,8 @@ def _folder(path: Path) -> Source:
         )
     names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
-    labels = np.array([str(file.relative_to(path).parent) for file in files])
-    return Source(path.name, labels, names, lambda row: open_image(files[row]))
+    people = np.array([str(file.relative_to(path).parent) for file in files])
+    return Source(path.name, people, names, lambda row: open_image(files[row]))
 
 
 def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
@@ -153,18 +179,18 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
     label, columns = _label(rows.column_names), {}
     for name in rows.column_names:
         try:
-            values = np.asarray(rows[name].to_pylist())
+            values = _filled(rows[name].to_pylist())
         except ValueError:  # lists of several lengths
             continue
         if name != label and values.dtype.kind in "biufUS":
             columns[name] = values
-    people = rows[label].to_pylist() if label else list(range(len(rows)))
-    if None in people:
-        raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
-    labels = np.asarray(people).astype(str)
-    names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
+    said = rows[label].to_pylist() if label else list(range(len(rows)))
+    if None in said:
+        raise InputError(f"Row {said.index(None)} of {path} does not say who is on it: name them, or leave it out.")
+    people = np.asarray(said).astype(str)
+    names = np.array([f"{person} #{row}" for row, person in enumerate(people)])
     wanted = _wanted(path if path.is_dir() else path.parent)
-    return Source(path.name, labels, names, _opener(path, groups), None, None, columns, *wanted)
+    return Source(path.name, people, names, _opener(path, groups), None, None, columns, *wanted)
 
 
 def _label(columns: Sequence[str]) -> str | None:

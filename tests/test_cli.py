@@ -258,3 +258,29 @@ def test_the_app_says_where_it_cannot_listen(run: Run) -> None:
     assert result.exit_code == 2 and "choose another --host or --port" in result.output
     result = run("demo", "--host", "no such host")
     assert result.exit_code == 2 and "no such host" in result.output
+
+
+def test_how_and_who_are_asked_for(run: Run, attributed_model: Path, tiny_model: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people.safetensors"
+    done(run("sample", "-n", 4, "--who", "gender=female", "--out", people, model=attributed_model))
+    traits = load_model(attributed_model).traits(Identities.load(people).vectors)
+    assert (traits[:, 0] < 0.5).all()
+    asked = ["--with", "yaw=30", "--with", "expression=laugh", "--with", "glasses=yes", "--images", 1]
+    done(run("generate", people, "--out", tmp_path / "a", *asked, model=attributed_model))
+    for line in read_manifest(tmp_path / "a"):
+        told = line["attributes"]
+        assert (told["yaw"], told["expression"], told["glasses"]) == (30, "laugh", "yes")
+    for words, said in {
+        ("yaw=200",): "yaw is a number from -60 to 60 degrees, got 200",
+        ("yaw=left",): "got 'left'",
+        ("yaw=1", "yaw=2"): "yaw is asked for twice",
+        ("smle=1",): "There is no attribute 'smle': this model knows beard",
+        ("smile",): "NAME=VALUE",
+        ("yaw=[1,",): "YAML such as",
+        ("glasses={yes: 0.7, no: 0.6}",): "sum to at most 1",
+    }.items():
+        wishes = [part for word in words for part in ("--with", word)]
+        refused(run("generate", people, "--out", tmp_path / "b", *wishes, model=attributed_model), said)
+        assert not (tmp_path / "b").exists()
+    refused(run("sample", "--who", "age=old", "--out", tmp_path / "x.safetensors"), "leave out `who`")
+    refused(run("sample", "--who", "age=9", "--out", tmp_path / "x.safetensors"), "young or middle or old")

@@ -18,6 +18,7 @@ from idgen.ground.identity import Identities, image_seed, key
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model
 from idgen.painting import MANIFEST, SETTINGS, SHEET, generate, read_manifest
+from idgen.sets import read_source
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +231,43 @@ def test_another_judge_or_encoder_is_another_model(tmp_path: Path, tiny_model: P
     content[-1] ^= 1
     path.write_bytes(content)
     assert fingerprint(folder) != before
+
+
+def test_what_was_asked_and_drawn_is_in_the_manifest(attributed_model: Path, tmp_path: Path) -> None:
+    model = load_model(attributed_model)
+    people = model.sampler.sample(2, 1)
+    wishes = {"yaw": [10, 20], "glasses": True}
+    folder = make(people, tmp_path / "a", model, attributes=wishes)
+    lines = read_manifest(folder)
+    for line in lines:
+        assert 10 <= line["attributes"]["yaw"] <= 20
+        assert line["attributes"]["glasses"] == "yes"
+        assert {"smile", "expression", "beard"} <= line["attributes"].keys()
+    source = read_source(folder)
+    assert source.columns["yaw"].tolist() == [line["attributes"]["yaw"] for line in lines]
+
+    # A varied vector keeps its person's habits; asking again for other attributes is refused, for the same goes on.
+    varied = make(people, tmp_path / "b", model, variation=0.5)
+    for one, other in zip(lines, read_manifest(varied), strict=True):
+        assert one["attributes"].get("beard") == other["attributes"].get("beard")
+    make(people, folder, model, images=3, attributes=wishes)
+    with pytest.raises(InputError, match=r"pictures with attributes .*yaw.*, not left open"):
+        make(people, folder, model, images=3)
+
+    alike = make(people, tmp_path / "c", model, as_in=folder, attributes={"yaw": None})
+    smiles = {line["attributes"]["smile"] for line in read_manifest(folder)}
+    assert all(line["attributes"]["smile"] in smiles for line in read_manifest(alike))
+    with pytest.raises(InputError, match="does not say what its pictures look like"):
+        make(people, tmp_path / "d", model, as_in=_unlabelled(tmp_path))
+
+
+def _unlabelled(folder: Path) -> Path:
+    place = folder / "plain" / "somebody"
+    place.mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(place / "0.png")
+    return folder / "plain"
+
+
+def test_a_model_that_cannot_be_told_says_so(model: Model, people: Identities, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be told how a picture is to look"):
+        make(people, tmp_path / "a", model, attributes={"yaw": 1})

@@ -6,7 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
+from idgen.cli.shell import (
+    BATCH_SIZE,
+    DEVICE,
+    MODEL,
+    SEED,
+    argument,
+    flag,
+    integer,
+    interrupted,
+    option,
+    read_wishes,
+    say,
+)
 from idgen.ground import arguments
 from idgen.ground.errors import InputError
 from idgen.ground.words import count, verdicts
@@ -33,6 +45,10 @@ def generate(
         parser=_number,
         metavar="TEXT",
     ),
+    wishes: list[str] = option(
+        [], "How they look: yaw=30, smile=[0.5,1], glasses=yes, expression='open smile'; again for more.", "--with"
+    ),
+    as_in: Path = option(None, "A labelled set: draw poses, light and so on together as its pictures have them."),
     batch_size: int = BATCH_SIZE,
     overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
     model: str = MODEL,
@@ -46,12 +62,13 @@ def generate(
     from idgen.model import load_model
     from idgen.sets import MANIFEST, read_manifest
 
+    attributes = read_wishes(wishes)
     painting.check_options(out, images, steps, guidance, variation, batch_size)
     identities = None if people is None else Identities.load(people)
     loaded = load_model(model, device)
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
-    how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
+    how: dict[str, Any] = {"attributes": attributes, "as_in": as_in, "batch_size": batch_size, "overwrite": overwrite}
     try:
         painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:

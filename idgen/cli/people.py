@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, say
+from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, read_wishes, say
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
 
@@ -27,6 +27,9 @@ def sample(
         "of it, people between its first two, their mean, or mixed pairs.",
     ),
     origin: Path = option(None, "File of people or vectors, for file, interpolate, mean and mixup.", "--from"),
+    who: list[str] = option(
+        [], "What kind: gender=female, age=old, skin_tone='{dark: 0.3}', ancestry=uniform; again for more."
+    ),
     apart: int = integer(0, "Keep only people told apart by the judge on so many pictures each."),
     model: str = MODEL,
     device: str = DEVICE,
@@ -35,12 +38,15 @@ def sample(
     from idgen.ground.files import check_writable_file
 
     check_writable_file(out)
+    from idgen.sampling.who import Who
+
+    kind = Who(read_wishes(who)) if who else None
     from idgen.model import load_model, sampler_of
     from idgen.sampling.draw import draw, write_soft_labels
 
     loaded = load_model(model, device)
     sampler = sampler_of(loaded)
-    people, labels = draw(sampler, n, seed, method, origin)
+    people, labels = draw(sampler, n, seed, method, origin, kind, loaded.traits)
     if apart:
         from idgen.choosing import picture_means, told_apart
         from idgen.scoring.verdict import judge_threshold

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from idgen.ground.errors import InputError, how_to_install
+from idgen.ground.options import value_of
 
 # Before torch is imported: waiting threads that spin starve those that work, here and in other programs.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -72,6 +73,19 @@ def group(help: str) -> typer.Typer:
     """Commands under one name."""
     plain: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
     return typer.Typer(cls=Commands, help=help, **plain)
+
+
+def read_wishes(words: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` words to what is asked for, the values in YAML; InputError for no such word, or one name twice."""
+    wishes: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if not (name and equals and text):
+            raise InputError(f"What is asked for is written NAME=VALUE, such as yaw=30, got {word!r}.")
+        if name in wishes:
+            raise InputError(f"{name} is asked for twice: give it one value.")
+        wishes[name] = value_of(name, text)
+    return wishes
 
 
 def say(*lines: str) -> None:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.export import finished, read_rows
-from idgen.dataset.plan import CARD, DATA, PEOPLE, REPORT, SHEET, Planned
+from idgen.dataset.plan import CARD, DATA, PEOPLE, PLANNED, REPORT, SHEET, Planned
 from idgen.dataset.shard import features
 from idgen.dataset.status import Status
 from idgen.evaluation.evaluate import Evaluation, evaluate
 from idgen.ground import arguments, files, provenance
+from idgen.ground.attributes import Vocabulary
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.hub import resolve
 from idgen.ground.version import __version__
@@ -38,6 +39,8 @@ _COLUMNS = {
     "soft_label": "who the person is made of, with weights; one of weight 1 where nobody was mixed",
     "model, weights, source, digital_source_type": "where the picture comes from",
 }
+
+_ATTRIBUTES = "what the network was told that the picture looks like, asked for or drawn; null where it was left free"
 
 _CARD = """---
 {data}
@@ -122,12 +125,13 @@ def report(
             out = planned.folder / REPORT
             result = evaluate(some, out, model=model, training=training, device=device)
     _sheet(planned, shards)
-    files.write(planned.folder / CARD, card(planned, now, result))
+    files.write(planned.folder / CARD, card(planned, now, result, model.pipeline.vocabulary))
     return result
 
 
-def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
+def card(planned: Planned, now: Status, result: Evaluation | None, vocabulary: Vocabulary) -> str:
     """The card as Markdown with the Hub's front matter, checked by huggingface_hub."""
+    columns = _COLUMNS | ({", ".join(vocabulary.names): _ATTRIBUTES} if vocabulary else {})
     plan, people = planned.plan, planned.people
     data = DatasetCardData(
         license=_licence(plan.model),
@@ -136,7 +140,7 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
         task_categories=["image-classification", "image-feature-extraction"],
         size_categories=[next((name for bound, name in _SIZES if now.pictures < bound), "1M<n<10M")],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/train-*.parquet"}]}],
-        dataset_info={"features": yaml.safe_load(json.dumps(features()._to_yaml_list()))},
+        dataset_info={"features": yaml.safe_load(json.dumps(features(vocabulary)._to_yaml_list()))},
     )
     who = "people who do not exist"
     if any(person.from_photo for person in people):
@@ -152,7 +156,7 @@ def card(planned: Planned, now: Status, result: Evaluation | None) -> str:
         sheet=SHEET,
         measured=_measured(planned, now, result),
         rejected=_rejected(now),
-        columns="\n".join(f"| {name} | {what} |" for name, what in _COLUMNS.items()),
+        columns="\n".join(f"| {name} | {what} |" for name, what in columns.items()),
         plan=plan.text().strip(),
     )
     DatasetCard(text)  # front matter that the Hub cannot read is an error here, not after an upload
@@ -165,6 +169,9 @@ def _measured(planned: Planned, now: Status, result: Evaluation | None) -> str:
     some = f"Of {result.pictures:,} of the pictures, whole shards, evenly spread:"
     parts = [some] if result.pictures < now.pictures else []
     parts.append("\n".join(f"- {text}" for _, text in result.summary))
+    for name, kinds in files.read_json(planned.folder / PLANNED).get("who", {}).items():
+        shares = ", ".join(f"{kind} {share:.1%}" for kind, share in kinds.items())
+        parts.append(f"Of the people, by a probe of their vectors, {name.replace('_', ' ')}: {shares}.")
     if planned.plan.match is not None or planned.plan.other:
         parts.append(
             "The judge also chose which pictures are in the dataset, so its own figures flatter them: judge them with "

@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -14,13 +15,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.choosing import picture_means, told_apart
-from idgen.dataset.plan import CARD, DATA, LABELS, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
+from idgen.dataset.plan import CARD, DATA, LABELS, LIKE, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.version import __version__
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
+from idgen.painting import asked
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
@@ -76,13 +78,20 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model))
+    asking = asked(model.pipeline, plan.attributes, plan.as_in) if plan.attributes or plan.as_in else None
+    like = None if asking is None else asking.like
     people, labels = _people(plan, model, folder)
     people.save(folder / PEOPLE)
     if labels:
         files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
     files.write(folder / PLAN, plan.text())
+    if like is not None:
+        files.write(folder / LIKE, save({"rows": like}))
     prints = {"plan": digest(plan.text()), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
-    files.write_json(folder / PLANNED, {**prints, "variation": variation, "idgen": __version__})
+    more: dict[str, Any] = {} if like is None else {"like": digest(like)}
+    if (kind := plan.kind) is not None:
+        more["who"] = kind.reached(model.traits(people.vectors))
+    files.write_json(folder / PLANNED, {**prints, "variation": variation, "idgen": __version__, **more})
     shutil.rmtree(folder / "apart", ignore_errors=True)
     return Planned.load(folder)
 
@@ -106,7 +115,7 @@ def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[So
     candidates, before = plan.people, (0, 0)  # candidates and kept, the time before
     most = plan.people * (MOST_CANDIDATES if plan.method in _ENDLESS else 1)
     while True:
-        people, labels = draw(sampler, candidates, plan.seed, plan.method, plan.file)
+        people, labels = draw(sampler, candidates, plan.seed, plan.method, plan.file, plan.kind, model.traits)
         if not plan.apart:
             return people, labels
         kept = _told_apart(plan, model, people, folder)

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors.torch import load_file
+from torch import Tensor
 
 from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.options import parse
 from idgen.sampling.variation import ANY_CURVE, parse_variation
+from idgen.sampling.who import Who
 
 PLAN, PLANNED = "plan.yaml", "planned.json"
-PEOPLE, LABELS = "identities.safetensors", "soft-labels.json"
+PEOPLE, LABELS, LIKE = "identities.safetensors", "soft-labels.json", "as-in.safetensors"
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
 SUBMITTED = "slurm-job"
@@ -41,12 +44,20 @@ class Plan:
     """Who: flow, gaussian, sphere, packed, or of a file: file, interpolate, mean, mixup; by default the model's own."""
     file: Path | None = None
     """File of people or vectors, for file, interpolate, mean and mixup."""
+    who: Any = None
+    """What kind of people: {gender: female}, {gender: {female: 0.5, male: 0.5}, age: uniform}; or uniform, for gender,
+    age, skin tone and ancestry together."""
     apart: int = 0
     """Picture every candidate so many times first, and keep only people whom the judge tells apart; 0: do not."""
     apart_fmr: float = 1e-3
     """False-match rate at which they have to be told apart: 0.01, 0.001 or 0.0001."""
     variation: str = "0"
     """0: exactly the person; up to 1: others around; or cone:0.7, gaussian:0.03, similarity:0.5."""
+    attributes: dict[str, Any] | None = None
+    """How the pictures are to look: {yaw: 30, smile: [0.5, 1], pitch: {normal: [0, 8]}, glasses: {yes: 0.3}}; what is
+    not asked for is drawn as the training pictures have it."""
+    as_in: Path | None = None
+    """A labelled set: poses, light and so on are drawn together as its pictures have them."""
     steps: int | None = None
     """Denoising steps; by default the model's."""
     guidance: float | None = None
@@ -76,6 +87,8 @@ class Plan:
         if self.guidance is not None:
             arguments.guidance(self.guidance)
         parse_variation(self.vary, lambda: ANY_CURVE)
+        if self.kind is not None and self.method not in (None, "flow", "gaussian", "sphere"):
+            raise InputError(f"The method {self.method} takes people as they come: leave out `who`, or the method.")
         arguments.whole("`apart` of a plan", self.apart, 0, 100)
         arguments.number("`tries` of a plan", self.tries, 1, 1000)
         if self.duplicate is not None:
@@ -90,6 +103,11 @@ class Plan:
             return float(self.variation)
         except ValueError:
             return self.variation
+
+    @property
+    def kind(self) -> Who | None:
+        """What kind of people; None for any."""
+        return Who(self.who) if self.who else None
 
     @property
     def people_a_shard(self) -> int:
@@ -133,6 +151,7 @@ class Planned:
         labels: what each is made of (name → weight), where they are mixed; else None.
         weights: fingerprint of the model that it was planned for.
         variation: as `paint` takes it; a similarity is the cone that was measured for it when this was planned.
+        like: (R, A) what the pictures of the set `as_in` look like; None without one.
     """
 
     folder: Path
@@ -141,6 +160,7 @@ class Planned:
     labels: list[dict[str, float]] | None
     weights: str
     variation: float | str
+    like: Tensor | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Planned:
@@ -164,16 +184,20 @@ class Planned:
         plan, people = Plan.read(folder / PLAN), Identities.load(folder / PEOPLE)
         # The file's own bytes: an option that a later version adds changes nothing.
         text = (folder / PLAN).read_text(encoding="utf-8")
-        if settled["plan"] != digest(text) or settled["people"] != people.fingerprint():
-            changed = f"The plan or the people in {folder} were changed after it was planned"
-            raise InputError(f"{changed}: plan again, in a new folder.")
+        like = load_file(folder / LIKE)["rows"] if (folder / LIKE).is_file() else None
+        changed = settled.get("like") != (None if like is None else digest(like))
+        if changed or settled["plan"] != digest(text) or settled["people"] != people.fingerprint():
+            raise InputError(
+                f"The plan or the people in {folder} were changed after it was planned: plan again, in a new folder."
+            )
         labels = json.loads((folder / LABELS).read_text("utf-8")) if (folder / LABELS).is_file() else None
-        return cls(folder, plan, people, labels, settled["weights"], settled["variation"])
+        return cls(folder, plan, people, labels, settled["weights"], settled["variation"], like)
 
 
-def digest(text: str) -> str:
-    """Short name of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def digest(content: str | Tensor) -> str:
+    """Short name of a text, or of numbers."""
+    data = content.encode() if isinstance(content, str) else content.numpy().tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def data_name(shards: int, number: int) -> str:

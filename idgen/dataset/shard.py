@@ -21,8 +21,9 @@ from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name
 from idgen.dataset.status import note
 from idgen.ground import files, provenance
+from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import require_package
-from idgen.painting import Place, paint
+from idgen.painting import Place, asked, paint
 from idgen.pipelines.base import GeneratedImage
 from idgen.sampling.variation import parse_variation
 from idgen.similarity import batched
@@ -70,8 +71,11 @@ class ShardMaker:
         self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
         self.variation = parse_variation(planned.variation)
-        steps, guidance = planned.plan.steps, planned.plan.guidance
-        self.options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
+        self.options: dict[str, Any] = {"batch_size": batch_size}
+        self.options |= {"num_inference_steps": planned.plan.steps, "guidance_scale": planned.plan.guidance}
+        self.vocabulary = self.model.pipeline.vocabulary
+        if asking := asked(self.model.pipeline, planned.plan.attributes, planned.like):
+            self.options["attributes"] = asking
 
     def make(self, number: int) -> dict[str, Any]:
         """Make a shard and return what is noted of it; nothing of it is there until all of it is.
@@ -85,7 +89,8 @@ class ShardMaker:
         while missing := self._missing(shard):
             self._try(shard, missing, beat)
         people = shard.people.items()
-        data = parquet([row for _, one in people for row in sorted(one.rows, key=lambda row: row["k"])])
+        rows = [row for _, one in people for row in sorted(one.rows, key=lambda row: row["k"])]
+        data = parquet(rows, self.vocabulary)
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shard.rejected).encode()
         files.write(planned.folder / REJECTED / f"{number:05d}.jsonl", lines)
         files.write(planned.folder / DATA / data_name(plan.shards, number), data)
@@ -148,12 +153,13 @@ class ShardMaker:
                 "weights": planned.weights,
                 "source": planned.people.sources[row],
                 "digital_source_type": provenance.SOURCE_TYPE,
+                **item.attributes,
             }
         )
 
 
-def features() -> Any:
-    """The columns, as `datasets` knows them."""
+def features(vocabulary: Vocabulary) -> Any:
+    """The columns, as `datasets` knows them; of a model that can be told, one for each attribute."""
     datasets = require_package("datasets", "dataset", "A dataset")
     text, real, whole = datasets.Value("string"), datasets.Value("float32"), datasets.Value("int32")
     return datasets.Features(
@@ -174,13 +180,14 @@ def features() -> Any:
             "weights": text,
             "source": text,
             "digital_source_type": text,
+            **{name: text if vocabulary.named(name) else real for name in vocabulary.names},
         }
     )
 
 
-def parquet(rows: list[dict[str, Any]]) -> bytes:
+def parquet(rows: list[dict[str, Any]], vocabulary: Vocabulary) -> bytes:
     """Rows as a Parquet file that `datasets` and the Hub's viewer open with pictures; equal rows give equal bytes."""
-    schema = features().arrow_schema  # `datasets` brings pyarrow
+    schema = features(vocabulary).arrow_schema  # `datasets` brings pyarrow
     import pyarrow as pa
     import pyarrow.parquet as pq
 

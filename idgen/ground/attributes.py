@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -294,16 +294,3 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     if not numbers or any(isinstance(n, (bool, str)) or not isinstance(n, (int, float)) for n in numbers):
         raise InputError(f"{_said(name)} takes two numbers here, such as [-30, 30], got {value!r}.")
     return float(numbers[0]), float(numbers[1])
-
-
-def split_words(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """`yaw=30` to ("yaw", "30"); InputError for a word without =, or one attribute twice."""
-    seen = set()
-    for word in words:
-        name, equals, value = (part.strip() for part in word.partition("="))
-        if not (name and equals and value):
-            raise InputError(f"An attribute is asked for as NAME=VALUE, such as yaw=30, got {word!r}.")
-        if name in seen:
-            raise InputError(f"{_said(name)} is asked for twice: give one value.")
-        seen.add(name)
-        yield name, value

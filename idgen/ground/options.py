@@ -54,8 +54,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         if kind is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
         else:
-            metavar = {int: "N", float: "X", Path: "PATH", dict: "YAML", list: "YAML", tuple: "YAML"}.get(kind, "TEXT")
-            parser.add_argument(option, metavar=metavar, **common)
+            metavar = {int: "N", float: "X", Path: "PATH"} | dict.fromkeys((dict, list, tuple, Any), "YAML")
+            parser.add_argument(option, metavar=metavar.get(kind, "TEXT"), **common)
     given = vars(parser.parse_args(list(argv)))
     del given["recipe"]
     values.update(given)
@@ -77,6 +77,14 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
 def mapping(text: str, option: str) -> dict[str, Any]:
     """Options in YAML, such as {partition: gpu}; InputError where it is something else."""
     return _convert(option, text, dict)
+
+
+def value_of(name: str, text: str) -> Any:
+    """A value in YAML, such as 30, yes, [0.5, 1] or {yes: 0.3}; InputError where it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"The value of {name} is a number, a word, or YAML such as [0.5, 1], got {text!r}.") from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -115,6 +123,8 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
     if value is None or (value == "none" and type(None) in typing.get_args(hint)):
         return None
     try:
+        if kind is Any:
+            return yaml.safe_load(value) if isinstance(value, str) else value
         if kind in (dict, list, tuple):
             value = yaml.safe_load(value) if isinstance(value, str) else value
             if not isinstance(value, dict if kind is dict else list):

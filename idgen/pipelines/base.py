@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from idgen.ground import arguments, hub, uploading
+from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence, load_network
@@ -116,6 +117,11 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     def identity_dim(self) -> int:
         """Length D of the identities' vectors."""
         raise NotImplementedError
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the pictures can be asked to look like; empty for a model that cannot be told."""
+        return Vocabulary({})
 
     def prepare(self, people: Identities, images_per_identity: int, **options: Any) -> Condition:
         """Check a call's `options` and return what makes a batch's condition.
@@ -259,9 +265,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                         f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
                         f"pictures at a time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
                     ) from error
-                told = self._told(given, len(batch))
-                for (person, k), number, image, vector, how in zip(batch, seeds, made, vectors, told, strict=True):
-                    yield GeneratedImage(image, person, firsts[person] + k, number, vector, how)
+                each = zip(batch, made, seeds, vectors, self._told(given, len(batch)), strict=True)
+                for (person, k), image, *rest in each:
+                    yield GeneratedImage(image, person, firsts[person] + k, *rest)
 
         return batches()
 

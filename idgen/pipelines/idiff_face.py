@@ -71,7 +71,6 @@ class IDiffFacePipeline(IdentityPipeline):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the pictures can be asked to look like; empty for a model that knows no attributes."""
         return Vocabulary(getattr(self.denoiser.config, "attributes", None) or {})
 
     def _few(self, steps: int) -> bool:

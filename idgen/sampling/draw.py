@@ -13,6 +13,7 @@ from idgen.ground.vectors import check_same_space, load_vectors
 from idgen.sampling.interpolation import SoftLabel, interpolate, mixup
 from idgen.sampling.packing import packed
 from idgen.sampling.sampler import IdentitySampler
+from idgen.sampling.who import Traits, Who
 
 GALLERY = 2000
 """Sampled people who show a packing where faces live: sampled, so that nobody is drawn towards a training person."""
@@ -20,7 +21,13 @@ _FROM_FILE = ("file", "interpolate", "mean", "mixup")
 
 
 def draw(
-    sampler: IdentitySampler, n: int, seed: int, method: str | None = None, origin: str | Path | None = None
+    sampler: IdentitySampler,
+    n: int,
+    seed: int,
+    method: str | None = None,
+    origin: str | Path | None = None,
+    who: Who | None = None,
+    traits: Traits | None = None,
 ) -> tuple[Identities, list[SoftLabel]]:
     """n people, and what each is made of where they are mixed (else an empty list).
 
@@ -32,6 +39,8 @@ def draw(
             people, drawn without repeating; all in their order if it has just n), "interpolate" (between its first
             two), "mean", "mixup".
         origin: file of people (safetensors by idgen) or of vectors (safetensors, npz, npy).
+        who: what kind of people; for methods that can go on drawing.
+        traits: reads it from vectors.
 
     Raises:
         InputError: a file is missing or given in vain, has too few people, is of another space, or `n` is out of range.
@@ -42,6 +51,13 @@ def draw(
             if origin is None
             else f"The method {method} takes no file: choose one of {', '.join(_FROM_FILE)} with --from."
         )
+    if who is not None:
+        if origin is not None or method == "packed":
+            raise InputError(
+                f"The method {method} takes people as they come: leave out `who`, or choose another method."
+            )
+        assert traits is not None
+        return who.choose(sampler, traits, n, seed, method), []
     if method == "packed":
         start = sampler.sample(n, seed)
         if n < 2:
@@ -50,7 +66,12 @@ def draw(
         return packed(start, gallery, seed), []
     if origin is None:
         return sampler.sample(n, seed, method), []  # type: ignore[arg-type]
-    people = _people(Path(origin), sampler)
+    return _of_file(_people(Path(origin), sampler), n, seed, method, origin)
+
+
+def _of_file(
+    people: Identities, n: int, seed: int, method: str | None, origin: str | Path
+) -> tuple[Identities, list[SoftLabel]]:
     rows = torch.arange(len(people))
     if method == "mixup":
         return mixup(people, n, seed)

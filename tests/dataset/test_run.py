@@ -21,12 +21,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image, ImageChops
+from safetensors.torch import save_file
 
+from idgen.dataset.card import report
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
 from idgen.dataset.filters import ANOTHER_PERSON, DUPLICATE
-from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
+from idgen.dataset.plan import CARD, DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
 from idgen.dataset.run import run
 from idgen.dataset.shard import ShardMaker
 from idgen.dataset.status import note, status
@@ -349,3 +352,50 @@ def test_ray_gives_the_same_bytes(reference: Path, folder: Path) -> None:
     finally:
         ray.shutdown()
     assert content(folder) == content(reference)
+
+
+def rows_of(planned: Planned) -> list[dict[str, Any]]:
+    return [row for file in sorted((planned.folder / DATA).glob("*.parquet")) for row in read_rows(file)]
+
+
+def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], tmp_path: Path) -> None:
+    wishes = {"yaw": {"45..60": 0.5}, "smile": [0.1, 0.2], "glasses": {"yes": 0.5, "no": 0.5}}
+    told = {**plan, "people": 4, "images": 4, "model": str(attributed_model), "attributes": wishes}
+    kinds = {"gender": {"female": 0.5, "male": 0.5}}
+    planned = make_plan(Plan(**told, who=kinds), tmp_path / "a")
+    run(planned.folder)
+    table = rows_of(planned)
+    assert {0.1 <= row["smile"] <= 0.2 for row in table} == {True}
+    assert 2 <= sum(row["yaw"] >= 45 for row in table) <= 14
+    assert {row["glasses"] for row in table} == {"no", "yes"}
+    report(planned.folder)
+    card = (planned.folder / CARD).read_text()
+    assert "gender: female 50.0%, male 50.0%" in card
+    assert "beard, environment, expression" in card
+
+    # "As in" that dataset: what its pictures look like, together, kept with the plan.
+    like = Plan(**{**told, "attributes": None, "as_in": planned.folder})
+    alike = make_plan(like, tmp_path / "b")
+    run(alike.folder)
+    known = {(row["yaw"], row["smile"]) for row in table}
+    assert {(row["yaw"], row["smile"]) in known for row in rows_of(alike)} == {True}
+    with pytest.raises(InputError, match="changed after it was planned"):
+        save_file({"rows": torch.zeros(1, 10)}, alike.folder / "as-in.safetensors")
+        make_plan(like, alike.folder)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"attributes": {"smle": 1}}, "no attribute 'smle'"),
+        ({"attributes": {"expression": {"laugh": 2}}}, "from 0 to 1"),
+        ({"who": {"size": "tall"}}, "not by 'size'"),
+        ({"who": {"gender": "male"}, "method": "packed"}, "leave out `who`"),
+    ],
+)
+def test_wrong_wishes_leave_nothing_behind(
+    attributed_model: Path, plan: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InputError, match=why):
+        make_plan(Plan(**{**plan, "model": str(attributed_model), **wrong}), tmp_path / "a")
+    assert not (tmp_path / "a").exists() or not any((tmp_path / "a").iterdir())

@@ -6,7 +6,7 @@ import torch
 from tiny import ATTRIBUTES, labelled
 from torch import Generator
 
-from idgen.ground.attributes import Asking, Vocabulary, found_in, labels, split_words
+from idgen.ground.attributes import Asking, Vocabulary, found_in, labels
 from idgen.ground.errors import InputError
 
 KNOWN = Vocabulary(ATTRIBUTES)
@@ -88,13 +88,6 @@ def test_what_is_the_persons_cannot_be_asked_of_a_picture():
     with pytest.raises(InputError, match="skin_tone is the person's"):
         Asking({"skin_tone": 0.5}, vocabulary)
     assert vocabulary.askable == ["yaw"]
-
-
-def test_words_of_a_command_line():
-    assert list(split_words(["yaw=30", "expression = open smile"])) == [("yaw", "30"), ("expression", "open smile")]
-    for wrong, why in ((["yaw"], "NAME=VALUE"), (["yaw=1", "yaw=2"], "yaw is asked for twice")):
-        with pytest.raises(InputError, match=why):
-            list(split_words(wrong))
 
 
 def test_a_sets_labels_are_found_and_read():
