@@ -55,7 +55,7 @@ def generate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Make pictures of every identity, score them, and write them all into one folder.
+    """Make pictures of every identity, score them, and write them all into one folder, which is returned.
 
     The folder holds `identities.safetensors`, `<identity>/<kk>.png`, `settings.json`, `contact-sheet.png` and
     `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
@@ -82,9 +82,6 @@ def generate(
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
         progress: show a bar.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: an argument cannot be used, the identities are of another space than the model's, the folder cannot

@@ -217,8 +217,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
                 along an `idgen.sampling.boundary.Boundary`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
-            callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` after each
-                step of a batch; may return other latents under that name.
+            callback_on_step_end: `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` may return others.
             output_type: "pil", "np", "pt" or "latent", see `GeneratedImage`.
             options: what else the pipeline takes, see its `prepare`.
 
@@ -265,8 +264,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                         f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
                         f"pictures at a time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
                     ) from error
-                each = zip(batch, made, seeds, vectors, self._told(given, len(batch)), strict=True)
-                for (person, k), image, *rest in each:
+                told = self._told(given, len(batch))
+                for (person, k), image, *rest in zip(batch, made, seeds, vectors, told, strict=True):
                     yield GeneratedImage(image, person, firsts[person] + k, *rest)
 
         return batches()
