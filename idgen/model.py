@@ -13,6 +13,7 @@ from diffusers.utils import logging
 from torch import Tensor
 
 from idgen.faces.encoder import FaceEncoder
+from idgen.faces.reader import AttributeReader
 from idgen.ground import devices, hub, uploading
 from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
@@ -23,7 +24,7 @@ from idgen.scoring.verdict import Scorer
 if TYPE_CHECKING:
     from idgen.pipelines import IdentityPipeline
 
-PARTS = ("encoder", "judge", "sampler")
+PARTS = ("encoder", "judge", "sampler", "attributes")
 """What a model's folder may hold beside its pipeline."""
 
 
@@ -66,6 +67,13 @@ class Model:
         """People who do not exist."""
         return self._part("sampler", lambda: IdentitySampler.from_pretrained(self._need("sampler")))
 
+    @property
+    def attributes(self) -> AttributeReader:
+        """Reads from aligned faces what they look like."""
+        return self._part(
+            "attributes", lambda: AttributeReader.from_pretrained(self._need("attributes")).to(self.device)
+        )
+
     def traits(self, vectors: Tensor) -> Tensor:
         """What can be read of people from their vectors (N, D): (N, 6), see `idgen.ground.attributes.PERSON`.
 
@@ -85,7 +93,7 @@ class Model:
         return self._part("scorer", lambda: Scorer(self.encoder, self.judge))
 
     def has(self, part: str) -> bool:
-        """Whether the folder holds one of `PARTS`: "encoder", "judge" or "sampler"."""
+        """Whether the folder holds one of `PARTS`: "encoder", "judge", "sampler" or "attributes"."""
         return (self.folder / part / "config.json").exists()
 
     def push(self, repo: str, **options: Any) -> Any:

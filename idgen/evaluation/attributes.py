@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from idgen.ground.attributes import Vocabulary
 from idgen.scoring import verification
+
+
+def reading_errors(
+    read: NDArray[np.float32], told: NDArray[np.float32], vocabulary: Vocabulary
+) -> dict[str, dict[str, float]]:
+    """How well attributes are read, or followed: by attribute, of a number its mean absolute `error` and `correlation`,
+    of names the share that is right, `accuracy`, and its mean over the names, `balanced`.
+
+    Args:
+        read, told: (N, A) numbers as `Vocabulary` has them; where `told` is NaN nothing is compared.
+        vocabulary: what the columns are.
+    """
+    out: dict[str, dict[str, float]] = {}
+    for place, name in enumerate(vocabulary.names):
+        known = np.isfinite(told[:, place])
+        got, want = read[known, place].astype(float), told[known, place].astype(float)
+        if not len(want):
+            continue
+        if vocabulary.named(name):
+            each = [float((got[want == value] == value).mean()) for value in np.unique(want)]
+            out[name] = {"accuracy": float((got == want).mean()), "balanced": float(np.mean(each))}
+        else:
+            varies = got.std() > 0 and want.std() > 0
+            correlation = float(np.corrcoef(got, want)[0, 1]) if varies else math.nan
+            out[name] = {"error": float(np.abs(got - want).mean()), "correlation": correlation}
+    return out
+
 
 MOST_VALUES = 8
 _FEWEST_PAIRS, _MOST_COMPARED = 30, 6000

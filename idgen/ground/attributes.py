@@ -147,11 +147,13 @@ class Vocabulary:
         return rows
 
 
-def found_in(columns: Mapping[str, NDArray[Any]]) -> dict[str, list[Any]]:
+def found_in(columns: Mapping[str, NDArray[Any]], person: bool = False) -> dict[str, list[Any]]:
     """What a network can learn from labels as `labels` returns them, as `Vocabulary` takes it; empty where there
-    are none. Amounts reach from 0 to 1, angles as far as they occur; names are those that occur."""
+    are none. Amounts reach from 0 to 1, angles as far as they occur; names are those that occur. With `person`, what is
+    the person's is among it."""
     known: dict[str, list[Any]] = {}
-    for name in (name for group in (*PICTURE, *HABITS) for name in group if name in columns):
+    groups = (*PICTURE, *HABITS, PERSON) if person else (*PICTURE, *HABITS)
+    for name in dict.fromkeys(name for group in groups for name in group if name in columns):
         values = columns[name]
         if values.dtype.kind in "US":
             words = sorted(set(values.tolist()) - {""})

@@ -12,6 +12,7 @@ from idgen.ground.files import read_json
 from idgen.ground.weights import load_network
 
 if TYPE_CHECKING:
+    from idgen.models.attribute_net import AttributeNet
     from idgen.models.attribute_prior import AttributePrior
     from idgen.models.autoencoder import FaceAutoencoder
     from idgen.models.dit import IdentityDiT
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 # Each is imported when it is first used: diffusers' autoencoders alone take seconds, which a recogniser does not need.
 _PLACES = (
-    "attribute_prior.AttributePrior autoencoder.FaceAutoencoder dit.IdentityDiT finder.FaceFinderNet "
-    "identity_flow.IdentityFlow iresnet.IResNetRecognizer recognizer.PlainRecognizer recognizer.ResNetRecognizer "
-    "unet.IdentityUNet"
+    "attribute_net.AttributeNet attribute_prior.AttributePrior autoencoder.FaceAutoencoder dit.IdentityDiT "
+    "finder.FaceFinderNet identity_flow.IdentityFlow iresnet.IResNetRecognizer recognizer.PlainRecognizer "
+    "recognizer.ResNetRecognizer unet.IdentityUNet"
 )
 _HOME = {place.partition(".")[2]: place.partition(".")[0] for place in _PLACES.split()}
 __all__ = [*_HOME, "load"]

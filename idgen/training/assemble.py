@@ -16,20 +16,31 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers.models.modeling_utils import ModelMixin
+from torch import Generator, Tensor
 
 from idgen import models
+from idgen.evaluation.attributes import reading_errors
 from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
-from idgen.ground import files
+from idgen.faces.reader import AttributeReader
+from idgen.ground import attributes, files
 from idgen.ground.errors import InputError
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.ground.identity import centres
-from idgen.models import FaceAutoencoder, FaceFinderNet, IdentityDiT, IdentityFlow, ResNetRecognizer
+from idgen.models import (
+    AttributeNet,
+    AttributePrior,
+    FaceAutoencoder,
+    FaceFinderNet,
+    IdentityDiT,
+    IdentityFlow,
+    ResNetRecognizer,
+)
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
-from idgen.training.data import load_faces
+from idgen.training.data import Faces, load_faces
 from idgen.training.loop import ORIGIN, digest
 from idgen.training.recognition import cached_embeddings
 
@@ -49,8 +60,8 @@ class AssembleArgs:
     measured_on: str | None = None
     """What those are, in words: it goes into the calibrations; by default how many people and pictures."""
     runs: Path = Path("runs")
-    """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler. Without a finder, that of the
-    built-in model is taken."""
+    """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler, and, if they are there,
+    student and attributes. Without a finder, that of the built-in model is taken."""
     name: str | None = None
     """The embedding spaces are called `<name>-encoder` and `<name>-judge`. By default the folder's name and six digits
     of the recognisers' content: vectors from before another training are refused rather than mistaken."""
@@ -58,6 +69,9 @@ class AssembleArgs:
     """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is. By
     default 48, or as many as fewer people support."""
     num_inference_steps: int = 15
+    """Denoising steps by default; with a student, as many as it learned."""
+    few_steps: int = 4
+    """Most steps that a student takes, where `runs` has one; with more, the denoiser works."""
     guidance_scale: float = 2.0
     size: int = 128
     """As the networks were trained with."""
@@ -95,7 +109,8 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     recognizer = models.load(network("recognizer"), ResNetRecognizer)
     judge = models.load(network("judge"), ModelMixin)
     flow = models.load(network("sampler"), IdentityFlow)
-    for run in ("generator", "autoencoder", "sampler"):
+    student = models.load(network("student"), IdentityDiT) if (args.runs / "student" / "model").is_dir() else None
+    for run in ("generator", "autoencoder", "sampler", *([] if student is None else ["student"])):
         _check_origin(network, run)
     faces, unseen = load_faces(args.data, args.size), load_faces(args.measure, args.size)
     marks = ({hashlib.blake2b(image.tobytes()).digest() for image in part.images} for part in (faces, unseen))
@@ -104,9 +119,14 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
             f"{both:,} pictures of --measure are in --data too: measure on people whom no network has seen."
         )
 
+    said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
     content = " ".join(digest(network(run)) for run in ("recognizer", "judge"))
     name = args.name or f"{called}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
     spaces = f"{name}-encoder", f"{name}-judge"
+    by_encoder, by_judge = (
+        centres(cached_embeddings(network(run), faces), faces.labels) for run in ("recognizer", "judge")
+    )
+    prior = _prior(denoiser, faces, by_encoder)
     # Half precision in the files only: everything is computed in float32 after loading.
     IDiffFacePipeline(
         denoiser.half(),
@@ -115,31 +135,49 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
         space=spaces[0],
         num_inference_steps=args.num_inference_steps,
         guidance_scale=args.guidance_scale,
+        prior=None if prior is None else prior.half(),
+        student=None if student is None else student.half(),
+        few_steps=args.few_steps,
     ).save_pretrained(folder)
+    blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
+    if (args.runs / "attributes" / "model").is_dir():
+        reader = AttributeReader(models.load(network("attributes"), AttributeNet), {}, said)
+        told = reader.vocabulary.rows(attributes.labels(unseen.columns))
+        reader.errors = reading_errors(
+            reader.read(unseen.pixels(np.arange(len(unseen)))).numpy(), told, reader.vocabulary
+        )
+        reader.network.half()
+        reader.save_pretrained(folder / "attributes")
     FaceEncoder(recognizer.half(), FaceFinder(finder.half()), space=spaces[0]).save_pretrained(folder / "encoder")
     FaceEncoder(judge.half(), space=spaces[1]).save_pretrained(folder / "judge")
     two = FaceEncoder.from_pretrained(folder / "encoder"), FaceEncoder.from_pretrained(folder / "judge")
 
-    by_encoder, by_judge = (
-        centres(cached_embeddings(network(run), faces), faces.labels) for run in ("recognizer", "judge")
-    )
     components = min(48, len(by_encoder) - 1, by_encoder.shape[1]) if args.components is None else args.components
     sampler = IdentitySampler.fit(by_encoder, spaces[0], components, flow=flow.half())
     sampler.save_pretrained(folder / "sampler")
     Bridge.fit(by_encoder, by_judge, *spaces).save(folder / "judge" / BRIDGE_NAME)
 
-    blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
     vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
-    said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
     own, judged = write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
     own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
+
+
+def _prior(denoiser: IdentityDiT, faces: Faces, vectors: Tensor) -> AttributePrior | None:
+    """What draws attributes that nobody asks for; None where the denoiser knows none, or the faces do not say who."""
+    known, labels = denoiser.config.attributes, attributes.labels(faces.columns)
+    if not known or not set(attributes.PERSON) <= labels.keys():
+        return None
+    first = np.unique(faces.labels, return_index=True)[1]
+    person = torch.from_numpy(np.stack([labels[name][first] for name in attributes.PERSON], 1).astype(np.float32))
+    rows = torch.from_numpy(attributes.Vocabulary(known).rows(labels))
+    return AttributePrior.fit(known, vectors, person, rows, torch.from_numpy(faces.labels), Generator().manual_seed(0))
 
 
 def _check_origin(network: Callable[[str], Path], run: str) -> None:
     """Refuse a network that was trained with others than those it would be put together with."""
     file = network(run) / ORIGIN
     origin = files.read_json(file) if file.is_file() else {}
-    for other in ("recognizer", "autoencoder"):
+    for other in ("recognizer", "autoencoder", "generator"):
         if origin.get(other, digest(network(other))) != digest(network(other)):
             raise InputError(
                 f"The {run} in {network(run)} was trained with another {other} than {network(other)}: train it again."

@@ -14,6 +14,8 @@ TRAINERS = {
     "finder": ("idgen.training.finder", "FinderArgs", "train_finder"),
     "autoencoder": ("idgen.training.autoencoder", "AutoencoderArgs", "train_autoencoder"),
     "generator": ("idgen.training.generator", "GeneratorArgs", "train_generator"),
+    "student": ("idgen.training.student", "StudentArgs", "train_student"),
+    "attributes": ("idgen.training.attributes", "AttributesArgs", "train_attributes"),
     "sampler": ("idgen.training.sampler", "SamplerArgs", "train_sampler"),
     "model": ("idgen.training.assemble", "AssembleArgs", "assemble"),
 }

@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from PIL import Image
+from tiny import encoded, labelled
 from typer.testing import CliRunner
 
 from idgen.cli import app
@@ -85,6 +90,49 @@ def test_a_model_of_ones_own(people, folder, tmp_path, run):
     assert result.exit_code == 0, result.output
     result = run("model", "--data", folder, "--measure", unseen, "--out", "other")
     assert result.exit_code == 2 and "was trained with another recognizer" in result.output
+
+
+def labelled_faces(file, people, seed):
+    rng, columns = np.random.default_rng(seed), labelled(people, 4, seed)
+    faces = rng.integers(0, 255, (people, 8, 8, 3)).repeat(4, 0)
+    pixels = np.clip(faces + rng.integers(-20, 20, faces.shape), 0, 255).astype(np.uint8)
+    pictures = [encoded(Image.fromarray(one).resize((128, 128))) for one in pixels]
+    rows = {name: values.tolist() for name, values in columns.items()}
+    rows["identity"] = [f"{seed}-{person}" for person in range(people) for _ in range(4)]
+    rows["image"] = [{"bytes": picture, "path": "x.png"} for picture in pictures]
+    pq.write_table(pa.table(rows), file)
+    return file
+
+
+def test_a_model_that_can_be_told(tmp_path, run):
+    faces, unseen = labelled_faces(tmp_path / "faces.parquet", 8, 0), labelled_faces(tmp_path / "unseen.parquet", 60, 1)
+    told = {
+        **TINY,
+        "student": {},
+        "attributes": {"channels": [16, 16], "blocks": [1, 1], "width": 16, "image_size": 32},
+    }
+    needs = {**NEEDS, "student": ["recognizer", "autoencoder", "generator"]}
+    for network, model in told.items():
+        command = [network, "--data", faces, "--model", yaml.safe_dump(model, default_flow_style=True)]
+        command += ["--steps", 1, "--batch-size", 4, "--device", "cpu", "--no-compile"]
+        command += ["--margin", 0.1] if network in ("recognizer", "judge") else []
+        command += ["--paths", 8, "--teacher-steps", 2, "--student-steps", 2] if network == "student" else []
+        for needed in needs.get(network, ()):
+            command += [f"--{needed}", f"runs/{needed}/model"]
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    result = run("model", "--data", faces, "--measure", unseen, "--out", "told", "--few-steps", 2)
+    assert result.exit_code == 0, result.output
+
+    model = load_model(tmp_path / "told")
+    (who,) = model.sampler.sample(1, seed=0)
+    (item,) = model.pipeline(who, num_inference_steps=2, attributes={"yaw": 30}).items
+    assert item.attributes["yaw"] == 30 and "beard" in item.attributes
+    assert model.traits(who.vector[None]).shape == (1, 6)
+    (read,) = model.attributes.describe([item.image])
+    assert {"yaw", "hat", "gender", "age"} <= read.keys()
+    assert model.attributes.errors["hat"].keys() == {"accuracy", "balanced"}
+    assert model.attributes.measured_on == "240 pictures of 60 people who are not in the training data"
 
 
 @pytest.mark.parametrize("network", ["autoencoder", "generator", "sampler"])

@@ -15,8 +15,10 @@ from idgen import models
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
 from idgen.ground.attributes import Vocabulary
+from idgen.ground.errors import InputError
 from idgen.models import FaceAutoencoder, IdentityFlow, PlainRecognizer, ResNetRecognizer
 from idgen.models.finder import face_size
+from idgen.training.attributes import AttributesArgs, train_attributes
 from idgen.training.augment import shuffle
 from idgen.training.autoencoder import AutoencoderArgs, haar_details, train_autoencoder
 from idgen.training.data import Faces, load_faces
@@ -25,6 +27,7 @@ from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generat
 from idgen.training.loop import train
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, certainty_ratio, train_recognizer
 from idgen.training.sampler import SamplerArgs, SamplerTask, train_sampler
+from idgen.training.student import StudentArgs, StudentTask, train_student
 from idgen.training.warping import carry, similarities
 
 # At least 16 channels: torch 2.13's backward of a float32 channels-last convolution with 8 crashes on some CPUs.
@@ -314,3 +317,79 @@ def test_a_decoder_without_norms_starts_without_a_grid():
     made = network.decode(torch.ones(1, 4, 8, 8)).sample[0, :, 24:40, 24:40]  # far from the borders
     assert made.shape == (3, 16, 16)
     assert torch.allclose(made, made[:, :1, :1].expand_as(made), atol=1e-5)
+
+
+def test_the_reader_learns_what_a_picture_shows(tmp_path):
+    """Brightness is the smile, a dark upper half is a hat, and what is brighter on the right has turned there."""
+    rng = np.random.default_rng(0)
+    smile, hat, yaw = rng.random(240), rng.random(240) < 0.3, rng.uniform(-60, 60, 240)
+    across = np.linspace(-1, 1, 32)[None, None, :, None]
+    pixels = (
+        np.full((240, 32, 32, 3), 0.3)
+        + 0.4 * smile[:, None, None, None]
+        + 0.2 * (yaw / 60)[:, None, None, None] * across
+    )
+    pixels[:, :16] *= np.where(hat, 0.2, 1.0)[:, None, None, None]
+    images = [
+        {"bytes": encoded(Image.fromarray((one * 255).clip(0, 255).astype(np.uint8))), "path": "x"} for one in pixels
+    ]
+    who = {"identity": np.repeat(np.arange(60), 4), "image": images, "smile": smile, "hat": hat, "yaw": yaw}
+    pq.write_table(pa.table({name: list(values) for name, values in who.items()}), tmp_path / "told.parquet")
+    model = {"channels": (16, 16), "blocks": (1, 1), "width": 16, "image_size": 32}
+    options = {
+        **QUICK,
+        "data": tmp_path / "told.parquet",
+        "size": 32,
+        "model": model,
+        "held_out_people": 15,
+        "often": 0.0,
+    }
+    args = AttributesArgs(
+        out=tmp_path / "run", **{**options, "batch_size": 32, "steps": 120, "validate_every": 120}, lr=3e-3, ema=0.9
+    )
+    found = train_attributes(args)
+    assert found["smile"] < 0.12  # chance is 0.25
+    assert found["hat"] > 0.9
+    assert found["yaw"] < 22  # chance is 30
+    resumes(tmp_path / "again", models.AttributeNet, train_attributes, AttributesArgs, **options)
+
+
+def test_the_student_learns_the_denoisers_guided_paths(told, tmp_path, recognizer, autoencoder):
+    options = generator_options(told, recognizer, autoencoder, identity_weight=0.0)
+    train_generator(GeneratorArgs(out=tmp_path / "teacher", steps=30, lr=5e-3, **options))
+    few = {"generator": tmp_path / "teacher" / "model", "paths": 40, "teacher_steps": 4, "student_steps": 2}
+    options = {**options, **few, "model": {}}
+    network = resumes(tmp_path, models.IdentityDiT, train_student, StudentArgs, **options)
+    assert tuple(network.config.guidance_range) == (1.0, 4.0)
+
+    task = StudentTask(StudentArgs(out=tmp_path, **options), load_faces(told))
+    paths, teacher = task.paths, task.teacher[0]
+    assert paths.points.shape[:2] == (40, 3)
+    x = torch.from_numpy(paths.points[:3, 0]).float()
+    who, how, scale = (torch.from_numpy(v[:3]) for v in (paths.identity, paths.told, paths.guidance))
+    before = None
+    with torch.no_grad():
+        for step in range(4):
+            time = torch.full((3,), 1000 * (1 - step / 4))
+            with_, without = (teacher(x, time, who, torch.full((3,), drop), how) for drop in (False, True))
+            velocity = without + scale[:, None, None, None] * (with_ - without)
+            x = x - (velocity if before is None else 1.5 * velocity - 0.5 * before) / 4
+            before = velocity
+    assert torch.allclose(x, torch.from_numpy(paths.points[:3, 2]).float(), atol=5e-3)
+
+    args = StudentArgs(
+        out=tmp_path / "long",
+        **{**options, "steps": 80, "batch_size": 32, "validate_every": 80, "lr": 3e-3, "ema": 0.9},
+    )
+    first = StudentArgs(out=tmp_path / "short", **{**options, "steps": 1, "validate_every": 1, "lr": 1e-9})
+    assert train_student(args)["val_loss"] < 0.8 * train_student(first)["val_loss"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"teacher_steps": 5}, "a multiple of student_steps"), ({"least_guidance": 5.0}, "below most_guidance")],
+)
+def test_students_that_cannot_be(tmp_path, wrong, why):
+    folders = dict.fromkeys(("data", "recognizer", "autoencoder", "generator"), tmp_path)
+    with pytest.raises(InputError, match=why):
+        StudentArgs(out=tmp_path, **folders, **wrong)
