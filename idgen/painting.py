@@ -19,7 +19,7 @@ from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from idgen.ground import arguments, files, provenance, weights
-from idgen.ground.attributes import Asking
+from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
@@ -97,7 +97,7 @@ def generate(
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
     people.require_space(pipeline.config.space, pipeline.identity_dim)
-    asking = asked(pipeline, attributes, as_in)
+    asking = asked(pipeline.vocabulary, attributes, as_in)
     words = settled(variation, lambda: similarity_curve(model))
     settings = {
         "model": model.name,
@@ -135,12 +135,12 @@ def check_options(
 
 
 def asked(
-    pipeline: IdentityPipeline, attributes: Mapping[str, Any] | None, as_in: str | Path | Tensor | None
+    vocabulary: Vocabulary, attributes: Mapping[str, Any] | None, as_in: str | Path | Tensor | None = None
 ) -> Asking | None:
     """What is asked of pictures, as a pipeline takes it; None where nothing is.
 
     Args:
-        pipeline: what it knows.
+        vocabulary: of the pipeline.
         attributes: see `generate`.
         as_in: a labelled set, or its rows.
 
@@ -149,14 +149,14 @@ def asked(
     """
     if not attributes and as_in is None:
         return None
-    if not pipeline.vocabulary:
+    if not vocabulary:
         raise InputError(
             "This model cannot be told how a picture is to look: leave the attributes out, or use a model that learned "
             "them."
         )
     if isinstance(as_in, str | Path):
-        as_in = attribute_rows(as_in, pipeline.vocabulary)
-    return Asking(attributes or {}, pipeline.vocabulary, as_in)
+        as_in = attribute_rows(as_in, vocabulary)
+    return Asking(attributes or {}, vocabulary, as_in)
 
 
 def _asked_settings(asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from idgen.ground.hub import DEFAULT_MODEL, builtin_models
 from idgen.ground.identity import Identity
 
-from .actions import CROWD, MORPH, NEIGHBOURS, SELF, Point, Recipe
+from .actions import CROWD, GOES_WITH, MORPH, NEIGHBOURS, SELF, STRIP, STRIPS, Point, Recipe
 from .parts import code
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
@@ -36,6 +36,18 @@ class Again:
 def pictures(identity: Identity, recipe: Recipe, model: str, tab: str = "one") -> Again:
     """Of one person's pictures."""
     return _again(tab, "pictures", {"person": identity}, recipe, model)
+
+
+def turned(identity: Identity, recipe: Recipe, model: str, name: str) -> Again:
+    """Of a strip of one person with one attribute changed."""
+    what = {
+        "name": name,
+        "low": STRIPS[name][1],
+        "high": STRIPS[name][2],
+        "count": STRIP,
+        "free": GOES_WITH.get(name, ()),
+    }
+    return _again(f"turn-{name}", "turned", {"person": identity}, recipe, model, **what)
 
 
 def strip(ends: tuple[Identity, Identity], recipe: Recipe, model: str) -> Again:
@@ -65,6 +77,8 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
     asked = {"tab": tab, **dict(zip(("person", "other"), seeds.values(), strict=False))}
     asked |= {"pictures": recipe.images, "steps": recipe.steps, "guidance": f"{recipe.guidance:g}"}
     asked |= {"variation": f"{recipe.variation:g}", "seed": recipe.seed, "model": model}
+    if recipe.attributes:
+        asked["with"] = ";".join(f"{name}:{value}" for name, value in recipe.attributes)
     of = "" if model == DEFAULT_MODEL else f" --model {model}"
     commands = code("again.sh", of=of, **values) if what == "pictures" else ""
     query = "" if None in seeds.values() else f"?{urlencode(asked)}"

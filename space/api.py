@@ -115,6 +115,7 @@ class Endpoints:
         person: int = 7,
         identity: dict[str, Any] | None = None,
         model: str = "",
+        attributes: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], list[FileData], FileData, FileData]:
         """Make pictures of one person, AI-generated, each with an honest score of whether it is still that person.
 
@@ -127,6 +128,8 @@ class Endpoints:
             person: seed of the person who does not exist, if no identity is given.
             identity: what /sample or /identify answered.
             model: name of one of the models of this app; empty for its first.
+            attributes: how they look, by name, such as {"yaw": 30, "smile": 1, "glasses": "yes"}; a mistake lists what
+                there is.
 
         Returns:
             Scores and settings; while it works {"share": how much is done}.
@@ -135,7 +138,7 @@ class Endpoints:
             All pictures on one sheet.
         """
         chosen = self.models.get(model)
-        recipe = Recipe.of(chosen, images, steps, variation, guidance, seed)
+        recipe = Recipe.of(chosen, images, steps, variation, guidance, seed, attributes)
         self.limits.admit(request, recipe.images)
         if identity is None:
             who = actions.sample(chosen, person)[0]

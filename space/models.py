@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import InputError
 from idgen.model import Model, load_model
 
@@ -57,13 +58,22 @@ def defaults(model: Model) -> tuple[int, float]:
     return int(steps or 15), 1.0 if guidance is None else float(guidance)
 
 
+def vocabulary(model: Model) -> Vocabulary:
+    """What pictures can be asked to look like, without loading the networks."""
+    return Vocabulary(_json(model, "denoiser", "config.json").get("attributes") or {})
+
+
 def space(model: Model) -> str:
     """The embedding space whose vectors a model paints, without loading its networks."""
     return str(_index(model).get("space", ""))
 
 
 def _index(model: Model) -> dict[str, Any]:
+    return _json(model, "model_index.json")
+
+
+def _json(model: Model, *parts: str) -> dict[str, Any]:
     try:
-        return json.loads((model.folder / "model_index.json").read_text(encoding="utf-8"))
+        return json.loads(model.folder.joinpath(*parts).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # said when its pipeline is asked for

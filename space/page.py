@@ -10,18 +10,20 @@ import gradio as gr
 from idgen.ground import arguments
 
 from . import view
-from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS
+from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS, STRIPS
 from .limits import Limits
-from .models import Models, defaults
+from .models import Models, defaults, vocabulary
 from .parts import part, script
 from .settings import INVERSION
 from .tabs.explore import Explore
+from .tabs.how import asked_in
 from .tabs.one_person import OnePerson
 from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared
 from .tabs.two_people import SECOND_SEED, Between, Comparison
 from .tabs.who import FIRST_SEED
 
 BUTTONS = {"one": "#generate", "two": "#morph", "explore": "#measure", "curve": "#curve", "near": "#near"}
+BUTTONS |= {f"turn-{name}": f"#strip-{name}" for name in STRIPS}
 """What a link can show, and the button that it presses."""
 
 
@@ -51,11 +53,12 @@ class Page:
         settings = [one.steps, one.guidance, explore.guidance]
         fields = [one.who.seed, between.seed, one.images, one.variation, explore.variation, one.seed]
         cards = [between.first, explore.person, between.second]
-        opened = [self.tabs, shared.model, *people, *settings, *fields, *cards]
+        looks = [one.how.panel, *one.how.inputs, one.strips, *one.turns.values()]
+        opened = [self.tabs, shared.model, *people, *settings, *fields, *cards, *looks]
         start = demo.load(self.opened, shared.origin, opened, **QUIET)
         start.success(None, js=script("press", BUTTONS=BUTTONS), **PRIVATE)
         chosen = [shared.origin, shared.model, one.who.seed, between.seed]
-        settled = [*people, *settings, one.who.note, one.who.found, one.who.brought]
+        settled = [*people, *settings, one.who.note, one.who.found, one.who.brought, *looks]
         shared.model.input(self.settle, chosen, settled, **QUIET)
         one.wire()
         between.wire(one)
@@ -85,9 +88,11 @@ class Page:
             self.between.second: view.person(second, letter="B"),
             self.explore.person: view.person(person),
             **self._settings(name, asked["steps"], asked["guidance"]),
+            **self.one.show(self.shared.models.get(name), asked["with"]),
         }
         if "tab" in query:
-            opened[self.tabs] = gr.update(selected="explore" if asked["tab"] in ("curve", "near") else asked["tab"])
+            tab = asked["tab"].partition("-")[0]
+            opened[self.tabs] = gr.update(selected={"curve": "explore", "near": "explore", "turn": "one"}.get(tab, tab))
         if asked["tab"] in ("explore", "curve"):
             opened[self.explore.variation] = min(asked["variation"], 0.9)
         return opened
@@ -100,6 +105,7 @@ class Page:
             "model": model if model in models.names else models.names[0],
             "tab": tab if tab in BUTTONS else "one",
         }
+        asked["with"] = asked_in(query.get("with", ""), vocabulary(models.get(asked["model"])))
         steps, guidance = defaults(models.get(asked["model"]))
         fields: list[tuple[str, Any, Any, Any]] = [
             ("person", FIRST_SEED, 0, MAX_SEED),
@@ -135,6 +141,7 @@ class Page:
             one.found: found,
             one.brought: brought,
             **self._settings(name, *defaults(self.shared.models.get(name))),
+            **self.one.show(self.shared.models.get(name), {}),
         }
 
     def _settings(self, name: str, steps: int, guidance: float) -> dict[Any, Any]:

@@ -70,6 +70,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.globals["dict"] = dict
 _TEMPLATES.filters |= {"called": _called, "jpeg": _jpeg, "preview": _preview, "pixels": "{:.1f}".format}
 _TEMPLATES.filters["exists"] = lambda who: "This person may exist." if who.from_photo else "Sampled: does not exist."
 _TEMPLATES.filters["two"] = lambda cosine: "–" if cosine is None else f"{cosine:.2f}"  # – where none was measured

@@ -11,7 +11,23 @@ from idgen.pipelines import GeneratedImage
 from idgen.scoring import UNCALIBRATED
 
 from . import plots
-from .actions import CROWD, MORPH, NEIGHBOURS, Compared, Curve, Line, Morph, Neighbour, Point, Progress, Recipe, Result
+from .actions import (
+    CROWD,
+    MORPH,
+    NEIGHBOURS,
+    STRIP,
+    STRIPS,
+    Compared,
+    Curve,
+    Line,
+    Morph,
+    Neighbour,
+    Point,
+    Progress,
+    Recipe,
+    Result,
+    Strip,
+)
 from .actions import png as png_of
 from .parts import grid, part, tile, uri
 
@@ -109,6 +125,25 @@ def morph(result: Morph) -> Markup:
     if all(value is not None for value in (*first, *second)):
         plot = plots.crossing(first, second, None if result.reference is None else result.reference.threshold)
     return part("morph", result=result, tiles=tiles, plot=plot)
+
+
+def strip_status(progress: Progress, name: str) -> Markup:
+    """How far the strip is, and how it looks so far."""
+    share, now = progress.share, f"{STRIPS[name][0]}: painting {STRIP} pictures from the same noise."
+    status = part("status", kind="passing", tally=f"{share:.0%}", now=now, so_far="", share=share, identity=None)
+    return status + grid([], STRIP, progress.previews, "line")
+
+
+def strip(result: Strip) -> Markup:
+    """The pictures in a row, what each was told, and all as one animated picture to keep."""
+    tiles = [
+        tile(k, source(image, result.model, result.identity, result.recipe, None), line, result.identity.name)
+        for k, (image, line) in enumerate(zip(result.images, result.scores, strict=True), 1)
+    ]
+    animated = uri(result.animated(), "image/webp")
+    return part(
+        "strip", result=result, tiles=tiles, animated=animated, file=f"idgen-{result.identity.name}-{result.name}"
+    )
 
 
 def compared(result: Compared) -> Markup:

@@ -131,7 +131,7 @@ def report(
 
 def card(planned: Planned, now: Status, result: Evaluation | None, vocabulary: Vocabulary) -> str:
     """The card as Markdown with the Hub's front matter, checked by huggingface_hub."""
-    columns = _COLUMNS | ({", ".join(vocabulary.names): _ATTRIBUTES} if vocabulary else {})
+    columns = _COLUMNS | ({", ".join(vocabulary.askable): _ATTRIBUTES} if vocabulary else {})
     plan, people = planned.plan, planned.people
     data = DatasetCardData(
         license=_licence(plan.model),

@@ -74,7 +74,7 @@ class ShardMaker:
         self.options: dict[str, Any] = {"batch_size": batch_size}
         self.options |= {"num_inference_steps": planned.plan.steps, "guidance_scale": planned.plan.guidance}
         self.vocabulary = self.model.pipeline.vocabulary
-        if asking := asked(self.model.pipeline, planned.plan.attributes, planned.like):
+        if asking := asked(self.vocabulary, planned.plan.attributes, planned.like):
             self.options["attributes"] = asking
 
     def make(self, number: int) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def features(vocabulary: Vocabulary) -> Any:
             "weights": text,
             "source": text,
             "digital_source_type": text,
-            **{name: text if vocabulary.named(name) else real for name in vocabulary.names},
+            **{name: text if vocabulary.named(name) else real for name in vocabulary.askable},
         }
     )
 

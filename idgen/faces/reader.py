@@ -53,7 +53,7 @@ class AttributeReader:
 
     def describe(self, images: Tensor | Sequence[ImageSource]) -> list[dict[str, Any]]:
         """The same in words: attribute → value."""
-        return [self.vocabulary.words(row) for row in self.read(images)]
+        return [self.vocabulary.words(row, person=True) for row in self.read(images)]
 
     def to(self, device: str | torch.device) -> AttributeReader:
         """Move the network."""

@@ -124,11 +124,12 @@ class Vocabulary:
             raise InputError(f"{_said(name)} is a number from {low:g} to {high:g}{what}, got {value!r}.")
         return number
 
-    def words(self, row: Tensor) -> dict[str, float | str]:
-        """Values of a row (A,) of numbers, without those left open."""
+    def words(self, row: Tensor, person: bool = False) -> dict[str, float | str]:
+        """Values of a row (A,) of numbers, without those left open; with `person`, what is the person's is among
+        them, else they are as they can be asked for."""
         told: dict[str, float | str] = {}
         for (name, values), number in zip(self.values.items(), row.tolist(), strict=True):
-            if not math.isnan(number):
+            if not math.isnan(number) and (person or name not in PERSON):
                 told[name] = str(values[int(number)]) if self.named(name) else round(number, 4)
         return told
 

@@ -83,10 +83,10 @@ def encode(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: 
     return file.getvalue()
 
 
-def marked(image: Image, info: Mapping[str, Any], kind: str = "PNG") -> bytes:
+def marked(image: Image, info: Mapping[str, Any], kind: str = "PNG", **options: Any) -> bytes:
     """`encode`, and signed where the operator has a certificate: what leaves. A signature differs every time.
     InputError if it cannot be signed."""
-    data, credentials = encode(image, info, kind), Credentials.from_env()
+    data, credentials = encode(image, info, kind, **options), Credentials.from_env()
     return data if credentials is None else sign(data, credentials, kind)
 
 

@@ -97,16 +97,17 @@ class IDiffFacePipeline(IdentityPipeline):
         people: Identities,
         images_per_identity: int,
         *,
-        attributes: Mapping[str, Any] | Asking | None = None,
+        attributes: Mapping[str, Any] | Asking | Sequence[Mapping[str, Any]] | None = None,
         habits: Tensor | None = None,
         **options: Any,
     ) -> Condition:
         """What the pictures are to look like.
 
         Args:
-            attributes: name → value, or how it is drawn, see `idgen.ground.attributes.Asking`. What is not asked for
-                is drawn as the training pictures have it: pose, light and expression by the picture's seed; hair,
-                beard, glasses and the like from what people like this one have, once by the person, then by habit.
+            attributes: name → value, or how it is drawn, see `idgen.ground.attributes.Asking`; or one such a picture,
+                person by person. What is not asked for is drawn as the training pictures have it: pose, light and
+                expression by the picture's seed; hair, beard, glasses and the like from what people like this one
+                have, once by the person, then by habit.
             habits: (N, D) vectors whose habits the pictures have, by default the identities' own.
         """
         vocabulary = self.vocabulary
@@ -118,22 +119,38 @@ class IDiffFacePipeline(IdentityPipeline):
                 )
             return super().prepare(people, images_per_identity, **options)
         super().prepare(people, images_per_identity, **options)
-        asking = attributes if isinstance(attributes, Asking) else Asking(attributes or {}, vocabulary)
-        free = [vocabulary.names.index(name) for name in asking.free]
+        asked = list(attributes) if isinstance(attributes, Sequence) else [attributes or {}]
+        if len(asked) not in (1, len(people) * images_per_identity):
+            raise InputError(f"{len(people) * images_per_identity} pictures need as many attributes, got {len(asked)}.")
+        every = [one if isinstance(one, Asking) else Asking(one, vocabulary) for one in asked]
         vectors = people.vectors if habits is None else habits
 
         def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> Tensor:
             rows = []
-            for (person, _), generator in zip(images, generators, strict=True):
-                row = asking.draw(generator)
-                if self.prior is not None:
-                    own = Generator().manual_seed(image_seed(0, key(vectors[person]), 0))
-                    row = self.prior.draw(vectors[person], row, own, generator)
-                row[free] = torch.nan
-                rows.append([round(number, 4) for number in row.tolist()])  # as `words` has them
+            for (person, k), generator in zip(images, generators, strict=True):
+                asking = every[(person * images_per_identity + k) % len(every)]
+                rows.append(self._drawn(asking, vectors[person], generator))
             return torch.tensor(rows)
 
         return condition
+
+    def _drawn(self, asking: Asking, vector: Tensor, generator: Generator) -> list[float]:
+        """A picture's attributes, as `words` has them."""
+        row = asking.draw(generator)
+        if self.prior is not None:
+            own = Generator().manual_seed(image_seed(0, key(vector), 0))
+            row = self.prior.draw(vector, row, own, generator)
+        row[[self.vocabulary.names.index(name) for name in asking.free]] = torch.nan
+        return [round(number, 4) for number in row.tolist()]
+
+    def told(self, vector: Tensor, seed: int, k: int, attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What picture k of a person (D,) is asked to look like, wholly, by a run of this seed; nothing is painted."""
+        if not self.vocabulary:
+            return {}
+        generator = Generator().manual_seed(image_seed(seed, key(vector), k))
+        torch.randn(self.latent_shape, generator=generator)  # the picture's noise is drawn first
+        row = self._drawn(Asking(attributes or {}, self.vocabulary), vector, generator)
+        return {**dict.fromkeys(self.vocabulary.askable), **self.vocabulary.words(torch.tensor(row))}
 
     def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
         if condition is None:

@@ -27,7 +27,7 @@ def report(result: Result) -> dict[str, Any]:
     name, known, seed = result.identity.name, result.reference, result.recipe.seed
     rows = None if result.matrix is None else result.matrix.round(4).tolist()
     pictures = [
-        {"file": f"{name}-{image.k:02d}.png", "identity": name, "k": image.k, "seed": seed, **line}
+        {"file": f"{name}-{image.k:02d}.png", "identity": name, "k": image.k, "seed": seed, **line, **_told(image)}
         for image, line in zip(result.images, result.scores, strict=True)
     ]
     return {
@@ -35,12 +35,17 @@ def report(result: Result) -> dict[str, Any]:
         "identity": name,
         "source": result.identity.source,
         **asdict(result.recipe),
+        "attributes": dict(result.recipe.attributes),
         "fmr": None if known is None else known.fmr,
         "threshold": None if known is None else known.threshold,
         "sentence": result.sentence,
         "matrix": rows and [[None if isnan(value) else value for value in row] for row in rows],
         "pictures": [{**one, "model": result.model} for one in pictures],
     }
+
+
+def _told(image: GeneratedImage) -> dict[str, Any]:
+    return {"attributes": image.attributes} if image.attributes else {}
 
 
 def identity_file(identities: Sequence[Identity]) -> bytes:

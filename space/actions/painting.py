@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,12 +87,14 @@ def paint(
     *,
     snapshot: Callable[[Progress], Any] = lambda progress: progress,
     callback: Callable[[int, dict[str, Any]], dict[str, Any] | None] = lambda step, tensors: None,
+    attributes: Sequence[Any] | None = None,
 ) -> tuple[list[GeneratedImage], list[Line]]:
     """Paint everybody, a few pictures at a time, and score them against the first of the people.
 
     Args:
         teller: is told how far they are, by what `snapshot` makes of it.
         callback: step and tensors of a denoising step → tensors to go on with instead.
+        attributes: instead of the recipe's, those of each picture.
     """
     pipeline, score = model.pipeline, painting.scoring(model)
     on_gpu = not str(model.device).startswith("cpu")
@@ -121,6 +123,8 @@ def paint(
         return changed
 
     options = {**recipe.options(), "batch_size": together, "callback_on_step_end": stepped}
+    if attributes is not None:
+        options["attributes"] = attributes
     places = itertools.product(range(len(people)), range(recipe.images))
     made = painting.paint(pipeline, people, places, recipe.seed, parse_variation(recipe.variation), options)
     try:

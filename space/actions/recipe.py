@@ -9,8 +9,9 @@ from idgen.ground import arguments
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.model import Model
+from idgen.painting import asked
 
-from ..models import defaults
+from ..models import defaults, vocabulary
 
 MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
 MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
@@ -25,10 +26,18 @@ class Recipe:
     variation: float
     guidance: float
     seed: int
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(
-        cls, model: Model, images: Any = 8, steps: Any = None, variation: Any = 0.0, guidance: Any = None, seed: Any = 0
+        cls,
+        model: Model,
+        images: Any = 8,
+        steps: Any = None,
+        variation: Any = 0.0,
+        guidance: Any = None,
+        seed: Any = 0,
+        attributes: Any = None,
     ) -> Recipe:
         """From what a visitor asked for; None takes the model's own steps and guidance.
 
@@ -37,22 +46,31 @@ class Recipe:
             variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
                 1 − variation to it.
             guidance: how much the person's influence is exaggerated; 1 is none.
+            attributes: how the pictures are to look, by name; see `idgen.ground.attributes.Asking`.
 
         Raises:
             InputError: one of them is of no use.
         """
         own_steps, own_guidance = defaults(model)
+        if not isinstance(attributes or {}, dict):
+            raise InputError(
+                f"The attributes are names with their values, such as {{'yaw': 30}}, got {attributes!r:.40}."
+            )
+        if attributes:
+            asked(vocabulary(model), attributes)
         return cls(
             arguments.images(images, MOST_IMAGES),
             arguments.steps(own_steps if steps is None else steps, max(MOST_STEPS, own_steps)),
             arguments.number("variation", variation, 0, 1),
             own_guidance if guidance is None else arguments.guidance(guidance, MOST_GUIDANCE),
             arguments.whole("pictures' seed", seed, 0, MAX_SEED),
+            tuple((attributes or {}).items()),
         )
 
     def options(self) -> dict[str, Any]:
         """What a pipeline takes of it, beside the seed and the number of pictures."""
-        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance}
+        more = {"attributes": dict(self.attributes)} if self.attributes else {}
+        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance, **more}
 
 
 def sample(model: Model, seed: Any) -> tuple[Identity, float]:

@@ -39,12 +39,14 @@ class Explore:
                 same.lay_out("explore")
 
     def wire(self, one: OnePerson) -> None:
-        """Connect it; steps and seed are those of the first tab."""
+        """Connect it; steps, seed and how they look are those of the first tab."""
         shared = self.shared
+        self.how = one.how
         inputs = [shared.model, shared.person, shared.known, self.variation, self.guidance, one.steps, one.seed]
+        inputs += one.how.inputs
         outputs = [self.explored, shared.known, *self.same.outputs]
         measuring = {"inputs": inputs, "outputs": outputs, "show_progress_on": self.explored, **HEAVY}
-        looking = [shared.model, shared.person, one.steps, self.guidance, one.seed]
+        looking = [shared.model, shared.person, one.steps, self.guidance, one.seed, *one.how.inputs]
         seen = [self.neighbours, *self.same.outputs]
         moved = [self.variation.release, self.guidance.release, self.one.click]
         runs = [
@@ -62,12 +64,13 @@ class Explore:
         )
 
     def measure(
-        self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: float, variations: Any = ()
+        self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: Any, variations: Any = ()
     ) -> Iterator[dict]:
-        """Points of the curve; `asked`: variation, guidance, steps and seed; `variations` in place of that one."""
-        variation, guidance, steps, seed = asked
+        """Points of the curve; `asked`: variation, guidance, steps, seed, and what the panel holds; `variations` in
+        place of that one."""
+        variation, guidance, steps, seed, *how = asked
         model = self.shared.models.get(name)
-        recipe = Recipe.of(model, POINT_IMAGES, steps, variation, guidance, seed)
+        recipe = Recipe.of(model, POINT_IMAGES, steps, variation, guidance, seed, self.how.read(tuple(how)))
         variations = variations or [recipe.variation]
         self.shared.limits.admit(request, requests=len(variations))  # each point is one of its own
         galleries = [view.Gallery(model.name, identity, recipe) for _ in variations]
@@ -85,15 +88,15 @@ class Explore:
                     answer |= self.same.show(again.points(identity, result.points, result.model))
                 yield answer
 
-    def curve(self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: float) -> Iterator[dict]:
+    def curve(self, request: gr.Request, name: str, identity: Any, known: list[Point], *asked: Any) -> Iterator[dict]:
         """The whole curve."""
         yield from self.measure(request, name, identity, known, *asked, variations=VARIATIONS)
 
-    def nearest(self, request: gr.Request, name: str, identity: Any, *asked: float) -> Iterator[dict]:
-        """The nearest sampled people; `asked`: steps, guidance and seed."""
-        steps, guidance, seed = asked
+    def nearest(self, request: gr.Request, name: str, identity: Any, *asked: Any) -> Iterator[dict]:
+        """The nearest sampled people; `asked`: steps, guidance, seed, and what the panel holds."""
+        steps, guidance, seed, *how = asked
         model = self.shared.models.get(name)
-        recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed)
+        recipe = Recipe.of(model, 1, steps, 0.0, guidance, seed, self.how.read(tuple(how)))
         self.shared.limits.admit(request)
         with self.shared.networks.snapshots(name, NEIGHBOURS, recipe, actions.nearest, identity) as snapshots:
             for found in snapshots:

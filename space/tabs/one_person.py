@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from idgen.model import Model
+
 from .. import actions, again, view
-from ..actions import MOST_STEPS, Progress, Recipe, Result
-from ..models import defaults
+from ..actions import MOST_STEPS, STRIP, STRIPS, Progress, Recipe, Result
+from ..models import defaults, vocabulary
 from ..parts import grid, part, script, uri
-from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
+from .how import How
+from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 from .who import Who
 
 
@@ -28,6 +32,12 @@ class OnePerson:
             self.who = Who(shared)
             self.images = gr.Slider(1, most, min(8, most), step=1, label="Pictures", elem_id="images")
             self.go, self.stop = start_and_stop("Generate pictures", "generate", "stop")
+            self.how = How(shared)
+            with gr.Row(visible=bool(self._strips(shared.models.get())), elem_id="strips") as self.strips:
+                self.turns = {
+                    name: gr.Button(title, size="md", min_width=120, elem_id=f"strip-{name}")
+                    for name, (title, _, _) in STRIPS.items()
+                }
             with gr.Accordion("Settings", open=False):
                 self.variation = gr.Slider(
                     0, 1, 0, step=0.05, label="Variation", info="0: exactly this face. Higher: relatives of it."
@@ -39,6 +49,7 @@ class OnePerson:
                 self.seed = gr.Number(0, label="Pictures' seed", precision=None, info="Another seed: other pictures.")
         with outcome():
             self.note = gr.HTML(elem_id="note-one")
+            self.turned = gr.HTML(elem_id="turned", js_on_load=script("enlarge"))
             self.empty = gr.HTML(part("empty", what="one"), elem_id="empty")
             with gr.Column(visible=False, elem_id="results") as self.results:
                 self.summary = gr.HTML(elem_id="summary")
@@ -56,15 +67,59 @@ class OnePerson:
         how = [self.images, self.steps, self.variation, self.guidance, self.seed]
         shown = [self.summary, self.pictures, self.empty, self.results, self.leaving]
         left = [self.evidence, self.archive, self.sheet, self.file, *self.same.outputs]
-        inputs, on = [self.shared.model, self.shared.person, *how], [self.empty, self.summary]
+        self.how.wire()
+        inputs = [self.shared.model, self.shared.person, *how, *self.how.inputs]
+        on = [self.empty, self.summary]
         painted = {"fn": self.generate, "inputs": inputs, "outputs": [*shown, *left], "show_progress_on": on, **HEAVY}
         runs = [self.go.click(**painted), self.who.wire().success(**painted)]
-        let_end_early(self.stop, runs, self.note, [self.summary], [self.who.another, self.go])
+        looks = [self.shared.model, self.shared.person, self.steps, self.guidance, self.seed, *self.how.inputs]
+        for name, button in self.turns.items():
+            shows = [self.turned, self.empty, *self.same.outputs]
+            runs.append(button.click(self.turning(name), looks, shows, show_progress_on=[self.turned], **HEAVY))
+        starts = [self.who.another, self.go, *self.turns.values()]
+        let_end_early(self.stop, runs, self.note, [self.summary, self.turned], starts)
+        self.shared.person.change(self.forget, [self.shared.person, self.turned], self.turned, **QUIET)
 
-    def generate(self, request: gr.Request, name: str, identity: Any, *asked: float) -> Iterator[dict]:
-        """Pictures with their verdict; `asked`: what `Recipe.of` takes of it."""
+    @staticmethod
+    def _strips(model: Model) -> list[str]:
+        """The strips that a model can make."""
+        return [name for name in STRIPS if name in vocabulary(model)]
+
+    def show(self, model: Model, asked: dict[str, Any]) -> dict[Any, Any]:
+        """The panel and the strips' buttons for a model."""
+        possible = self._strips(model)
+        buttons = {button: gr.update(visible=name in possible) for name, button in self.turns.items()}
+        return {**self.how.show(model, asked), **buttons, self.strips: gr.update(visible=bool(possible))}
+
+    @staticmethod
+    def forget(identity: Any, shown: str) -> Any:
+        """Takes away somebody else's strip; not one that a link has just asked for, however late this is answered."""
+        return "" if shown and (identity is None or identity.name not in shown) else gr.skip()
+
+    def turning(self, which: str) -> Callable[..., Iterator[dict]]:
+        """What paints one of the strips."""
+
+        def turn(request: gr.Request, name: str, identity: Any, *asked: Any) -> Iterator[dict]:
+            # Steps, guidance, seed, and what the panel holds.
+            steps, guidance, seed, *how = asked
+            recipe = Recipe.of(self.shared.models.get(name), 1, steps, 0.0, guidance, seed, self.how.read(tuple(how)))
+            self.shared.limits.admit(request)
+            paint = functools.partial(actions.strip, name=which)
+            with self.shared.networks.snapshots(name, STRIP, recipe, paint, identity) as snapshots:
+                for said in snapshots:
+                    if isinstance(said, Progress):
+                        yield {self.turned: view.strip_status(said, which), self.empty: gr.update(visible=False)}
+                    else:
+                        once = again.turned(said.identity, said.recipe, said.model, which)
+                        yield {self.turned: view.strip(said), **self.same.show(once)}
+
+        return turn
+
+    def generate(self, request: gr.Request, name: str, identity: Any, *asked: Any) -> Iterator[dict]:
+        """Pictures with their verdict; `asked`: what `Recipe.of` takes of it, and what the panel holds."""
         model = self.shared.models.get(name)
-        recipe = Recipe.of(model, *asked)
+        images, steps, variation, guidance, seed, *how = asked
+        recipe = Recipe.of(model, images, steps, variation, guidance, seed, self.how.read(tuple(how)))
         self.shared.limits.admit(request, recipe.images)
         with self.shared.networks.snapshots(name, recipe.images, recipe, actions.generate, identity) as snapshots:
             gallery = view.Gallery(model.name, identity, recipe)

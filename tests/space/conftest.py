@@ -52,13 +52,21 @@ def small(tiny_model: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
-def app(small: Model, unjudged: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def told(attributed_model: Path) -> Model:
+    """One that can be told attributes."""
+    return load_model(str(attributed_model))
+
+
+@pytest.fixture(scope="session")
+def app(
+    small: Model, unjudged: Model, told: Model, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
     """The address of one app for all tests that leave its settings alone, and where Gradio keeps its files.
 
-    It has two models, and a photo has at most 1 MB.
+    It has three models, and a photo has at most 1 MB.
     """
     cache = tmp_path_factory.mktemp("gradio")
-    with _serving(Models([small, unjudged]), cache, Settings(upload_megabytes=1)) as address:
+    with _serving(Models([small, unjudged, told]), cache, Settings(upload_megabytes=1)) as address:
         yield address, cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -280,3 +281,39 @@ def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Mode
     assert not point.joins(other, small.name, recipe) and not point.joins(person, "another", recipe)
     for changed in (replace(recipe, seed=4), replace(recipe, steps=2)):
         assert not point.joins(person, small.name, changed)
+
+
+def test_a_strip_changes_one_thing_and_says_whether_it_stays_the_person(told: Model) -> None:
+    person = actions.sample(told, 7)[0]
+    recipe = Recipe.of(told, 1, 2, seed=3, attributes={"glasses": "yes"})
+    made = last(actions.strip(told, person, recipe, "yaw"))
+    assert made.values == [-45 + 90 * step / 8 for step in range(9)]
+    assert [image.attributes["yaw"] for image in made.images] == made.values
+    others = [{name: value for name, value in image.attributes.items() if name != "yaw"} for image in made.images]
+    assert all(one == others[0] for one in others) and others[0]["glasses"] == "yes"
+    assert len({image.seed for image in made.images}) == 1, "from the same noise"
+    assert len({image.image.tobytes() for image in made.images}) == 9
+    alone = last(actions.generate(told, person, Recipe.of(told, 1, 2, seed=3, attributes={"glasses": "yes"})))
+    assert alone.images[0].attributes | {"yaw": 0.0} == made.images[4].attributes | {"yaw": 0.0}
+    assert "says the independent judge" in made.sentence and len(made.scores) == 9
+
+    greys = [replace(one, image=Image.new("RGB", (64, 64), (20 * k,) * 3)) for k, one in enumerate(made.images)]
+    moving = Image.open(io.BytesIO(replace(made, images=greys).animated()))  # WebP joins frames that look alike
+    assert moving.format == "WEBP" and moving.n_frames == 16 and moving.info["loop"] == 0
+    assert b"trainedAlgorithmicMedia" in moving.info["xmp"]
+
+    smiling = last(actions.strip(told, person, recipe, "smile"))
+    assert all("expression" not in image.attributes for image in smiling.images), "a frown would stay beside the smile"
+
+
+def test_attributes_are_refused_before_anything_is_painted(told: Model, small: Model, person: Identity) -> None:
+    for model, attributes, why in (
+        (told, {"yaw": 200}, "from -60 to 60"),
+        (told, {"smle": 1}, "There is no attribute"),
+        (told, [1], "names with their values"),
+        (small, {"yaw": 2}, "cannot be told"),
+    ):
+        with pytest.raises(InputError, match=why):
+            Recipe.of(model, attributes=attributes)
+    with pytest.raises(InputError, match="cannot be told of yaw"):
+        actions.strip(small, person, Recipe.of(small, 1), "yaw")

@@ -52,6 +52,17 @@ def test_the_endpoints_are_those_that_are_promised_and_typed(client) -> None:
     assert returned[1:] == ["list[filepath]", "filepath", "filepath"]
 
 
+def test_how_pictures_look_is_asked_for_and_answered(client, told: Model) -> None:
+    wishes = {"yaw": 30, "glasses": "yes"}
+    report, *_ = client.predict(1, 2, 0, 5, model=told.name, attributes=wishes, api_name="/generate")
+    assert report["attributes"] == wishes
+    (line,) = report["pictures"]
+    assert line["attributes"]["yaw"] == 30 and line["attributes"]["glasses"] == "yes" and "smile" in line["attributes"]
+    for wrong, why in (({"yaw": 200}, "from -60 to 60"), ({"smle": 1}, "this model knows beard")):
+        with pytest.raises(gradio_client.exceptions.AppError, match=why):
+            client.predict(1, 2, 0, 5, model=told.name, attributes=wrong, api_name="/generate")
+
+
 def test_sample_then_generate(client, small: Model) -> None:
     person = client.predict(11, api_name="/sample")
     assert torch.equal(torch.tensor(person["vector"]), actions.sample(small, 11)[0].vector)

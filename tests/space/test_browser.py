@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from idgen.ground import provenance
 from idgen.ground.identity import Identities
 from idgen.model import Model
 from space import actions, again
@@ -234,6 +235,43 @@ def test_a_link_shows_the_same_again(browser: Any, address: str) -> None:
     with visit(browser, f"{address}/?person=x&pictures=1e9&steps=-1&tab=nowhere&model=/etc") as page:
         assert page.input_value("#who input") == "7", "a link that says nonsense is a fresh page"
         page.wait_for_selector("#pictures .open")
+
+
+def test_how_they_look(browser: Any, serving: Any, told: Model, small: Model, tmp_path: Path) -> None:
+    with serving(Models([told, small]), tmp_path / "gradio") as address, visit(browser, address) as page:
+        choose(page, 2)
+        page.click("#how button")
+        page.wait_for_selector("#set-yaw input", state="visible")
+        page.focus("#set-yaw input")
+        page.keyboard.press("Space")
+        page.wait_for_selector("#how-yaw input[type=number]", state="visible")
+        page.fill("#how-yaw input[type=number]", "40")
+        page.keyboard.press("Tab")
+        page.click("#generate")
+        settled(page, 2)
+        page.wait_for_function("location.search.includes('with=yaw')")
+        page.click("#again-one button")
+        says(page, "#code-one", "attributes=")
+        first, link = pictures(page), page.url
+        shoot(page, "told-1-panel")
+        page.click("#strip-yaw")
+        page.wait_for_selector("#turned .keep")
+        assert page.locator("#turned .tile").count() == 9
+        with page.expect_download() as download:
+            page.click("#turned a.keep")
+        download.value.save_as(tmp_path / "x.webp")
+        assert "trainedAlgorithmicMedia" in provenance.read(tmp_path / "x.webp")["digital_source_type"]
+        page.wait_for_function("location.search.includes('tab=turn-yaw')")
+        strip, turned = page.url, [one.get_attribute("src") for one in page.locator("#turned .tile img").all()]
+        shoot(page, "told-2-turned")
+        page.click("#sample")
+        page.wait_for_selector("#turned .keep", state="detached")
+        with visit(browser, link) as again_here:
+            settled(again_here, 2)
+            assert pictures(again_here) == first and again_here.is_checked("#set-yaw input")
+        with visit(browser, strip) as again_here:
+            again_here.wait_for_selector("#turned .keep")
+            assert [one.get_attribute("src") for one in again_here.locator("#turned .tile img").all()] == turned
 
 
 def test_stop_really_stops(browser: Any, address: str) -> None:

@@ -29,14 +29,16 @@ class Visitor:
         config = self.http.get("/config").json()
         self._ids = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
         self._events = config["dependencies"]
+        self._shown = {one["id"]: one["props"].get("value") for one in config["components"]}
         (opened,) = [one for one in self._events if any(event == "load" for _, event in one["targets"])]
         assert self._send(opened["id"], [None] * len(opened["inputs"]))["success"]
 
     def press(self, button: str, *values: Any, event: str = "click") -> dict[str, Any]:
-        """The last message after it; `values`: those of the event's inputs, None where the server keeps them."""
+        """The last message after it; `values`: those of the event's inputs, None where the server keeps them; the
+        others are as the page shows them."""
         target = [self._ids[button], event]
-        number = next(one["id"] for one in self._events if target in one["targets"] and one["backend_fn"])
-        return self._send(number, list(values))
+        found = next(one for one in self._events if target in one["targets"] and one["backend_fn"])
+        return self._send(found["id"], [*values, *(self._shown[one] for one in found["inputs"][len(values) :])])
 
     def _send(self, number: int, data: list[Any]) -> dict[str, Any]:
         body = {"data": data, "fn_index": number, "session_hash": self.session}
