@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from idgen.choosing import best_of, identity_boundary
     from idgen.faces.encoder import FaceEncoder
+    from idgen.faces.reader import AttributeReader
     from idgen.ground.errors import InputError
     from idgen.ground.identity import Identities, Identity
     from idgen.model import Judge, Model, load_model
     from idgen.models import (
+        AttributeNet,
         AttributePrior,
         FaceAutoencoder,
         FaceFinderNet,
@@ -45,10 +47,11 @@ if TYPE_CHECKING:
 _NAMES = {
     "choosing": "best_of identity_boundary",
     "faces.encoder": "FaceEncoder",
+    "faces.reader": "AttributeReader",
     "ground.errors": "InputError",
     "ground.identity": "Identities Identity",
     "model": "Judge Model load_model",
-    "models": "AttributePrior FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
+    "models": "AttributeNet AttributePrior FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
     "IResNetRecognizer PlainRecognizer ResNetRecognizer",
     "painting": "generate",
     "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,9 +50,9 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_model, tmp_path / "model")
 
 
-def pictures(pipeline, vectors) -> np.ndarray:
+def pictures(pipeline, vectors, **how: Any) -> np.ndarray:
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline(vectors, 2, seed=5, num_inference_steps=2, output_type="np").images
+    return pipeline(vectors, 2, seed=5, num_inference_steps=2, output_type="np", **how).images
 
 
 # Run where idgen is not: saves the pictures of vectors, and prints what was imported.
@@ -110,6 +111,21 @@ def test_every_pixel_comes_back(model: Model, name: str, hub: HubServer, tmp_pat
     assert again.returncode == 0, again.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "again.npy"), before)
     np.testing.assert_array_equal(pictures(IDiffFacePipeline.from_pretrained(tmp_path / "alone"), people), before)
+
+
+def test_attributes_and_few_steps_come_back_without_idgen(
+    attributed_model: Path, name: str, hub: HubServer, tmp_path: Path
+) -> None:
+    model = Model(attributed_model, device="cpu")
+    people = model.sampler.sample(2, seed=3)
+    before = pictures(model.pipeline, people, attributes={"yaw": 20})
+    done = push(model, name)
+    assert done.alone and not done.notes
+    file, out = people.save(tmp_path / "people.safetensors"), tmp_path / "alone.npy"
+    code = WITHOUT_IDGEN.replace("num_inference_steps=2,", "num_inference_steps=2, attributes={'yaw': 20},")
+    alone = run(code, name, done.commit, file, out, HF_HOME=str(tmp_path / "cache"))
+    assert alone.returncode == 0, alone.stderr
+    np.testing.assert_array_equal(np.load(out), before)
 
 
 # Loads each "how repository" and prints what came, and after how many seconds.
