@@ -118,8 +118,6 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
         """(N, C, h, w) latents to pixels (N, 3, 8h, 8w), about [-1, 1], not clamped."""
         return DecoderOutput(sample=self.decoder(latents))
 
-    def forward(self, pixels: Tensor, latent_noise: float = 0.0) -> Tensor:
-        """Reconstruct, with Gaussian noise of that standard deviation on the latents (a decoder that forgives a
-        denoiser)."""
-        latents = self.encode(pixels).latents
-        return cast(Tensor, self.decode(latents + latent_noise * torch.randn_like(latents)).sample)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Reconstruct."""
+        return cast(Tensor, self.decode(self.encode(pixels).latents).sample)

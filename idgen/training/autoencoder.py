@@ -9,10 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.optim import AdamW, Optimizer
 
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training import augment
+from idgen.training.critic import Critic, texture
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
 
@@ -29,6 +31,12 @@ class AutoencoderArgs(FacesArgs):
     """Weight of 1 − cosine between the embeddings of image and reconstruction."""
     detail: float = 0.0
     """Weight of the distance between Haar details at three scales."""
+    decoder_only: bool = False
+    """Leave the encoder as it is, and what learned its latents of use: the finish of a trained one (--start)."""
+    adversarial: float = 0.0
+    """Weight of a critic of patches."""
+    texture: float = 0.0
+    """Weight of the difference in the local energy of fine detail."""
     latent_noise: float = 0.15
     """Standard deviation of the noise on the unit-variance latents while training."""
 
@@ -44,8 +52,18 @@ class AutoencoderTask(Task):
         self.args, self.faces, self.held_out = args, faces, held_out
         network: Any = build(FaceAutoencoder, args.model)
         self.network = network.to(memory_format=torch.channels_last)
+        if args.decoder_only:
+            network.encoder.requires_grad_(False)
+        self.critic = Critic(network.config.latent_channels) if args.adversarial else None
         recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
+
+    def optimizers(self) -> list[Optimizer]:
+        a, mine = self.args, [p for p in self.network.parameters() if p.requires_grad]
+        found: list[Optimizer] = [AdamW(mine, a.lr, self.betas, weight_decay=a.weight_decay, fused=True)]
+        if self.critic is not None:
+            found.append(AdamW(self.critic.parameters(), a.lr, (0.0, 0.99), weight_decay=0.0))
+        return found
 
     def _compare(self, wanted: Tensor, got: Tensor) -> dict[str, Tensor]:
         recognizer = self.frozen[0].to(wanted.device)
@@ -69,9 +87,21 @@ class AutoencoderTask(Task):
         flipped = augment.Random(generator, self.device).choose(len(rows), 0.5)
         pixels[flipped] = pixels[flipped].flip(3)
         pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
-        parts = self._compare(pixels, self.network(pixels, self.args.latent_noise))
+        if self.args.decoder_only:
+            self.network.encoder.eval()  # its batch norm's statistics, too, stay
+        latents = self.network.encode(pixels).latents
+        noisy = latents + self.args.latent_noise * torch.randn_like(latents)
+        made = self.network.decode(noisy).sample
+        parts = self._compare(pixels, made)
         weights = {"perceptual": self.args.perceptual, "identity": self.args.identity, "detail": self.args.detail}
-        return parts["l1"] + sum(weight * parts[name] for name, weight in weights.items()), parts
+        loss = parts["l1"] + sum(weight * parts[name] for name, weight in weights.items())
+        if self.args.texture:
+            parts["texture"] = texture(made, pixels)
+            loss = loss + self.args.texture * parts["texture"]
+        if self.critic is not None:
+            parts["fooled"], parts["critic"] = self.critic.losses(pixels, made, latents.detach())
+            loss = loss + self.args.adversarial * parts["fooled"] + parts["critic"]
+        return loss, parts
 
     def validate(self, network: FaceAutoencoder, out: Path) -> dict[str, float]:
         """L1 (of a range of 2), PSNR in dB and the cosine of embeddings on held-out people, without noise."""

@@ -21,6 +21,7 @@ from idgen.models.finder import face_size
 from idgen.training.attributes import AttributesArgs, train_attributes
 from idgen.training.augment import shuffle
 from idgen.training.autoencoder import AutoencoderArgs, haar_details, train_autoencoder
+from idgen.training.critic import Critic, texture
 from idgen.training.data import Faces, load_faces
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
 from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
@@ -393,3 +394,33 @@ def test_students_that_cannot_be(tmp_path, wrong, why):
     folders = dict.fromkeys(("data", "recognizer", "autoencoder", "generator"), tmp_path)
     with pytest.raises(InputError, match=why):
         StudentArgs(out=tmp_path, **folders, **wrong)
+
+
+def test_a_decoder_is_finished_against_a_critic_and_its_encoder_stays(folder, tmp_path, recognizer, autoencoder):
+    options = {"data": folder, "recognizer": recognizer, "start": autoencoder, "model": AUTOENCODER}
+    finish = {"decoder_only": True, "adversarial": 0.1, "texture": 0.1}
+    trained = resumes(tmp_path, FaceAutoencoder, train_autoencoder, AutoencoderArgs, **options, **finish)
+    before = models.load(autoencoder, FaceAutoencoder).state_dict()
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+
+
+def test_the_critics_two_losses_move_one_side_each():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        critic, real, made = Critic(4, 16), torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32, requires_grad=True)
+        fooled, own = critic.losses(real, made, torch.randn(2, 4, 4, 4))
+    fooled.backward(retain_graph=True)
+    assert made.grad.any() and all(parameter.grad is None for parameter in critic.parameters())
+    made.grad = None
+    own.backward()
+    assert made.grad is None and all(weight.grad.any() for weight in critic.parameters() if weight.ndim > 1)
+
+
+def test_texture_counts_how_much_not_where():
+    generator = Generator().manual_seed(0)
+    grain, other = (0.1 * torch.randn(1, 3, 64, 64, generator=generator) for _ in range(2))
+    flat = torch.zeros(1, 3, 64, 64)
+    assert float(texture(grain, grain)) == 0
+    assert float(texture(grain, other)) < 0.2 * float(texture(grain, flat))
+    assert float(texture(2 * grain, grain)) == pytest.approx(np.log(4), rel=0.02)
