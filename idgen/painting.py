@@ -186,7 +186,7 @@ def paint(
     for some in batched(places, 64 * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
         vectors = people.vectors[rows]
-        habits: dict[str, Any] = {"habits": vectors} if pipeline.vocabulary else {}
+        habits: dict[str, Any] = {"habits": vectors} if getattr(pipeline, "prior", None) is not None else {}
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
         # Each vector is pictured once, with its own number: equal vectors give different pictures, too.

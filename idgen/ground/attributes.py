@@ -22,8 +22,8 @@ from idgen.ground.errors import InputError
 YES_NO = ("no", "yes")
 MEANINGS = {
     "yaw": "degrees; positive when the nose points to the picture's right",
-    "pitch": "degrees; positive when the nose points up",
-    "roll": "degrees; positive when the head leans to the picture's right",
+    "pitch": "degrees; positive when the face is lowered",
+    "roll": "degrees; the alignment of faces takes most of it away",
     "light_azimuth": "degrees; where the light comes from: positive is the picture's right",
     "light_elevation": "degrees above the horizon",
     "environment": "kind of light",
@@ -234,7 +234,7 @@ class Asking:
     """
 
     def __init__(self, wishes: Mapping[str, Any], vocabulary: Vocabulary, like: Tensor | None = None):
-        self.vocabulary, self.like = vocabulary, like
+        self.vocabulary, self.like, self.asked = vocabulary, like, set(wishes)
         if like is not None:
             self.like = like.clone()
             self.like[:, [place for place, name in enumerate(vocabulary.names) if name in PERSON]] = math.nan

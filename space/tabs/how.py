@@ -14,7 +14,7 @@ from .shared import QUIET, Shared
 
 NUMBERS: dict[str, tuple[str, float, float]] = {
     "yaw": ("Turn the head (degrees, right is positive)", 5, 20),
-    "pitch": ("Raise the head (degrees)", 5, 0),
+    "pitch": ("Lower the head (degrees, below 0 raises it)", 5, 0),
     "smile": ("Smile", 0.05, 1),
     "mouth_open": ("Open the mouth", 0.05, 0.5),
     "eyes_shut": ("Shut the eyes", 0.05, 1),

@@ -461,3 +461,23 @@ def test_converted_folder_on_the_hub(pipeline: Arc2FacePipeline, hub: Any, tmp_p
     again = quiet(Arc2FacePipeline.from_pretrained("someone/converted"))
     expected = pipeline(people(1), num_inference_steps=1, expression="yawn").images
     assert same(again(people(1), num_inference_steps=1, expression="yawn").images, expected)
+
+
+def test_pose_and_expression_answer_to_the_words_of_every_model(pipeline: Arc2FacePipeline) -> None:
+    how = {"num_inference_steps": 1, "seed": 3}
+    wishes = {"expression": "mouth open", "eyes_shut": 1.0, "yaw": 30.0}
+    (told,) = pipeline(people(1), attributes=wishes, **how).items
+    assert told.attributes == wishes
+    sliders = {"jaw_open": 0.3, "eyelid_a": 1.0, "eyelid_b": 1.0}
+    by_hand = pipeline(people(1), expression=sliders, normals=head_normals(30, 0, 32), **how).images
+    assert same([told.image], by_hand)
+    (posed,) = pipeline(people(1), attributes={"yaw": 30}, **how).items
+    assert same([posed.image], pipeline(people(1), normals=head_normals(30, 0, 32), **how).images)
+    parts = (pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler, pipeline.text_encoder)
+    bare = quiet(Arc2FacePipeline(*parts, identity_dim=DIM))
+    with pytest.raises(InputError, match="this model knows none"):
+        bare(people(1), attributes={"yaw": 30}, **how)
+    with pytest.raises(InputError, match="not both"):
+        pipeline(people(1), attributes={"yaw": 30}, expression="yawn", **how)
+    with pytest.raises(InputError, match="from -60 to 60"):
+        pipeline(people(1), attributes={"yaw": 70}, **how)

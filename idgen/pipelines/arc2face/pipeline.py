@@ -16,10 +16,12 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from idgen.ground import hub
+from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import ImageSource
 from idgen.ground.weights import load_network
+from idgen.pipelines.arc2face import attributes as attributes_of
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
 from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
@@ -97,6 +99,10 @@ class Arc2FacePipeline(IdentityPipeline):
         return int(self.config.identity_dim)
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(attributes_of.known(self._expressive is not None, self.controlnet is not None))
+
+    @property
     def image_size(self) -> int:
         """Side of the pictures in pixels."""
         return int(self.denoiser.config.sample_size) * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
@@ -144,6 +150,7 @@ class Arc2FacePipeline(IdentityPipeline):
         expression: str | Mapping[str, float] | Tensor | None = None,
         expression_strength: float = 1.0,
         normals: ImageSource | Sequence[ImageSource] | None = None,
+        attributes: Mapping[str, Any] | Asking | None = None,
         **options: Any,
     ) -> Condition:
         """Check what is asked for beside the identities; see `IdentityPipeline.prepare`.
@@ -156,6 +163,9 @@ class Arc2FacePipeline(IdentityPipeline):
             expression_strength: factor on a random expression.
             normals: a normal map for the pose of all pictures, or a list of K, one for each picture of a person; see
                 `idgen.pipelines.arc2face.normals`. Needs the ControlNet.
+            attributes: instead of both, how the pictures are to look in the words of every model, see `vocabulary` and
+                `idgen.ground.attributes.Asking`: yaw and pitch by the ControlNet and a plain head, expression,
+                mouth_open and eyes_shut by the adapter. What is left open is straight and neutral.
 
         Raises:
             InputError: any of these cannot be used, or the part it needs is not loaded.
@@ -167,6 +177,10 @@ class Arc2FacePipeline(IdentityPipeline):
             )
         if normals is not None and self.controlnet is None:
             raise InputError("This Arc2Face has no ControlNet for the pose: load it with controlnet=True.")
+        if attributes and (expression is not None or normals is not None):
+            raise InputError("Give attributes, or an expression and normal maps, not both.")
+        asking = Asking(attributes or {}, self.vocabulary) if not isinstance(attributes, Asking) else attributes
+        with_face, with_pose = attributes_of.parts(asking.asked)
         faces = expressions.for_pictures(expression, expression_strength, len(people), images_per_identity)
         maps = None if normals is None else read_all_normals(normals, self.image_size, images_per_identity)
         nobody = people.nobody if isinstance(people, EncodedIdentities) else self._nobody_prompt()
@@ -181,8 +195,19 @@ class Arc2FacePipeline(IdentityPipeline):
                 known.update(zip(missing, self._prompts(people.vectors[missing]), strict=True))
             return torch.stack([known[row] for row in rows])
 
-        def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> dict[str, Tensor | None]:
+        def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> dict[str, Any]:
             each = zip(images, generators, strict=True)
+            if asking.asked:
+                told = [self.vocabulary.words(asking.draw(generator)) for generator in generators]
+                poses = [attributes_of.pose_of(one, self.image_size) for one in told] if with_pose else []
+                looks = [attributes_of.expression_of(one) for one in told] if with_face else []
+                return {
+                    "prompts": prompts([person for person, _ in images]),
+                    "nobody": nobody,
+                    "expression": torch.stack(looks) if looks else None,
+                    "normals": torch.stack(poses) if poses else None,
+                    "told": told,
+                }
             return {
                 "prompts": prompts([person for person, _ in images]),
                 "nobody": nobody,
@@ -191,6 +216,9 @@ class Arc2FacePipeline(IdentityPipeline):
             }
 
         return condition
+
+    def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
+        return condition.get("told") or super()._told(condition, count)
 
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
         device, dtype = self._execution_device, self.denoiser.dtype
