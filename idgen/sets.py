@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from idgen.ground.errors import InputError, require_package
+from idgen.ground.files import walk
 from idgen.ground.identity import Identities
-from idgen.ground.images import open_image
+from idgen.ground.images import is_picture, open_image
 from idgen.ground.vectors import SUFFIXES, load_vectors
 from idgen.ground.weights import first_sentence
+from idgen.ground.words import count
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _PLAIN = ("boolean", "integer", "floating", "string", "large_string", "dictionary")  # types of columns to read
 IDENTITIES, MANIFEST = "identities.safetensors", "manifest.jsonl"
 
@@ -39,6 +41,7 @@ class Source:
         columns: name → (N,) values.
         wanted: name of a person → vector (D,) that their pictures were made for; empty where nobody was.
         wanted_space: the space of those.
+        note: which files of the folder were left out, and why, in a sentence; "" for none.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Source:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     wanted: dict[str, Tensor] = field(default_factory=dict)
     wanted_space: str | None = None
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,7 +85,7 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
         )
     if (path / MANIFEST).is_file():
         return _manifest(path)
-    parquet = sorted(path.rglob("*.parquet"))
+    parquet = [file for file in walk(path) if file.suffix == ".parquet"]
     return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
 
 
@@ -107,7 +111,7 @@ def _manifest(path: Path) -> Source:
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
     labels, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
-    picture, wanted = (lambda row: open_image(path / names[row])), _wanted(path)
+    picture, wanted = (lambda row: open_image(path / names[row], name=str(names[row]))), _wanted(path)
     return Source(path.name, labels, names, picture, None, None, columns, *wanted)
 
 
@@ -120,15 +124,34 @@ def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def _folder(path: Path) -> Source:
-    files = sorted(file for file in path.glob("*/**/*") if file.suffix.lower() in _PICTURES and file.is_file())
+    there = list(walk(path))
+    files = [file for file in there if file.parent != path and is_picture(file)]
+    note = _left_out(path, there)
     if not files:
         raise InputError(
             f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
+            f" {note}".rstrip()
         )
     names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
     labels = np.array([str(file.relative_to(path).parent) for file in files])
-    return Source(path.name, labels, names, lambda row: open_image(files[row]))
+    picture = lambda row: open_image(files[row], name=str(names[row]))  # noqa: E731
+    return Source(path.name, labels, names, picture, note=note)
+
+
+def _left_out(path: Path, there: Sequence[Path]) -> str:
+    """Which of the files in a folder of people are not used, and why, in a sentence or two."""
+    kinds = Counter(file.suffix.lower() or "no ending" for file in there if not is_picture(file))
+    nobodys = sum(is_picture(file) and file.parent == path for file in there)
+    notes = []
+    if kinds:
+        some = ", ".join(f"{kind}: {number:,}" for kind, number in kinds.most_common(3)) + ", …" * (len(kinds) > 3)
+        were = count(kinds.total(), "file of {} was", "files of {} were").format(path.name)
+        notes.append(f"{were} left out, being no pictures by their names ({some}).")
+    if nobodys:
+        were = count(nobodys, "picture of {} was", "pictures of {} were").format(path.name)
+        notes.append(f"{were} left out, lying in no person's folder.")
+    return " ".join(notes)
 
 
 def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
@@ -199,6 +222,6 @@ def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], 
             image = image["bytes"] if image.get("bytes") is not None else image.get("path")
         if image is None:
             raise InputError(f"Row {row} of {path} has no picture: leave it out.")
-        return open_image(image)
+        return open_image(image, name=f"Row {row} of {path.name}")
 
     return picture

@@ -189,7 +189,7 @@ def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) ->
 
 def _find_checkpoint(family: Family, folder: Path) -> Path:
     for pattern in family.checkpoints:
-        found = sorted(folder.glob(pattern))
+        found = sorted(path for path in folder.glob(pattern) if not files.left_behind(path.name))
         if len(found) > 1:
             names = ", ".join(str(path.relative_to(folder)) for path in found)
             raise InputError(f"{folder} holds several checkpoints: name one with --checkpoint ({names}).")

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
 from idgen.faces.encoder import FaceEncoder, to_side
 from idgen.faces.finder import Detection
 from idgen.ground.errors import InputError, require_package
+from idgen.ground.files import left_behind
 from idgen.ground.hub import resolve
 
 ROOT = Path("~/.insightface/models")
@@ -289,10 +290,14 @@ def _download(name: str, root: Path) -> None:
         (inner if inner.is_dir() else folder).rename(root / name)  # antelopev2's zip has a folder of its own inside
 
 
+def _visible(files: Iterable[Path]) -> list[Path]:
+    return sorted(file for file in files if not left_behind(file.name) and not left_behind(file.parent.name))
+
+
 def _onnx_files(folder: Path) -> list[Path]:
-    if files := sorted(folder.glob("*.onnx")):
+    if files := _visible(folder.glob("*.onnx")):
         return files
-    if nested := sorted({file.parent for file in folder.glob("*/*.onnx")}):
+    if nested := sorted({file.parent for file in _visible(folder.glob("*/*.onnx"))}):
         raise InputError(
             f"The pack {folder} has its files one level too deep, in {nested[0]} (as antelopev2's zip unpacks): move "
             f"them up into {folder}, or give {nested[0]}."

@@ -73,6 +73,40 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_LEFT_BEHIND = {
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
+
+
+def left_behind(name: str) -> bool:
+    """Whether an editor, a system or a file server leaves files or folders of this name behind: it begins with a dot,
+    such as `.ipynb_checkpoints` or `._00.png`, or is `__MACOSX`, `@eaDir`, `Thumbs.db` or their like."""
+    return name.startswith(".") or name.casefold() in _LEFT_BEHIND
+
+
+def walk(folder: str | Path) -> Iterator[Path]:
+    """The files in a folder and below it, sorted, without what was `left_behind`. A link counts as what it leads to; one
+    that leads up again is not followed. A folder that cannot be read is an InputError."""
+
+    def below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted((one.name, one.is_dir(), one.is_file()) for one in entries if not left_behind(one.name))
+        except OSError as error:
+            raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+        for name, is_folder, is_file in found:
+            if is_folder:
+                yield from below(folder / name, (*above, real))
+            elif is_file:
+                yield folder / name
+
+    return below(Path(folder), ())
+
+
 def check_writable(out: str | Path) -> None:
     """Raise InputError unless a folder can be made or written at `out`; makes nothing itself."""
     existing = Path(out).absolute()

@@ -27,6 +27,11 @@ _MAX_SCANS = 64  # of a JPEG; usual are 1 to 12, and each of 33 bytes can cost a
 
 # Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "MPO")
+SUFFIXES = frozenset(
+    "png apng jpg jpeg jpe jfif mpo webp avif avifs heic heics heif heifs hif gif bmp tif tiff "
+    "jp2 j2k j2c jpc jpf jpx pbm pfm pgm pnm ppm".split()
+)
+"""How the names of files of these formats end, in small letters: which files of a folder are pictures."""
 UPLOADS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF", "MPO")
 """What strangers may send: without JPEG 2000, of which 1 kB can hold five seconds of work, and TIFF, which may hold
 anything."""
@@ -42,7 +47,14 @@ _UPRIGHT = {  # what undoes each value of EXIF's Orientation
 }
 
 
-def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> Image.Image:
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its name."""
+    return path.suffix.lower().removeprefix(".") in SUFFIXES
+
+
+def open_image(
+    source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS, name: str | None = None
+) -> Image.Image:
     """Open a still picture as upright RGB.
 
     Turned as its EXIF orientation says; transparency is laid on mid-grey; grey, palette, CMYK and 16-bit pictures
@@ -53,12 +65,13 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Seque
             (H, W, 4) of uint8, uint16, bool, or floats in [0, 1].
         max_pixels: most pixels, at most 50 megapixels (of 2²⁰).
         formats: of a file or bytes, names of Pillow's.
+        name: what to call it in a message; by default what `describe` does.
 
     Raises:
         InputError: it is missing, a folder, empty, not a picture, damaged, animated, over 20,000 pixels a side or over
             `max_pixels`, or an array of another shape, type or range.
     """
-    name, limit = describe(source), min(max_pixels, MAX_PIXELS)
+    name, limit = name or describe(source), min(max_pixels, MAX_PIXELS)
     # Pillow warns of odd metadata, which is of no use to anybody here, and of sizes that are refused below anyway.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idgen.ground.errors import InputError
-from idgen.ground.files import read_json
+from idgen.ground.files import read_json, walk
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -144,7 +144,7 @@ def fingerprint(folder: str | Path) -> str:
         index = read_json(folder / "model_index.json")
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
     for part in sorted(parts | {"encoder", "judge"}):
-        for path in sorted((folder / part).rglob("*")):
+        for path in sorted(walk(folder / part)) if (folder / part).is_dir() else ():
             if path.suffix not in (".safetensors", ".onnx", ".json"):
                 continue
             size = path.stat().st_size
