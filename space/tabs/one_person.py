@@ -13,7 +13,7 @@ import gradio as gr
 from .. import actions, again, view
 from ..actions import MOST_STEPS, Progress, Recipe, Result
 from ..models import defaults
-from ..parts import grid, part, script, uri
+from ..parts import file_name, grid, part, script, uri
 from .shared import HEAVY, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 from .who import Who
 
@@ -97,6 +97,6 @@ class OnePerson:
                 self.evidence: view.evidence(result),
                 self.archive: str(archive),
                 self.sheet: str(sheet),
-                self.file: part("download", name=identity.name, source=person),
+                self.file: part("download", name=file_name(identity), source=person),
                 **self.same.show(again.pictures(identity, result.recipe, result.model)),
             }
