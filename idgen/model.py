@@ -14,6 +14,7 @@ from torch import Tensor
 
 from idgen.faces.encoder import FaceEncoder
 from idgen.ground import devices, hub, uploading
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
@@ -82,6 +83,7 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
 
+    @pinned()
     def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._parts:
@@ -145,8 +147,8 @@ def sampler_of(model: Model) -> IdentitySampler:
     if model.has("sampler"):
         return model.sampler
     dim = model.pipeline.identity_dim
-    nobody = torch.zeros(0, dim)
-    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
+    nobody, nothing = torch.zeros(0, dim, device="cpu"), torch.zeros(dim, device="cpu")
+    return IdentitySampler(model.pipeline.config.space, nothing, nobody, nothing[:0], nobody)
 
 
 class Judge:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idgen.ground import files, weights
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
@@ -37,6 +38,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+@pinned()
 def measure_similarity(
     model: Model,
     cosines: Sequence[float] = CURVE_COSINES,
@@ -68,6 +70,7 @@ def measure_similarity(
     return SimilarityCurve.fit(cosines, measured, model=model.name, weights=fingerprint, space=model.encoder.space)
 
 
+@pinned()
 def similarities(
     model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
 ) -> NDArray[np.float64]:

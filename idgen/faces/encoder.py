@@ -23,6 +23,7 @@ from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.ground import hub, uploading
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
 from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
@@ -103,6 +104,7 @@ class FaceEncoder:
         return self
 
     @classmethod
+    @pinned()
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
     ) -> FaceEncoder:
@@ -156,6 +158,7 @@ class FaceEncoder:
         return uploading.push(self, repo_id, **options)
 
     @torch.no_grad()
+    @pinned()
     def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
         """Embed faces.
 
@@ -174,6 +177,7 @@ class FaceEncoder:
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
     @torch.no_grad()
+    @pinned()
     def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
         """Vectors of aligned faces as `encode` gives them, and a proxy (N,) of how recognisable each face is: the
         length of the recogniser's vector before it is normalised, divided by √D (the observation of MagFace, CVPR
@@ -187,13 +191,14 @@ class FaceEncoder:
             images = [self.detect_and_align(picture)[0] for picture in _to_pictures(images)]
         if isinstance(images, Tensor):
             _check_pixels(images)
-        out = [torch.empty(0, self.dim)]
+        out = [torch.empty(0, self.dim, dtype=torch.float32)]
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
             out.append(self._embed(pixels))
         return torch.cat(out)
 
+    @pinned()
     def detect_and_align(self, image: ImageSource) -> tuple[Image.Image, Detection, list[Detection]]:
         """Cut out the largest face of a photo; warns when there are several.
 
@@ -211,6 +216,7 @@ class FaceEncoder:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
         return self.crop(picture, found[0]), found[0], found
 
+    @pinned()
     def shows_face(self, crop: ImageSource) -> bool:
         """Whether an aligned crop shows a face, as `alignment` makes them. InputError if the picture cannot be opened,
         or this encoder has no finder."""
@@ -269,6 +275,7 @@ class FaceEncoder:
                     out.append(None)
         return out
 
+    @pinned()
     def embed_by(
         self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True
     ) -> list[Tensor]:
@@ -282,7 +289,7 @@ class FaceEncoder:
         shown = [row for row, each in enumerate(seen) if each is not None]
         out = []
         for place, viewer in enumerate(viewers):
-            vectors = torch.full((len(seen), viewer.dim), torch.nan)
+            vectors = torch.full((len(seen), viewer.dim), torch.nan, dtype=torch.float32)
             if shown:
                 vectors[shown] = viewer.encode([each[place] for each in seen if each is not None])
             out.append(vectors)

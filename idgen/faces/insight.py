@@ -82,7 +82,7 @@ class InsightFaceEncoder(FaceEncoder):
         self.space = space or SPACES.get(self.files[1].name, f"insightface-{self.files[1].stem}")
         self.flip, self.alignment = False, "arcface"
         self.threshold, self.calibration = threshold, calibration
-        self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size)).shape[1])
+        self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.float32)).shape[1])
 
     @property
     def dim(self) -> int:

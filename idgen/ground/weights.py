@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json, walk
 
@@ -95,6 +96,7 @@ def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Pa
             raise InputError(f"{path} is not the {what}: {name} has the shape {have}, not {want}.")
 
 
+@pinned()
 def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
     """A network in float32 with these weights, every one of them and no others; arguments and errors as `check_fit`.
 
@@ -104,11 +106,13 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
         network = build()
     own = network.state_dict()
     check_fit(own, tensors, path, what)
-    state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
+    kept = {name: torch.float32 if value.is_floating_point() else value.dtype for name, value in own.items()}
+    state = {name: value.detach().to(kept[name]).contiguous() for name, value in tensors.items()}
     network.load_state_dict(state, assign=True)
     return network.eval()
 
 
+@pinned()
 def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
     """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote: all of its
     weights and no others; in float32 unless another `dtype` is given. InputError if a file is missing or damaged, or
@@ -122,9 +126,9 @@ def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None
         tensors = read_tensors(weights, kind.__name__, origin)
         check_fit(network.state_dict(), tensors, weights, kind.__name__)
         network.load_state_dict(tensors)
-        return network if dtype is None else nn.Module.to(network, dtype)  # `ModelMixin.to` imports peft: seconds
+        return nn.Module.to(network, dtype or torch.float32)  # `ModelMixin.to` imports peft: seconds
     try:  # diffusers renames what its older versions saved
-        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
+        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype or torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         read_tensors(weights, kind.__name__, origin)  # is the file damaged?
         raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error

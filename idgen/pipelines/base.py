@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from idgen.ground import arguments, hub, uploading
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence, load_network
@@ -170,6 +171,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             images = np.stack(images) if output_type == "np" else torch.stack(images)
         return IdentityOutput(images=images, items=items)
 
+    @pinned()
     def iterate(
         self,
         identities: Identity | Identities | Tensor,
@@ -234,13 +236,14 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in batch]
                 generators = [Generator().manual_seed(number) for number in seeds]
                 vectors = people.vectors[[person for person, _ in batch]]
-                noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
+                noise = torch.stack([self._noise(generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
                 try:
-                    given = condition(batch, generators)
-                    noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
-                    made = self._finish(noise, output_type)
+                    with pinned():
+                        given = condition(batch, generators)
+                        noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                        made = self._finish(noise, output_type)
                 except torch.OutOfMemoryError as error:
                     raise InputError(
                         f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
@@ -250,6 +253,10 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                     yield GeneratedImage(image, person, firsts[person] + k, number, vector)
 
         return batches()
+
+    def _noise(self, generator: Generator) -> Tensor:
+        """What a picture begins as, (C, h, w), whatever the host program has set."""
+        return torch.randn(self.latent_shape, generator=generator, dtype=torch.float32, device="cpu")
 
     def _check_guidance(self, guidance_scale: float) -> None:
         """Raise InputError unless the model can be guided so strongly."""
@@ -317,6 +324,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return [Image.fromarray(array) for array in (arrays * 255).round().astype(np.uint8)]
 
     @torch.inference_mode()
+    @pinned()
     def _decode(self, latents: Tensor) -> Tensor:
         """(B, C, h, w) latents to (B, 3, H, W) in [0, 1]."""
         config = self.autoencoder.config
@@ -334,6 +342,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return uploading.push(self, repo_id, **options)
 
     @classmethod
+    @pinned()
     def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
         """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and InputError for a weight that is
         missing, left over or of another shape."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from idgen.ground import arguments, words
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import ONE_PHOTO, Identities, Identity
 from idgen.scoring.bridge import Bridge
@@ -137,6 +138,7 @@ class Scorer:
         self.threshold = self.calibration.threshold("image-mean", fmr)
         self.judge_threshold = judge_threshold(judge, "image-bridge", fmr)
 
+    @pinned()
     def score(self, images: Any, vectors: Tensor | Identity | Identities, aligned: bool = True) -> list[Score]:
         """Pictures against the vectors they were made for.
 
@@ -168,6 +170,7 @@ class Scorer:
             for own, judged in zip(similarity, judge_similarity, strict=True)
         ]
 
+    @pinned()
     def compare(self, a: Any, b: Any) -> Comparison:
         """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
 
