@@ -22,6 +22,7 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.strangers import strangers
 from idgen.ground import hub, uploading
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, NoFaceError
@@ -159,11 +160,13 @@ class FaceEncoder:
 
     @torch.no_grad()
     @pinned()
-    def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+    def encode(
+        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> Tensor:
         """Embed faces.
 
         Args:
-            images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
+            images: (N, 3, H, H) float RGB in [0, 1], a list of pictures, or one.
             aligned: they are square crops as `alignment` makes them, of any size; else faces are found and cut out.
             batch_size: faces that go through the network at once.
 
@@ -185,8 +188,11 @@ class FaceEncoder:
         raw = self._raw(images)
         return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
 
-    def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+    def _raw(
+        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> Tensor:
         """(N, D) on the CPU, not normalised."""
+        images = _several(images)
         if not aligned:
             images = [self.detect_and_align(picture)[0] for picture in _to_pictures(images)]
         if isinstance(images, Tensor):
@@ -230,23 +236,31 @@ class FaceEncoder:
             raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder, or aligned ones.")
         return self.finder
 
-    def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
-        """The identity on one or several photos of one person: the normalised mean of their vectors.
+    def identify(
+        self, photos: ImageSource | Sequence[ImageSource], aligned: bool = False, name: str | None = None
+    ) -> Identity:
+        """The identity on one or several photos of one person: the normalised mean of their vectors. Warns when they
+        do not look like one person, see `strangers`.
 
         Args:
-            photos: pictures of one person.
+            photos: one picture, or several of one person.
             aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
 
         Raises:
             InputError: there are no photos, or as `encode`.
         """
-        if not photos:
+        photos = _several(photos)
+        if not len(photos):
             raise InputError("There are no photos: give at least one.")
         if name is None:
             file = describe(photos[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
-        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
+        vectors = self.encode(photos, aligned)
+        called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(photos, 1)]
+        if doubt := strangers(vectors, called, self.space, self.calibration):
+            warnings.warn(doubt, stacklevel=2)
+        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in vectors)
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
         """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
@@ -347,6 +361,13 @@ def _check_pixels(images: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(images))
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
+
+
+def _several(images: Any) -> Any:
+    """A tensor or a list of pictures as it is, and one picture as a list of it."""
+    picture = isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (3, 4)))
+    one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    return [images] if one or picture or hasattr(images, "read") else images
 
 
 def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:

@@ -12,7 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from idgen.ground.errors import InputError
 
@@ -23,6 +23,7 @@ ImageSource: TypeAlias = (
 MAX_SIDE = 20_000
 MAX_PIXELS = 50 << 20  # "50 megapixels" with room for what phones sold as 50 MP really make: 8192 × 6144
 
+_MAX_PROFILE = 4 << 20  # bytes; those of printers with many tables have 3 MB
 _MAX_SCANS = 64  # of a JPEG; usual are 1 to 12, and each of 33 bytes can cost as much as decoding the whole picture
 
 # Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
@@ -57,8 +58,8 @@ def open_image(
 ) -> Image.Image:
     """Open a still picture as upright RGB.
 
-    Turned as its EXIF orientation says; transparency is laid on mid-grey; grey, palette, CMYK and 16-bit pictures
-    become 8-bit RGB. The size is read from the header and refused before anything is decoded. No metadata is kept.
+    Turned as its EXIF orientation says; colours of another profile become sRGB's; transparency is laid on mid-grey;
+    grey, palette, CMYK and 16-bit pictures become 8-bit RGB. The size is read from the header and refused before anything is decoded. No metadata is kept.
 
     Args:
         source: a path, a file's bytes, a binary file object, a `PIL.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or
@@ -163,6 +164,7 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # broken metadata is no reason to refuse good pixels
         orientation = None
+    image = _in_srgb(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
         if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1 << 16:
@@ -180,6 +182,32 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()  # no place, camera or orientation travels on with the pixels
     return upright
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The same colours by sRGB's numbers, which all networks were trained on, if a profile says that they are by others.
+    A profile that cannot be used is no reason to refuse good pixels."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or not 128 < len(profile) <= _MAX_PROFILE:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space, named = source.profile.xcolor_space.strip(), source.profile.profile_description or ""
+        if "srgb" in named.lower():
+            return image
+        if image.mode == "P":
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        colours, alpha = image, None
+        if image.mode in ("RGBA", "LA"):
+            colours, alpha = image.convert(image.mode[:-1]), image.getchannel("A")
+        if colours.mode != {"GRAY": "L"}.get(space, space):
+            return image
+        out = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except Exception:  # lcms raises anything at all, where Pillow has it
+        return image
+    if out is not None and alpha is not None:
+        out.putalpha(alpha)
+    return image if out is None else out
 
 
 def _from_array(array: NDArray[Any], name: str, limit: int) -> Image.Image:
