@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -88,14 +89,26 @@ def similarities(
 
 
 def similarity_curve(model: Model) -> SimilarityCurve:
-    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
+    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights. Warns
+    where it cannot be kept there."""
     fingerprint = weights.fingerprint(model.folder)
-    cached = files.cache("similarity", f"{fingerprint}.json")
-    for path in (Path(model.folder) / CURVE, cached):
+    places, cannot = [Path(model.folder) / CURVE], ""
+    try:
+        places.append(files.cache("similarity", f"{fingerprint}.json"))
+    except InputError as error:
+        cannot = str(error)
+    for path in places:
         if path.is_file():
             curve = SimilarityCurve.load(path)
             if curve.weights == fingerprint:  # else it is of weights that were replaced
                 return curve
     curve = measure_similarity(model)
-    curve.save(cached)
+    try:
+        for cached in places[1:]:
+            files.check_cache(cached)
+            curve.save(cached)
+    except InputError as error:
+        cannot = str(error)
+    if cannot:
+        warnings.warn(f"The model's similarity will be measured again the next time. {cannot}", stacklevel=2)
     return curve

@@ -143,7 +143,7 @@ class InsightFaceEncoder(FaceEncoder):
             InputError: there is no such pack, it was fetched or unpacked incompletely, or its recogniser is not the one
                 that was asked for; each with what to do.
         """
-        folder = _pack_folder(os.fspath(pack), Path(root).expanduser())
+        folder = _pack_folder(os.fspath(pack), Path(os.path.expanduser(root)))  # a user may have no home
         kinds = {file: _kind(file) for file in _onnx_files(folder)}
         detectors = [file for file, kind in kinds.items() if kind == "detection"]
         recognizers = [file for file, kind in kinds.items() if kind == "recognition"]
@@ -276,7 +276,10 @@ def _pack_folder(pack: str, root: Path) -> Path:
 def _download(name: str, root: Path) -> None:
     """Fetch a pack complete or not at all: insightface itself takes half of one for all of it the next time."""
     storage = require_package("insightface.utils.storage", "insightface", "An insightface pack")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The pack cannot be kept in {root} ({error.strerror}): give another `root`.") from error
     with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as aside:
         try:
             folder = Path(storage.download("models", name, root=aside))

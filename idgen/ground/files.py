@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -73,6 +74,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_CACHE = "set IDGEN_CACHE to a folder that can be written"
 _LEFT_BEHIND = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
@@ -127,5 +129,19 @@ def check_writable_file(out: str | Path) -> None:
 
 
 def cache(*parts: str) -> Path:
-    """A place for what can be made again: a path in `IDGEN_CACHE`, by default ~/.cache/idgen; nothing is made."""
-    return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)
+    """A place for what can be made again: a path in `IDGEN_CACHE`, by default ~/.cache/idgen; nothing is made.
+    InputError where there is no home folder."""
+    try:
+        return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)
+    except RuntimeError as error:  # of a user whom the machine does not know, as in a container
+        raise InputError(f"There is no home folder to keep things in: {_CACHE}.") from error
+
+
+def check_cache(path: Path) -> None:
+    """Raise InputError unless a file or folder of the cache can be written at `path`; makes the folder above it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"Nothing can be kept in {path.parent} ({error.strerror or error}): {_CACHE}.") from error

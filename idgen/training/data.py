@@ -128,7 +128,7 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
         raise InputError(f"{source.name} holds vectors: training needs the pictures.")
     side = size or max(source.open(0).size)
     shape = (len(source), side, side, 3)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.check_cache(folder)
     if (free := shutil.disk_usage(folder.parent).free) < math.prod(shape):
         raise InputError(
             f"Decoded, {source.name} takes {math.prod(shape) / 1e9:,.1f} GB, and {folder.parent} has "

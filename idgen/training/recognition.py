@@ -160,6 +160,7 @@ def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool
     """The array in a file of the cache, as a read-only memory map; `make` makes it first if it is not there, without
     gradients, on a device, in bfloat16 or not."""
     if not file.exists():
+        files.check_cache(file)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             array = make()
         with files.aside(file) as beside, beside.open("wb") as opened:
