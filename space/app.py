@@ -16,6 +16,7 @@ import logging
 import socket
 import threading
 from typing import Any
+from urllib.request import getproxies
 
 import gradio as gr
 
@@ -47,6 +48,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """`demo.launch` with the look, the MCP tools, and without anything that records or calls out."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, with file names in them
     settings: Settings = demo.idgen_settings
+    _past_the_proxy(options.get("server_name"))
     return demo.launch(
         theme=theme(),
         css_paths=CSS,
@@ -58,6 +60,15 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         app_kwargs=guards(settings),
         **options,
     )
+
+
+def _past_the_proxy(host: str | None) -> None:
+    """Gradio asks its own address whether it is up: not by way of a proxy, which would not find it."""
+    proxies = getproxies()
+    if proxies.keys() - {"no"}:
+        known = [one.strip() for one in proxies.get("no", "").split(",")]
+        ours = ["localhost", "127.0.0.1", "::1", host or ""]
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(filter(None, [*known, *ours])))
 
 
 def main(

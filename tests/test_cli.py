@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -258,3 +259,16 @@ def test_the_app_says_where_it_cannot_listen(run: Run) -> None:
     assert result.exit_code == 2 and "choose another --host or --port" in result.output
     result = run("demo", "--host", "no such host")
     assert result.exit_code == 2 and "no such host" in result.output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_lacks_letters(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    console = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(console, encoding))
+    with pytest.raises(SystemExit) as ended:
+        app(["sample", "--seed", "3", "--out", str(tmp_path / "名.safetensors"), "--model", str(tiny_model)])
+    sys.stdout.flush()
+    assert ended.value.code == 0 and (tmp_path / "名.safetensors").is_file()
+    assert b"\\u540d.safetensors" in console.getvalue() or "名".encode() in console.getvalue()
