@@ -80,6 +80,10 @@ class Model:
         """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
         return uploading.push(self, repo, **options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its folder, as for another process: its parts are loaded there."""
+        return type(self), (self.folder, self.name, self.device)
+
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 
 from idgen.ground.errors import InputError
+
+if hasattr(os, "register_at_fork"):  # OpenMP's threads do not survive a fork: a child that shares work waits for ever
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def device(value: str | None) -> str:

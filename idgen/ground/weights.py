@@ -22,6 +22,7 @@ from idgen.ground.files import read_json, walk
 
 Network = TypeVar("Network", bound=nn.Module)
 
+_NAME = "diffusion_pytorch_model"
 # Wrappers of Lightning Fabric, DataParallel and friends, which put their name before every key.
 _WRAPPERS = re.compile(r"^(?:(?:module|_module|_forward_module|_original_module)\.)+")
 
@@ -112,25 +113,70 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
     return network.eval()
 
 
-@pinned()
-def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote: all of its
-    weights and no others; in float32 unless another `dtype` is given. InputError if a file is missing or damaged, or
-    weights are missing, left over or of another shape."""
-    weights, origin = folder / "diffusion_pytorch_model.safetensors", "where the model came from"
-    for file in (folder / "config.json", weights):
+_VARIANT = re.compile(r"model\.(?:safetensors\.index\.)?([\w-]+?)(?:-\d+-of-\d+)?\.(?:safetensors|json)")
+
+
+def variant_in(folder: Path) -> str | None:
+    """The variant, such as "fp16", that a `save_pretrained` wrote into a network's folder, where there is but that."""
+    names = [path.name for path in folder.glob("*model*") if path.suffix in (".safetensors", ".json")]
+    if any(re.search(r"model(-\d+-of-\d+)?\.safetensors$", name) for name in names):
+        return None
+    found = sorted({match[1] for match in map(_VARIANT.search, names) if match} - {"index"})
+    if len(found) > 1:
+        raise InputError(f"{folder} holds the variants {' and '.join(found)}: say which by `variant`.")
+    return found[0] if found else None
+
+
+def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
+    """The safetensors that `save_pretrained` wrote for a network of diffusers: one file, or the shards that its index
+    names. InputError if one is missing."""
+    dot = f".{variant}" if variant else ""
+    whole, index = folder / f"{_NAME}{dot}.safetensors", folder / f"{_NAME}.safetensors.index{dot}.json"
+    if whole.is_file() or not index.is_file():
+        shards = [whole]
+    else:
+        places = read_json(index).get("weight_map")
+        names = sorted({Path(str(name)).name for name in places.values()}) if isinstance(places, dict) else []
+        shards = [folder / name for name in names]
+        if not shards:
+            raise InputError(f"{index} names no file of weights: fetch the model again.")
+    for file in shards:
         if not file.is_file():
             raise InputError(f"There is no {file}: fetch the model again.")
+    return shards
+
+
+def read_shards(paths: Sequence[Path], what: str, origin: str) -> dict[str, Tensor]:
+    """The tensors of a file, or of several that hold different ones; arguments and errors as `read_tensors`."""
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        part = read_tensors(path, what, origin)
+        if twice := tensors.keys() & part.keys():
+            raise InputError(f"{path} holds {min(twice)}, which another file holds, too: get the {what} from {origin}.")
+        tensors |= part
+    return tensors
+
+
+@pinned()
+def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
+    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote, in one file or
+    several: all of its weights and no others; in float32 unless another `dtype` is given, of the only `variant` unless
+    one is named. InputError if a file is missing or damaged, or weights are missing, left over or of another shape."""
+    variant, origin = variant or variant_in(folder), "where the model came from"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"There is no {folder / 'config.json'}: fetch the model again.")
+    paths = weight_files(folder, variant)
     if kind.__module__.startswith("idgen."):
         network = kind.from_config(read_json(folder / "config.json")).eval()
-        tensors = read_tensors(weights, kind.__name__, origin)
-        check_fit(network.state_dict(), tensors, weights, kind.__name__)
+        tensors = read_shards(paths, kind.__name__, origin)
+        check_fit(network.state_dict(), tensors, paths[0] if len(paths) == 1 else folder, kind.__name__)
         network.load_state_dict(tensors)
         return nn.Module.to(network, dtype or torch.float32)  # `ModelMixin.to` imports peft: seconds
+    options = {"use_safetensors": True, "variant": variant, "torch_dtype": dtype or torch.float32}
     try:  # diffusers renames what its older versions saved
-        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype or torch.float32, output_loading_info=True)
+        network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        read_tensors(weights, kind.__name__, origin)  # is the file damaged?
+        read_shards(paths, kind.__name__, origin)  # is a file damaged?
         raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
     for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
         if names:

@@ -23,7 +23,7 @@ from idgen.ground import arguments, hub, uploading
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
-from idgen.ground.weights import first_sentence, load_network
+from idgen.ground.weights import first_sentence, load_network, variant_in
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -349,11 +349,13 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
             folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
-        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+        dtype, variant = kwargs.get("dtype", kwargs.get("torch_dtype")), kwargs.get("variant")
         for name, value in cls.load_config(folder).items():
             if name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
                 own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
+                if variant is None and (found := variant_in(folder / name)) is not None:
+                    kwargs["variant"] = found
+                if (network := cls._load_network(value[0], value[1], folder / name, own, variant)) is not None:
                     kwargs[name] = network
         try:
             return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
@@ -362,10 +364,29 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"The pipeline in {folder} is incomplete ({why}): fetch it again.") from error
 
     @classmethod
-    def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
+    def from_pipe(cls: type[Self], pipeline: DiffusionPipeline, **changed: Any) -> Self:
+        """A pipeline of this class over another one's parts and configuration, but for what is `changed`, by the names
+        of the class's own arguments. The parts are shared, and none is changed: neither is their precision.
+
+        Raises:
+            InputError: a part is missing, does not fit, or there is no such argument.
+        """
+        wanted = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        if unknown := sorted(changed.keys() - set(wanted)):
+            raise InputError(f"{cls.__name__} is made of {', '.join(wanted)}, and has no {unknown[0]!r}: leave it out.")
+        have = {**pipeline.config, **pipeline.components, **changed}
+        if missing := {"denoiser", "autoencoder", "scheduler"} - have.keys():
+            raise InputError(f"A {cls.__name__} needs a {min(missing)}, which {type(pipeline).__name__} has not: give it.")
+        return cls(**{name: have[name] for name in wanted if name in have})
+
+    @classmethod
+    def _load_network(
+        cls, library: str, name: str, folder: Path, dtype: torch.dtype | None, variant: str | None
+    ) -> Any:
         """A component that is a network, strictly; None where it is none and diffusers may load it."""
         kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
-        return load_network(kind, folder, dtype) if isinstance(kind, type) and issubclass(kind, ModelMixin) else None
+        network = isinstance(kind, type) and issubclass(kind, ModelMixin)
+        return load_network(kind, folder, dtype, variant) if network else None
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:

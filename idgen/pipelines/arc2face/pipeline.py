@@ -256,6 +256,14 @@ class Arc2FacePipeline(IdentityPipeline):
         other._attach(dict(adapter) if isinstance(adapter, Mapping) else read_adapter(adapter), scale)
         return other
 
+    @classmethod
+    def from_pipe(cls, pipeline: Any, **changed: Any) -> Arc2FacePipeline:
+        """As `IdentityPipeline.from_pipe`, expression adapter included."""
+        other = super().from_pipe(pipeline, **changed)
+        if adapter := getattr(pipeline, "_adapter", None):
+            other._attach(adapter, other.config.expression_scale)
+        return other
+
     def _attach(self, adapter: dict[str, Tensor], scale: float) -> None:
         self._expressive, self._adapter = with_adapter(self.denoiser, adapter, scale), adapter
         self.register_to_config(expression_scale=scale)
