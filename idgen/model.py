@@ -97,13 +97,13 @@ class Model:
     def _need(self, part: str) -> Path:
         folder = self.folder / part
         if not self.has(part):
-            raise InputError(f"The model {self.name!r} has no {part}: {folder / 'config.json'} does not exist.")
+            raise InputError(f"The model {self.name!r} has no {part}: there is no file {folder / 'config.json'}.")
         return folder
 
     def _load_pipeline(self) -> IdentityPipeline:
         index = self.folder / "model_index.json"
         if not index.exists():
-            raise InputError(f"The model {self.name!r} has no pipeline: {index} does not exist.")
+            raise InputError(f"The model {self.name!r} has no pipeline: there is no file {index}.")
         from idgen.pipelines import pipeline_class
 
         kind = pipeline_class(self.folder)

@@ -72,7 +72,9 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: give a folder of labelled pictures, Parquet, or a file of vectors.")
+        raise InputError(
+            f"There is no file or folder {path}: give a folder of labelled pictures, Parquet, or a file of vectors."
+        )
     if path.suffix in SUFFIXES:
         found = load_vectors(path)
         names = np.array([f"{label} #{row}" for row, label in enumerate(found.labels)])

@@ -20,6 +20,7 @@ from urllib.request import getproxies
 
 import gradio as gr
 
+from idgen.ground import arguments
 from idgen.ground.errors import InputError
 
 from . import api
@@ -86,6 +87,10 @@ def main(
         InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
+    if port is None and (said := os.environ.get("GRADIO_SERVER_PORT")):
+        port = arguments.whole("port in GRADIO_SERVER_PORT", int(said) if said.isdecimal() else said, 1, 65535)
+    elif port is not None:
+        arguments.whole("port", port, 1, 65535)
     models = Models(list(dict.fromkeys([*([] if model is None else [model]), *settings.models])))
     try:  # Gradio itself ends in a traceback, or never
         socket.create_server((host or "127.0.0.1", port or 0)).close()

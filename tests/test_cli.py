@@ -252,11 +252,18 @@ def test_train_lists_networks_and_their_options() -> None:
     assert "--batch-size" in said and "Peak learning rate" in said
 
 
-def test_the_app_says_where_it_cannot_listen(run: Run) -> None:
+def test_the_app_says_where_it_cannot_listen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("demo", "--port", taken.getsockname()[1])
     assert result.exit_code == 2 and "choose another --host or --port" in result.output
+    for port in (0, 65536):
+        result = run("demo", "--port", port)
+        assert result.exit_code == 2 and f"The port is a whole number from 1 to 65,535, got {port:,}." in result.output
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
+    result = run("demo")
+    assert result.exit_code == 2 and "The port in GRADIO_SERVER_PORT is a whole number" in result.output
+    monkeypatch.delenv("GRADIO_SERVER_PORT")
     result = run("demo", "--host", "no such host")
     assert result.exit_code == 2 and "no such host" in result.output
 

@@ -204,7 +204,9 @@ def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> Identit
     if any(name in tensors for name in _BUFFERS):  # else they are the U-Net's alone, for the published schedule
         if missing := [name for name in _BUFFERS if name not in tensors]:
             raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
-        published = torch.linspace(LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"], dtype=torch.float32)
+        published = torch.linspace(
+            LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"], dtype=torch.float32
+        )
         betas, *_ = [tensors.pop(name) for name in _BUFFERS]
         if betas.shape != published.shape or not torch.allclose(betas.float(), published, rtol=1e-5, atol=0):
             raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")

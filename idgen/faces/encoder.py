@@ -28,7 +28,7 @@ from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
 from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
-from idgen.ground.images import ImageSource, describe, open_image
+from idgen.ground.images import ImageSource, describe, open_image, several
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
@@ -192,19 +192,18 @@ class FaceEncoder:
         self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
     ) -> Tensor:
         """(N, D) on the CPU, not normalised."""
-        images = _several(images)
+        faces = several(images)
         if not aligned:
-            images = [self.detect_and_align(picture)[0] for picture in _to_pictures(images)]
-        if isinstance(images, Tensor):
-            _check_pixels(images)
+            faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
+        if isinstance(faces, Tensor):
+            _check_pixels(faces)
         out = [torch.empty(0, self.dim, dtype=torch.float32)]
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
+        for start in range(0, len(faces), batch_size):
+            part = faces[start : start + batch_size]
             pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
             out.append(self._embed(pixels))
         return torch.cat(out)
 
-    @pinned()
     def detect_and_align(self, image: ImageSource) -> tuple[Image.Image, Detection, list[Detection]]:
         """Cut out the largest face of a photo; warns when there are several.
 
@@ -215,7 +214,8 @@ class FaceEncoder:
             InputError: the photo cannot be opened or has no face, or this encoder has no finder.
         """
         name, finder, picture = describe(image), self._finder(), open_image(image)
-        found = finder.find(picture)
+        with pinned():
+            found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
@@ -250,14 +250,14 @@ class FaceEncoder:
         Raises:
             InputError: there are no photos, or as `encode`.
         """
-        photos = _several(photos)
-        if not len(photos):
+        given = several(photos)
+        if not len(given):
             raise InputError("There are no photos: give at least one.")
         if name is None:
-            file = describe(photos[0])
+            file = describe(given[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
-        vectors = self.encode(photos, aligned)
-        called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(photos, 1)]
+        vectors = self.encode(given, aligned)
+        called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
         if doubt := strangers(vectors, called, self.space, self.calibration):
             warnings.warn(doubt, stacklevel=2)
         return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in vectors)
@@ -361,13 +361,6 @@ def _check_pixels(images: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(images))
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
             raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
-
-
-def _several(images: Any) -> Any:
-    """A tensor or a list of pictures as it is, and one picture as a list of it."""
-    picture = isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (3, 4)))
-    one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
-    return [images] if one or picture or hasattr(images, "read") else images
 
 
 def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:

@@ -88,8 +88,8 @@ def left_behind(name: str) -> bool:
 
 
 def walk(folder: str | Path) -> Iterator[Path]:
-    """The files in a folder and below it, sorted, without what was `left_behind`. A link counts as what it leads to; one
-    that leads up again is not followed. A folder that cannot be read is an InputError."""
+    """The files in a folder and below it, sorted, without what was `left_behind`. A link counts as what it leads to; it
+    is not followed where it leads up again. A folder that cannot be read is an InputError."""
 
     def below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
         real = os.path.realpath(folder)

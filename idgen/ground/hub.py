@@ -93,15 +93,17 @@ def resolve(
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         private = "where a private one is seen after `hf auth login`"
-        raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub, {private}; {known}.") from error
+        raise InputError(
+            f"There is no model {repo!r}, neither as a folder nor on the hub, {private}; {known}."
+        ) from error
     except RevisionNotFoundError as error:
         why = f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
         raise InputError(why) from error
-    except (*hub_errors(), RuntimeError) as error:
+    except (RuntimeError, *hub_errors()) as error:  # type: ignore[misc]
         if (seconds := asked_to_wait(error)) is not None:
             raise InputError(
-                f"The hub answers no more requests for {repo!r} for now (HTTP 429): try again in {seconds}; who is logged "
-                "in (`hf auth login`) may ask more often."
+                f"The hub answers no more requests for {repo!r} for now (HTTP 429): try again in {seconds}; who is "
+                "logged in (`hf auth login`) may ask more often."
             ) from error
         if isinstance(error, RuntimeError):  # there is no home folder
             raise InputError(f"{repo!r} cannot be fetched ({error}): set HF_HOME to a folder for it.") from error

@@ -209,8 +209,8 @@ class Identities(Sequence[Identity]):
         or what it holds is invalid."""
         path = Path(path)
         if not path.is_file():
-            what = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise InputError(f"The identities file {path} {what}: give a file made by `idgen sample` or `identify`.")
+            what = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
+            raise InputError(f"{what}: give a file of identities, made by `idgen sample` or `identify`.")
         try:
             with safe_open(path, "pt") as file:
                 metadata, tensors = file.metadata() or {}, list(file.keys())

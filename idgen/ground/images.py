@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
-from idgen.ground.errors import InputError
+from idgen.ground.errors import InputError, how_to_install
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
@@ -28,10 +30,11 @@ _MAX_SCANS = 64  # of a JPEG; usual are 1 to 12, and each of 33 bytes can cost a
 
 # Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "MPO")
-SUFFIXES = frozenset(
-    "png apng jpg jpeg jpe jfif mpo webp avif avifs heic heics heif heifs hif gif bmp tif tiff "
-    "jp2 j2k j2c jpc jpf jpx pbm pfm pgm pnm ppm".split()
-)
+SUFFIXES = {
+    *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "gif", "bmp", "tif", "tiff"),
+    *("avif", "avifs", "heic", "heics", "heif", "heifs", "hif"),
+    *("jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "pbm", "pfm", "pgm", "pnm", "ppm"),
+}
 """How the names of files of these formats end, in small letters: which files of a folder are pictures."""
 UPLOADS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF", "MPO")
 """What strangers may send: without JPEG 2000, of which 1 kB can hold five seconds of work, and TIFF, which may hold
@@ -59,7 +62,8 @@ def open_image(
     """Open a still picture as upright RGB.
 
     Turned as its EXIF orientation says; colours of another profile become sRGB's; transparency is laid on mid-grey;
-    grey, palette, CMYK and 16-bit pictures become 8-bit RGB. The size is read from the header and refused before anything is decoded. No metadata is kept.
+    grey, palette, CMYK and 16-bit pictures become 8-bit RGB. The size is read from the header and refused before
+    anything is decoded. No metadata is kept.
 
     Args:
         source: a path, a file's bytes, a binary file object, a `PIL.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or
@@ -92,6 +96,13 @@ def open_image(
     )
 
 
+def several(images: Any) -> Any:
+    """A tensor or a list of pictures as it is, and one picture as a list of it."""
+    picture = isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (3, 4)))
+    one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    return [images] if one or picture or hasattr(images, "read") else images
+
+
 def describe(source: object) -> str:
     """What to call a picture in a message: its file name where it has one, else "the picture"."""
     if not isinstance(source, str | os.PathLike):
@@ -110,22 +121,38 @@ def _opened(path: Path, name: str) -> IO[bytes]:
     raise InputError(f"{path} {what}: give one picture file." if what else f"There is no file {path}: check the path.")
 
 
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO/IEC 23008-12
+
+
+def _knows_heic() -> bool:
+    """Whether HEIC, what telephones take photographs in, can be read: Pillow leaves that to pillow-heif."""
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    return "HEIF" in Image.OPEN
+
+
 def _from_file(file: IO[bytes], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
     Image.init()
-    head = b""
+    head, heic = b"", False
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
         file.seek(0)
         head = file.read(16)
+        heic = head[4:8] == b"ftyp" and head[8:12] in _HEIC and "HEIF" not in Image.OPEN and not _knows_heic()
         image = Image.open(file, formats=[kind for kind in formats if kind in Image.OPEN])
     except Image.DecompressionBombError as error:
         raise InputError(f"{_start(name)} is too large: {_limit(limit)}.") from error
     except Exception as error:  # decoders raise anything at all on damaged bytes
         if not head:
             raise InputError(f"{_start(name)} is empty or cannot be read: give a picture file.") from error
-        phone = head[4:8] == b"ftyp"
-        hint = "it may be HEIC or a video; save it as JPEG or PNG" if phone else "give a JPEG, PNG or WebP file"
+        hint = (
+            "it may be a video or a damaged HEIC; save it as JPEG or PNG"
+            if head[4:8] == b"ftyp"
+            else "give a JPEG, PNG or WebP file"
+        )
+        if heic:
+            hint = f"it is HEIC; save it as JPEG or PNG, or install pillow-heif ({how_to_install('heif')})"
         raise InputError(f"{_start(name)} is not a picture that can be read: {hint}.") from error
     if image.format in ("JPEG", "MPO"):
         position = file.tell()
@@ -185,8 +212,8 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """The same colours by sRGB's numbers, which all networks were trained on, if a profile says that they are by others.
-    A profile that cannot be used is no reason to refuse good pixels."""
+    """The same colours by sRGB's numbers, which all networks were trained on, if a profile says that they are by
+    others. A profile that cannot be used is no reason to refuse good pixels."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not 128 < len(profile) <= _MAX_PROFILE:
         return image
@@ -195,7 +222,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         space, named = source.profile.xcolor_space.strip(), source.profile.profile_description or ""
         if "srgb" in named.lower():
             return image
-        if image.mode == "P":
+        if image.mode == "P" or (image.mode == "RGB" and image.has_transparency_data):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         colours, alpha = image, None
         if image.mode in ("RGBA", "LA"):

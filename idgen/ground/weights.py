@@ -127,11 +127,11 @@ def variant_in(folder: Path) -> str | None:
     return found[0] if found else None
 
 
-def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
-    """The safetensors that `save_pretrained` wrote for a network of diffusers: one file, or the shards that its index
-    names. InputError if one is missing."""
+def weight_files(folder: Path, variant: str | None = None, stem: str = _NAME) -> list[Path]:
+    """The safetensors that a `save_pretrained` wrote: one file, or the shards that its index names; they are called by
+    the `stem`, by default diffusers'. InputError if one is missing."""
     dot = f".{variant}" if variant else ""
-    whole, index = folder / f"{_NAME}{dot}.safetensors", folder / f"{_NAME}.safetensors.index{dot}.json"
+    whole, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
     if whole.is_file() or not index.is_file():
         shards = [whole]
     else:

@@ -39,6 +39,11 @@ Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
 guidance."""
+_OTHERS_NAMES = {  # what diffusers' pipelines take
+    "generator": "give `seed`, a whole number, from which every picture's own generator follows",
+    "num_images_per_prompt": "give `images_per_identity`",
+    "prompt": "give identities, which say who; there is no text",
+}
 Self = TypeVar("Self", bound="IdentityPipeline")
 
 
@@ -226,6 +231,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
+        for name, ours in _OTHERS_NAMES.items():
+            if name in options:
+                raise InputError(f"{type(self).__name__} has no option {name!r}: {ours}.")
         condition = self.prepare(people, images, **options)
         jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
@@ -376,7 +384,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"{cls.__name__} is made of {', '.join(wanted)}, and has no {unknown[0]!r}: leave it out.")
         have = {**pipeline.config, **pipeline.components, **changed}
         if missing := {"denoiser", "autoencoder", "scheduler"} - have.keys():
-            raise InputError(f"A {cls.__name__} needs a {min(missing)}, which {type(pipeline).__name__} has not: give it.")
+            raise InputError(
+                f"A {cls.__name__} needs a {min(missing)}, which {type(pipeline).__name__} has not: give it."
+            )
         return cls(**{name: have[name] for name in wanted if name in have})
 
     @classmethod
@@ -385,8 +395,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Any:
         """A component that is a network, strictly; None where it is none and diffusers may load it."""
         kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
-        network = isinstance(kind, type) and issubclass(kind, ModelMixin)
-        return load_network(kind, folder, dtype, variant) if network else None
+        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
+            return None
+        return load_network(kind, folder, dtype, variant)
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:

@@ -20,6 +20,7 @@ from idgen.ground import arguments, words
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import ONE_PHOTO, Identities, Identity
+from idgen.ground.images import several
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import Calibration
 
@@ -143,7 +144,7 @@ class Scorer:
         """Pictures against the vectors they were made for.
 
         Args:
-            images: N PIL images, or (N, 3, H, W) in [0, 1].
+            images: N PIL images, one alone, or (N, 3, H, W) in [0, 1].
             vectors: (N, D) in the encoder's space, one a picture; or one vector or identity for all of them.
             aligned: they are face crops as the encoder aligns them; else, or where the judge was made for another
                 alignment, the face is found first.
@@ -154,6 +155,7 @@ class Scorer:
         if isinstance(vectors, Identity | Identities):
             vectors.require_space(self.encoder.space)
             vectors = vectors.vector if isinstance(vectors, Identity) else vectors.vectors
+        images = several(images)
         count = len(images)
         if not count:
             raise InputError("There are no pictures to score: give at least one.")
@@ -212,4 +214,5 @@ def _calibrated(whose: str, calibration: Calibration | None) -> Calibration:
 
 
 def _cosines(a: Tensor, b: Tensor) -> list[float]:
-    return (normalize(a.detach().cpu().float()) * normalize(b.detach().cpu().float())).sum(1).tolist()
+    products = normalize(a.detach().cpu().float()) * normalize(b.detach().cpu().float())
+    return products.sum(1).clamp(-1, 1).tolist()  # rounding goes beyond

@@ -92,8 +92,9 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
     faces = _read(model, first, consent, pixels), _read(model, second, consent, pixels)
     if not model.has("judge"):
         a, b = model.encoder.encode([face.face for face in faces])
-        sentence = f"The cosine is {float(a @ b):.2f}, and {model.name} has no judge: {UNCALIBRATED}"
-        return Compared(faces, float(a @ b), None, None, sentence)
+        cosine = min(1.0, float(a @ b))  # rounding goes beyond
+        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, cosine, None, None, sentence)
     comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
     sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
     return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)

@@ -25,7 +25,10 @@ def photos(tmp_path: Path) -> list[list[str]]:
 
 
 def test_two_people_are_named_and_one_person_is_not(tiny_model: Path, photos: list[list[str]], tmp_path: Path) -> None:
-    (anna, other), arguments = photos, ["--aligned", "--model", str(tiny_model), "--out", str(tmp_path / "me.safetensors")]
+    (anna, other), arguments = (
+        photos,
+        ["--aligned", "--model", str(tiny_model), "--out", str(tmp_path / "me.safetensors")],
+    )
 
     def said(*files: str) -> str:
         done = CliRunner().invoke(app, ["identify", *files, *arguments])
@@ -42,5 +45,7 @@ def test_two_people_are_named_and_one_person_is_not(tiny_model: Path, photos: li
 def test_without_a_threshold_the_least_alike_is_named(tiny_model: Path, photos: list[list[str]]) -> None:
     encoder = load_model(tiny_model, device="cpu").encoder
     encoder.calibration = None
-    with pytest.warns(UserWarning, match=r"b/1\.png is the least alike of the photos, with the cosine .* see for yourself"):
+    with pytest.warns(
+        UserWarning, match=r"b/1\.png is the least alike of the photos, with the cosine .* see for yourself"
+    ):
         encoder.identify([*photos[0], photos[1][1]], aligned=True)

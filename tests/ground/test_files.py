@@ -52,7 +52,7 @@ def test_a_curve_that_was_measured_is_used_though_it_cannot_be_kept(
 def test_fetching_names_the_variable(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/hub")
-    with pytest.raises(InputError, match="HF_HOME|cannot be reached"):
+    with pytest.raises(InputError, match=r"HF_HOME|cannot be reached"):
         hub.resolve("user/never-fetched")
 
 

@@ -53,7 +53,9 @@ def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gated_model_asks_to_accept_its_terms(repository: str, hub: HubServer) -> None:
     hub.gated.append(repository)
     for load in (load_model, IDiffFacePipeline.from_pretrained):
-        with pytest.raises(InputError, match=rf"accept them at {hub.url}/{repository}, then log in here by `hf auth login"):
+        with pytest.raises(
+            InputError, match=rf"accept them at {hub.url}/{repository}, then log in here by `hf auth login"
+        ):
             load(repository)
     assert resolve(repository, token="hf_mine").is_dir()
 

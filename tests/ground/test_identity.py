@@ -149,7 +149,7 @@ def test_file_unreadable(tmp_path):
     contents = {"empty": b"", "text": b"not safetensors at all", "cut": whole[:-10], "start": whole[:20]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "does not exist", "": "is a folder"}
+    files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "There is no file", "": "is a folder"}
     for name, says in files.items():
         with pytest.raises(InputError, match=says):
             Identities.load(tmp_path / name)

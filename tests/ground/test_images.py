@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import time
 import warnings
 import zlib
@@ -309,4 +310,33 @@ def test_colours_of_another_profile_become_those_of_srgb(space: str) -> None:
         opened = open_image(encoded(stored, icc_profile=useless))
         assert np.array_equal(np.asarray(opened), np.asarray(stored))
     grey = stored.convert("L")  # whose profile is of three colours
-    assert np.array_equal(np.asarray(open_image(encoded(grey, icc_profile=profile(space)))), np.asarray(grey.convert("RGB")))
+    assert np.array_equal(
+        np.asarray(open_image(encoded(grey, icc_profile=profile(space)))), np.asarray(grey.convert("RGB"))
+    )
+
+
+def test_heic_of_a_telephone_is_upright_and_in_srgb() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    wanted = np.zeros((64, 96, 3), np.uint8)
+    wanted[:32], wanted[:, 48:, 1] = (200, 40, 40), 150
+    turned = Image.fromarray(np.rot90(wanted).copy())
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise
+    file = io.BytesIO()
+    heif.from_pillow(turned).save(file, quality=100, exif=exif.tobytes())
+    opened = np.asarray(open_image(file.getvalue())).astype(int)
+    assert opened.shape == wanted.shape and np.abs(opened - wanted).mean() < 4
+    with pytest.raises(InputError, match=r"damaged|not a picture"):
+        open_image(file.getvalue()[:200])
+
+
+def test_heic_without_the_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    for brand in (b"heic", b"mif1"):
+        with pytest.raises(
+            InputError, match=r"it is HEIC; save it as JPEG or PNG, or install pillow-heif \(pip install"
+        ):
+            open_image(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    with pytest.raises(InputError, match="it may be a video or a damaged HEIC"):
+        open_image(b"\0\0\0\x18ftypisom" + bytes(40))

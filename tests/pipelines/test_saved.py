@@ -38,7 +38,9 @@ def model(tiny_model: Path) -> Model:
     return load_model(tiny_model, device="cpu")
 
 
-@pytest.mark.parametrize("saved", [{"variant": "fp16"}, {"max_shard_size": "40KB"}, {"variant": "a", "max_shard_size": "9KB"}])
+@pytest.mark.parametrize(
+    "saved", [{"variant": "fp16"}, {"max_shard_size": "40KB"}, {"variant": "a", "max_shard_size": "9KB"}]
+)
 def test_variants_and_shards(model: Model, tmp_path: Path, saved: dict[str, Any]) -> None:
     model.pipeline.save_pretrained(tmp_path / "saved", **saved)
     assert not (tmp_path / "saved" / "denoiser" / "diffusion_pytorch_model.safetensors").exists()
@@ -55,14 +57,14 @@ def test_variants_and_shards(model: Model, tmp_path: Path, saved: dict[str, Any]
     tensors = load_file(shards[0])
     name = min(tensors)
     save_file({**tensors, "extra": tensors[name].clone()}, shards[0])
-    with pytest.raises(InputError, match="1 of its .* weights are unknown, such as extra"):
+    with pytest.raises(InputError, match=r"1 of its .* weights are unknown, such as extra"):
         load_model(tmp_path / "saved").pipeline  # noqa: B018
     del tensors[name]
     save_file(tensors or {"extra": torch.zeros(1)}, shards[0])
     with pytest.raises(InputError, match=f"are missing, such as {name}"):
         load_model(tmp_path / "saved").pipeline  # noqa: B018
     shards[0].unlink()
-    with pytest.raises(InputError, match="There is no .*: fetch the model again"):
+    with pytest.raises(InputError, match=r"There is no .*: fetch the model again"):
         load_model(tmp_path / "saved").pipeline  # noqa: B018
 
 
@@ -75,7 +77,7 @@ def test_networks_of_diffusers_in_shards(tmp_path: Path) -> None:
         ours, theirs = getattr(again, part).state_dict(), getattr(made, part).state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     next((tmp_path / "autoencoder").glob("*00001-of*")).unlink()
-    with pytest.raises(InputError, match="There is no .*00001-of"):
+    with pytest.raises(InputError, match=r"There is no .*00001-of"):
         UIFacePipeline.from_pretrained(tmp_path)
 
 
@@ -118,3 +120,21 @@ def test_a_forked_child_works_after_its_parent_did(model: Model) -> None:
         np.testing.assert_allclose(out.get(timeout=30), wanted.numpy(), atol=1e-5)
     finally:
         child.kill()
+
+
+def test_names_of_other_pipelines_are_answered_with_ours(model: Model) -> None:
+    who = model.sampler.sample(1, 0)
+    for given, ours in (
+        ({"generator": torch.Generator()}, "`seed`"),
+        ({"num_images_per_prompt": 2}, "`images_per_identity`"),
+    ):
+        with pytest.raises(InputError, match=f"no option '{next(iter(given))}': give {ours}"):
+            model.pipeline.iterate(who, **given)
+
+
+def test_one_picture_scores_as_a_list_of_it(model: Model) -> None:
+    who = model.sampler.sample(1, 0)
+    picture = model.pipeline(who, num_inference_steps=1).images[0]
+    assert model.scorer.score(picture, who) == model.scorer.score([picture], who)
+    same_face = model.scorer.compare(*[(picture, picture)] * 2)
+    assert same_face.cosine <= 1 and same_face.judge_cosine <= 1

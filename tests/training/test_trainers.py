@@ -14,6 +14,7 @@ from torch import Generator
 from idgen import models
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
+from idgen.ground.errors import InputError
 from idgen.models import FaceAutoencoder, IdentityFlow, PlainRecognizer, ResNetRecognizer
 from idgen.models.finder import face_size
 from idgen.training.augment import shuffle
@@ -107,6 +108,11 @@ def test_unknown_losses_and_architectures_are_refused(folder, tmp_path):
     for wrong, why in (("loss", "No loss"), ("architecture", "No architecture")):
         with pytest.raises(ValueError, match=why):
             train_recognizer(RecognizerArgs(out=tmp_path, data=folder, **{**QUICK, wrong: "softmax"}))
+
+
+def test_one_person_to_learn_from_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="has but 1 to learn from, beside 5 held out"):
+        train_recognizer(RecognizerArgs(data=folder, out=tmp_path, steps=1, **{**QUICK, "held_out_people": 5}))
 
 
 def test_the_certainty_ratio_is_that_of_its_definition():

@@ -357,7 +357,9 @@ class Arc2FacePipeline(IdentityPipeline):
         return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline
 
     @classmethod
-    def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
+    def _load_network(
+        cls, library: str, name: str, folder: Path, dtype: torch.dtype | None, variant: str | None
+    ) -> Any:
         if (library, name) == ("transformers", "CLIPTextModel"):
-            return load_text_encoder(folder, dtype)
-        return super()._load_network(library, name, folder, dtype)
+            return load_text_encoder(folder, dtype, variant)
+        return super()._load_network(library, name, folder, dtype, variant)
