@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from idgen.ground import arguments, hub, uploading
+from idgen.ground import arguments
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
-from idgen.ground.weights import first_sentence, load_network, variant_in
+from idgen.ground.weights import first_sentence
+from idgen.pipelines.loading import LoadedPipeline
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -39,12 +35,13 @@ Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
 guidance."""
-_OTHERS_NAMES = {  # what diffusers' pipelines take
+
+
+_OURS = {  # what diffusers' pipelines take
     "generator": "give `seed`, a whole number, from which every picture's own generator follows",
     "num_images_per_prompt": "give `images_per_identity`",
     "prompt": "give identities, which say who; there is no text",
 }
-Self = TypeVar("Self", bound="IdentityPipeline")
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class IdentityOutput(BaseOutput):  # type: ignore[misc]
     items: list[GeneratedImage]
 
 
-class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
+class IdentityPipeline(LoadedPipeline):
     """Pictures of given identities; what its subclasses add is how an identity reaches the denoiser.
 
     The same identity, seed and number give the same picture to the last bit on the same machine, whatever the batch
@@ -95,8 +92,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Whether the pictures are face crops as the model's encoder aligns them, and can be scored as they are."""
     half_on_accelerator: ClassVar[bool] = False
     """Whether a GPU is to run it in float16."""
-    extra_files: ClassVar[tuple[str, ...]] = ()
-    """What its folder may hold beside the parts that model_index.json names."""
     at_once: int = ACCELERATOR_IMAGES
     """Pictures that an accelerator denoises in one call: fewer take less memory and may have other last bits."""
     decoded_at_once: int = ACCELERATOR_IMAGES
@@ -126,8 +121,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         That gets the (person, number of the picture counted from 0) of each image and their generators, and returns
         what `_conditions` takes.
         """
-        if options:
-            raise InputError(f"{type(self).__name__} has no option {sorted(options)[0]!r}: leave it out.")
+        for name in sorted(options):
+            raise InputError(f"{type(self).__name__} has no option {name!r}: {_OURS.get(name, 'leave it out')}.")
         return lambda images, generators: None
 
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
@@ -231,10 +226,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
-        for name, ours in _OTHERS_NAMES.items():
-            if name in options:
-                raise InputError(f"{type(self).__name__} has no option {name!r}: {ours}.")
-        condition = self.prepare(people, images, **options)
+        condition = pinned()(self.prepare(people, images, **options))
         jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
         def batches() -> Iterator[GeneratedImage]:
@@ -248,10 +240,9 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
                 try:
-                    with pinned():
-                        given = condition(batch, generators)
-                        noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
-                        made = self._finish(noise, output_type)
+                    given = condition(batch, generators)
+                    noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    made = self._finish(noise, output_type)
                 except torch.OutOfMemoryError as error:
                     raise InputError(
                         f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
@@ -289,6 +280,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return config.in_channels, config.sample_size, config.sample_size
 
     @torch.inference_mode()
+    @pinned()
     def _denoise(
         self,
         latents: Tensor,
@@ -340,80 +332,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
         pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self.decoded_at_once)[:, 0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Upload it with a card, and with code for people without idgen; returns what others load it by.
-
-        Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole. Options,
-        such as `licence`, and errors are those of `idgen.push`.
-        """
-        return uploading.push(self, repo_id, **options)
-
-    @classmethod
-    @pinned()
-    def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and InputError for a weight that is
-        missing, left over or of another shape."""
-        folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
-        dtype, variant = kwargs.get("dtype", kwargs.get("torch_dtype")), kwargs.get("variant")
-        for name, value in cls.load_config(folder).items():
-            if name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
-                own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                if variant is None and (found := variant_in(folder / name)) is not None:
-                    kwargs["variant"] = found
-                if (network := cls._load_network(value[0], value[1], folder / name, own, variant)) is not None:
-                    kwargs[name] = network
-        try:
-            return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
-        except OSError as error:
-            why = first_sentence(error)
-            raise InputError(f"The pipeline in {folder} is incomplete ({why}): fetch it again.") from error
-
-    @classmethod
-    def from_pipe(cls: type[Self], pipeline: DiffusionPipeline, **changed: Any) -> Self:
-        """A pipeline of this class over another one's parts and configuration, but for what is `changed`, by the names
-        of the class's own arguments. The parts are shared, and none is changed: neither is their precision.
-
-        Raises:
-            InputError: a part is missing, does not fit, or there is no such argument.
-        """
-        wanted = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-        if unknown := sorted(changed.keys() - set(wanted)):
-            raise InputError(f"{cls.__name__} is made of {', '.join(wanted)}, and has no {unknown[0]!r}: leave it out.")
-        have = {**pipeline.config, **pipeline.components, **changed}
-        if missing := {"denoiser", "autoencoder", "scheduler"} - have.keys():
-            raise InputError(
-                f"A {cls.__name__} needs a {min(missing)}, which {type(pipeline).__name__} has not: give it."
-            )
-        return cls(**{name: have[name] for name in wanted if name in have})
-
-    @classmethod
-    def _load_network(
-        cls, library: str, name: str, folder: Path, dtype: torch.dtype | None, variant: str | None
-    ) -> Any:
-        """A component that is a network, strictly; None where it is none and diffusers may load it."""
-        kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
-        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
-            return None
-        return load_network(kind, folder, dtype, variant)
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder.
-
-        Raises:
-            InputError: there is no such pipeline, or the hub cannot be reached.
-        """
-        options = hub.options_in(kwargs)
-        index = hub.resolve(pretrained_model_name, patterns=[cls.config_name], **options) / cls.config_name
-        if not index.is_file():
-            raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
-        parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
-        patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        patterns += [cls.config_name, *cls.extra_files]
-        return str(hub.resolve(pretrained_model_name, patterns=patterns, **options))
 
 
 # What `help`, an editor, and diffusers' look at a pipeline's arguments see.
