@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from idgen.faces.pose import yaw_from_landmarks
 from idgen.ground import arguments
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, centres, image_seed, key, vector_seed
 from idgen.sampling.boundary import Boundary
@@ -34,6 +35,7 @@ Target = Callable[["Image"], float]
 """How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
 
 
+@pinned()
 def picture_means(
     people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
 ) -> Tensor:
@@ -59,12 +61,13 @@ def picture_means(
         labels += [item.identity for item in batch]
     seen, who = torch.cat(vectors), np.array(labels)
     found = seen[:, 0].isfinite()
-    means = torch.full((len(people), seen.shape[1]), torch.nan)
+    means = torch.full((len(people), seen.shape[1]), torch.nan, dtype=torch.float32)
     if found.any():
         means[np.unique(who[found.numpy()])] = centres(seen[found], who[found.numpy()])
     return means
 
 
+@pinned()
 def told_apart(means: Tensor, cosine: float) -> Tensor:
     """(K,) the people whose means (N, D) stay below a cosine to each other, first come, first kept; never one of NaN.
 
@@ -77,6 +80,7 @@ def told_apart(means: Tensor, cosine: float) -> Tensor:
     return shown[separate(means[shown], cosine)]
 
 
+@pinned()
 def identity_boundary(
     model: Model,
     person: Identity,
@@ -107,7 +111,7 @@ def identity_boundary(
     arguments.whole("number of pictures in the pool", pool, 8, MOST_TRIES)
     if draws == "noise":
         generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
-        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator)
+        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator, dtype=torch.float32)
         made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
     else:
         around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
@@ -137,6 +141,7 @@ class Best:
     tries: list[float]
 
 
+@pinned()
 def best_of(
     model: Model,
     person: Identity,

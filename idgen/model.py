@@ -15,6 +15,7 @@ from torch import Tensor
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.reader import AttributeReader
 from idgen.ground import devices, hub, uploading
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
@@ -100,9 +101,14 @@ class Model:
         """Upload the folder to the Hugging Face Hub; options and errors are those of `idgen.push`."""
         return uploading.push(self, repo, **options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its folder, as for another process: its parts are loaded there."""
+        return type(self), (self.folder, self.name, self.device)
+
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, name={self.name!r})"
 
+    @pinned()
     def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._parts:
@@ -112,13 +118,13 @@ class Model:
     def _need(self, part: str) -> Path:
         folder = self.folder / part
         if not self.has(part):
-            raise InputError(f"The model {self.name!r} has no {part}: {folder / 'config.json'} does not exist.")
+            raise InputError(f"The model {self.name!r} has no {part}: there is no file {folder / 'config.json'}.")
         return folder
 
     def _load_pipeline(self) -> IdentityPipeline:
         index = self.folder / "model_index.json"
         if not index.exists():
-            raise InputError(f"The model {self.name!r} has no pipeline: {index} does not exist.")
+            raise InputError(f"The model {self.name!r} has no pipeline: there is no file {index}.")
         from idgen.pipelines import pipeline_class
 
         kind = pipeline_class(self.folder)
@@ -166,8 +172,8 @@ def sampler_of(model: Model) -> IdentitySampler:
     if model.has("sampler"):
         return model.sampler
     dim = model.pipeline.identity_dim
-    nobody = torch.zeros(0, dim)
-    return IdentitySampler(model.pipeline.config.space, torch.zeros(dim), nobody, torch.zeros(0), nobody)
+    nobody, nothing = torch.zeros(0, dim, device="cpu"), torch.zeros(dim, device="cpu")
+    return IdentitySampler(model.pipeline.config.space, nothing, nobody, nothing[:0], nobody)
 
 
 class Judge:

@@ -22,7 +22,7 @@ from idgen.ground import arguments, files, provenance, weights
 from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities, Identity
+from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
@@ -61,9 +61,9 @@ def generate(
     `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
     identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict,
     at a false-match rate of 1 in 1,000), `model`, and, where the model can be told, `attributes`: what the picture
-    was to look like, asked for or drawn. What the model has no encoder or no judge for is null. Every file is written
-    aside and renamed. A run that was interrupted goes on where it stopped when it is called again; asking for more
-    pictures makes only the missing ones.
+    was to look like, asked for or drawn. What the model has no encoder or no judge for is null. A name that a system
+    takes for more than a name is a number in a path. Every file is written aside and renamed. A run that was
+    interrupted goes on where it stopped when it is called again; asking for more pictures makes only the missing ones.
 
     Args:
         identities: who.
@@ -90,9 +90,6 @@ def generate(
     out, seed, images = Path(out), arguments.seed(seed), arguments.images(images)
     check_options(out, images, steps, guidance, variation, batch_size)
     people = Identities.of([identities]) if isinstance(identities, Identity) else identities
-    for name in people.names:
-        if name.casefold() in (IDENTITIES, MANIFEST, SETTINGS, SHEET):
-            raise InputError(f"An identity cannot be called {name!r}, a file of the folder: give it another name.")
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
@@ -290,13 +287,13 @@ def _fill(
     done, wanted = _in_order(out, people), len(people) * images
     missing = [place for place in product(range(len(people)), range(images)) if place not in done]
     bar = tqdm(total=wanted, initial=wanted - len(missing), desc=out.name, unit="image", disable=not progress)
-    made = paint(model.pipeline, people, missing, seed, variation, options)
+    made, folders = paint(model.pipeline, people, missing, seed, variation, options), folder_names(people.names)
     with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for batch in batched(made, options["batch_size"]):
             scores = score([item.image for item in batch], people.vectors[[item.identity for item in batch]])
             for item, meaning in zip(batch, scores, strict=True):
                 person = people[item.identity]
-                file = f"{person.name}/{item.k:02d}.png"
+                file = f"{folders[item.identity]}/{item.k:02d}.png"
                 provenance.save_image(item.image, out / file, provenance.made_by(model.name, person, seed, item.k))
                 about = {"file": file, "identity": person.name, "k": item.k, "seed": seed}
                 told = {"attributes": item.attributes} if item.attributes else {}

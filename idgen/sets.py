@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,13 @@ from torch import Tensor
 
 from idgen.ground.attributes import Vocabulary, labels
 from idgen.ground.errors import InputError, require_package
+from idgen.ground.files import walk
 from idgen.ground.identity import Identities
-from idgen.ground.images import open_image
+from idgen.ground.images import is_picture, open_image
 from idgen.ground.vectors import SUFFIXES, load_vectors
 from idgen.ground.weights import first_sentence
+from idgen.ground.words import count
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _PLAIN = ("boolean", "integer", "floating", "string", "large_string", "dictionary")  # types of columns to read
 IDENTITIES, MANIFEST = "identities.safetensors", "manifest.jsonl"
 
@@ -42,6 +44,7 @@ class Source:
         columns: name → (N,) values.
         wanted: name of a person → vector (D,) that their pictures were made for; empty where nobody was.
         wanted_space: the space of those.
+        note: which files of the folder were left out, and why, in a sentence; "" for none.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Source:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     wanted: dict[str, Tensor] = field(default_factory=dict)
     wanted_space: str | None = None
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,7 +75,9 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: give a folder of labelled pictures, Parquet, or a file of vectors.")
+        raise InputError(
+            f"There is no file or folder {path}: give a folder of labelled pictures, Parquet, or a file of vectors."
+        )
     if path.suffix in SUFFIXES:
         found = load_vectors(path)
         names = np.array([f"{label} #{row}" for row, label in enumerate(found.labels)])
@@ -84,7 +90,7 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
         )
     if (path / MANIFEST).is_file():
         return _manifest(path)
-    parquet = sorted(path.rglob("*.parquet"))
+    parquet = [file for file in walk(path) if file.suffix == ".parquet"]
     return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
 
 
@@ -125,7 +131,7 @@ def _manifest(path: Path) -> Source:
     told = [line.get("attributes", {}) for line in lines]
     columns |= {name: _filled([one.get(name) for one in told]) for name in sorted(set().union(*told))}
     people, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
-    picture, wanted = (lambda row: open_image(path / names[row])), _wanted(path)
+    picture, wanted = (lambda row: open_image(path / names[row], name=str(names[row]))), _wanted(path)
     return Source(path.name, people, names, picture, None, None, columns, *wanted)
 
 
@@ -146,15 +152,34 @@ def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def _folder(path: Path) -> Source:
-    files = sorted(file for file in path.glob("*/**/*") if file.suffix.lower() in _PICTURES and file.is_file())
+    there = list(walk(path))
+    files = [file for file in there if file.parent != path and is_picture(file)]
+    note = _left_out(path, there)
     if not files:
         raise InputError(
             f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
+            f" {note}".rstrip()
         )
     names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
     people = np.array([str(file.relative_to(path).parent) for file in files])
-    return Source(path.name, people, names, lambda row: open_image(files[row]))
+    picture = lambda row: open_image(files[row], name=str(names[row]))  # noqa: E731
+    return Source(path.name, people, names, picture, note=note)
+
+
+def _left_out(path: Path, there: Sequence[Path]) -> str:
+    """Which of the files in a folder of people are not used, and why, in a sentence or two."""
+    kinds = Counter(file.suffix.lower() or "no ending" for file in there if not is_picture(file))
+    nobodys = sum(is_picture(file) and file.parent == path for file in there)
+    notes = []
+    if kinds:
+        some = ", ".join(f"{kind}: {number:,}" for kind, number in kinds.most_common(3)) + ", …" * (len(kinds) > 3)
+        were = count(kinds.total(), "file of {} was", "files of {} were").format(path.name)
+        notes.append(f"{were} left out, being no pictures by their names ({some}).")
+    if nobodys:
+        were = count(nobodys, "picture of {} was", "pictures of {} were").format(path.name)
+        notes.append(f"{were} left out, lying in no person's folder.")
+    return " ".join(notes)
 
 
 def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
@@ -225,6 +250,6 @@ def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], 
             image = image["bytes"] if image.get("bytes") is not None else image.get("path")
         if image is None:
             raise InputError(f"Row {row} of {path} has no picture: leave it out.")
-        return open_image(image)
+        return open_image(image, name=f"Row {row} of {path.name}")
 
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idgen.ground import files, weights
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
@@ -37,6 +39,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+@pinned()
 def measure_similarity(
     model: Model,
     cosines: Sequence[float] = CURVE_COSINES,
@@ -68,6 +71,7 @@ def measure_similarity(
     return SimilarityCurve.fit(cosines, measured, model=model.name, weights=fingerprint, space=model.encoder.space)
 
 
+@pinned()
 def similarities(
     model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
 ) -> NDArray[np.float64]:
@@ -85,14 +89,26 @@ def similarities(
 
 
 def similarity_curve(model: Model) -> SimilarityCurve:
-    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights."""
+    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights. Warns
+    where it cannot be kept there."""
     fingerprint = weights.fingerprint(model.folder)
-    cached = files.cache("similarity", f"{fingerprint}.json")
-    for path in (Path(model.folder) / CURVE, cached):
+    places, cannot = [Path(model.folder) / CURVE], ""
+    try:
+        places.append(files.cache("similarity", f"{fingerprint}.json"))
+    except InputError as error:
+        cannot = str(error)
+    for path in places:
         if path.is_file():
             curve = SimilarityCurve.load(path)
             if curve.weights == fingerprint:  # else it is of weights that were replaced
                 return curve
     curve = measure_similarity(model)
-    curve.save(cached)
+    try:
+        for cached in places[1:]:
+            files.check_cache(cached)
+            curve.save(cached)
+    except InputError as error:
+        cannot = str(error)
+    if cannot:
+        warnings.warn(f"The model's similarity will be measured again the next time. {cannot}", stacklevel=2)
     return curve

@@ -12,7 +12,7 @@ from idgen.ground.hub import DEFAULT_MODEL, builtin_models
 from idgen.ground.identity import Identity
 
 from .actions import CROWD, GOES_WITH, MORPH, NEIGHBOURS, SELF, STRIP, STRIPS, Point, Recipe
-from .parts import code
+from .parts import code, file_name
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
 _DRAWN = re.compile(r"sampled, seed (\d+), number 0")
@@ -70,7 +70,7 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
     """The code, for people by their names in it, and the link; a face from a photo has none."""
     drawn = {name: _DRAWN.fullmatch(person.source) for name, person in people.items()}
     seeds = {name: None if found is None else int(found[1]) for name, found in drawn.items()}
-    files = {name: f"{person.name}.safetensors" for name, person in people.items()}
+    files = {name: file_name(person) for name, person in people.items()}
     # Visitors see the name of a folder of the operator's, not where it lies.
     ours = "" if model in builtin_models() or "/" in model else _OURS
     values |= {"people": seeds, "files": files, "recipe": recipe, "model": model, "ours": ours}

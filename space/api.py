@@ -97,12 +97,14 @@ class Endpoints:
             model: name of one of the models of this app; empty for its first.
 
         Returns:
-            The identity: name, source, space, vector and seal. Hand it to /generate as it is.
+            The identity: name, source, space, vector and seal. Hand it to /generate as it is. And `doubt`, why the
+            photos may not all show one person, where they do not seem to.
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
         self.limits.admit(request)
-        return self.seals.describe(self.networks.read(model, photos, consent).identity)
+        found = self.networks.read(model, photos, consent)
+        return {**self.seals.describe(found.identity), **({"doubt": found.doubt} if found.doubt else {})}
 
     def generate(  # type: ignore[misc]
         self,

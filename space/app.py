@@ -16,9 +16,11 @@ import logging
 import socket
 import threading
 from typing import Any
+from urllib.request import getproxies
 
 import gradio as gr
 
+from idgen.ground import arguments
 from idgen.ground.errors import InputError
 
 from . import api
@@ -47,6 +49,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """`demo.launch` with the look, the MCP tools, and without anything that records or calls out."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, with file names in them
     settings: Settings = demo.idgen_settings
+    _past_the_proxy(options.get("server_name"))
     return demo.launch(
         theme=theme(),
         css_paths=CSS,
@@ -58,6 +61,15 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         app_kwargs=guards(settings),
         **options,
     )
+
+
+def _past_the_proxy(host: str | None) -> None:
+    """Gradio asks its own address whether it is up: not by way of a proxy, which would not find it."""
+    proxies = getproxies()
+    if proxies.keys() - {"no"}:
+        known = [one.strip() for one in proxies.get("no", "").split(",")]
+        ours = ["localhost", "127.0.0.1", "::1", host or ""]
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(filter(None, [*known, *ours])))
 
 
 def main(
@@ -75,6 +87,10 @@ def main(
         InputError: a variable says nothing usable, there is no such model, or nobody can listen there.
     """
     settings = Settings.from_env()
+    if port is None and (said := os.environ.get("GRADIO_SERVER_PORT")):
+        port = arguments.whole("port in GRADIO_SERVER_PORT", int(said) if said.isdecimal() else said, 1, 65535)
+    elif port is not None:
+        arguments.whole("port", port, 1, 65535)
     models = Models(list(dict.fromkeys([*([] if model is None else [model]), *settings.models])))
     try:  # Gradio itself ends in a traceback, or never
         socket.create_server((host or "127.0.0.1", port or 0)).close()

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from idgen.ground import provenance
-from idgen.ground.identity import Identity
+from idgen.ground.identity import Identity, folder_names
 
 _HERE = Path(__file__).parent
 
@@ -54,6 +54,11 @@ def _jpeg(image: Image.Image) -> str:
 def _preview(image: Image.Image) -> str:
     """A picture that is not finished, and says in its file what it will be."""
     return uri(provenance.encode(image, {}, "JPEG", quality=88), "image/jpeg")
+
+
+def file_name(identity: Identity) -> str:
+    """What the download of a person is called, also in code that a visitor copies into a shell."""
+    return f"{folder_names([identity.name])[0]}.safetensors"
 
 
 def _called(identity: Identity) -> str:

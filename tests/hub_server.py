@@ -40,6 +40,8 @@ class HubServer:
         self.pushed: dict[str, Pushed] = {}
         self.fetched: list[tuple[str, str]] = []
         self.large: list[str] = []
+        self.gated: list[str] = []  # repositories whose files only those get who send a token
+        self.busy: list[int] = []  # seconds to wait, which every request is told
         self._folder = tempfile.TemporaryDirectory(prefix="idgen-tests-hub-server-")
         self.storage = Path(self._folder.name)
         http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -48,7 +50,7 @@ class HubServer:
         threading.Thread(target=http.serve_forever, daemon=True).start()
 
     def clear(self) -> None:
-        for collection in (self.repos, self.pushed, self.fetched, self.large):
+        for collection in (self.repos, self.pushed, self.fetched, self.large, self.gated, self.busy):
             collection.clear()
 
     def at(self, repo: str, revision: str) -> tuple[Path, str] | None:
@@ -70,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = self._parts()
+        if self.hub.busy:
+            return self._answer(b"{}", {"Retry-After": str(self.hub.busy[0])}, 429)
         api = parts[:1] == ["api"]
         repo, rest = "/".join(parts[2:4] if api else parts[:2]), parts[4:] if api else parts[2:]
         known = self.hub.pushed.get(repo)
@@ -89,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
         if api:
             siblings = [{"rfilename": name} for name in files]
             return self._say({"id": repo, "sha": commit, "private": False, "siblings": siblings})
+        if repo in self.hub.gated and not self._token():
+            return self._answer(b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "accept the terms"}, 401)
         name = "/".join(rest[2:])
         if rest[:1] != ["resolve"] or name not in files:
             return self._refuse("EntryNotFound", {"X-Repo-Commit": commit})

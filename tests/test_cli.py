@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -251,11 +252,18 @@ def test_train_lists_networks_and_their_options() -> None:
     assert "--batch-size" in said and "Peak learning rate" in said
 
 
-def test_the_app_says_where_it_cannot_listen(run: Run) -> None:
+def test_the_app_says_where_it_cannot_listen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("demo", "--port", taken.getsockname()[1])
     assert result.exit_code == 2 and "choose another --host or --port" in result.output
+    for port in (0, 65536):
+        result = run("demo", "--port", port)
+        assert result.exit_code == 2 and f"The port is a whole number from 1 to 65,535, got {port:,}." in result.output
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
+    result = run("demo")
+    assert result.exit_code == 2 and "The port in GRADIO_SERVER_PORT is a whole number" in result.output
+    monkeypatch.delenv("GRADIO_SERVER_PORT")
     result = run("demo", "--host", "no such host")
     assert result.exit_code == 2 and "no such host" in result.output
 
@@ -284,3 +292,16 @@ def test_how_and_who_are_asked_for(run: Run, attributed_model: Path, tiny_model:
         assert not (tmp_path / "b").exists()
     refused(run("sample", "--who", "age=old", "--out", tmp_path / "x.safetensors"), "leave out `who`")
     refused(run("sample", "--who", "age=9", "--out", tmp_path / "x.safetensors"), "young or middle or old")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_lacks_letters(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    console = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(console, encoding))
+    with pytest.raises(SystemExit) as ended:
+        app(["sample", "--seed", "3", "--out", str(tmp_path / "名.safetensors"), "--model", str(tiny_model)])
+    sys.stdout.flush()
+    assert ended.value.code == 0 and (tmp_path / "名.safetensors").is_file()
+    assert b"\\u540d.safetensors" in console.getvalue() or "名".encode() in console.getvalue()

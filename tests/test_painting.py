@@ -94,6 +94,17 @@ def test_a_second_run_makes_nothing_and_a_third_only_what_is_missing(
     assert [path for path, when in changed.items() if path.stat().st_mtime_ns != when] == [gone]
 
 
+def test_names_that_mean_more_than_a_name_become_numbers_in_paths(
+    tmp_path: Path, model: Model, people: Identities
+) -> None:
+    named = Identities(people.vectors, people.space, people.sources, ["Manifest.jsonl", "CON", "anna"])
+    out = make(named, tmp_path, model, images=1)
+    lines = read_manifest(out)
+    assert [line["file"] for line in lines] == ["000000/00.png", "000001/00.png", "anna/00.png"]
+    assert [line["identity"] for line in lines] == list(named.names)
+    assert list(make(named, tmp_path, model, images=1).rglob("*.png")) and len(pictures(out)) == 3
+
+
 def test_more_pictures_are_added(tmp_path: Path, model: Model, people: Identities) -> None:
     few = pictures(make(people, tmp_path / "grown", model, images=1))
     grown = pictures(make(people, tmp_path / "grown", model, images=3))
@@ -198,11 +209,9 @@ def test_identities_and_places_that_cannot_be_used(tmp_path: Path, model: Model,
     other = Identities(people.vectors, "another-space", people.sources, people.names)
     short = torch.nn.functional.normalize(people.vectors[:, :-1])
     shorter = Identities(short, people.space, people.sources, people.names)
-    named = Identities(people.vectors[:1], people.space, people.sources[:1], ["Manifest.jsonl"])
     for identities, out, why in (
         (other, "out", "another-space"),
         (shorter, "out", "numbers"),
-        (named, "out", "another name"),
         (people, "file", "Cannot write"),
         (people, "file/below", "Cannot write"),
     ):

@@ -88,7 +88,7 @@ def run(
         if folder.is_file():
             if out is None:
                 raise InputError(f"{folder} is a plan file: say where its dataset goes with --out DIR.")
-            make_plan(Plan.read(folder), out, device)
+            make_plan(Plan.read(folder), out, device if engine == "local" else None)
             folder = out
         elif out is not None:
             raise InputError(f"--out goes with a plan file, and {folder} is none: leave it out, or name the plan file.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from idgen.cli.shell import NAMED, flag, option
+from idgen.cli.shell import NAMED, flag, integer, option
 from idgen.ground.errors import require_package
 
 
@@ -16,7 +16,7 @@ def demo(
         **NAMED,
     ),
     host: str = option(None, "Address to listen on; by default this machine only."),
-    port: int = option(None, "By default the first free one from 7860.", min=1, max=65535),
+    port: int = integer(None, "By default the first free one from 7860."),
     browser: bool = flag("--open", "Open it in the browser."),
 ) -> None:
     """Run the app and print its address."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from unicodedata import normalize
 
 from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, read_wishes, say
 from idgen.ground.errors import InputError
@@ -124,8 +125,9 @@ def _photo_or_identity(text: str) -> Path | Identity:
     people = Identities.load(path)
     if not name and len(people) == 1:
         return people[0]
-    if name in people.names:
-        return people[people.names.index(name)]
+    coded = [normalize("NFC", text) for text in (*people.names, name)]  # terminals and files code accents differently
+    if name and coded.index(coded[-1]) < len(people):
+        return people[coded.index(coded[-1])]
     some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
     what = f"nobody called {name!r}" if name else f"{len(people)} people"
     raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")

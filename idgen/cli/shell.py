@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -27,6 +28,9 @@ class Commands(TyperGroup):
     """Says what the caller got wrong in one sentence on stderr and exits with 2: no usage screen, no traceback."""
 
     def main(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # a console may lack letters: the work is done, so it is said anyhow
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             with _notes():
                 code = super().main(args, *rest, **{**options, "standalone_mode": False})

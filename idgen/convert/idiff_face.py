@@ -63,8 +63,7 @@ class Family:
         space: name of the embedding space of its vectors.
         checkpoints: patterns of the checkpoint's place in the folder; the first that fits anything counts.
         origin: where the weights are.
-        empty: whether it learned an empty identity. Its weights may then come without prefix and schedule, too, as
-            UIFace's released loader allows.
+        empty: whether it learned an empty identity.
         pipeline, scheduler, steps: the released sampling.
         licence: of what is converted, in words.
     """
@@ -127,7 +126,8 @@ def convert(
         family: `IDIFF_FACE` or `UIFACE`.
         folder: with the checkpoint: the released repository's root with trained_models/ in it, or a model's own folder.
         out: the folder to write; must not hold anything yet.
-        checkpoint: the diffusion weights, where they are not in their place.
+        checkpoint: the diffusion weights, where they are not in their place; those of the U-Net alone, without the
+            schedule's tensors or without prefix, will do.
         autoencoder: folder with `first_stage_encoder_state_dict.pt` and `first_stage_decoder_state_dict.pt`; by default
             models/autoencoder in `folder` or in one of the two folders above it.
         contexts: identities as released, see `read_contexts`.
@@ -189,7 +189,7 @@ def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) ->
 
 def _find_checkpoint(family: Family, folder: Path) -> Path:
     for pattern in family.checkpoints:
-        found = sorted(folder.glob(pattern))
+        found = sorted(path for path in folder.glob(pattern) if not files.left_behind(path.name))
         if len(found) > 1:
             names = ", ".join(str(path.relative_to(folder)) for path in found)
             raise InputError(f"{folder} holds several checkpoints: name one with --checkpoint ({names}).")
@@ -201,13 +201,16 @@ def _find_checkpoint(family: Family, folder: Path) -> Path:
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
     prefix = "eps_model."
-    if not family.empty or any(name.startswith(prefix) for name in tensors):
+    if any(name in tensors for name in _BUFFERS):  # else they are the U-Net's alone, for the published schedule
         if missing := [name for name in _BUFFERS if name not in tensors]:
             raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
-        published = torch.linspace(LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"])
+        published = torch.linspace(
+            LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"], dtype=torch.float32
+        )
         betas, *_ = [tensors.pop(name) for name in _BUFFERS]
         if betas.shape != published.shape or not torch.allclose(betas.float(), published, rtol=1e-5, atol=0):
             raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
+    if any(name.startswith(prefix) for name in tensors):
         tensors = {  # what has no prefix is reported as unknown
             name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
             for name, value in tensors.items()

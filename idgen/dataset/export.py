@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from tqdm.auto import tqdm
 
-from idgen.dataset.plan import DATA, PLANNED, Planned, data_name, json_or_none
+from idgen.dataset.plan import DATA, PLANNED, Planned, data_name, json_or_none, picture_path
 from idgen.dataset.status import Status, status
 from idgen.evaluation.bins import FOLDS, write_bin
 from idgen.ground import files
@@ -30,7 +30,7 @@ def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 60
 
     Args:
         folder: of the dataset.
-        out: for "imagefolder" a folder, with `<identity>/<kkk>.png` and `metadata.jsonl` as `datasets` reads them; for
+        out: for "imagefolder" a folder, with `<label>/<kkk>.png` and `metadata.jsonl` as `datasets` reads them; for
             "webdataset" a folder of tar files, one a shard, with a PNG, a JSON and a class number a picture; for "bin"
             insightface's file of verification pairs.
         kind: which.
@@ -53,7 +53,7 @@ def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 60
         return now
     # Names of people repeat between datasets, so two in one place would mix.
     settled = files.read_json(planned.folder / PLANNED)
-    about = {"layout": kind, "plan": settled["plan"], "people": settled["people"]}
+    about = {"layout": kind, "paths": "numbers", "plan": settled["plan"], "people": settled["people"]}
     if out.is_dir() and any(out.iterdir()) and json_or_none(out / "export.json") != about:
         raise InputError(
             f"{out} holds other files, or an export of another dataset or in another layout: choose another folder."
@@ -65,11 +65,11 @@ def export(folder: str | Path, out: str | Path, kind: Format, *, pairs: int = 60
             _tar(shard, out / f"{shard.stem}.tar")  # the shard's own number: others may be finished later
             continue
         for row in read_rows(shard):
-            image = row.pop("image")
-            file = out / image["path"]
+            image, path = row.pop("image"), picture_path(row["label"], row["k"])
+            file = out / path
             if not file.is_file() or file.read_bytes() != image["bytes"]:
                 files.write(file, image["bytes"])
-            lines.append(json.dumps({"file_name": image["path"], **row}, ensure_ascii=False) + "\n")
+            lines.append(json.dumps({"file_name": path, **row}, ensure_ascii=False) + "\n")
     if lines:
         files.write(out / "metadata.jsonl", "".join(lines))
     return now
@@ -100,7 +100,7 @@ def _tar(shard: Path, out: Path) -> None:
     with files.aside(out) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
         for row in read_rows(shard):
             image = row.pop("image")
-            key = Path(image["path"]).with_suffix("").as_posix().replace("/", "_").replace(".", "-")
+            key = picture_path(row["label"], row["k"]).removesuffix(".png").replace("/", "_")
             about = json.dumps(row, ensure_ascii=False).encode()
             for ending, data in (("png", image["bytes"]), ("json", about), ("cls", str(row["label"]).encode())):
                 entry = tarfile.TarInfo(f"{key}.{ending}")

@@ -68,7 +68,9 @@ class Filters:
         shown = [place for place, views in enumerate(faces) if views is not None]
         seen = list(zip(*(views for views in faces if views is not None), strict=True))  # by each recogniser
         mine = torch.tensor([rows[place] for place in shown], dtype=torch.long)
-        values = torch.full((5, len(pictures)), torch.nan)  # similarity, judge's, highest other, who, quality
+        values = torch.full(
+            (5, len(pictures)), torch.nan, dtype=torch.float32
+        )  # similarity, judge's, highest other, who, quality
         if shown and self.encoder is not None:
             vectors, values[4, shown] = self.encoder.encode_with_quality(seen[0])
             values[0, shown] = (vectors * self.people.vectors[mine]).sum(1)

@@ -205,6 +205,11 @@ def data_name(shards: int, number: int) -> str:
     return f"train-{number:05d}-of-{shards:05d}.parquet"
 
 
+def picture_path(row: int, k: int) -> str:
+    """Where a picture lies in an export: by numbers, because programs take names for splits, endings and devices."""
+    return f"{row:06d}/{k:03d}.png"
+
+
 def json_or_none(path: Path) -> dict[str, Any] | None:
     """A file's JSON object, or None where there is none that can be read."""
     try:

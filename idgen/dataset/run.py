@@ -60,9 +60,9 @@ class MakeShards:
         if number_in_pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says that it was interrupted
         device = self.device
-        if device in (None, "cuda"):  # of several GPUs, each worker takes its own
+        if device in (None, "cuda") and torch.cuda.is_available():  # of several GPUs, each worker takes its own
             worker = number_in_pool[-1] if number_in_pool else 0
-            device = f"cuda:{worker % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+            device = f"cuda:{worker % torch.cuda.device_count()}"
         with one_thread():
             maker = _maker(self.folder, (Path(self.folder) / PLANNED).read_text("utf-8"), self.batch_size, device)
             for number in self.shards[rank::world_size]:
@@ -114,7 +114,8 @@ def run(
     if workers is not None:
         arguments.whole("number of workers", workers, 1)
     arguments.batch_size(batch_size)
-    model_of(planned, device)  # what cannot be loaded is refused before anything is started
+    here = device if engine == "local" else None  # other machines have other devices, and refuse for themselves
+    model_of(planned, here)  # what cannot be loaded is refused before anything is started
     with _alone(folder):
         missing = status(planned, whole=True).missing
         if not missing:

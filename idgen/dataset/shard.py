@@ -18,7 +18,7 @@ from PIL import Image
 
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
-from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name
+from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name, picture_path
 from idgen.dataset.status import note
 from idgen.ground import files, provenance
 from idgen.ground.attributes import Vocabulary
@@ -145,7 +145,7 @@ class ShardMaker:
         made_of = {name: 1.0} if planned.labels is None else planned.labels[row]
         person.rows.append(
             {
-                "image": {"bytes": provenance.encode(item.image, info), "path": f"{name}/{item.k:03d}.png"},
+                "image": {"bytes": provenance.encode(item.image, info), "path": picture_path(row, item.k)},
                 **about,
                 "label": row,
                 "soft_label": [{"identity": part, "weight": weight} for part, weight in made_of.items()],

@@ -130,7 +130,8 @@ def _evaluate_set(
     matches = None if out.fidelity is None else out.fidelity.matches
     threshold = out.main.result.thresholds[AT]
     out.attributes = breakdown(judged.vectors.numpy(), source.labels, source.columns, threshold, matches, seed=seed)
-    out.notes = _notes(set_, out, listed is None)
+    read = [each for each in (set_, known, compare) if each is not None]
+    out.notes = [*dict.fromkeys(filter(None, (each.source.note for each in read))), *_notes(set_, out, listed is None)]
     out.seconds = time.perf_counter() - since
     return out
 

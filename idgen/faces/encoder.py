@@ -22,11 +22,13 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.strangers import strangers
 from idgen.ground import hub, uploading
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
 from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
-from idgen.ground.images import ImageSource, describe, open_image
+from idgen.ground.images import ImageSource, describe, open_image, several
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
@@ -103,6 +105,7 @@ class FaceEncoder:
         return self
 
     @classmethod
+    @pinned()
     def from_pretrained(
         cls, name: str | os.PathLike[str], *, revision: str | None = None, subfolder: str | None = None
     ) -> FaceEncoder:
@@ -156,11 +159,14 @@ class FaceEncoder:
         return uploading.push(self, repo_id, **options)
 
     @torch.no_grad()
-    def encode(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+    @pinned()
+    def encode(
+        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> Tensor:
         """Embed faces.
 
         Args:
-            images: (N, 3, H, H) float RGB in [0, 1], or a list of pictures.
+            images: (N, 3, H, H) float RGB in [0, 1], a list of pictures, or one.
             aligned: they are square crops as `alignment` makes them, of any size; else faces are found and cut out.
             batch_size: faces that go through the network at once.
 
@@ -174,6 +180,7 @@ class FaceEncoder:
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
     @torch.no_grad()
+    @pinned()
     def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
         """Vectors of aligned faces as `encode` gives them, and a proxy (N,) of how recognisable each face is: the
         length of the recogniser's vector before it is normalised, divided by √D (the observation of MagFace, CVPR
@@ -181,15 +188,18 @@ class FaceEncoder:
         raw = self._raw(images)
         return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
 
-    def _raw(self, images: Tensor | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64) -> Tensor:
+    def _raw(
+        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+    ) -> Tensor:
         """(N, D) on the CPU, not normalised."""
+        faces = several(images)
         if not aligned:
-            images = [self.detect_and_align(picture)[0] for picture in _to_pictures(images)]
-        if isinstance(images, Tensor):
-            _check_pixels(images)
-        out = [torch.empty(0, self.dim)]
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
+            faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
+        if isinstance(faces, Tensor):
+            _check_pixels(faces)
+        out = [torch.empty(0, self.dim, dtype=torch.float32)]
+        for start in range(0, len(faces), batch_size):
+            part = faces[start : start + batch_size]
             pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
             out.append(self._embed(pixels))
         return torch.cat(out)
@@ -204,13 +214,15 @@ class FaceEncoder:
             InputError: the photo cannot be opened or has no face, or this encoder has no finder.
         """
         name, finder, picture = describe(image), self._finder(), open_image(image)
-        found = finder.find(picture)
+        with pinned():
+            found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if len(found) > 1:
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
         return self.crop(picture, found[0]), found[0], found
 
+    @pinned()
     def shows_face(self, crop: ImageSource) -> bool:
         """Whether an aligned crop shows a face, as `alignment` makes them. InputError if the picture cannot be opened,
         or this encoder has no finder."""
@@ -224,23 +236,31 @@ class FaceEncoder:
             raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder, or aligned ones.")
         return self.finder
 
-    def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
-        """The identity on one or several photos of one person: the normalised mean of their vectors.
+    def identify(
+        self, photos: ImageSource | Sequence[ImageSource], aligned: bool = False, name: str | None = None
+    ) -> Identity:
+        """The identity on one or several photos of one person: the normalised mean of their vectors. Warns when they
+        do not look like one person, see `strangers`.
 
         Args:
-            photos: pictures of one person.
+            photos: one picture, or several of one person.
             aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
 
         Raises:
             InputError: there are no photos, or as `encode`.
         """
-        if not photos:
+        given = several(photos)
+        if not len(given):
             raise InputError("There are no photos: give at least one.")
         if name is None:
-            file = describe(photos[0])
+            file = describe(given[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
-        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
+        vectors = self.encode(given, aligned)
+        called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
+        if doubt := strangers(vectors, called, self.space, self.calibration):
+            warnings.warn(doubt, stacklevel=2)
+        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in vectors)
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
         """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
@@ -269,6 +289,7 @@ class FaceEncoder:
                     out.append(None)
         return out
 
+    @pinned()
     def embed_by(
         self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True
     ) -> list[Tensor]:
@@ -282,7 +303,7 @@ class FaceEncoder:
         shown = [row for row, each in enumerate(seen) if each is not None]
         out = []
         for place, viewer in enumerate(viewers):
-            vectors = torch.full((len(seen), viewer.dim), torch.nan)
+            vectors = torch.full((len(seen), viewer.dim), torch.nan, dtype=torch.float32)
             if shown:
                 vectors[shown] = viewer.encode([each[place] for each in seen if each is not None])
             out.append(vectors)

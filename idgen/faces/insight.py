@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
 from idgen.faces.encoder import FaceEncoder, to_side
 from idgen.faces.finder import Detection
 from idgen.ground.errors import InputError, require_package
+from idgen.ground.files import left_behind
 from idgen.ground.hub import resolve
 
 ROOT = Path("~/.insightface/models")
@@ -81,7 +82,7 @@ class InsightFaceEncoder(FaceEncoder):
         self.space = space or SPACES.get(self.files[1].name, f"insightface-{self.files[1].stem}")
         self.flip, self.alignment = False, "arcface"
         self.threshold, self.calibration = threshold, calibration
-        self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size)).shape[1])
+        self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.float32)).shape[1])
 
     @property
     def dim(self) -> int:
@@ -142,7 +143,7 @@ class InsightFaceEncoder(FaceEncoder):
             InputError: there is no such pack, it was fetched or unpacked incompletely, or its recogniser is not the one
                 that was asked for; each with what to do.
         """
-        folder = _pack_folder(os.fspath(pack), Path(root).expanduser())
+        folder = _pack_folder(os.fspath(pack), Path(os.path.expanduser(root)))  # a user may have no home
         kinds = {file: _kind(file) for file in _onnx_files(folder)}
         detectors = [file for file, kind in kinds.items() if kind == "detection"]
         recognizers = [file for file, kind in kinds.items() if kind == "recognition"]
@@ -275,7 +276,10 @@ def _pack_folder(pack: str, root: Path) -> Path:
 def _download(name: str, root: Path) -> None:
     """Fetch a pack complete or not at all: insightface itself takes half of one for all of it the next time."""
     storage = require_package("insightface.utils.storage", "insightface", "An insightface pack")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The pack cannot be kept in {root} ({error.strerror}): give another `root`.") from error
     with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as aside:
         try:
             folder = Path(storage.download("models", name, root=aside))
@@ -289,10 +293,14 @@ def _download(name: str, root: Path) -> None:
         (inner if inner.is_dir() else folder).rename(root / name)  # antelopev2's zip has a folder of its own inside
 
 
+def _visible(files: Iterable[Path]) -> list[Path]:
+    return sorted(file for file in files if not left_behind(file.name) and not left_behind(file.parent.name))
+
+
 def _onnx_files(folder: Path) -> list[Path]:
-    if files := sorted(folder.glob("*.onnx")):
+    if files := _visible(folder.glob("*.onnx")):
         return files
-    if nested := sorted({file.parent for file in folder.glob("*/*.onnx")}):
+    if nested := sorted({file.parent for file in _visible(folder.glob("*/*.onnx"))}):
         raise InputError(
             f"The pack {folder} has its files one level too deep, in {nested[0]} (as antelopev2's zip unpacks): move "
             f"them up into {folder}, or give {nested[0]}."

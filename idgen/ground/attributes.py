@@ -278,8 +278,10 @@ class Asking:
 
     def draw(self, generator: Generator) -> Tensor:
         """A row (A,): what this picture is asked to be; NaN where nothing is asked. Always as many draws."""
-        row = torch.full((len(self.vocabulary),), math.nan)
-        uniform = torch.rand(2 * len(self.vocabulary) + 1, generator=generator, dtype=torch.float64).tolist()
+        row = torch.full((len(self.vocabulary),), math.nan, dtype=torch.float32, device="cpu")
+        uniform = torch.rand(
+            2 * len(self.vocabulary) + 1, generator=generator, dtype=torch.float64, device="cpu"
+        ).tolist()
         if self.like is not None:
             row = self.like[int(uniform[-1] * len(self.like))].clone()
         for place, name in enumerate(self.vocabulary.names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -73,6 +74,41 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_CACHE = "set IDGEN_CACHE to a folder that can be written"
+_LEFT_BEHIND = {
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
+
+
+def left_behind(name: str) -> bool:
+    """Whether an editor, a system or a file server leaves files or folders of this name behind: it begins with a dot,
+    such as `.ipynb_checkpoints` or `._00.png`, or is `__MACOSX`, `@eaDir`, `Thumbs.db` or their like."""
+    return name.startswith(".") or name.casefold() in _LEFT_BEHIND
+
+
+def walk(folder: str | Path) -> Iterator[Path]:
+    """The files in a folder and below it, sorted, without what was `left_behind`. A link counts as what it leads to; it
+    is not followed where it leads up again. A folder that cannot be read is an InputError."""
+
+    def below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted((one.name, one.is_dir(), one.is_file()) for one in entries if not left_behind(one.name))
+        except OSError as error:
+            raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+        for name, is_folder, is_file in found:
+            if is_folder:
+                yield from below(folder / name, (*above, real))
+            elif is_file:
+                yield folder / name
+
+    return below(Path(folder), ())
+
+
 def check_writable(out: str | Path) -> None:
     """Raise InputError unless a folder can be made or written at `out`; makes nothing itself."""
     existing = Path(out).absolute()
@@ -93,5 +129,19 @@ def check_writable_file(out: str | Path) -> None:
 
 
 def cache(*parts: str) -> Path:
-    """A place for what can be made again: a path in `IDGEN_CACHE`, by default ~/.cache/idgen; nothing is made."""
-    return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)
+    """A place for what can be made again: a path in `IDGEN_CACHE`, by default ~/.cache/idgen; nothing is made.
+    InputError where there is no home folder."""
+    try:
+        return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)
+    except RuntimeError as error:  # of a user whom the machine does not know, as in a container
+        raise InputError(f"There is no home folder to keep things in: {_CACHE}.") from error
+
+
+def check_cache(path: Path) -> None:
+    """Raise InputError unless a file or folder of the cache can be written at `path`; makes the folder above it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"Nothing can be kept in {path.parent} ({error.strerror or error}): {_CACHE}.") from error

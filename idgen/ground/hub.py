@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -22,6 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_session
 
 from idgen.ground.errors import InputError
+from idgen.ground.words import count
 
 DEFAULT_MODEL = "nobody-128"
 BUILTIN = Path(__file__).parents[1] / "builtin"
@@ -39,6 +42,7 @@ that public code and the repositories' own pages name."""
 # Weights and their descriptions: nothing that could be executed is fetched.
 _PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
 _COMMIT = re.compile("[0-9a-f]{40}")
+_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT)
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
@@ -81,12 +85,33 @@ def resolve(
         raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
     try:
         return _fetch(repo, revision, patterns, hub)
+    except GatedRepoError as error:
+        where = f"{HfApi().endpoint}/{repo}"
+        raise InputError(
+            f"The model {repo!r} is on the hub for those who accepted its terms: accept them at {where}, then log in "
+            "here by `hf auth login`."
+        ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise InputError(f"There is no model {repo!r}, neither as a folder nor on the hub; {known}.") from error
+        private = "where a private one is seen after `hf auth login`"
+        raise InputError(
+            f"There is no model {repo!r}, neither as a folder nor on the hub, {private}; {known}."
+        ) from error
     except RevisionNotFoundError as error:
         why = f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
         raise InputError(why) from error
-    except hub_errors() as error:
+    except (RuntimeError, *hub_errors()) as error:  # type: ignore[misc]
+        if (seconds := asked_to_wait(error)) is not None:
+            raise InputError(
+                f"The hub answers no more requests for {repo!r} for now (HTTP 429): try again in {seconds}; who is "
+                "logged in (`hf auth login`) may ask more often."
+            ) from error
+        if isinstance(error, RuntimeError):  # there is no home folder
+            raise InputError(f"{repo!r} cannot be fetched ({error}): set HF_HOME to a folder for it.") from error
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise InputError(
+                f"What is fetched of {repo!r} cannot be written ({error.strerror}: {error.filename}): set HF_HOME to a "
+                "folder with room that can be written."
+            ) from error
         raise InputError(
             f"The model {repo!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
             f"check the name and the network; {known}."
@@ -111,6 +136,21 @@ def _fetch(repo: str, revision: str | None, patterns: Sequence[str], hub: Mappin
                 return fetch(local_files_only=True)  # what was fetched before
             raise
     return fetch()
+
+
+def asked_to_wait(error: BaseException) -> str | None:
+    """How long the Hub asks to wait before the next request, where it refused one for that (HTTP 429), in words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if getattr(response, "status_code", None) == 429:
+            headers: Any = getattr(response, "headers", {})
+            asked = re.search(r"\bt=(\d+)", headers.get("RateLimit", "")) or re.fullmatch(
+                r"(\d+)", headers.get("Retry-After", "")
+            )
+            return count(int(asked[1]), "second", "seconds") if asked else "some minutes"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def hub_errors() -> tuple[type[Exception], ...]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import operator
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,9 @@ SAMPLED = "sampled"
 ONE_PHOTO = "1 photo"
 """The source of a vector from a single photo."""
 
-# A name becomes a folder, also on file systems that forbid more than a slash.
+# A name may become a folder, also on file systems that forbid more than a slash.
+_FOLDER = re.compile("[A-Za-z0-9_-]{1,64}")
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _MAX_NAME = 100
 
@@ -42,6 +45,20 @@ _MAX_NAME = 100
 def safe_name(text: str) -> str:
     """The nearest text that may name an identity: what a folder name cannot hold becomes `_`."""
     return _FORBIDDEN.sub("_", text).strip(" .")[:_MAX_NAME].strip(" .") or "identity"
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """What the folders of people are called: by their names, where every file system and program takes such a name for
+    nothing but that, else by their numbers. No two of them are the same."""
+    plain = [bool(_FOLDER.fullmatch(name)) and name.casefold() not in _RESERVED for name in names]
+    taken = {name.casefold() for name, is_plain in zip(names, plain, strict=True) if is_plain}
+    out = []
+    for row, (name, is_plain) in enumerate(zip(names, plain, strict=True)):
+        number = f"{row:06d}"
+        while not is_plain and number in taken:
+            number = f"_{number}"
+        out.append(name if is_plain else number)
+    return out
 
 
 def key(vector: Vectors) -> int:
@@ -85,7 +102,7 @@ class Identity:
         vector: (D,) unit length; kept as float32 on the CPU.
         space: name of the embedding space, that is of the encoder that made the vector.
         source: where it came from: "sampled, seed 7, number 2", "1 photo", "mean of 3 photos".
-        name: what to call it; also the name of its folder.
+        name: what to call it; also the name of its folder, where `folder_names` says so.
 
     Raises:
         InputError: the vector holds NaN or infinity or is not of unit length, or the name cannot be a folder's.
@@ -192,8 +209,8 @@ class Identities(Sequence[Identity]):
         or what it holds is invalid."""
         path = Path(path)
         if not path.is_file():
-            what = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise InputError(f"The identities file {path} {what}: give a file made by `idgen sample` or `identify`.")
+            what = f"{path} is a folder" if path.is_dir() else f"There is no file {path}"
+            raise InputError(f"{what}: give a file of identities, made by `idgen sample` or `identify`.")
         try:
             with safe_open(path, "pt") as file:
                 metadata, tensors = file.metadata() or {}, list(file.keys())
@@ -257,12 +274,16 @@ def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if not name or len(name) > _MAX_NAME or name != name.strip(" .") or _FORBIDDEN.search(name):
             raise InputError(
-                f"{name[: _MAX_NAME + 1]!r} cannot name an identity, because its folder is called so: use at most "
+                f"{name[: _MAX_NAME + 1]!r} cannot name an identity, because files are called so: use at most "
                 f'{_MAX_NAME} characters, none of / \\ : * ? " < > |, and no dot or space at either end.'
             )
-        if name.casefold() in seen:  # two such folders are one on macOS and Windows
-            raise InputError(f"Two identities are called {name!r} (capitals do not count): give each its own name.")
-        seen.add(name.casefold())
+        same = unicodedata.normalize("NFC", name).casefold()
+        if same in seen:  # two such folders are one on macOS and Windows
+            raise InputError(
+                f"Two identities are called {name!r} (capitals and how accents are coded do not count): give each its "
+                "own name."
+            )
+        seen.add(same)
 
 
 def _check_vectors(vectors: Tensor, names: Sequence[str]) -> None:

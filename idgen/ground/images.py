@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
-from idgen.ground.errors import InputError
+from idgen.ground.errors import InputError, how_to_install
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
@@ -23,10 +25,17 @@ ImageSource: TypeAlias = (
 MAX_SIDE = 20_000
 MAX_PIXELS = 50 << 20  # "50 megapixels" with room for what phones sold as 50 MP really make: 8192 × 6144
 
+_MAX_PROFILE = 4 << 20  # bytes; those of printers with many tables have 3 MB
 _MAX_SCANS = 64  # of a JPEG; usual are 1 to 12, and each of 33 bytes can cost as much as decoding the whole picture
 
 # Only formats that are nothing but pixels: Pillow also opens EPS, for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "MPO")
+SUFFIXES = {
+    *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "gif", "bmp", "tif", "tiff"),
+    *("avif", "avifs", "heic", "heics", "heif", "heifs", "hif"),
+    *("jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "pbm", "pfm", "pgm", "pnm", "ppm"),
+}
+"""How the names of files of these formats end, in small letters: which files of a folder are pictures."""
 UPLOADS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF", "MPO")
 """What strangers may send: without JPEG 2000, of which 1 kB can hold five seconds of work, and TIFF, which may hold
 anything."""
@@ -42,23 +51,32 @@ _UPRIGHT = {  # what undoes each value of EXIF's Orientation
 }
 
 
-def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> Image.Image:
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its name."""
+    return path.suffix.lower().removeprefix(".") in SUFFIXES
+
+
+def open_image(
+    source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS, name: str | None = None
+) -> Image.Image:
     """Open a still picture as upright RGB.
 
-    Turned as its EXIF orientation says; transparency is laid on mid-grey; grey, palette, CMYK and 16-bit pictures
-    become 8-bit RGB. The size is read from the header and refused before anything is decoded. No metadata is kept.
+    Turned as its EXIF orientation says; colours of another profile become sRGB's; transparency is laid on mid-grey;
+    grey, palette, CMYK and 16-bit pictures become 8-bit RGB. The size is read from the header and refused before
+    anything is decoded. No metadata is kept.
 
     Args:
         source: a path, a file's bytes, a binary file object, a `PIL.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or
             (H, W, 4) of uint8, uint16, bool, or floats in [0, 1].
         max_pixels: most pixels, at most 50 megapixels (of 2²⁰).
         formats: of a file or bytes, names of Pillow's.
+        name: what to call it in a message; by default what `describe` does.
 
     Raises:
         InputError: it is missing, a folder, empty, not a picture, damaged, animated, over 20,000 pixels a side or over
             `max_pixels`, or an array of another shape, type or range.
     """
-    name, limit = describe(source), min(max_pixels, MAX_PIXELS)
+    name, limit = name or describe(source), min(max_pixels, MAX_PIXELS)
     # Pillow warns of odd metadata, which is of no use to anybody here, and of sizes that are refused below anyway.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -76,6 +94,13 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Seque
     raise InputError(
         f"Expected a picture, got {type(source).__name__}: give a file, its bytes, a PIL image or an array."
     )
+
+
+def several(images: Any) -> Any:
+    """A tensor or a list of pictures as it is, and one picture as a list of it."""
+    picture = isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (3, 4)))
+    one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    return [images] if one or picture or hasattr(images, "read") else images
 
 
 def describe(source: object) -> str:
@@ -96,22 +121,38 @@ def _opened(path: Path, name: str) -> IO[bytes]:
     raise InputError(f"{path} {what}: give one picture file." if what else f"There is no file {path}: check the path.")
 
 
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of ISO/IEC 23008-12
+
+
+def _knows_heic() -> bool:
+    """Whether HEIC, what telephones take photographs in, can be read: Pillow leaves that to pillow-heif."""
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    return "HEIF" in Image.OPEN
+
+
 def _from_file(file: IO[bytes], name: str, limit: int, formats: Sequence[str]) -> Image.Image:
     Image.init()
-    head = b""
+    head, heic = b"", False
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
         file.seek(0)
         head = file.read(16)
+        heic = head[4:8] == b"ftyp" and head[8:12] in _HEIC and "HEIF" not in Image.OPEN and not _knows_heic()
         image = Image.open(file, formats=[kind for kind in formats if kind in Image.OPEN])
     except Image.DecompressionBombError as error:
         raise InputError(f"{_start(name)} is too large: {_limit(limit)}.") from error
     except Exception as error:  # decoders raise anything at all on damaged bytes
         if not head:
             raise InputError(f"{_start(name)} is empty or cannot be read: give a picture file.") from error
-        phone = head[4:8] == b"ftyp"
-        hint = "it may be HEIC or a video; save it as JPEG or PNG" if phone else "give a JPEG, PNG or WebP file"
+        hint = (
+            "it may be a video or a damaged HEIC; save it as JPEG or PNG"
+            if head[4:8] == b"ftyp"
+            else "give a JPEG, PNG or WebP file"
+        )
+        if heic:
+            hint = f"it is HEIC; save it as JPEG or PNG, or install pillow-heif ({how_to_install('heif')})"
         raise InputError(f"{_start(name)} is not a picture that can be read: {hint}.") from error
     if image.format in ("JPEG", "MPO"):
         position = file.tell()
@@ -150,6 +191,7 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # broken metadata is no reason to refuse good pixels
         orientation = None
+    image = _in_srgb(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
         if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1 << 16:
@@ -167,6 +209,32 @@ def _to_rgb(image: Image.Image, name: str, limit: int) -> Image.Image:
         upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()  # no place, camera or orientation travels on with the pixels
     return upright
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The same colours by sRGB's numbers, which all networks were trained on, if a profile says that they are by
+    others. A profile that cannot be used is no reason to refuse good pixels."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or not 128 < len(profile) <= _MAX_PROFILE:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space, named = source.profile.xcolor_space.strip(), source.profile.profile_description or ""
+        if "srgb" in named.lower():
+            return image
+        if image.mode == "P" or (image.mode == "RGB" and image.has_transparency_data):
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        colours, alpha = image, None
+        if image.mode in ("RGBA", "LA"):
+            colours, alpha = image.convert(image.mode[:-1]), image.getchannel("A")
+        if colours.mode != {"GRAY": "L"}.get(space, space):
+            return image
+        out = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except Exception:  # lcms raises anything at all, where Pillow has it
+        return image
+    if out is not None and alpha is not None:
+        out.putalpha(alpha)
+    return image if out is None else out
 
 
 def _from_array(array: NDArray[Any], name: str, limit: int) -> Image.Image:

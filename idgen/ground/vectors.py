@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,9 +87,11 @@ def load_vectors(path: str | Path) -> LabelledVectors:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} is no file of vectors: those end in {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise InputError(f"The file of vectors {path} does not exist.")
+        raise InputError(f"There is no file {path}: check the path.")
     try:
         arrays, metadata = _read(path)
+    except InputError as error:
+        raise InputError(f"{path} cannot be read as vectors. {error}.") from error
     except Exception as error:  # NumPy raises anything at all on damaged bytes
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:100]
         raise InputError(f"{path} cannot be read as vectors ({reason}): was it cut short?") from error
@@ -116,7 +119,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor | NDArray[np.str_]], dict[str, s
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     loaded = np.load(path, allow_pickle=False)
-    arrays = {"vectors": loaded} if path.suffix == ".npy" else {name: loaded[name] for name in loaded.files}
+    arrays = {"vectors": loaded} if path.suffix == ".npy" else {name: _array(loaded, name) for name in loaded.files}
     space = {"space": str(arrays.pop("space"))} if "space" in arrays else {}
-    numbers = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind in "fiu"}
-    return {**arrays, **numbers}, space
+    native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+    numbers = {name: torch.from_numpy(array) for name, array in native.items() if array.dtype.kind in "fiu"}
+    return {**native, **numbers}, space
+
+
+def _array(archive: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(archive[name])
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise InputError(
+            f"The array {name!r} holds Python objects, which could run code: save it as texts, by np.array(names, str)"
+        ) from error

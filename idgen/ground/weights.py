@@ -16,11 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
-from idgen.ground.files import read_json
+from idgen.ground.files import read_json, walk
 
 Network = TypeVar("Network", bound=nn.Module)
 
+_NAME = "diffusion_pytorch_model"
 # Wrappers of Lightning Fabric, DataParallel and friends, which put their name before every key.
 _WRAPPERS = re.compile(r"^(?:(?:module|_module|_forward_module|_original_module)\.)+")
 
@@ -95,6 +97,7 @@ def check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Pa
             raise InputError(f"{path} is not the {what}: {name} has the shape {have}, not {want}.")
 
 
+@pinned()
 def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
     """A network in float32 with these weights, every one of them and no others; arguments and errors as `check_fit`.
 
@@ -104,29 +107,76 @@ def fill(build: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path
         network = build()
     own = network.state_dict()
     check_fit(own, tensors, path, what)
-    state = {name: value.detach().to(own[name].dtype).contiguous() for name, value in tensors.items()}
+    kept = {name: torch.float32 if value.is_floating_point() else value.dtype for name, value in own.items()}
+    state = {name: value.detach().to(kept[name]).contiguous() for name, value in tensors.items()}
     network.load_state_dict(state, assign=True)
     return network.eval()
 
 
-def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote: all of its
-    weights and no others; in float32 unless another `dtype` is given. InputError if a file is missing or damaged, or
-    weights are missing, left over or of another shape."""
-    weights, origin = folder / "diffusion_pytorch_model.safetensors", "where the model came from"
-    for file in (folder / "config.json", weights):
+_VARIANT = re.compile(r"model\.(?:safetensors\.index\.)?([\w-]+?)(?:-\d+-of-\d+)?\.(?:safetensors|json)")
+
+
+def variant_in(folder: Path) -> str | None:
+    """The variant, such as "fp16", that a `save_pretrained` wrote into a network's folder, where there is but that."""
+    names = [path.name for path in folder.glob("*model*") if path.suffix in (".safetensors", ".json")]
+    if any(re.search(r"model(-\d+-of-\d+)?\.safetensors$", name) for name in names):
+        return None
+    found = sorted({match[1] for match in map(_VARIANT.search, names) if match} - {"index"})
+    if len(found) > 1:
+        raise InputError(f"{folder} holds the variants {' and '.join(found)}: say which by `variant`.")
+    return found[0] if found else None
+
+
+def weight_files(folder: Path, variant: str | None = None, stem: str = _NAME) -> list[Path]:
+    """The safetensors that a `save_pretrained` wrote: one file, or the shards that its index names; they are called by
+    the `stem`, by default diffusers'. InputError if one is missing."""
+    dot = f".{variant}" if variant else ""
+    whole, index = folder / f"{stem}{dot}.safetensors", folder / f"{stem}.safetensors.index{dot}.json"
+    if whole.is_file() or not index.is_file():
+        shards = [whole]
+    else:
+        places = read_json(index).get("weight_map")
+        names = sorted({Path(str(name)).name for name in places.values()}) if isinstance(places, dict) else []
+        shards = [folder / name for name in names]
+        if not shards:
+            raise InputError(f"{index} names no file of weights: fetch the model again.")
+    for file in shards:
         if not file.is_file():
             raise InputError(f"There is no {file}: fetch the model again.")
+    return shards
+
+
+def read_shards(paths: Sequence[Path], what: str, origin: str) -> dict[str, Tensor]:
+    """The tensors of a file, or of several that hold different ones; arguments and errors as `read_tensors`."""
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        part = read_tensors(path, what, origin)
+        if twice := tensors.keys() & part.keys():
+            raise InputError(f"{path} holds {min(twice)}, which another file holds, too: get the {what} from {origin}.")
+        tensors |= part
+    return tensors
+
+
+@pinned()
+def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
+    """A network, of a class of ours or of diffusers, from the folder that its `save_pretrained` wrote, in one file or
+    several: all of its weights and no others; in float32 unless another `dtype` is given, of the only `variant` unless
+    one is named. InputError if a file is missing or damaged, or weights are missing, left over or of another shape."""
+    variant, origin = variant or variant_in(folder), "where the model came from"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"There is no {folder / 'config.json'}: fetch the model again.")
+    paths = weight_files(folder, variant)
     if kind.__module__.startswith("idgen."):
         network = kind.from_config(read_json(folder / "config.json")).eval()
-        tensors = read_tensors(weights, kind.__name__, origin)
-        check_fit(network.state_dict(), tensors, weights, kind.__name__)
+        tensors = read_shards(paths, kind.__name__, origin)
+        check_fit(network.state_dict(), tensors, paths[0] if len(paths) == 1 else folder, kind.__name__)
         network.load_state_dict(tensors)
-        return network if dtype is None else nn.Module.to(network, dtype)  # `ModelMixin.to` imports peft: seconds
+        return nn.Module.to(network, dtype or torch.float32)  # `ModelMixin.to` imports peft: seconds
+    options = {"use_safetensors": True, "variant": variant, "torch_dtype": dtype or torch.float32}
     try:  # diffusers renames what its older versions saved
-        network, info = kind.from_pretrained(folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True)
+        network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        read_tensors(weights, kind.__name__, origin)  # is the file damaged?
+        read_shards(paths, kind.__name__, origin)  # is a file damaged?
         raise InputError(f"The weights in {folder} are of no such {kind.__name__}: {first_sentence(error)}.") from error
     for what, names in (("missing", info["missing_keys"]), ("left over", info["unexpected_keys"])):
         if names:
@@ -144,7 +194,7 @@ def fingerprint(folder: str | Path) -> str:
         index = read_json(folder / "model_index.json")
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
     for part in sorted(parts | {"encoder", "judge"}):
-        for path in sorted((folder / part).rglob("*")):
+        for path in sorted(walk(folder / part)) if (folder / part).is_dir() else ():
             if path.suffix not in (".safetensors", ".onnx", ".json"):
                 continue
             size = path.stat().st_size

@@ -124,7 +124,7 @@ class AttributePrior(ModelMixin, ConfigMixin):
         miss = (self.person.float() - self.traits(vector[None])) / self.spread.float()
         weights = (-0.5 * miss.square().sum(1)).softmax(0)
         donor = int(torch.multinomial(weights, 1, generator=person))
-        chance = torch.rand(2, generator=picture).tolist()
+        chance = torch.rand(2, generator=picture, dtype=torch.float32, device="cpu").tolist()
         row = self._fill(asked, HABITS, self.habits[donor], self.habits.flatten(0, 1), chance[0])
         return self._fill(row, PICTURE, self.looks, self.looks, chance[1])
 

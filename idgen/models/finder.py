@@ -18,7 +18,7 @@ from idgen.ground.geometry import TEMPLATE
 from idgen.models.dit import zeroed
 from idgen.models.recognizer import ResidualBlock
 
-_TEMPLATE = torch.tensor(TEMPLATE, dtype=torch.float32)
+_TEMPLATE = torch.tensor(TEMPLATE, dtype=torch.float32, device="cpu")
 
 
 def _spread(landmarks: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         side = pixels.shape[-1]
         size = side / 4 * torch.exp(out[:, 1].clamp(-4, 3))
         n, height, width = size.shape
-        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        rows, columns = torch.meshgrid(*(torch.arange(n, device=out.device) for n in (height, width)), indexing="ij")
         cells = (torch.stack([columns, rows], -1).to(out) + 0.5) * (side / width)
         offsets = out[:, 2:].permute(0, 2, 3, 1).reshape(n, height, width, 5, 2)
         template = ((_TEMPLATE - _TEMPLATE.mean(0)) / 112).to(out)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from idgen.ground import arguments, hub, uploading
+from idgen.ground import arguments
 from idgen.ground.attributes import Vocabulary
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
-from idgen.ground.weights import first_sentence, load_network
+from idgen.ground.weights import first_sentence
+from idgen.pipelines.loading import LoadedPipeline
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -39,7 +36,13 @@ Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
 guidance."""
-Self = TypeVar("Self", bound="IdentityPipeline")
+
+
+_OURS = {  # what diffusers' pipelines take
+    "generator": "give `seed`, a whole number, from which every picture's own generator follows",
+    "num_images_per_prompt": "give `images_per_identity`",
+    "prompt": "give identities, which say who; there is no text",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class IdentityOutput(BaseOutput):  # type: ignore[misc]
     items: list[GeneratedImage]
 
 
-class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
+class IdentityPipeline(LoadedPipeline):
     """Pictures of given identities; what its subclasses add is how an identity reaches the denoiser.
 
     The same identity, seed and number give the same picture to the last bit on the same machine, whatever the batch
@@ -93,8 +96,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Whether the pictures are face crops as the model's encoder aligns them, and can be scored as they are."""
     half_on_accelerator: ClassVar[bool] = False
     """Whether a GPU is to run it in float16."""
-    extra_files: ClassVar[tuple[str, ...]] = ()
-    """What its folder may hold beside the parts that model_index.json names."""
     at_once: int = ACCELERATOR_IMAGES
     """Pictures that an accelerator denoises in one call: fewer take less memory and may have other last bits."""
     decoded_at_once: int = ACCELERATOR_IMAGES
@@ -129,8 +130,8 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         That gets the (person, number of the picture counted from 0) of each image and their generators, and returns
         what `_conditions` takes.
         """
-        if options:
-            raise InputError(f"{type(self).__name__} has no option {sorted(options)[0]!r}: leave it out.")
+        for name in sorted(options):
+            raise InputError(f"{type(self).__name__} has no option {name!r}: {_OURS.get(name, 'leave it out')}.")
         return lambda images, generators: None
 
     def _conditions(self, vectors: Tensor, condition: Any) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
@@ -189,6 +190,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             images = np.stack(images) if output_type == "np" else torch.stack(images)
         return IdentityOutput(images=images, items=items)
 
+    @pinned()
     def iterate(
         self,
         identities: Identity | Identities | Tensor,
@@ -242,7 +244,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
-        condition = self.prepare(people, images, **options)
+        condition = pinned()(self.prepare(people, images, **options))
         jobs = [(person, k) for person in range(len(people)) for k in range(images)]
 
         def batches() -> Iterator[GeneratedImage]:
@@ -252,7 +254,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                 seeds = [image_seed(seed, names[person], firsts[person] + k) for person, k in batch]
                 generators = [Generator().manual_seed(number) for number in seeds]
                 vectors = people.vectors[[person for person, _ in batch]]
-                noise = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
+                noise = torch.stack([self._noise(generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
                 try:
@@ -269,6 +271,10 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
                     yield GeneratedImage(image, person, firsts[person] + k, *rest)
 
         return batches()
+
+    def _noise(self, generator: Generator) -> Tensor:
+        """What a picture begins as, (C, h, w), whatever the host program has set."""
+        return torch.randn(self.latent_shape, generator=generator, dtype=torch.float32, device="cpu")
 
     def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
         """Raise InputError unless the model can be guided so strongly, in so many steps; a scale a step, or one."""
@@ -294,6 +300,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return config.in_channels, config.sample_size, config.sample_size
 
     @torch.inference_mode()
+    @pinned()
     def _denoise(
         self,
         latents: Tensor,
@@ -335,6 +342,7 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         return [Image.fromarray(array) for array in (arrays * 255).round().astype(np.uint8)]
 
     @torch.inference_mode()
+    @pinned()
     def _decode(self, latents: Tensor) -> Tensor:
         """(B, C, h, w) latents to (B, 3, H, W) in [0, 1]."""
         config = self.autoencoder.config
@@ -342,55 +350,6 @@ class IdentityPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode = lambda z: self.autoencoder.decode(z).sample  # noqa: E731
         pixels = by_image(decode, latents.to(self.autoencoder.dtype)[:, None], at_once=self.decoded_at_once)[:, 0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Upload it with a card, and with code for people without idgen; returns what others load it by.
-
-        Without encoder, judge and sampler, which a pipeline does not know: `Model.push` uploads the whole. Options,
-        such as `licence`, and errors are those of `idgen.push`.
-        """
-        return uploading.push(self, repo_id, **options)
-
-    @classmethod
-    def from_pretrained(cls: type[Self], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """As `DiffusionPipeline.from_pretrained`, but only from safetensors, and InputError for a weight that is
-        missing, left over or of another shape."""
-        folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            folder = Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
-        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-        for name, value in cls.load_config(folder).items():
-            if name not in kwargs and isinstance(value, (list, tuple)) and value[0] is not None:
-                own = dtype.get(name, dtype.get("default")) if isinstance(dtype, dict) else dtype
-                if (network := cls._load_network(value[0], value[1], folder / name, own)) is not None:
-                    kwargs[name] = network
-        try:
-            return cast(Self, super().from_pretrained(folder, **{"use_safetensors": True, **kwargs}))
-        except OSError as error:
-            why = first_sentence(error)
-            raise InputError(f"The pipeline in {folder} is incomplete ({why}): fetch it again.") from error
-
-    @classmethod
-    def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
-        """A component that is a network, strictly; None where it is none and diffusers may load it."""
-        kind = getattr(importlib.import_module(library), name, None) if library in ("idgen", "diffusers") else None
-        return load_network(kind, folder, dtype) if isinstance(kind, type) and issubclass(kind, ModelMixin) else None
-
-    @classmethod
-    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's configurations and safetensors, nothing else, and return the folder.
-
-        Raises:
-            InputError: there is no such pipeline, or the hub cannot be reached.
-        """
-        options = hub.options_in(kwargs)
-        index = hub.resolve(pretrained_model_name, patterns=[cls.config_name], **options) / cls.config_name
-        if not index.is_file():
-            raise InputError(f"{pretrained_model_name} holds no pipeline: it has no {cls.config_name}.")
-        parts = [name for name, value in cls._dict_from_json_file(index).items() if isinstance(value, list)]
-        patterns = [f"{part}/*.{ending}" for part in parts for ending in ("json", "safetensors")]
-        patterns += [cls.config_name, *cls.extra_files]
-        return str(hub.resolve(pretrained_model_name, patterns=patterns, **options))
 
 
 # What `help`, an editor, and diffusers' look at a pipeline's arguments see.

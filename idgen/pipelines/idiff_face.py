@@ -12,6 +12,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Generator, Tensor
 
 from idgen.ground.attributes import Asking, Vocabulary
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, image_seed, key
 from idgen.pipelines.base import Condition, IdentityPipeline, Predict
@@ -130,7 +131,7 @@ class IDiffFacePipeline(IdentityPipeline):
             for (person, k), generator in zip(images, generators, strict=True):
                 asking = every[(person * images_per_identity + k) % len(every)]
                 rows.append(self._drawn(asking, vectors[person], generator))
-            return torch.tensor(rows)
+            return torch.tensor(rows, dtype=torch.float32)
 
         return condition
 
@@ -143,14 +144,18 @@ class IDiffFacePipeline(IdentityPipeline):
         row[[self.vocabulary.names.index(name) for name in asking.free]] = torch.nan
         return [round(number, 4) for number in row.tolist()]
 
+    @pinned()
     def told(self, vector: Tensor, seed: int, k: int, attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What picture k of a person (D,) is asked to look like, wholly, by a run of this seed; nothing is painted."""
         if not self.vocabulary:
             return {}
         generator = Generator().manual_seed(image_seed(seed, key(vector), k))
-        torch.randn(self.latent_shape, generator=generator)  # the picture's noise is drawn first
+        self._noise(generator)  # is drawn first
         row = self._drawn(Asking(attributes or {}, self.vocabulary), vector, generator)
-        return {**dict.fromkeys(self.vocabulary.askable), **self.vocabulary.words(torch.tensor(row))}
+        return {
+            **dict.fromkeys(self.vocabulary.askable),
+            **self.vocabulary.words(torch.tensor(row, dtype=torch.float64)),
+        }
 
     def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
         if condition is None:

@@ -83,7 +83,7 @@ class UIFacePipeline(IDiffFacePipeline):
             nonlocal settled, before
             rows = (latents.to(identity.dtype), timestep.expand(len(latents)), identity)
             if timestep < self.stage_two:
-                scale = torch.full((len(latents),), strength, device=identity.device)
+                scale = torch.full((len(latents),), strength, dtype=torch.float32, device=identity.device)
                 return by_image(second, *(row[:, None] for row in (*rows, scale)))[:, 0]
             out = by_image(first, *(row[:, None] for row in (*rows, settled)))[:, 0]
             now = out[:, -1]

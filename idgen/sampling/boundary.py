@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 
 Side = Literal["similar", "dissimilar", "both"]
@@ -33,6 +34,7 @@ class Boundary:
     accuracy: float
 
     @classmethod
+    @pinned()
     def fit(cls, draws: Tensor, similarity: Tensor, penalty: float = 1.0) -> Boundary:
         """Fit on a pool: the half that is more similar than the median against the other.
 
@@ -73,6 +75,7 @@ class Boundary:
         right = ((x @ direction + bias > 0) == similar).double().mean()
         return cls((direction / length).reshape(draws.shape[1:]).float(), bias / float(length), float(right))
 
+    @pinned()
     def sample(self, start: Tensor, n: int, generator: Generator, reach: float = 1.0, side: Side = "similar") -> Tensor:
         """Draws on a side of the person: start ± a·normal with a uniform in [0, reach], set back to the start's length.
 

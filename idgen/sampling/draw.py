@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from idgen.ground import files
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, mean, person_seed, safe_name
 from idgen.ground.vectors import check_same_space, load_vectors
@@ -20,6 +21,7 @@ GALLERY = 2000
 _FROM_FILE = ("file", "interpolate", "mean", "mixup")
 
 
+@pinned()
 def draw(
     sampler: IdentitySampler,
     n: int,

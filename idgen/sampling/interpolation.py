@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from idgen.ground import arguments
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities, Identity, person_seed
 from idgen.sampling.variation import direction
@@ -16,6 +17,7 @@ _ALMOST = 1e-6
 """Below this angle (radians) the arc is a straight line; so close to opposite it has no direction."""
 
 
+@pinned()
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """The point at `share` of the shorter arc from `a` to `b`: (sin((1−t)ω) a + sin(tω) b) / sin ω (Shoemake 1985).
 
@@ -35,6 +37,7 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     return (point / point.norm()).float()
 
 
+@pinned()
 def interpolate(a: Identity, b: Identity, people: int) -> Identities:
     """So many people in equal steps on the arc from `a` to `b`, both included. InputError if they live in different
     spaces or are opposite, or `people` is below 2."""
@@ -64,6 +67,7 @@ class SoftLabel:
         return {self.first: self.share, self.second: 1 - self.share}
 
 
+@pinned()
 def mixup(people: Identities, n: int, seed: int) -> tuple[Identities, list[SoftLabel]]:
     """Identity mixup (SynFace, Qiu et al., ICCV 2021): n points on the arcs between two random people, at shares of the
     first one of 0, 0.05, … 1; and what each is made of. Number i depends on the people, the run's seed and i alone.

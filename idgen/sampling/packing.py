@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
 from idgen.ground import arguments
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities
 from idgen.ground.vectors import check_vectors
@@ -17,6 +18,7 @@ _MOST_ROWS = 2048  # people that move in one step; the others stand still
 _RATE, _LEAST_WAY = 0.02, 0.05
 
 
+@pinned()
 def pack(
     start: Tensor, gallery: Tensor | None = None, seed: int = 0, *, steps: int = 200, s: float = 30, pull: float = 0.5
 ) -> Tensor:
@@ -51,7 +53,7 @@ def pack(
         raise InputError(f"At least two people (N, D) and a gallery (G, D) are needed, got {shapes}.")
     generator = Generator().manual_seed(seed)
     moment, spread = torch.zeros_like(points), torch.zeros_like(points)
-    turns = torch.zeros(len(points), 1)  # Adam's bias correction counts each row's own steps
+    turns = torch.zeros(len(points), 1, dtype=points.dtype)  # Adam's bias correction counts each row's own steps
     for step in range(steps):
         rows = torch.arange(len(points))
         if len(points) > _MOST_ROWS:

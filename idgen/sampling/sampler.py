@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from idgen import models
 from idgen.ground import arguments, files
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities, person_seed
 from idgen.ground.vectors import check_vectors
@@ -82,6 +83,7 @@ class IdentitySampler:
         return len(self.mean)
 
     @classmethod
+    @pinned()
     def fit(
         cls, vectors: Tensor, space: str, components: int | None = None, flow: models.IdentityFlow | None = None
     ) -> IdentitySampler:
@@ -107,6 +109,7 @@ class IdentitySampler:
         people = people / people.norm(dim=1, keepdim=True)
         return cls(space, *principal_axes(people, components), people, flow)
 
+    @pinned()
     def sample(self, n: int, seed: int, method: Method | None = None, first: int = 0) -> Identities:
         """Draw people number `first` to `first + n − 1`; each depends only on the seed, the method and its number.
 
@@ -158,11 +161,12 @@ class IdentitySampler:
             noise = self.mean.double() + noise @ (self.axes.double() * self.deviations.double()[:, None])
         return torch.nn.functional.normalize(noise)
 
+    @pinned()
     def nearest(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine (N,) to the nearest of the people it was fitted on, and that person's row (N,), for vectors (N, D), of
         which only the directions count."""
         vectors = torch.nn.functional.normalize(vectors.detach().cpu().float())
-        best = torch.full((len(vectors),), -torch.inf)
+        best = torch.full((len(vectors),), -torch.inf, dtype=torch.float32)
         index = torch.zeros(len(vectors), dtype=torch.long)
         for start in range(0, len(self.people), _TILE):  # tiles keep memory flat
             people = torch.nn.functional.normalize(self.people[start : start + _TILE].float())
@@ -184,6 +188,7 @@ class IdentitySampler:
             self.flow.save_pretrained(folder / "flow")
 
     @classmethod
+    @pinned()
     def from_pretrained(cls, folder: str | Path) -> IdentitySampler:
         """Read what `save_pretrained` wrote. InputError if the folder is not a sampler's, or a tensor is missing, extra
         or of the wrong shape."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, require_package
 
 Engine = Literal["torch", "faiss"]
@@ -23,14 +24,14 @@ class _Blocks:
 
     def __init__(self, vectors: Tensor):
         self.vectors, self.rows = vectors, torch.empty(0, dtype=torch.long)
-        self.products = torch.empty(0)
+        self.products = torch.empty(0, dtype=torch.float32)
 
     def close(self, block: Tensor, cosine: float) -> Tensor:
         out = torch.zeros(len(block), dtype=torch.bool)
         if not len(self.rows):
             return out
         if not len(self.products):
-            self.products = torch.empty(_ROWS * _COLUMNS)  # one buffer for all products
+            self.products = torch.empty(_ROWS * _COLUMNS, dtype=torch.float32)  # one buffer for all products
         for part in self.rows.split(_COLUMNS):
             others = _unit(self.vectors[part])
             products = self.products[: len(block) * len(others)].view(len(block), len(others))
@@ -57,6 +58,7 @@ class _Faiss:
         self.index.add(block.numpy())
 
 
+@pinned()
 def separate(vectors: Tensor, cosine: float, engine: Engine = "torch") -> Tensor:
     """Go through the vectors in order and keep each whose cosine to every one kept before is below `cosine`.
 
@@ -94,10 +96,11 @@ def separate(vectors: Tensor, cosine: float, engine: Engine = "torch") -> Tensor
     return torch.cat(rows)
 
 
+@pinned()
 def nearest_other(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The cosine (N,) of each of at least two vectors (N, D) to its nearest other one, and that one's row (N,); only
     directions count. InputError if a vector has no direction."""
-    best = torch.full((len(vectors),), -torch.inf)
+    best = torch.full((len(vectors),), -torch.inf, dtype=torch.float32)
     index = torch.zeros(len(vectors), dtype=torch.long)
     for start in range(0, len(vectors), _ROWS):
         block = _unit(vectors[start : start + _ROWS])

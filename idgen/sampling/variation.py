@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from idgen.ground import arguments, files
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, key, vector_seed
 
@@ -30,6 +31,7 @@ Variation = Callable[[Tensor, Generator], Tensor]
 _FORMAT = "idgen.similarity-curve"
 
 
+@pinned()
 def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     """A random vector at a given cosine to `vector`: c·e + √(1 − c²)·u, with u uniform on the sphere orthogonal to e.
 
@@ -44,6 +46,7 @@ def cone(vector: Tensor, cosine: float, generator: Generator) -> Tensor:
     return (cosine * centre + (1 - cosine**2) ** 0.5 * aside / aside.norm()).float()
 
 
+@pinned()
 def direction(vector: Tensor) -> Tensor:
     """(D,) of unit length in double precision, on the CPU; InputError where a vector has no direction."""
     if vector.ndim != 1 or len(vector) < 2:
@@ -212,6 +215,7 @@ def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | No
     )
 
 
+@pinned()
 def vary(people: Identities, variation: Variation, images: int, seed: int, first: int = 0) -> Identities:
     """For every picture of every person a vector of its own, person by person, called like "person-7-0000 k02".
 

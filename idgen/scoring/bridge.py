@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from idgen.ground import files
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 
 BRIDGE_NAME = "bridge.safetensors"
@@ -33,6 +34,7 @@ class Bridge:
         self.source, self.target = source, target
 
     @classmethod
+    @pinned()
     def fit(cls, encoder_vectors: Tensor, judge_vectors: Tensor, source: str, target: str) -> Bridge:
         """Ridge regression between people's centres (see `idgen.ground.identity.centres`), with an intercept and the
         penalty that has the least leave-one-out error (the PRESS statistic, Allen 1974).
@@ -68,6 +70,7 @@ class Bridge:
         weight = (axes @ weights).T
         return cls(weight, y_mean - weight @ x_mean, source, target)
 
+    @pinned()
     def __call__(self, vectors: Tensor) -> Tensor:
         """The judge's unit vectors (N, Dj), or (Dj,), to expect of the encoder's vectors (N, De), or (De,)."""
         if vectors.shape[-1] != self.weight.shape[1]:
@@ -83,6 +86,7 @@ class Bridge:
             save_file(tensors, beside, {"format": "pt", "from": self.source, "to": self.target})
 
     @classmethod
+    @pinned()
     def load(cls, path: str | Path) -> Bridge:
         """Read what `save` wrote; InputError when it cannot be read."""
         try:

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from idgen.ground import arguments, words
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import ONE_PHOTO, Identities, Identity
+from idgen.ground.images import several
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import Calibration
 
@@ -137,11 +139,12 @@ class Scorer:
         self.threshold = self.calibration.threshold("image-mean", fmr)
         self.judge_threshold = judge_threshold(judge, "image-bridge", fmr)
 
+    @pinned()
     def score(self, images: Any, vectors: Tensor | Identity | Identities, aligned: bool = True) -> list[Score]:
         """Pictures against the vectors they were made for.
 
         Args:
-            images: N PIL images, or (N, 3, H, W) in [0, 1].
+            images: N PIL images, one alone, or (N, 3, H, W) in [0, 1].
             vectors: (N, D) in the encoder's space, one a picture; or one vector or identity for all of them.
             aligned: they are face crops as the encoder aligns them; else, or where the judge was made for another
                 alignment, the face is found first.
@@ -152,6 +155,7 @@ class Scorer:
         if isinstance(vectors, Identity | Identities):
             vectors.require_space(self.encoder.space)
             vectors = vectors.vector if isinstance(vectors, Identity) else vectors.vectors
+        images = several(images)
         count = len(images)
         if not count:
             raise InputError("There are no pictures to score: give at least one.")
@@ -168,6 +172,7 @@ class Scorer:
             for own, judged in zip(similarity, judge_similarity, strict=True)
         ]
 
+    @pinned()
     def compare(self, a: Any, b: Any) -> Comparison:
         """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
 
@@ -209,4 +214,5 @@ def _calibrated(whose: str, calibration: Calibration | None) -> Calibration:
 
 
 def _cosines(a: Tensor, b: Tensor) -> list[float]:
-    return (normalize(a.detach().cpu().float()) * normalize(b.detach().cpu().float())).sum(1).tolist()
+    products = normalize(a.detach().cpu().float()) * normalize(b.detach().cpu().float())
+    return products.sum(1).clamp(-1, 1).tolist()  # rounding goes beyond

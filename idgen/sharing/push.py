@@ -16,7 +16,7 @@ from idgen.evaluation.evaluate import evaluate
 from idgen.faces.encoder import FaceEncoder
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
-from idgen.ground.files import read_json
+from idgen.ground.files import read_json, walk
 from idgen.ground.identity import Identities
 from idgen.model import PARTS, Model, load_model
 from idgen.painting import generate, sheet
@@ -177,14 +177,14 @@ def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
     shown = {name.removeprefix("./") for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", card)}
     files: Files = {}
     left_out: list[str] = []
-    for path in sorted(filter(Path.is_file, folder.rglob("*"))):
+    for path in sorted(walk(folder)):
         name = path.relative_to(folder).as_posix()
         top = name.split("/")[0]
         weights = path.suffix in (".json", ".safetensors") or (top == "encoder" and path.suffix == ".onnx")
         document = name in (INDEX, cards.CARD) or name.upper().startswith(("LICENSE", "LICENCE", "NOTICE"))
         if (top in parts and "/" in name and weights) or document or name in extra or name in shown:
             files[name] = path
-        elif not any(part.startswith((".", "__")) for part in name.split("/")):
+        else:
             left_out.append(name)
     for part in parts:
         pickles = [name for name in left_out if name.startswith(f"{part}/") and name.endswith(_PICKLES)]

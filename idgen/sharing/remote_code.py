@@ -23,7 +23,7 @@ PIPELINE_FILE, NETWORKS_FILE = "pipeline.py", "idgen.py"
 diffusers looks for a part that model_index.json says is of the library idgen."""
 
 # Loading is left to diffusers: it has fetched everything and made the parts before it makes the pipeline.
-_LEFT_OUT = {"IdentityPipeline": ("from_pretrained", "_load_network", "download", "push_to_hub")}
+_LEFT_OUT = {"LoadedPipeline": ("from_pretrained", "_load_network", "download", "push_to_hub")}
 
 _HEAD = '''"""{what} in one file, without idgen.
 

@@ -92,6 +92,8 @@ class Repository:
             owner = "make one with the right to write, or ask its owner"
             known = {401: _LOG_IN, 403: f"Your token may not write to {self.name}: {owner}."}
             status, why = getattr(error.response, "status_code", 0), _one_line(error)
+            if (seconds := hub.asked_to_wait(error)) is not None:
+                known[status] = f"The Hub takes no more requests for now (HTTP 429): push again in {seconds}."
             raise InputError(known.get(status, f"The Hub refused the upload to {self.name}: {why}")) from error
         except hub.hub_errors() as error:
             silent = f"the Hub at {api.endpoint} cannot be reached ({type(error).__name__})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,18 +107,20 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
             the cache has no room.
     """
     path = Path(source)
-    found = sorted(p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
+    found = list(files.walk(path)) if path.is_dir() else [path] * path.is_file()
     if not found:
         raise InputError(f"No files in {path}: give a Parquet file, a folder of them, or one with a folder a person.")
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in found]
-    key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "2"]).encode()).hexdigest()[:20]
+    key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "3"]).encode()).hexdigest()[:20]
     folder = files.cache("decoded", key)
     if not (folder / "labels.npy").exists():
         _decode(read_source(path, ("landmarks",), labelled), size, folder)
     with np.load(folder / "columns.npz") as archive:
         columns = {name: archive[name] for name in archive.files}
     images = np.load(folder / "images.npy", mmap_mode="r")
-    return Faces(images, np.load(folder / "labels.npy"), columns, (folder / "content.txt").read_text())
+    if note := (folder / "note.txt").read_text("utf-8"):
+        warnings.warn(note, stacklevel=2)
+    return Faces(images, np.load(folder / "labels.npy"), columns, (folder / "content.txt").read_text("utf-8"))
 
 
 def _decode(source: Source, size: int | None, folder: Path) -> None:
@@ -125,7 +128,7 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
         raise InputError(f"{source.name} holds vectors: training needs the pictures.")
     side = size or max(source.open(0).size)
     shape = (len(source), side, side, 3)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.check_cache(folder)
     if (free := shutil.disk_usage(folder.parent).free) < math.prod(shape):
         raise InputError(
             f"Decoded, {source.name} takes {math.prod(shape) / 1e9:,.1f} GB, and {folder.parent} has "
@@ -139,7 +142,7 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
             try:
                 images[index] = _square(source, index, side, resize=size is not None)
             except InputError as error:
-                wrong.append(f"{source.names[index]} cannot be used. {error}")
+                wrong.append(str(error))
             content.update(images[index].tobytes())
         if wrong:
             more = f" So it is with {len(wrong):,} of {len(source):,} pictures of {source.name}." if wrong[1:] else ""
@@ -152,16 +155,18 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
         plain: Any = source.columns
         np.savez(beside / "columns.npz", **plain)
         np.save(beside / "labels.npy", labels)
-        (beside / "content.txt").write_text(content.hexdigest())
+        (beside / "content.txt").write_text(content.hexdigest(), "utf-8")
+        (beside / "note.txt").write_text(source.note, "utf-8")
 
 
 def _square(source: Source, index: int, side: int, resize: bool) -> NDArray[np.uint8]:
     assert source.open is not None
     image = source.open(index)
+    sized = f"{source.names[index]} is {image.width}×{image.height} pixels"
     if image.width != image.height:
-        raise InputError(f"It is {image.width}×{image.height} pixels: cut faces square, aligned as ArcFace has them.")
+        raise InputError(f"{sized}: cut faces square, aligned as ArcFace has them.")
     if image.width != side:
         if not resize:
-            raise InputError(f"It is {image.width}×{image.width} pixels, the first one {side}×{side}: make all alike.")
+            raise InputError(f"{sized}, the first one {side}×{side}: make all alike.")
         image = image.resize((side, side), resample=3)
     return np.asarray(image)

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from numpy.random import SeedSequence
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -28,7 +27,7 @@ from tqdm.auto import tqdm
 from idgen import models
 from idgen.ground import arguments, devices, files
 from idgen.ground.errors import InputError
-from idgen.ground.weights import check_fit, first_sentence, read_tensors
+from idgen.ground.weights import check_fit, first_sentence, read_shards, variant_in, weight_files
 
 ORIGIN = "origin.json"
 """What a network was made from, see `train`; beside its weights."""
@@ -131,20 +130,26 @@ class Task(nn.Module):
 
 def digest(folder: Path) -> str:
     """Names the weights of a network that was trained before by their content."""
-    return hashlib.sha256(trained_weights(folder).read_bytes()).hexdigest()[:16]
+    content = hashlib.sha256()
+    for file in trained_weights(folder):
+        content.update(file.read_bytes())
+    return content.hexdigest()[:16]
 
 
-def trained_weights(folder: Path) -> Path:
-    """The file of a network that was trained before; InputError where there is none."""
-    file = Path(folder) / SAFETENSORS_WEIGHTS_NAME
-    if not file.is_file():
-        raise InputError(f"There is no trained network in {folder}: train it first, or name another folder.")
-    return file
+def trained_weights(folder: Path) -> list[Path]:
+    """The files of a network that was trained before; InputError where there is none."""
+    folder = Path(folder)
+    try:
+        return weight_files(folder, variant_in(folder))
+    except InputError as error:
+        lost = f"There is no trained network in {folder}: train it first, or name another folder."
+        raise InputError(lost) from error
 
 
 def frozen(folder: Path, kind: type[Network]) -> Network:
     """A network that was trained before and does not learn any more; see `models.load` and `trained_weights`."""
-    return models.load(trained_weights(folder).parent, kind).requires_grad_(False)
+    trained_weights(folder)
+    return models.load(folder, kind).requires_grad_(False)
 
 
 def build(kind: type[Network], options: dict[str, Any], **given: Any) -> Network:
@@ -240,9 +245,9 @@ class _Run:
         self.device = torch.device(args.device) if args.device and alone else self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         if args.start is not None:
-            file = trained_weights(args.start)
-            tensors = read_tensors(file, "network to start from", "another training")
-            check_fit(task.network.state_dict(), tensors, file, type(task.network).__name__)
+            started = trained_weights(args.start)
+            tensors = read_shards(started, "network to start from", "another training")
+            check_fit(task.network.state_dict(), tensors, started[0], type(task.network).__name__)
             task.network.load_state_dict(tensors)
         task.to(self.device)
         self.average: Any = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)

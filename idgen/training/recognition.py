@@ -160,6 +160,7 @@ def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool
     """The array in a file of the cache, as a read-only memory map; `make` makes it first if it is not there, without
     gradients, on a device, in bfloat16 or not."""
     if not file.exists():
+        files.check_cache(file)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             array = make()
         with files.aside(file) as beside, beside.open("wb") as opened:
@@ -184,6 +185,11 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     """Train a recogniser; the network is written to `args.out/model`."""
     everybody = load_faces(args.data, args.size)
     faces, held_out = everybody.split_people(args.held_out_people)
+    if faces.people < 2:
+        raise InputError(
+            f"A recogniser learns to tell people apart, and {args.data} has but {faces.people} to learn from, beside "
+            f"{held_out.people} held out: give more people, or hold out fewer (--held-out-people)."
+        )
     # All pairs are compared, so the pictures of a person are few where the people are many.
     held_out = held_out.subset(Album(held_out.labels).first(max(2, 5000 // held_out.people)))
     if held_out.people < 2 or len(held_out) == held_out.people:

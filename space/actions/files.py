@@ -14,7 +14,7 @@ from typing import Any, cast
 from PIL import Image
 
 from idgen.ground.contact_sheet import Cell, contact_sheet
-from idgen.ground.identity import Identities, Identity
+from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.ground.provenance import made_by, marked, save_image
 from idgen.pipelines import GeneratedImage
 
@@ -25,9 +25,10 @@ from .recipe import Recipe
 def report(result: Result) -> dict[str, Any]:
     """The scores for a program: what the API answers and the zip's manifest holds."""
     name, known, seed = result.identity.name, result.reference, result.recipe.seed
+    (plain,) = folder_names([name])
     rows = None if result.matrix is None else result.matrix.round(4).tolist()
     pictures = [
-        {"file": f"{name}-{image.k:02d}.png", "identity": name, "k": image.k, "seed": seed, **line, **_told(image)}
+        {"file": f"{plain}-{image.k:02d}.png", "identity": name, "k": image.k, "seed": seed, **line, **_told(image)}
         for image, line in zip(result.images, result.scores, strict=True)
     ]
     return {
@@ -68,14 +69,15 @@ def write(result: Result, folder: Path) -> tuple[list[Path], Path, Path]:
     """The pictures as PNGs that say they are generated, a zip of them with its manifest, and the contact sheet."""
     lines = report(result)["pictures"]
     files = [folder / line["file"] for line in lines]
-    archive = folder / f"idgen-{result.identity.name}.zip"
+    (plain,) = folder_names([result.identity.name])
+    archive = folder / f"idgen-{plain}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:  # PNGs do not shrink further
         for path, image in zip(files, result.images, strict=True):
             path.write_bytes(png(image, result.model, result.identity, result.recipe))
             zipped.write(path, path.name)
         zipped.writestr("manifest.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     info = made_by(result.model, result.identity, result.recipe.seed)
-    return files, archive, save_image(_sheet(result), folder / f"idgen-{result.identity.name}.png", info)
+    return files, archive, save_image(_sheet(result), folder / f"idgen-{plain}.png", info)
 
 
 def _sheet(result: Result) -> Image.Image:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from idgen.faces.strangers import strangers
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identity
+from idgen.ground.identity import ONE_PHOTO, Identity, mean
 from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.model import Model
 from idgen.scoring import UNCALIBRATED, Comparison
@@ -38,6 +39,7 @@ class Found:
     identity: Identity
     faces: list[Face]
     scope: str = ""  # on what the judge was calibrated; "" without one
+    doubt: str = ""  # why they may not all show one person; "" where they seem to
 
 
 def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
@@ -47,9 +49,13 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = 
         InputError: no consent, not a usable picture, or no face in one.
     """
     faces = [_read(model, photo, consent, pixels) for photo in photos]
-    identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
+    encoder = model.encoder
+    vectors = encoder.encode([face.face for face in faces])
+    names = [f"photo {number}" for number in range(1, len(faces) + 1)]
+    doubt = strangers(vectors, names, encoder.space, encoder.calibration)
+    identity = mean(Identity(vector, encoder.space, ONE_PHOTO, "photo") for vector in vectors)
     known = reference(model)
-    return Found(identity, faces, "" if known is None else known.calibration.scope)
+    return Found(identity, faces, "" if known is None else known.calibration.scope, doubt[:1].upper() + doubt[1:])
 
 
 def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
@@ -86,8 +92,9 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
     faces = _read(model, first, consent, pixels), _read(model, second, consent, pixels)
     if not model.has("judge"):
         a, b = model.encoder.encode([face.face for face in faces])
-        sentence = f"The cosine is {float(a @ b):.2f}, and {model.name} has no judge: {UNCALIBRATED}"
-        return Compared(faces, float(a @ b), None, None, sentence)
+        cosine = min(1.0, float(a @ b))  # rounding goes beyond
+        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
+        return Compared(faces, cosine, None, None, sentence)
     comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
     sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
     return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)

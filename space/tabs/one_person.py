@@ -16,7 +16,7 @@ from idgen.model import Model
 from .. import actions, again, view
 from ..actions import MOST_STEPS, STRIP, STRIPS, Progress, Recipe, Result
 from ..models import defaults, vocabulary
-from ..parts import grid, part, script, uri
+from ..parts import file_name, grid, part, script, uri
 from .how import How
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
 from .who import Who
@@ -152,6 +152,6 @@ class OnePerson:
                 self.evidence: view.evidence(result),
                 self.archive: str(archive),
                 self.sheet: str(sheet),
-                self.file: part("download", name=identity.name, source=person),
+                self.file: part("download", name=file_name(identity), source=person),
                 **self.same.show(again.pictures(identity, result.recipe, result.model)),
             }

@@ -26,6 +26,8 @@ from idgen.dataset.plan import CARD, DATA, REPORT, SHEET, Plan, data_name
 from idgen.dataset.run import run
 from idgen.evaluation.bins import read_bin
 from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
+from idgen.model import load_model
 from idgen.sets import read_source
 
 
@@ -76,7 +78,7 @@ def test_imagefolder(finished: Path, rows: list[dict[str, Any]], tmp_path: Path)
     loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "out"), split="train")
     assert sorted(zip(loaded["identity"], loaded["k"], strict=True)) == sorted((r["identity"], r["k"]) for r in rows)
     for row in rows:
-        assert (tmp_path / "out" / row["image"]["path"]).read_bytes() == row["image"]["bytes"]
+        assert (tmp_path / "out" / f"{row['label']:06d}/{row['k']:03d}.png").read_bytes() == row["image"]["bytes"]
     assert len(read_source(tmp_path / "out")) == 20
 
 
@@ -96,6 +98,29 @@ def test_webdataset(finished: Path, rows: list[dict[str, Any]], tmp_path: Path) 
             assert int(members[f"{key}.cls"]) == about["label"]
             seen.append((about["identity"], about["k"], members[f"{key}.png"]))
     assert sorted(seen) == sorted((row["identity"], row["k"], row["image"]["bytes"]) for row in rows)
+
+
+def test_a_persons_name_is_no_path_that_another_program_interprets(
+    loose: dict[str, Any], tmp_path: Path, tiny_model: Path
+) -> None:
+    names = ["test", "dev_patel", "anna", "a.b", "a-b", "名" * 35]
+    people = load_model(tiny_model).sampler.sample(len(names), seed=1)
+    Identities(people.vectors, people.space, people.sources, names).save(tmp_path / "named.safetensors")
+    plan = Plan(people=len(names), images=2, method="file", file=tmp_path / "named.safetensors", **loose)
+    folder = make_plan(plan, tmp_path / "people").folder
+    run(folder, 1)
+    export(folder, tmp_path / "folder", "imagefolder")
+    loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "folder"))
+    assert set(loaded) == {"train"} and sorted(set(loaded["train"]["identity"])) == sorted(names)
+    assert len(loaded["train"]) == 12
+    export(folder, tmp_path / "tars", "webdataset")
+    seen: dict[str, set[str]] = {}
+    for path in (tmp_path / "tars").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for entry in tar:
+                key, _, ending = entry.name.partition(".")
+                seen.setdefault(key, set()).add(ending)
+    assert len(seen) == 12 and all(endings == {"png", "json", "cls"} for endings in seen.values())
 
 
 @pytest.mark.parametrize("layout", ["imagefolder", "webdataset"])

@@ -30,7 +30,7 @@ from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
 from idgen.dataset.filters import ANOTHER_PERSON, DUPLICATE
 from idgen.dataset.plan import CARD, DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
-from idgen.dataset.run import run
+from idgen.dataset.run import MakeShards, run
 from idgen.dataset.shard import ShardMaker
 from idgen.dataset.status import note, status
 from idgen.ground import provenance
@@ -275,6 +275,15 @@ def test_an_engine_that_is_not_there(planned: Planned, monkeypatch: pytest.Monke
         run(planned.folder, 0)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_never_the_cpu_instead(planned: Planned) -> None:
+    with pytest.raises(InputError, match="There is no device 'cuda' here: choose one of cpu"):
+        run(planned.folder, 1, device="cuda")
+    with pytest.raises(InputError, match="There is no device 'cuda' here"):  # on another machine
+        MakeShards(str(planned.folder), [0], device="cuda")(None)
+    assert not (planned.folder / DATA).exists()
+
+
 SLURM = {"partition": "main", "mem_per_cpu_gb": 1, "time": "0:10:00"}
 
 
@@ -291,7 +300,8 @@ def test_slurm_is_asked_once(planned: Planned, tmp_path: Path, monkeypatch: pyte
     for options, why in (({}, "needs a partition"), ({**SLURM, "colour": "red"}, "an option that .* does not know")):
         with pytest.raises(InputError, match=why):
             run(planned.folder, 2, "slurm", slurm=options)
-    assert run(planned.folder, 2, "slurm", slurm=SLURM, gpus=1).missing == [0, 1, 2]
+    nowhere = f"cuda:{torch.cuda.device_count() + 5}"  # not here, but maybe where the workers are
+    assert run(planned.folder, 2, "slurm", slurm=SLURM, gpus=1, device=nowhere).missing == [0, 1, 2]
     asked = (tmp_path / "asked").read_text()
     assert "--partition=main" in asked and "--time=0:10:00" in asked and "launch_pickled_pipeline" in asked
     with pytest.raises(InputError, match=r"Slurm job 7 makes shards of .* `scancel 7` ends it"):

@@ -141,11 +141,16 @@ def test_identify_one_and_several(encoder: FaceEncoder, tmp_path: Path) -> None:
     assert (one.space, one.source, one.name, one.from_photo) == ("tiny-v1", "1 photo", "anna_ 0", True)
     vectors = encoder.encode(files, aligned=True)
     torch.testing.assert_close(one.vector, vectors[0], atol=1e-5, rtol=0)
-    three = encoder.identify(files, aligned=True, name="anna")
+    with pytest.warns(UserWarning, match=r"anna: \d\.png is the least alike .* not measured for 'tiny-v1'"):
+        three = encoder.identify(files, aligned=True, name="anna")
     assert (three.source, three.name) == ("mean of 3 photos", "anna")
     mean = F.normalize(vectors.mean(0), dim=0)
     torch.testing.assert_close(three.vector, mean, atol=1e-5, rtol=0)
     assert encoder.identify([files[0].read_bytes()], aligned=True).name == "me"
+    picture = Image.open(files[0])
+    for single in (str(files[0]), files[0], files[0].read_bytes(), picture, np.asarray(picture)):
+        assert torch.equal(encoder.identify(single, aligned=True).vector, one.vector)
+        assert torch.equal(encoder.encode(single)[0], one.vector)
     with pytest.raises(InputError, match="no photos"):
         encoder.identify([])
 

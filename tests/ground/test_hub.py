@@ -50,6 +50,32 @@ def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("user/never-fetched")
 
 
+def test_a_gated_model_asks_to_accept_its_terms(repository: str, hub: HubServer) -> None:
+    hub.gated.append(repository)
+    for load in (load_model, IDiffFacePipeline.from_pretrained):
+        with pytest.raises(
+            InputError, match=rf"accept them at {hub.url}/{repository}, then log in here by `hf auth login"
+        ):
+            load(repository)
+    assert resolve(repository, token="hf_mine").is_dir()
+
+
+def test_a_busy_hub_says_how_long_to_wait(repository: str, hub: HubServer) -> None:
+    hub.busy.append(1)
+    with pytest.raises(InputError, match=r"HTTP 429\): try again in 1 second;"):
+        load_model(repository)
+    hub.busy.clear()
+    resolve(repository)
+    hub.busy.append(1)
+    assert resolve(repository).is_dir(), "what was fetched before is there"
+
+
+def test_what_is_fetched_cannot_be_written(repository: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match=r"cannot be written \(.*: set HF_HOME to a folder"):
+        resolve(repository, cache_dir=tmp_path / "file" / "hub")
+
+
 def test_a_model_on_the_hub(repository: str, hub: HubServer, tiny_model: Path) -> None:
     with pytest.raises(InputError, match="no revision 'v9'"):
         resolve(repository, revision="v9")

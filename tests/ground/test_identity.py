@@ -13,6 +13,7 @@ from idgen.ground.identity import (
     Identities,
     Identity,
     centres,
+    folder_names,
     image_seed,
     key,
     mean,
@@ -68,6 +69,7 @@ def test_vectors_are_a_copy_in_float32():
         (units(), ["p", "q"], "as many names and sources, got 2 and 2"),
         (units(), ["p", "q", "p"], "Two identities are called"),
         (units(), ["p", "q", "P"], "Two identities are called"),
+        (units(), ["p", "José", "Jose\u0301"], "Two identities are called"),
         ([["a", "b"]], ["p"], "not an array of numbers"),
     ],
 )
@@ -147,7 +149,7 @@ def test_file_unreadable(tmp_path):
     contents = {"empty": b"", "text": b"not safetensors at all", "cut": whole[:-10], "start": whole[:20]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "does not exist", "": "is a folder"}
+    files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "There is no file", "": "is a folder"}
     for name, says in files.items():
         with pytest.raises(InputError, match=says):
             Identities.load(tmp_path / name)
@@ -221,3 +223,9 @@ def test_seed_refused():
                 refuses(seed)
     with pytest.raises(InputError, match="number of a picture is a whole number"):
         image_seed(0, 0, -1)
+
+
+def test_only_names_that_no_system_takes_for_more_become_folders() -> None:
+    names = ["anna_B-2", "CON", "nul.txt", "lpt1", "名" * 86, "a" * 65, "José", "000004"]
+    folders = ["anna_B-2", "000001", "000002", "000003", "_000004", "000005", "000006", "000004"]
+    assert folder_names(names) == folders

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import time
 import warnings
 import zlib
@@ -255,3 +256,87 @@ def test_describe(tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert {describe(source) for source in (path, str(path), Image.open(path), file)} == {"anna.png"}
     assert {describe(source) for source in (b"bytes", np.zeros(3), None, "")} == {"the picture"}
+
+
+_XYZ = {  # of red, green and blue, a column each, for the D50 white of profiles
+    "sRGB": [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]],
+    "Adobe RGB": [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]],
+    "Display P3": [[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]],
+}
+_GAMMA = 563 / 256  # as Adobe RGB's profile says it
+
+
+def profile(space: str) -> bytes:
+    """An ICC profile (ICC.1:2001-04, 6.1) of three primaries and a gamma."""
+
+    def fixed(values: list[float]) -> bytes:
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, 563)
+    text = b"desc" + bytes(4) + struct.pack(">I", len(space) + 1) + space.encode() + bytes(80)
+    tags = {"desc": text, "cprt": b"text" + bytes(4) + b"none\0\0\0\0", "wtpt": fixed([0.9642, 1.0, 0.8249])}
+    tags |= {f"{c}XYZ": fixed([row[at] for row in _XYZ[space]]) for at, c in enumerate("rgb")}
+    tags |= {f"{c}TRC": curve for c in "rgb"}
+    head, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        data += bytes(-len(data) % 4)
+        head += name.encode() + struct.pack(">II", start + len(body), len(data))
+        body += data
+    size = struct.pack(">I", 128 + len(head) + len(body))
+    about = size + bytes(4) + b"\x02\x10\0\0mntrRGB XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp"
+    return (about + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)).ljust(128, b"\0") + head + body
+
+
+@pytest.mark.parametrize("space", ["Adobe RGB", "Display P3"])
+def test_colours_of_another_profile_become_those_of_srgb(space: str) -> None:
+    wanted = np.random.default_rng(0).integers(70, 186, (16, 16, 3)).astype(np.uint8)
+    linear = np.where(wanted <= 10, wanted / 255 / 12.92, ((wanted / 255 + 0.055) / 1.055) ** 2.4)
+    other = linear @ np.array(_XYZ["sRGB"]).T @ np.linalg.inv(_XYZ[space]).T
+    stored = Image.fromarray((other.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8))
+    clear = stored.copy()
+    clear.putalpha(255)
+    assert np.abs(np.asarray(stored).astype(int) - wanted).max() > 8
+    for picture, kind, options in (
+        (stored, "PNG", {}),
+        (clear, "PNG", {}),
+        (stored, "TIFF", {}),
+        (stored, "WEBP", {"lossless": True}),
+        (stored, "JPEG", {"quality": 100, "subsampling": 0}),
+    ):
+        opened = open_image(encoded(picture, kind, icc_profile=profile(space), **options))
+        assert np.abs(np.asarray(opened).astype(int) - wanted).max() <= (6 if kind == "JPEG" else 2)
+        assert "icc_profile" not in opened.info
+    for useless in (b"no profile" * 20, profile(space)[:200], profile("sRGB")):
+        opened = open_image(encoded(stored, icc_profile=useless))
+        assert np.array_equal(np.asarray(opened), np.asarray(stored))
+    grey = stored.convert("L")  # whose profile is of three colours
+    assert np.array_equal(
+        np.asarray(open_image(encoded(grey, icc_profile=profile(space)))), np.asarray(grey.convert("RGB"))
+    )
+
+
+def test_heic_of_a_telephone_is_upright_and_in_srgb() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    wanted = np.zeros((64, 96, 3), np.uint8)
+    wanted[:32], wanted[:, 48:, 1] = (200, 40, 40), 150
+    turned = Image.fromarray(np.rot90(wanted).copy())
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise
+    file = io.BytesIO()
+    heif.from_pillow(turned).save(file, quality=100, exif=exif.tobytes())
+    opened = np.asarray(open_image(file.getvalue())).astype(int)
+    assert opened.shape == wanted.shape and np.abs(opened - wanted).mean() < 4
+    with pytest.raises(InputError, match=r"damaged|not a picture"):
+        open_image(file.getvalue()[:200])
+
+
+def test_heic_without_the_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    for brand in (b"heic", b"mif1"):
+        with pytest.raises(
+            InputError, match=r"it is HEIC; save it as JPEG or PNG, or install pillow-heif \(pip install"
+        ):
+            open_image(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    with pytest.raises(InputError, match="it may be a video or a damaged HEIC"):
+        open_image(b"\0\0\0\x18ftypisom" + bytes(40))

@@ -41,7 +41,7 @@ def test_refuses(tmp_path):
     save_file({"vectors": VECTORS, "labels": torch.arange(3)}, tmp_path / "few.safetensors")
     save_file({"vectors": VECTORS}, tmp_path / "names.safetensors", {"names": "["})
     for name, says in (
-        ("none.npz", "does not exist"),
+        ("none.npz", "There is no file .*none.npz"),
         ("x.bin", "no file of vectors"),
         ("evil.npy", "cannot be read"),
         ("cut.safetensors", "cut short"),
@@ -54,3 +54,20 @@ def test_refuses(tmp_path):
             load_vectors(tmp_path / name)
     with pytest.raises(InputError, match="'a', the other in 'b'"):
         check_same_space("a", "b")
+
+
+def test_arrays_of_other_programs(tmp_path):
+    np.save(tmp_path / "big.npy", VECTORS.numpy().astype(">f4"))
+    assert torch.equal(load_vectors(tmp_path / "big.npy").vectors, load_vectors_of(tmp_path, VECTORS))
+    names = np.array([f"p{row}" for row in range(6)])
+    for kind in (names, names.astype("S"), names.astype(">U4")):
+        np.savez(tmp_path / "named.npz", vectors=VECTORS.numpy().astype(">f8"), names=kind)
+        assert load_vectors(tmp_path / "named.npz").labels.tolist() == names.tolist()
+    np.savez(tmp_path / "objects.npz", vectors=VECTORS.numpy(), names=names.astype(object))
+    with pytest.raises(InputError, match=r"objects.npz .*'names' holds Python objects, .*: save it as texts"):
+        load_vectors(tmp_path / "objects.npz")
+
+
+def load_vectors_of(folder, vectors):
+    np.save(folder / "native.npy", vectors.numpy())
+    return load_vectors(folder / "native.npy").vectors

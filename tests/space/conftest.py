@@ -72,9 +72,10 @@ def app(
 
 @pytest.fixture(scope="session")
 def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The same in a process of its own, which can be treated badly. A photo has at most a megapixel."""
+    """The same in a process of its own, which can be treated badly. A photo has at most a megapixel. Its proxy is away,
+    which is none of its business when it asks itself whether it is up."""
     pytest.importorskip("gradio")
-    limits = {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4"}
+    limits = {"IDGEN_UPLOAD_MEGAPIXELS": "1", "IDGEN_UPLOAD_MEGABYTES": "4", "http_proxy": "http://127.0.0.1:9"}
     with serve(tiny_model, tmp_path_factory.mktemp("served"), limits) as running:
         yield running
 

@@ -114,6 +114,11 @@ def test_unknown_losses_and_architectures_are_refused(folder, tmp_path):
             train_recognizer(RecognizerArgs(out=tmp_path, data=folder, **{**QUICK, wrong: "softmax"}))
 
 
+def test_one_person_to_learn_from_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="has but 1 to learn from, beside 5 held out"):
+        train_recognizer(RecognizerArgs(data=folder, out=tmp_path, steps=1, **{**QUICK, "held_out_people": 5}))
+
+
 def test_the_certainty_ratio_is_that_of_its_definition():
     generator = Generator().manual_seed(0)
     embeddings, vectors = torch.randn(5, 8, generator=generator), torch.randn(4, 8, generator=generator)

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from idgen.ground.arguments import number
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 
 SIZE, COEFFICIENTS = 55, 50
@@ -29,7 +30,7 @@ SLIDERS: dict[str, tuple[float, float]] = {
 }
 """Name → least and greatest value, in the order of the vector."""
 _NAMES = list(SLIDERS)
-_LOW, _HIGH = torch.tensor([*SLIDERS.values()]).T
+_LOW, _HIGH = torch.tensor([*SLIDERS.values()], dtype=torch.float32, device="cpu").T
 PRESETS: dict[str, dict[str, float]] = {
     "neutral": {},
     "mouth open": {"jaw_open": 0.3},
@@ -41,6 +42,7 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 
 
+@pinned()
 def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
     """One expression vector (55,) from a preset's name, from sliders by name (the others 0), or from a vector (55,).
 
@@ -52,7 +54,7 @@ def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
             raise InputError(f"There is no expression {values!r}: choose one of {', '.join(PRESETS)}, or give sliders.")
         values = PRESETS[values]
     if isinstance(values, Mapping):
-        vector = torch.zeros(SIZE)
+        vector = torch.zeros(SIZE, dtype=torch.float32)
         for name, value in values.items():
             if name not in SLIDERS:
                 raise InputError(
@@ -111,6 +113,7 @@ def for_pictures(
     return lambda image, generator: one
 
 
+@pinned()
 def draw(generator: Generator, strength: float = 1.0) -> Tensor:
     """A random expression (55,): normal coefficients, half of the time an open mouth, seldom closing eyes.
 
@@ -121,10 +124,10 @@ def draw(generator: Generator, strength: float = 1.0) -> Tensor:
         strength: 0 is neutral; 1 gives the coefficients a standard deviation of 1.
     """
     number("strength of a random expression", strength, 0, 2)
-    vector = torch.zeros(SIZE)
-    vector[:COEFFICIENTS] = torch.randn(COEFFICIENTS, generator=generator)
-    eyes, jaw, *sides = torch.randn(4, generator=generator).tolist()
+    vector = torch.zeros(SIZE, dtype=torch.float32)
+    vector[:COEFFICIENTS] = torch.randn(COEFFICIENTS, generator=generator, dtype=torch.float32)
+    eyes, jaw, *sides = torch.randn(4, generator=generator, dtype=torch.float32).tolist()
     vector[50:52] = 0.5 * max(eyes - 1, 0)
     vector[52] = 0.15 * max(jaw, 0)
-    vector[53:] = 0.03 * torch.tensor(sides)
+    vector[53:] = 0.03 * torch.tensor(sides, dtype=torch.float32)
     return (strength * vector).clamp(_LOW, _HIGH)

@@ -284,6 +284,14 @@ class Arc2FacePipeline(IdentityPipeline):
         other._attach(dict(adapter) if isinstance(adapter, Mapping) else read_adapter(adapter), scale)
         return other
 
+    @classmethod
+    def from_pipe(cls, pipeline: Any, **changed: Any) -> Arc2FacePipeline:
+        """As `IdentityPipeline.from_pipe`, expression adapter included."""
+        other = super().from_pipe(pipeline, **changed)
+        if adapter := getattr(pipeline, "_adapter", None):
+            other._attach(adapter, other.config.expression_scale)
+        return other
+
     def _attach(self, adapter: dict[str, Tensor], scale: float) -> None:
         self._expressive, self._adapter = with_adapter(self.denoiser, adapter, scale), adapter
         self.register_to_config(expression_scale=scale)
@@ -377,7 +385,9 @@ class Arc2FacePipeline(IdentityPipeline):
         return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline
 
     @classmethod
-    def _load_network(cls, library: str, name: str, folder: Path, dtype: torch.dtype | None) -> Any:
+    def _load_network(
+        cls, library: str, name: str, folder: Path, dtype: torch.dtype | None, variant: str | None
+    ) -> Any:
         if (library, name) == ("transformers", "CLIPTextModel"):
-            return load_text_encoder(folder, dtype)
-        return super()._load_network(library, name, folder, dtype)
+            return load_text_encoder(folder, dtype, variant)
+        return super()._load_network(library, name, folder, dtype, variant)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.identity import Identities
-from idgen.ground.weights import check_fit, read_tensors
+from idgen.ground.weights import check_fit, read_shards, variant_in, weight_files
 from idgen.pipelines.arc2face.files import ORIGIN
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ def _replaced(module: nn.Module, path: Sequence[str], new: nn.Module) -> Any:
     return shell
 
 
-def load_text_encoder(folder: Path, dtype: torch.dtype | None = None) -> CLIPTextModel:
-    """CLIP's text model from config.json and model.safetensors or, without executing anything, pytorch_model.bin.
+@pinned()
+def load_text_encoder(folder: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> CLIPTextModel:
+    """CLIP's text model from config.json and model.safetensors, of a variant and in shards, too, or, without executing
+    anything, pytorch_model.bin.
 
     Not by transformers' own loader, because that only prints a table where weights are missing, and because names begin
     with `text_model.` in one of its generations and not in the other.
@@ -96,9 +99,9 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None) -> CLIPTex
         InputError: a file is missing or damaged, would execute code, or its weights are not exactly the model's.
     """
     transformers = require_package("transformers", "arc2face", "Arc2Face")
-    file = folder / "model.safetensors"
-    if not file.is_file():
-        file = folder / "pytorch_model.bin"
+    paths = [folder / "pytorch_model.bin"]
+    if any(folder.glob("model*.safetensors*")):
+        paths = weight_files(folder, variant or variant_in(folder), "model")
     try:
         encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig.from_pretrained(folder))
     except (OSError, ValueError, TypeError) as error:
@@ -106,12 +109,12 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None) -> CLIPTex
             f"There is no readable configuration of CLIP's text model in {folder}: get encoder/config.json from "
             f"{ORIGIN} ({' '.join(str(error).split())[:200]})."
         ) from error
-    weights = {_bare(name): tensor for name, tensor in read_tensors(file, "text encoder", ORIGIN).items()}
+    weights = {_bare(name): tensor for name, tensor in read_shards(paths, "text encoder", ORIGIN).items()}
     positions = weights.pop(_POSITIONS, None)  # a buffer that older generations saved
     if positions is not None and not torch.equal(positions.flatten(), torch.arange(positions.numel())):
-        raise InputError(f"The positions in {file} are not counted from 0: this is no text encoder of CLIP.")
+        raise InputError(f"The positions in {paths[0]} are not counted from 0: this is no text encoder of CLIP.")
     own = {name: tensor for name, tensor in encoder.state_dict().items() if _bare(name) != _POSITIONS}
-    check_fit({_bare(name): tensor for name, tensor in own.items()}, weights, file, "text encoder of Arc2Face")
+    check_fit({_bare(name): tensor for name, tensor in own.items()}, weights, paths[0], "text encoder of Arc2Face")
     encoder.load_state_dict({name: weights[_bare(name)] for name in own}, strict=False)
     return encoder.to(dtype or torch.float32).eval()
 

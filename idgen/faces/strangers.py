@@ -1,0 +1,48 @@
+"""Photos that are to be averaged into one person, and may not show one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from idgen.ground.arguments import FMR
+
+
+def strangers(vectors: Tensor, names: Sequence[str], space: str, calibration: dict[str, Any] | None) -> str:
+    """Which of some photos may not show the same person as the others, in a sentence; "" for none.
+
+    Each photo is compared with the mean of the others, and has to reach the cosine that one in 1,000 comparisons of
+    different people reaches. Where that was not measured, the least alike one is named.
+
+    Args:
+        vectors: (N, D) unit vectors of the photos, by the encoder of `space`.
+        names: N of them.
+        calibration: what the encoder's calibration.json says, or None.
+    """
+    if len(vectors) < 2:
+        return ""
+    pair = len(vectors) == 2
+    cosines = (vectors * normalize(vectors.sum(0) - vectors, dim=1)).sum(1).tolist()
+    worst = min(range(len(names)), key=cosines.__getitem__)
+    told = calibration or {}
+    kind = told.get("kinds", {}).get("image-image" if pair else "image-mean", {})
+    threshold = kind.get("thresholds", {}).get(f"{FMR:g}")
+    to = "each other" if pair else "the mean of the others"
+    if threshold is None:
+        least = f"{' and '.join(names)} have" if pair else f"{names[worst]} is the least alike of the photos, with"
+        return (
+            f"{least} the cosine {cosines[worst]:.2f} to {to}. From where on that is one person was not measured for "
+            f"{space!r}: see for yourself."
+        )
+    low = [name for name, cosine in zip(names, cosines, strict=True) if cosine < threshold]
+    if not low:
+        return ""
+    who, what = (" and ".join(names), "two people") if pair else (", ".join(low), "somebody else than the others")
+    return (
+        f"{who} may show {what}: the cosine to {to} is {cosines[worst]:.2f}, and {threshold:.2f} or more counts as one "
+        f"person (measured on {told.get('data', 'other faces')}). The mean of two people is neither: leave out what is "
+        "wrong."
+    )
