@@ -255,8 +255,9 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
     if before.get("people") != settings["people"]:
         return "pictures of other people"
     for key in ("model", "seed", "steps", "guidance", "variation", "attributes"):
-        if (was := before.get(key)) != (now := settings.get(key)):
-            return f"pictures with {key} {was or 'left open'}, not {now or 'left open'}"
+        was, now = (held.get(key, "left open") for held in (before, settings))
+        if was != now:
+            return f"pictures with {key} {was}, not {now}"
     return f"pictures by other weights of {settings['model']}"
 
 

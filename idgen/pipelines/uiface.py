@@ -7,7 +7,7 @@ without the identity. Re-implemented from the paper and from what the released c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,6 @@ class UIFacePipeline(IDiffFacePipeline):
         InputError: the denoiser is no `IdentityUNet` with an empty identity.
     """
 
-    _optional_components: ClassVar[list[str]] = []
     stage_two = 500
     settled = 0.006
 
@@ -55,13 +54,17 @@ class UIFacePipeline(IDiffFacePipeline):
         space: str = "",
         num_inference_steps: int = 50,
         guidance_scale: float = 2.0,
+        prior: ModelMixin | None = None,
+        student: ModelMixin | None = None,
+        few_steps: int = 0,
     ):
         if not (isinstance(denoiser, IdentityUNet) and denoiser.has_empty_identity):
             raise InputError(
                 "Two-stage sampling needs an IdentityUNet that learned an empty identity, as UIFace's did: "
                 "load this model as IDiffFacePipeline."
             )
-        super().__init__(denoiser, autoencoder, scheduler, space, num_inference_steps, guidance_scale)
+        parts = (denoiser, autoencoder, scheduler)
+        super().__init__(*parts, space, num_inference_steps, guidance_scale, prior, student, few_steps)
 
     def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
         identity = vectors.to(self._execution_device, self.denoiser.dtype)
