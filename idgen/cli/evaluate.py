@@ -28,4 +28,5 @@ def evaluate(
         sets: dict[str, Any] = {"training": training, "real": real, "pairs": pairs}
         result = room.evaluate(source, out, model=model, **sets, aligned=not photos, device=device, seed=seed)
     say_summary(result.summary)
+    say(*(f"  {note}" for note in result.notes))
     say(f"Report: {out / room.REPORT}")

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,16 @@ def test_wrong_input_is_one_sentence(what, says, tmp_path, tiny_model):
     assert done.exit_code == 2 and says in done.output
     assert len(re.findall(r"[.!?](?:\s|$)", done.output)) == 1, done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_out_is_said(pictures, tmp_path, tiny_model):
+    folder = shutil.copytree(pictures, tmp_path / "set")
+    someone = next(path for path in sorted(folder.iterdir()) if path.is_dir())
+    (someone / "raw.cr2").write_bytes(b"no picture that is read")
+    (someone / ".ipynb_checkpoints").mkdir()
+    shutil.copy(next(someone.glob("*.png")), someone / ".ipynb_checkpoints" / "0-checkpoint.png")
+    ran = CliRunner().invoke(app, ["evaluate", str(folder), "--out", str(tmp_path / "out"), "--model", str(tiny_model)])
+    assert ran.exit_code == 0, ran.output
+    assert "1 file of set was left out, being no pictures by their names (.cr2: 1)." in ran.stdout
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (report["pictures"], report["people"]) == (18, 6)
