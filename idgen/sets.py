@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError, require_package
-from idgen.ground.identity import Identities
+from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import open_image
+from idgen.ground.provenance import domain_of
 from idgen.ground.vectors import SUFFIXES, load_vectors
 from idgen.ground.weights import first_sentence
 
@@ -37,8 +39,8 @@ class Source:
         vectors: (N, D), or None where there are only pictures.
         space: of the vectors.
         columns: name → (N,) values.
-        wanted: name of a person → vector (D,) that their pictures were made for; empty where nobody was.
-        wanted_space: the space of those.
+        wanted: name of a person → who their pictures were made for; empty where nobody was.
+        domain: what kind of pictures they are, by the marks of some (see `idgen.ground.provenance.domain_of`).
     """
 
     name: str
@@ -48,8 +50,8 @@ class Source:
     vectors: Tensor | None = None
     space: str | None = None
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
-    wanted: dict[str, Tensor] = field(default_factory=dict)
-    wanted_space: str | None = None
+    wanted: dict[str, Identity] = field(default_factory=dict)
+    domain: str = PHOTOGRAPHS
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,16 +109,21 @@ def _manifest(path: Path) -> Source:
     keys = {key for key in lines[0] if all(isinstance(line.get(key), (str, int, float, bool)) for line in lines)}
     columns = {key: np.array([line[key] for line in lines]) for key in sorted(keys - {"file", "identity"})}
     labels, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
-    picture, wanted = (lambda row: open_image(path / names[row])), _wanted(path)
-    return Source(path.name, labels, names, picture, None, None, columns, *wanted)
+    picture, of = (lambda row: open_image(path / names[row])), _domain([path / name for name in names])
+    return Source(path.name, labels, names, picture, None, None, columns, _wanted(path), of)
 
 
-def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Who the pictures in a folder were made for, by name, and the space of their vectors."""
+def _wanted(folder: Path) -> dict[str, Identity]:
+    """Who the pictures in a folder were made for, by name."""
     if not (folder / IDENTITIES).is_file():
-        return {}, None
-    people = Identities.load(folder / IDENTITIES)
-    return dict(zip(people.names, people.vectors, strict=True)), people.space
+        return {}
+    return {person.name: person for person in Identities.load(folder / IDENTITIES)}
+
+
+def _domain(pictures: Sequence[Any]) -> str:
+    """What kind of pictures these files, or their bytes, are: by some of them; photographs if they are of two kinds."""
+    kinds = {domain_of(pictures[row]) for row in np.linspace(0, len(pictures) - 1, min(len(pictures), 8)).astype(int)}
+    return kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
 
 
 def _folder(path: Path) -> Source:
@@ -128,7 +135,7 @@ def _folder(path: Path) -> Source:
     names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
     labels = np.array([str(file.relative_to(path).parent) for file in files])
-    return Source(path.name, labels, names, lambda row: open_image(files[row]))
+    return Source(path.name, labels, names, lambda row: open_image(files[row]), domain=_domain(files))
 
 
 def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], labelled: bool) -> Source:
@@ -163,8 +170,10 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
         raise InputError(f"Row {people.index(None)} of {path} does not say who is on it: name them, or leave it out.")
     labels = np.asarray(people).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(labels)])
-    wanted = _wanted(path if path.is_dir() else path.parent)
-    return Source(path.name, labels, names, _opener(path, groups), None, None, columns, *wanted)
+    wanted, raw = _wanted(path if path.is_dir() else path.parent), _bytes_of(path, groups)
+    some = [raw(row) for row in np.linspace(0, len(groups) - 1, min(len(groups), 2)).astype(int)] if groups else []
+    picture = lambda row: open_image(raw(row))  # noqa: E731
+    return Source(path.name, labels, names, picture, None, None, columns, wanted, _domain(some))
 
 
 def _label(columns: Sequence[str]) -> str | None:
@@ -183,8 +192,8 @@ def _columns(schema: Any, file: Path, wanted: Sequence[str], labelled: bool) -> 
     return [one.name for one in schema if one.name in (label, *wanted) or any(check(one.type) for check in plain)]
 
 
-def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Image.Image]:
-    """Opens the picture of a row, and keeps its row group for the next ones."""
+def _bytes_of(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Any]:
+    """Reads the picture of a row, its bytes or where it is, and keeps its row group for the next ones."""
     from pyarrow.parquet import ParquetFile
 
     @functools.lru_cache(2)
@@ -192,13 +201,13 @@ def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], 
         with ParquetFile(file) as parquet:
             return parquet.read_row_group(group, ["image"])["image"].to_pylist()
 
-    def picture(row: int) -> Image.Image:
+    def picture(row: int) -> Any:
         file, group, place = groups[row]
         image = pictures(file, group)[place]
         if isinstance(image, dict):
             image = image["bytes"] if image.get("bytes") is not None else image.get("path")
         if image is None:
             raise InputError(f"Row {row} of {path} has no picture: leave it out.")
-        return open_image(image)
+        return image
 
     return picture

@@ -97,12 +97,15 @@ class Endpoints:
             model: name of one of the models of this app; empty for its first.
 
         Returns:
-            The identity: name, source, space, vector and seal. Hand it to /generate as it is.
+            The identity: name, source, space, vector and seal, to be handed to /generate as it is. Beside it `faces`,
+            how many each photo shows, and `scope`, what verdicts there will be on pictures of this person.
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
         self.limits.admit(request)
-        return self.seals.describe(self.networks.read(model, photos, consent).identity)
+        found = self.networks.read(model, photos, consent)
+        said = self.seals.describe(found.identity)
+        return {**said, "faces": [face.faces for face in found.faces], "scope": found.scope}
 
     def generate(  # type: ignore[misc]
         self,
@@ -163,7 +166,7 @@ class Endpoints:
 
         Returns:
             cosine and threshold of the encoder, judge_cosine and judge_threshold of the independent judge, match, fmr,
-            verdict, and a sentence.
+            domain (of the calibration; null and no verdict where none applies), verdict, and a sentence.
         """
         pictures = take([first, second], 2)
         self.limits.admit(request)

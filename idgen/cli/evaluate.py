@@ -5,7 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from idgen.cli.shell import DEVICE, MODEL, SEED, TRAINING, argument, flag, needing, option, say, say_summary
+from idgen.cli.shell import (
+    DEVICE,
+    DOMAIN,
+    FMR,
+    MODEL,
+    SEED,
+    TRAINING,
+    argument,
+    flag,
+    needing,
+    option,
+    say,
+    say_summary,
+)
 
 
 def evaluate(
@@ -18,6 +31,8 @@ def evaluate(
     pairs: Path = option(None, "Compare only these: a line a pair, `picture picture 1` or 0."),
     photos: bool = flag("--photos", "The pictures are photos: find and align the faces first."),
     seed: int = SEED,
+    fmr: float = FMR,
+    domain: str = DOMAIN,
     model: str = MODEL,
     device: str = DEVICE,
 ) -> None:
@@ -26,6 +41,7 @@ def evaluate(
         from idgen.evaluation import evaluate as room
 
         sets: dict[str, Any] = {"training": training, "real": real, "pairs": pairs}
-        result = room.evaluate(source, out, model=model, **sets, aligned=not photos, device=device, seed=seed)
+        how: dict[str, Any] = {"aligned": not photos, "device": device, "seed": seed, "fmr": fmr, "domain": domain}
+        result = room.evaluate(source, out, model=model, **sets, **how)
     say_summary(result.summary)
     say(f"Report: {out / room.REPORT}")

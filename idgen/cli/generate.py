@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from idgen.cli.shell import BATCH_SIZE, DEVICE, MODEL, SEED, argument, flag, integer, interrupted, option, say
-from idgen.ground import arguments
+from idgen.cli.shell import BATCH_SIZE, DEVICE, FMR, MODEL, SEED, argument, flag, integer, interrupted, option, say
 from idgen.ground.errors import InputError
-from idgen.ground.words import count, verdicts
+from idgen.ground.words import count
 
 
 def _number(text: str) -> float | str:
@@ -33,6 +32,7 @@ def generate(
         parser=_number,
         metavar="TEXT",
     ),
+    fmr: float = FMR,
     batch_size: int = BATCH_SIZE,
     overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
     model: str = MODEL,
@@ -51,7 +51,7 @@ def generate(
     loaded = load_model(model, device)
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
-    how: dict[str, Any] = {"batch_size": batch_size, "overwrite": overwrite}
+    how: dict[str, Any] = {"fmr": fmr, "batch_size": batch_size, "overwrite": overwrite}
     try:
         painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:
@@ -61,7 +61,10 @@ def generate(
     made = f"{count(len(lines), 'picture', 'pictures')} of {count(len(identities), 'person', 'people')}"
     say(f"{made}: {out}{os.sep} ({painting.SHEET} shows them, {MANIFEST} has their scores)")
     if loaded.has("judge"):
-        say(verdicts(sum(bool(line["match"]) for line in lines), len(lines), arguments.FMR))
+        from idgen.scoring import verdicts
+
+        keys = ("match", "judge_similarity", "domain", "fmr", "compared")
+        say(verdicts([tuple(line.get(key) for key in keys) for line in lines], fmr))
         return
     say("This model has no judge, so nothing says whether they are the wanted people.")
     if loaded.has("encoder"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from idgen.evaluation.attributes import breakdown
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy
 from idgen.evaluation.leakage import leakage
 from idgen.evaluation.measures import Listed, read_pairs
-from idgen.evaluation.reading import Reader, Set, common
+from idgen.evaluation.reading import Embedded, Reader, Set, common
 from idgen.evaluation.report import write_report
 from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.evaluation.summary import summarise
 from idgen.ground import arguments, files
+from idgen.ground import domain as domains
 from idgen.ground.errors import InputError
 from idgen.ground.vectors import check_vectors, save_vectors
 from idgen.ground.words import count
@@ -37,6 +39,8 @@ def evaluate(
     aligned: bool = True,
     device: str | None = None,
     seed: int = 0,
+    fmr: float = arguments.FMR,
+    domain: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Measure a set and write `evaluation.json`, `report.html` and the vectors into a folder.
@@ -54,6 +58,8 @@ def evaluate(
         aligned: pictures are aligned faces; else faces are found and aligned first.
         device: for the networks.
         seed: of what is drawn from large sets.
+        fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
+        domain: what kind of pictures `source` holds (`idgen.ground.domain`); by default what their files say.
         progress: show bars.
 
     Raises:
@@ -63,20 +69,25 @@ def evaluate(
     out = Path(out)
     files.check_writable(out)
     arguments.seed(seed)
+    arguments.fmr(fmr)
     reader = Reader(model if isinstance(model, Model) else load_model(model, device), aligned, progress)
     set_ = known = None
     if Path(source).suffix == ".bin":
         if given := [name for name, value in (("training", training), ("real", real), ("pairs", pairs)) if value]:
             raise InputError(f"{source} is a list of pairs, for which --{given[0]} has no meaning: leave it out.")
-        result = _evaluate_bin(Path(source), reader)
+        result = _evaluate_bin(
+            Path(source), reader, domains.PHOTOGRAPHS if domain is None else domains.check(domain), fmr
+        )
     else:
         set_ = reader.read(source)
+        if domain is not None:
+            set_.source = replace(set_.source, domain=domains.check(domain))
         _check_people(set_)
         # Everything that needs a network comes first: what follows is what "after embedding" means.
         known = None if training is None else reader.read(training)
         compare = known if real is None else reader.read(real)
         listed = None if pairs is None else read_pairs(pairs, set_.source.names)
-        result = _evaluate_set(set_, reader, known, compare, listed, seed)
+        result = _evaluate_set(set_, reader, known, compare, listed, seed, fmr)
     result.summary = summarise(result)
     out.mkdir(parents=True, exist_ok=True)
     if set_ is not None and set_.source.open is not None:
@@ -100,7 +111,7 @@ def _check_people(set_: Set) -> None:
 
 
 def _evaluate_set(
-    set_: Set, reader: Reader, known: Set | None, compare: Set | None, listed: Listed | None, seed: int
+    set_: Set, reader: Reader, known: Set | None, compare: Set | None, listed: Listed | None, seed: int, fmr: float
 ) -> Evaluation:
     """See `evaluate`: `known` is the training set, `compare` the real pictures."""
     source, judged = set_.source, set_.by[0]
@@ -112,9 +123,12 @@ def _evaluate_set(
         measures.compare_all(by, source.labels, seed) if listed is None else measures.compare_listed(by, listed)
         for by in set_.by
     )
-    out = Evaluation(source.name, len(source), len(np.unique(source.labels)), main, others)
-    out.separability, out.separability_by = measures.separability(judged, source.labels, out.main)
-    out.fidelity = measures.fidelity(set_, reader.model)
+    main, *others = (
+        measures.promised(by, found, source.domain, fmr) for by, found in zip(set_.by, (main, *others), strict=True)
+    )
+    out = Evaluation(source.name, len(source), len(np.unique(source.labels)), source.domain, main, others)
+    out.separability, out.separability_by = measures.separability(judged, source.labels, out.main, source.domain)
+    out.fidelity = measures.fidelity(set_, reader.model, fmr)
     out.diversity = measures.diversity(judged, source.labels, landmarks, looked_at)
     if compare is not None and with_real is not None:
         out.compared_with = compare.source.name
@@ -123,7 +137,7 @@ def _evaluate_set(
         out.training = known.source.name
         ours, theirs = with_known
         out.searches = leakage(ours.vectors, source.labels, theirs.vectors, known.source.labels, seed=seed)
-    elif source.wanted and len(set_.by) > 1 and source.wanted_space == set_.by[1].space:
+    elif source.wanted and len(set_.by) > 1 and {one.space for one in source.wanted.values()} == {set_.by[1].space}:
         sampler = reader.model.sampler
         out.training = f"the {len(sampler.people):,} people that {reader.model.name}'s sampler learned from"
         out.searches = measures.leakage_of_sampled(set_, reader.model)
@@ -154,7 +168,7 @@ def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:
     return notes
 
 
-def _evaluate_bin(path: Path, reader: Reader) -> Evaluation:
+def _evaluate_bin(path: Path, reader: Reader, domain: str, fmr: float) -> Evaluation:
     pairs = read_bin(path)
     rows, vectors = reader.embed(pairs.picture, len(pairs.pictures), path.name)
     place = np.full(len(pairs.pictures), -1)  # picture → row of the vectors
@@ -165,13 +179,14 @@ def _evaluate_bin(path: Path, reader: Reader) -> Evaluation:
     first, second, same = place[::2][both], place[1::2][both], pairs.same[both]
     since = time.perf_counter()
     compared, folds = [], {}
-    for (who, recogniser, _), part in zip(reader.recognisers, vectors, strict=True):
+    for (who, recogniser, known), part in zip(reader.recognisers, vectors, strict=True):
         unit = check_vectors(part, path.name).numpy()
         cosines = (unit[first] * unit[second]).sum(1)
         result = Verification.measure(cosines[same], cosines[~same])
-        compared.append(Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same)))
+        found = Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same))
+        compared.append(measures.promised(Embedded(who, recogniser.space, part, known), found, domain, fmr))
         folds[who] = ten_fold_accuracy(unit[first], unit[second], same)
-    out = Evaluation(path.name, len(pairs.pictures), 0, compared[0], compared[1:], folds=folds)
+    out = Evaluation(path.name, len(pairs.pictures), 0, domain, compared[0], compared[1:], folds=folds)
     if missing := int((~both).sum()):
         out.notes = [f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures."]
     out.seconds = time.perf_counter() - since

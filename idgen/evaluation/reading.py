@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.evaluation.attributes import some_people
+from idgen.ground.domain import generated_by
 from idgen.ground.errors import InputError
 from idgen.ground.vectors import check_same_space, check_vectors
-from idgen.scoring import Calibration
+from idgen.scoring import Calibration, calibrations_of
 from idgen.sets import Source, read_source
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Embedded:
     by: str
     space: str | None
     vectors: Tensor
-    calibration: Calibration | None = None
+    calibrations: Sequence[Calibration] = ()
 
 
 @dataclass
@@ -64,28 +65,30 @@ class Reader:
         self.model, self.aligned, self.progress = model, aligned, progress
 
     @cached_property
-    def recognisers(self) -> list[tuple[str, Any, Calibration | None]]:
-        """(who, recogniser, calibration): the judge, then the encoder."""
+    def recognisers(self) -> list[tuple[str, Any, Sequence[Calibration]]]:
+        """(who, recogniser, calibrations): the judge, then the encoder."""
         encoder, judge = self.model.encoder, self.model.judge
-        return [("the judge", judge.recognizer, judge.calibration), ("the encoder", encoder, Calibration.of(encoder))]
+        return [("the judge", judge.recognizer, judge.calibrations), ("the encoder", encoder, calibrations_of(encoder))]
 
     def read(self, path: str | Path) -> Set:
         """A set with its vectors."""
         source = read_source(path)
+        if source.domain == generated_by(self.model.name):
+            source = replace(source, domain=self.model.paints)
         if source.vectors is not None:
             if source.space is None:
                 return Set(source, [Embedded("the recogniser that made the vectors", None, source.vectors)])
-            known = {recogniser.space: calibration for _, recogniser, calibration in self.recognisers}
+            known = {recogniser.space: calibrations for _, recogniser, calibrations in self.recognisers}
             who = f"the recogniser of {source.space}"
-            return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space))])
+            return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space, ()))])
         open_ = source.open
         assert open_ is not None
         rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
             raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
         by = [
-            Embedded(who, recogniser.space, check_vectors(part, source.name), calibration)
-            for (who, recogniser, calibration), part in zip(self.recognisers, vectors, strict=True)
+            Embedded(who, recogniser.space, check_vectors(part, source.name), calibrations)
+            for (who, recogniser, calibrations), part in zip(self.recognisers, vectors, strict=True)
         ]
         seen = replace(
             source,

@@ -22,11 +22,13 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.ground import domain as domains
 from idgen.ground import hub, uploading
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
-from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
+from idgen.ground.identity import Identity, mean, safe_name, seen_in
 from idgen.ground.images import ImageSource, describe, open_image
+from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
@@ -224,13 +226,21 @@ class FaceEncoder:
             raise InputError(f"The encoder of {self.space!r} cannot find faces: give it a finder, or aligned ones.")
         return self.finder
 
-    def identify(self, photos: Sequence[ImageSource], aligned: bool = False, name: str | None = None) -> Identity:
+    def identify(
+        self,
+        photos: Sequence[ImageSource],
+        aligned: bool = False,
+        name: str | None = None,
+        domain: str | None = None,
+    ) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
 
         Args:
             photos: pictures of one person.
             aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
+            domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says, and
+                photographs where it says nothing.
 
         Raises:
             InputError: there are no photos, or as `encode`.
@@ -240,7 +250,9 @@ class FaceEncoder:
         if name is None:
             file = describe(photos[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
-        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in self.encode(photos, aligned))
+        kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in photos]
+        vectors = zip(self.encode(photos, aligned), kinds, strict=True)
+        return mean(Identity(vector, self.space, seen_in([kind], 1), name) for vector, kind in vectors)
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
         """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as

@@ -22,6 +22,7 @@ from idgen.evaluation.calibrate import write_calibrations
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.ground import files
+from idgen.ground.domain import RENDERED, check
 from idgen.ground.errors import InputError
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.ground.identity import centres
@@ -48,6 +49,8 @@ class AssembleArgs:
     for verdicts at a false-match rate of 1 in 1,000."""
     measured_on: str | None = None
     """What those are, in words: it goes into the calibrations; by default how many people and pictures."""
+    domain: str = RENDERED
+    """What kind of pictures they are: rendered, or photographs."""
     runs: Path = Path("runs")
     """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler. Without a finder, that of the
     built-in model is taken."""
@@ -131,7 +134,9 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
     vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
     said = f"{len(unseen):,} pictures of {unseen.people:,} people who are not in the training data"
-    own, judged = write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
+    own, judged = write_calibrations(
+        folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said, check(args.domain)
+    )
     own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
 
 

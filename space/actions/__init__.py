@@ -10,11 +10,11 @@ from .morph import MORPH, Morph, morph
 from .painting import Progress, Result, generate
 from .photos import Compared, Face, Found, compare, identify
 from .recipe import MAX_SEED, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, Recipe, sample
-from .scores import Line, Reference, reference
+from .scores import Line, reference
 
 __all__ = [
     "CROWD", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS", "POINT_IMAGES", "SELF",
     "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph", "Neighbour", "Point", "Progress", "Recipe",
-    "Reference", "Result", "compare", "explore", "generate", "identify", "identity_file", "morph", "nearest",
+    "Result", "compare", "explore", "generate", "identify", "identity_file", "morph", "nearest",
     "png", "reference", "report", "sample", "write",
 ]  # fmt: skip

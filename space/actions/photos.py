@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from idgen.ground import domain
+from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
+from idgen.ground.provenance import domain_of
 from idgen.model import Model
-from idgen.scoring import UNCALIBRATED, Comparison
+from idgen.scoring import UNCALIBRATED, Comparison, Meaning, meaning
 
-from .scores import Reference, reference
+from .scores import reference, why_not
 
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
@@ -23,12 +26,13 @@ _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 @dataclass(frozen=True)
 class Face:
     """A face read from a photo: its crop as the encoder and as the judge sees it, the photo with the face drawn on it,
-    and how many faces there were."""
+    how many faces there were, and what kind of picture it is."""
 
     face: Image.Image
     judged: Image.Image
     marked: Image.Image
     faces: int
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Found:
 
     identity: Identity
     faces: list[Face]
-    scope: str = ""  # on what the judge was calibrated; "" without one
+    scope: str = ""  # what verdicts there will be on pictures of this person
 
 
 def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
@@ -47,9 +51,11 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = 
         InputError: no consent, not a usable picture, or no face in one.
     """
     faces = [_read(model, photo, consent, pixels) for photo in photos]
-    identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo")
-    known = reference(model)
-    return Found(identity, faces, "" if known is None else known.calibration.scope)
+    kinds = {face.domain for face in faces}
+    of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
+    identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo", domain=of)
+    known = reference(model, identity)
+    return Found(identity, faces, why_not(model, identity) if known is None else known.calibration.scope)
 
 
 def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
@@ -63,7 +69,7 @@ def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
     judge = model.judge.recognizer if model.has("judge") else encoder
     face, detection, everybody = encoder.detect_and_align(image)
     judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
-    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
+    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody), domain_of(photo))
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Compared:
     faces: tuple[Face, Face]
     cosine: float
     comparison: Comparison | None
-    reference: Reference | None
+    reference: Meaning | None
     sentence: str
 
 
@@ -88,9 +94,12 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
         a, b = model.encoder.encode([face.face for face in faces])
         sentence = f"The cosine is {float(a @ b):.2f}, and {model.name} has no judge: {UNCALIBRATED}"
         return Compared(faces, float(a @ b), None, None, sentence)
-    comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
-    sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
-    return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)
+    of = domain.against(face.domain for face in faces)
+    a, b = ((face.face, face.judged) for face in faces)
+    comparison = model.scorer.compare(a, b, of=of)
+    known = meaning(model.judge.calibrations, comparison.of, "image-image", comparison.fmr)
+    sentence = comparison.sentence() if known is None else f"{comparison.sentence()} {known.calibration.scope}"
+    return Compared(faces, comparison.cosine, comparison, known, sentence)
 
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:
