@@ -13,6 +13,8 @@ from diffusers.utils import logging
 from torch import Tensor
 
 from idgen.faces.encoder import FaceEncoder
+from idgen.faces.finder import FaceFinder
+from idgen.faces.resolve import for_photographs
 from idgen.ground import arguments, devices, hub, uploading
 from idgen.ground.domain import RENDERED, generated_by
 from idgen.ground.errors import InputError
@@ -56,7 +58,14 @@ class Model:
     @property
     def encoder(self) -> FaceEncoder:
         """Faces to the vectors that the pipeline takes."""
-        return self._part("encoder", lambda: FaceEncoder.from_pretrained(self._need("encoder")).to(self.device))
+
+        def load() -> FaceEncoder:
+            encoder = FaceEncoder.from_pretrained(self._need("encoder")).to(self.device)
+            if isinstance(encoder.finder, FaceFinder) and (other := for_photographs()) is not None:
+                encoder.photo_finder = other.finder
+            return encoder
+
+        return self._part("encoder", load)
 
     @property
     def judge(self) -> Judge:
@@ -75,7 +84,11 @@ class Model:
 
     def scorer_at(self, fmr: float = arguments.FMR) -> Scorer:
         """Encoder and judge, with verdicts at a false-match rate."""
-        return Scorer(self.encoder, self.judge, fmr, paints=self.paints, name=self.name)
+        return Scorer(self.encoder, self.judge, fmr, **self._meaning())
+
+    def _meaning(self) -> dict[str, Any]:
+        other = for_photographs()
+        return {"paints": self.paints, "name": self.name, "witnesses": [] if other is None else [other]}
 
     @property
     def paints(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +22,9 @@ from idgen.evaluation.summary import summarise
 from idgen.ground import arguments, files
 from idgen.ground import domain as domains
 from idgen.ground.errors import InputError
+from idgen.ground.identity import safe_name
 from idgen.ground.vectors import check_vectors, save_vectors
-from idgen.ground.words import count
+from idgen.ground.words import count, percent
 from idgen.model import Model, load_model
 from idgen.scoring.verification import Verification
 
@@ -33,6 +36,7 @@ def evaluate(
     out: str | Path,
     *,
     model: str | Path | Model = "nobody-128",
+    by: Sequence[str] = (),
     training: str | Path | None = None,
     real: str | Path | None = None,
     pairs: str | Path | None = None,
@@ -50,6 +54,7 @@ def evaluate(
             person, a file of vectors, or insightface's `.bin` of pairs.
         out: folder for the results.
         model: whose judge and encoder embed the pictures; the judge's verdict counts.
+        by: recognisers that embed them instead, by their names (`idgen.faces.resolve`): what they say side by side.
         training: what the generator was trained on, of the same kinds, to look for leaks. By default, where the
             pictures are by a model that brings its training people's vectors, those.
         real: real pictures to take FD, KID, precision and recall against; by default `training`.
@@ -70,7 +75,8 @@ def evaluate(
     files.check_writable(out)
     arguments.seed(seed)
     arguments.fmr(fmr)
-    reader = Reader(model if isinstance(model, Model) else load_model(model, device), aligned, progress)
+    loaded = None if by else model if isinstance(model, Model) else load_model(model, device)
+    reader = Reader(loaded, aligned, progress, by)
     set_ = known = None
     if Path(source).suffix == ".bin":
         if given := [name for name, value in (("training", training), ("real", real), ("pairs", pairs)) if value]:
@@ -91,11 +97,33 @@ def evaluate(
     result.summary = summarise(result)
     out.mkdir(parents=True, exist_ok=True)
     if set_ is not None and set_.source.open is not None:
-        for kind, embedded in zip(("judge", "encoder"), set_.by, strict=True):
+        for embedded in set_.by:
+            kind = safe_name(embedded.by.removeprefix("the "))
             save_vectors(out / f"vectors-{kind}.safetensors", embedded.vectors, set_.source.labels, embedded.space)
     files.write_json(out / JSON, result.to_dict())
     write_report(out / REPORT, result, set_, known)
     return result
+
+
+def evaluate_bins(folder: str | Path, out: str | Path, **options: Any) -> list[str]:
+    """Every `.bin` of a folder by the ten-fold protocol, each with a report in a folder of its name, and their average.
+
+    Args:
+        folder: with insightface's files, such as lfw.bin and agedb_30.bin.
+        out: folder for the results; `average.json` in it holds them together.
+        options: of `evaluate`.
+
+    Returns:
+        A line a file and recogniser, and the averages.
+    """
+    accuracies: dict[str, dict[str, float]] = {}
+    for file in sorted(Path(folder).glob("*.bin")):
+        for who, folds in evaluate(file, Path(out) / file.stem, **options).folds.items():
+            accuracies.setdefault(who, {})[file.stem] = folds.accuracy
+    averages = {who: float(np.mean(list(found.values()))) for who, found in accuracies.items()}
+    content = {who: {**found, "average": averages[who]} for who, found in accuracies.items()}
+    files.write_json(Path(out) / "average.json", content)
+    return [f"{name}: {percent(value)} by {who}" for who, found in content.items() for name, value in found.items()]
 
 
 def _check_people(set_: Set) -> None:
@@ -137,7 +165,7 @@ def _evaluate_set(
         out.training = known.source.name
         ours, theirs = with_known
         out.searches = leakage(ours.vectors, source.labels, theirs.vectors, known.source.labels, seed=seed)
-    elif source.wanted and len(set_.by) > 1 and {one.space for one in source.wanted.values()} == {set_.by[1].space}:
+    elif _has_training(reader.model, set_) and reader.model is not None:
         sampler = reader.model.sampler
         out.training = f"the {len(sampler.people):,} people that {reader.model.name}'s sampler learned from"
         out.searches = measures.leakage_of_sampled(set_, reader.model)
@@ -147,6 +175,12 @@ def _evaluate_set(
     out.notes = _notes(set_, out, listed is None)
     out.seconds = time.perf_counter() - since
     return out
+
+
+def _has_training(model: Model | None, set_: Set) -> bool:
+    """Whether the pictures are by a model that brings its training people's vectors."""
+    spaces = {one.space for one in set_.source.wanted.values()}
+    return model is not None and model.has("sampler") and bool(spaces) and spaces == {set_.by[-1].space}
 
 
 def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:

@@ -167,9 +167,11 @@ def promised(embedded: Embedded, found: Comparisons, domain: str, fmr: float = F
     return replace(found, calibrated={**said, **dict(zip(("tar", "false_matches"), shares, strict=True))})
 
 
-def fidelity(set_: Set, model: Model, fmr: float = FMR) -> Fidelity | None:
+def fidelity(set_: Set, model: Model | None, fmr: float = FMR) -> Fidelity | None:
     """The pictures against the people they were made for; None where nobody was wanted of this model's encoder."""
     source = set_.source
+    if model is None or not model.has("judge"):
+        return None
     known = len(set_.by) > 1 and source.wanted and set(source.labels) <= source.wanted.keys()
     people = [source.wanted[str(label)] for label in source.labels] if known else []
     if not people or people[0].space != model.encoder.space:
@@ -229,4 +231,4 @@ def distances_between(fake: Embedded, real: Embedded, seed: int) -> dict[str, fl
 def leakage_of_sampled(set_: Set, model: Model) -> list[Search]:
     """Against the training people whose vectors the model's sampler brings: means only, in the encoder's space."""
     people = model.sampler.people.float()
-    return leakage(set_.by[1].vectors, set_.source.labels, people, np.arange(len(people)))
+    return leakage(set_.by[-1].vectors, set_.source.labels, people, np.arange(len(people)))

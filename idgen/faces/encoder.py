@@ -70,6 +70,8 @@ class FaceEncoder:
     """
 
     notice = ""
+    photo_finder: Any = None
+    """Another finder, for photographs: looked with instead of `finder` where it is set."""
 
     def __init__(
         self,
@@ -196,8 +198,14 @@ class FaceEncoder:
             out.append(self._embed(pixels))
         return torch.cat(out)
 
-    def detect_and_align(self, image: ImageSource) -> tuple[Image.Image, Detection, list[Detection]]:
+    def detect_and_align(
+        self, image: ImageSource, domain: str | None = None
+    ) -> tuple[Image.Image, Detection, list[Detection]]:
         """Cut out the largest face of a photo; warns when there are several.
+
+        Args:
+            image: the photo.
+            domain: what kind of picture it is; by default what its file says (`idgen.ground.provenance.domain_of`).
 
         Returns:
             Its crop as the encoder's `alignment` makes it; where it is; all faces that were found, largest first.
@@ -206,6 +214,8 @@ class FaceEncoder:
             InputError: the photo cannot be opened or has no face, or this encoder has no finder.
         """
         name, finder, picture = describe(image), self._finder(), open_image(image)
+        if self.photo_finder is not None and (domain_of(image) if domain is None else domain) == domains.PHOTOGRAPHS:
+            finder = self.photo_finder
         found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")

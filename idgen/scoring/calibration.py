@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from idgen.ground import arguments, domain, files
-from idgen.ground.domain import RENDERED
+from idgen.ground.domain import PHOTOGRAPHS, RENDERED
 from idgen.ground.errors import InputError
 from idgen.ground.words import one_in
 from idgen.scoring import verification
@@ -39,6 +39,8 @@ UNCALIBRATED = (
 )
 """What a cosine says without a calibration."""
 
+Who = NDArray[np.intp]
+_RESAMPLED = 700  # pictures that intervals are taken over
 _FORMAT, _VERSION = "idgen.calibration", 2
 
 
@@ -53,6 +55,8 @@ class ErrorRates:
         eer: equal error rate.
         genuine_pairs, impostor_pairs: numbers of comparisons of the same person, of different people.
         genuine, impostor: their histograms, counts in the bins of `EDGES`.
+        intervals: `eer`, `tar@RATE` and `fmr@RATE` (at the threshold) → 95 % interval, see `verification.bootstrap`;
+            empty where none was taken.
     """
 
     thresholds: dict[str, float | None]
@@ -62,6 +66,13 @@ class ErrorRates:
     impostor_pairs: int
     genuine: list[int]
     impostor: list[int]
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+
+    def with_intervals(self, genuine: Scores, impostor: Scores, of: Who, over: Who) -> ErrorRates:
+        """With intervals, for the scores that these rates are of, and whom each of them compares."""
+        at = {rate: threshold for rate, threshold in self.thresholds.items() if threshold is not None}
+        found = verification.bootstrap(genuine, impostor, at, of, over)
+        return replace(self, intervals={name: [round(end, 6) for end in ends] for name, ends in found.items()})
 
     @classmethod
     def measure(cls, genuine: ArrayLike, impostor: ArrayLike) -> ErrorRates:
@@ -96,6 +107,7 @@ class Calibration:
         data: where they come from, in words.
         kinds: kind of comparison → its error rates.
         domain: what kind of pictures they were, see `idgen.ground.domain`.
+        resampled: what the intervals were drawn from: people; or pairs, of a set that names nobody.
     """
 
     space: str
@@ -104,6 +116,7 @@ class Calibration:
     data: str
     kinds: dict[str, ErrorRates] = field(default_factory=dict)
     domain: str = RENDERED
+    resampled: str = "people"
 
     @classmethod
     def measure(
@@ -120,7 +133,7 @@ class Calibration:
         """
         vectors, people = unit(embeddings.detach().float().cpu()), numbered(embeddings, labels)
         kinds = {
-            "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
+            "image-image": _pairs_of_pictures(vectors, people),
             "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
             "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
         }
@@ -169,10 +182,27 @@ class Calibration:
     @property
     def scope(self) -> str:
         """On what the thresholds were measured, and so how far they reach, in a sentence."""
+        whose = f"of {self.people:,} people that the recogniser had never seen" if self.people else "in pairs"
         return (
-            f"Thresholds measured on {domain.pictures(self.domain)} of {self.people:,} people that the recogniser had "
-            f"never seen ({self.data}); on pictures of another kind there is no verdict."
+            f"Thresholds measured on {domain.pictures(self.domain)} {whose} ({self.data}); on pictures of another kind "
+            "there is no verdict."
         )
+
+    @classmethod
+    def of_pairs(
+        cls, space: str, cosines: ArrayLike, same: ArrayLike, data: str, domain: str = PHOTOGRAPHS
+    ) -> Calibration:
+        """Of a list of pairs of pictures that names nobody: `image-image` alone, with intervals over pairs.
+
+        Args:
+            space, data, domain: as of `measure`.
+            cosines, same: (N,) of each pair, and whether it shows one person.
+        """
+        scores, truth = np.asarray(cosines), np.asarray(same, bool)
+        rates = ErrorRates.measure(scores[truth], scores[~truth])
+        number = np.arange(len(truth))[:, None]
+        rates = rates.with_intervals(scores[truth], scores[~truth], number[truth], number[~truth])
+        return cls(space, 0, 2 * len(truth), data, {"image-image": rates}, domain, "pairs")
 
     def save(self, path: str | Path) -> None:
         """Write JSON: this calibration alone."""
@@ -265,6 +295,20 @@ def with_domain(calibrations: Sequence[Calibration], new: Calibration) -> list[C
     return [new if one.domain == new.domain else one for one in calibrations] + [new] * (
         new.domain not in {one.domain for one in calibrations}
     )
+
+
+def _pairs_of_pictures(vectors: Scores, people: Who) -> ErrorRates:
+    """`image-image`, with intervals: of large sets over some of the people, which makes them wider, not narrower."""
+    rates = ErrorRates.measure(*verification.pair_scores(vectors, people))
+    order = np.random.default_rng(0).permutation(int(people.max()) + 1)
+    enough = max(2, int((np.cumsum(np.bincount(people)[order]) <= _RESAMPLED).sum()))
+    rows = np.flatnonzero(np.isin(people, order[:enough]))
+    first, second = np.triu_indices(len(rows), 1)
+    a, b = people[rows][first], people[rows][second]
+    cosines = (vectors[rows] @ vectors[rows].T)[first, second]
+    if not (a == b).any():
+        return rates
+    return rates.with_intervals(cosines[a == b], cosines[a != b], a[a == b][:, None], np.stack([a, b], 1)[a != b])
 
 
 def _sums(vectors: Scores, people: NDArray[np.integer]) -> Scores:

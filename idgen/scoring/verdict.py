@@ -265,7 +265,8 @@ class Scorer:
     def compare(self, a: Any, b: Any, of: str | None = None) -> Comparison:
         """Two photos (what `FaceEncoder.detect_and_align` takes) or identities, in any combination.
 
-        A photo whose face was found already may be given as its `views` by the encoder, the judge and the witnesses.
+        A photo whose face was found already may be given as its `views` by the encoder, the judge and, where there is
+        one for such pictures, the `witness`.
         What kind of picture one is, is known by the mark in its file or bytes (`idgen.ground.provenance.domain_of`),
         and an identity says what its vector is of; `of` says it for both.
 
@@ -275,16 +276,18 @@ class Scorer:
         sides = [side for side in (a, b) if isinstance(side, Identity)]
         for person in sides:
             person.require_space(self.encoder.space, self.judge.bridge.weight.shape[1])
-        viewers = self.encoder, self.judge.recognizer, *self.witnesses
         photos = [side for side in (a, b) if not isinstance(side, Identity)]
-        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, viewers) for photo in photos]
-        single = len(faces) + sum(person.from_one for person in sides)
-        kind = ("mean-mean", "image-mean", "image-image")[single]
         if of is None:
             domains = [provenance.domain_of(photo) for photo in photos] + [person.domain for person in sides]
             of = domain.against(self._known(one) for one in domains if one)
         else:
-            of = domain.check(of)
+            of = domain.check(of) if of else of
+        known = meaning(self.judge.calibrations, of, "image-bridge" if sides else "image-image", self.fmr)
+        witness, knows = (None, None) if sides or known is not None else self.witness(of)
+        viewers = self.encoder, self.judge.recognizer, *([] if witness is None else [witness])
+        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, viewers) for photo in photos]
+        single = len(faces) + sum(person.from_one for person in sides)
+        kind = ("mean-mean", "image-mean", "image-image")[single]
         vectors = [person.vector for person in sides]
         if faces:
             vectors += list(self.encoder.encode([each[0] for each in faces]))
@@ -295,15 +298,19 @@ class Scorer:
             return _compared(kind, cosine, at, None, own, of, self.fmr, "encoder")
         judged = list(self.judge.encode([each[1] for each in faces]))
         judged += [self.judge.bridge(person.vector) for person in sides]
-        known = meaning(self.judge.calibrations, of, "image-bridge" if sides else "image-image", self.fmr)
-        ruling: tuple[float, Meaning | None, str] = _cosines(judged[0][None], judged[1][None])[0], known, "judge"
-        if known is None and not sides:
-            for place, witness in enumerate(self.witnesses, 2):
-                if len(faces[0]) > place and (knows := meaning(calibrations_of(witness), of, "image-image", self.fmr)):
-                    pair = witness.encode([each[place] for each in faces])
-                    ruling = _cosines(pair[:1], pair[1:])[0], knows, witness.space
-                    break
-        return _compared(kind, cosine, at, ruling[0], ruling[1], of, self.fmr, ruling[2])
+        by = "judge"
+        if witness is not None:
+            known, by = knows, witness.space
+            judged = list(witness.encode([each[2] for each in faces]))
+        (seen,) = _cosines(judged[0][None], judged[1][None])
+        return _compared(kind, cosine, at, seen, known, of, self.fmr, by)
+
+    def witness(self, of: str) -> tuple[Recogniser | None, Meaning | None]:
+        """Who else was measured on pairs of pictures of a domain, and what the cosines mean."""
+        for witness in self.witnesses:
+            if (knows := meaning(calibrations_of(witness), of, "image-image", self.fmr)) is not None:
+                return witness, knows
+        return None, None
 
     def sentence(self, scores: Sequence[Score]) -> str:
         """How many are the wanted person, in plain words; or that nothing says so, and how to get a verdict."""

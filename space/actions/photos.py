@@ -25,11 +25,11 @@ _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 @dataclass(frozen=True)
 class Face:
-    """A face read from a photo: its crop as the encoder and as the judge sees it, the photo with the face drawn on it,
-    how many faces there were, and what kind of picture it is."""
+    """A face read from a photo: its crop, its views by the encoder, the judge and maybe a witness, the photo with the
+    face drawn on it, how many faces there were, and what kind of picture it is."""
 
     face: Image.Image
-    judged: Image.Image
+    views: tuple[Image.Image, ...]
     marked: Image.Image
     faces: int
     domain: str
@@ -66,10 +66,14 @@ def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
     image = open_image(photo, pixels, UPLOADS)
     encoder = model.encoder
-    judge = model.judge.recognizer if model.has("judge") else encoder
-    face, detection, everybody = encoder.detect_and_align(image)
-    judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
-    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody), domain_of(photo))
+    of = domain_of(photo)
+    face, detection, everybody = encoder.detect_and_align(image, of)
+    viewers: list[Any] = [encoder]
+    if model.has("judge"):
+        witness, _ = model.scorer.witness(of)
+        viewers += [model.judge.recognizer, *([] if witness is None else [witness])]
+    views = tuple(face if one.alignment == encoder.alignment else one.crop(image, detection) for one in viewers)
+    return Face(face, views, mark(image, np.asarray(detection.landmarks, float)), len(everybody), of)
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,10 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
         sentence = f"The cosine is {float(a @ b):.2f}, and {model.name} has no judge: {UNCALIBRATED}"
         return Compared(faces, float(a @ b), None, None, sentence)
     of = domain.against(face.domain for face in faces)
-    a, b = ((face.face, face.judged) for face in faces)
+    a, b = (face.views for face in faces)
     comparison = model.scorer.compare(a, b, of=of)
     known = meaning(model.judge.calibrations, comparison.of, "image-image", comparison.fmr)
+    known = known or model.scorer.witness(comparison.of)[1]
     sentence = comparison.sentence() if known is None else f"{comparison.sentence()} {known.calibration.scope}"
     return Compared(faces, comparison.cosine, comparison, known, sentence)
 
