@@ -33,8 +33,8 @@ class Networks:
 
     def __init__(self, models: Models, settings: Settings):
         @on_gpu(lambda *_: seconds(8, 1))
-        def read(name: str, photos: list[bytes], consent: bool) -> Found:
-            return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
+        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None) -> Found:
+            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face)
 
         @on_gpu(lambda *_: seconds(8, 1))
         def compare(name: str, two: list[bytes], consent: bool) -> Compared:
@@ -85,6 +85,7 @@ class Endpoints:
         consent: bool = False,
         more: list[FileData] | None = None,
         model: str = "",
+        face: int | None = None,
     ) -> dict[str, Any]:
         """Read the largest face of one or several photos of one person into an identity (their mean).
 
@@ -95,6 +96,7 @@ class Endpoints:
             consent: true if the person on it agreed; without it nothing is read.
             more: further photos of the same person.
             model: name of one of the models of this app; empty for its first.
+            face: which face of each photo, where there are several: 1 for the largest, and so on.
 
         Returns:
             The identity: name, source, space, vector and seal, to be handed to /generate as it is. Beside it `faces`,
@@ -103,7 +105,7 @@ class Endpoints:
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
         self.limits.admit(request)
-        found = self.networks.read(model, photos, consent)
+        found = self.networks.read(model, photos, consent, face)
         said = self.seals.describe(found.identity)
         return {**said, "faces": [face.faces for face in found.faces], "scope": found.scope}
 

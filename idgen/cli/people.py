@@ -68,6 +68,7 @@ def identify(
     out: Path = option(..., "File to write, such as me.safetensors."),
     name: str = option(None, "What to call the person; by default after the first photo's file."),
     aligned: bool = flag("--aligned", "The photos are aligned face crops already."),
+    face: int = integer(None, "Which face of each photo; 1, the largest, by default."),
     domain: str = DOMAIN,
     model: str = MODEL,
     device: str = DEVICE,
@@ -80,7 +81,7 @@ def identify(
     from idgen.model import load_model
 
     encoder = load_model(model, device).encoder
-    person = encoder.identify(photos, aligned, name, domain)
+    person = encoder.identify(photos, aligned, name, domain, face)
     Identities.of([person]).save(out)
     say(f"{person.name} ({person.source}): {out}", *filter(None, [encoder.notice]))
     say("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")

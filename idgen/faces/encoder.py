@@ -22,8 +22,8 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
-from idgen.ground import hub, uploading
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
 from idgen.ground.identity import Identity, mean, safe_name, seen_in
@@ -199,19 +199,20 @@ class FaceEncoder:
         return torch.cat(out)
 
     def detect_and_align(
-        self, image: ImageSource, domain: str | None = None
+        self, image: ImageSource, domain: str | None = None, which: int | None = None
     ) -> tuple[Image.Image, Detection, list[Detection]]:
-        """Cut out the largest face of a photo; warns when there are several.
+        """Cut out a face of a photo: the largest, unless another is asked for; warns when there are several.
 
         Args:
             image: the photo.
             domain: what kind of picture it is; by default what its file says (`idgen.ground.provenance.domain_of`).
+            which: the number of the face, from 1 for the largest.
 
         Returns:
             Its crop as the encoder's `alignment` makes it; where it is; all faces that were found, largest first.
 
         Raises:
-            InputError: the photo cannot be opened or has no face, or this encoder has no finder.
+            InputError: the photo cannot be opened or has no face, or not so many, or this encoder has no finder.
         """
         name, finder, picture = describe(image), self._finder(), open_image(image)
         if self.photo_finder is not None and (domain_of(image) if domain is None else domain) == domains.PHOTOGRAPHS:
@@ -219,9 +220,14 @@ class FaceEncoder:
         found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
-        if len(found) > 1:
-            warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        return self.crop(picture, found[0]), found[0], found
+        if which is not None and arguments.whole("number of the face", which, 1) > len(found):
+            raise InputError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
+        if len(found) > 1 and which is None:
+            x, y = (found[0].centre / picture.size * 100).round().astype(int)
+            where = f"{x} % from the left and {y} % from the top"
+            warnings.warn(f"{len(found)} faces found in {name}: the largest is taken, at {where}.", stacklevel=2)
+        face = found[0 if which is None else which - 1]
+        return self.crop(picture, face), face, found
 
     def shows_face(self, crop: ImageSource) -> bool:
         """Whether an aligned crop shows a face, as `alignment` makes them. InputError if the picture cannot be opened,
@@ -242,6 +248,7 @@ class FaceEncoder:
         aligned: bool = False,
         name: str | None = None,
         domain: str | None = None,
+        face: int | None = None,
     ) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors.
 
@@ -251,9 +258,10 @@ class FaceEncoder:
             name: what to call it; by default after the first photo's file.
             domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says, and
                 photographs where it says nothing.
+            face: which face of each photo, from 1 for the largest; by default that.
 
         Raises:
-            InputError: there are no photos, or as `encode`.
+            InputError: there are no photos, or as `encode` and `detect_and_align`.
         """
         if not photos:
             raise InputError("There are no photos: give at least one.")
@@ -261,6 +269,9 @@ class FaceEncoder:
             file = describe(photos[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in photos]
+        if not aligned:
+            seen = zip(photos, kinds, strict=True)
+            photos, aligned = [self.detect_and_align(photo, kind, face)[0] for photo, kind in seen], True
         vectors = zip(self.encode(photos, aligned), kinds, strict=True)
         return mean(Identity(vector, self.space, seen_in([kind], 1), name) for vector, kind in vectors)
 

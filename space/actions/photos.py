@@ -44,13 +44,16 @@ class Found:
     scope: str = ""  # what verdicts there will be on pictures of this person
 
 
-def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
-    """The largest face of each photo, of at most `pixels` pixels, and the mean of their vectors. Nothing is written.
+def identify(
+    model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS, which: int | None = None
+) -> Found:
+    """A face of each photo, of at most `pixels` pixels, the largest unless another is asked for (from 1), and the mean
+    of their vectors. Nothing is written.
 
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    faces = [_read(model, photo, consent, pixels) for photo in photos]
+    faces = [_read(model, photo, consent, pixels, which) for photo in photos]
     kinds = {face.domain for face in faces}
     of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
     identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo", domain=of)
@@ -58,8 +61,8 @@ def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = 
     return Found(identity, faces, why_not(model, identity) if known is None else known.calibration.scope)
 
 
-def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
-    """The largest face of an uploaded photo of at most `pixels` pixels."""
+def _read(model: Model, photo: bytes, consent: Any, pixels: int, which: int | None = None) -> Face:
+    """A face, by default the largest, of an uploaded photo of at most `pixels` pixels."""
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
     if not model.has("encoder"):
@@ -67,7 +70,7 @@ def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
     image = open_image(photo, pixels, UPLOADS)
     encoder = model.encoder
     of = domain_of(photo)
-    face, detection, everybody = encoder.detect_and_align(image, of)
+    face, detection, everybody = encoder.detect_and_align(image, of, which)
     viewers: list[Any] = [encoder]
     if model.has("judge"):
         witness, _ = model.scorer.witness(of)

@@ -156,9 +156,7 @@ def test_two_pictures_are_compared_with_a_verdict(
 ) -> None:
     found = []
     find = built_in.encoder.detect_and_align
-    monkeypatch.setattr(
-        built_in.encoder, "detect_and_align", lambda photo, of=None: found.append(photo) or find(photo, of)
-    )
+    monkeypatch.setattr(built_in.encoder, "detect_and_align", lambda *photo: found.append(photo) or find(*photo))
     for other, head, match in ((portraits[0], "Same person", True), (portraits[1], "Different people", False)):
         compared = actions.compare(built_in, portraits[0], other, True)
         assert compared.comparison == built_in.scorer.compare(portraits[0], other)
