@@ -234,7 +234,7 @@ def astronaut(bench: Bench) -> Figures:
     made = [item.image for item in model.pipeline.iterate(identity, 4, seed=bench.options.seed)]
     strip = [np.asarray(picture.resize((128, 128))) for picture in (aligned, *made)]
     Image.fromarray(np.concatenate(strip, 1)).save(bench.options.out.with_name("astronaut.png"))
-    scores = model.scorer.score(made, identity.vector.expand(4, -1))
+    scores = model.scorer.score(made, identity)
     judged = model.judge.encode([aligned, *made]).numpy()
     return {
         "found": len(faces),

@@ -26,6 +26,7 @@ from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
+from idgen.scoring.verdict import Score
 from idgen.sets import IDENTITIES, MANIFEST, attribute_rows, read_manifest
 from idgen.similarity import batched, similarity_curve
 
@@ -35,7 +36,7 @@ Place = tuple[int, int]
 """A picture of some people: the row of the person, and its number k."""
 Line = dict[str, Any]
 """What a manifest says of a picture."""
-Scoring = Callable[[list[Any], Tensor], list[Line]]
+Scoring = Callable[[list[Any], Sequence[Identity]], list[Line]]
 
 
 def generate(
@@ -50,6 +51,7 @@ def generate(
     *,
     attributes: Mapping[str, Any] | None = None,
     as_in: str | Path | None = None,
+    fmr: float = arguments.FMR,
     batch_size: int = 8,
     device: str | None = None,
     overwrite: bool = False,
@@ -59,11 +61,15 @@ def generate(
 
     The folder holds `identities.safetensors`, `<identity>/<kk>.png`, `settings.json`, `contact-sheet.png` and
     `manifest.jsonl`: a line a picture with its `file`, `identity`, `k`, `seed`, `similarity` (cosine to the wanted
-    identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict,
-    at a false-match rate of 1 in 1,000), `model`, and, where the model can be told, `attributes`: what the picture
-    was to look like, asked for or drawn. What the model has no encoder or no judge for is null. A name that a system
-    takes for more than a name is a number in a path. Every file is written aside and renamed. A run that was
-    interrupted goes on where it stopped when it is called again; asking for more pictures makes only the missing ones.
+    identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict),
+    `domain` and `fmr` (what kind of pictures the verdict was measured on, and its false-match rate), `compared` (what
+    kind of pictures these are, against what kind the person is of), `model`, and, where the model can be told,
+    `attributes`: what the picture was to look like, asked for or drawn. What the model has no encoder or no judge for
+    is null, and so is the verdict where the judge was not measured on such pictures.
+
+    A name that a system takes for more than a name is a number in a path. Every file is written aside and renamed. A
+    run that was interrupted goes on where it stopped when it is called again; asking for more pictures makes only the
+    missing ones.
 
     Args:
         identities: who.
@@ -78,6 +84,7 @@ def generate(
         attributes: how the pictures are to look, such as {"yaw": 30, "smile": [0.5, 1], "glasses": {"yes": 0.3}}, see
             `idgen.ground.attributes.Asking`; what is not asked for is drawn as the training pictures have it.
         as_in: a labelled set: what its pictures look like is drawn from it together; `attributes` go before.
+        fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
         batch_size: pictures at a time; changes speed and memory, not the pictures.
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
@@ -92,7 +99,7 @@ def generate(
     people = Identities.of([identities]) if isinstance(identities, Identity) else identities
     if isinstance(model, str | Path):
         model = load_model(str(model), device)
-    pipeline, score = model.pipeline, scoring(model)  # what cannot be loaded is refused before anything is made
+    pipeline, score = model.pipeline, scoring(model, fmr)  # what cannot be loaded is refused before anything is made
     people.require_space(pipeline.config.space, pipeline.identity_dim)
     asking = asked(pipeline.vocabulary, attributes, as_in)
     words = settled(variation, lambda: similarity_curve(model))
@@ -104,7 +111,7 @@ def generate(
         "steps": pipeline.config.num_inference_steps if steps is None else steps,
         "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
         "variation": words,
-        "fmr": arguments.FMR,
+        "fmr": arguments.fmr(fmr),
         **_asked_settings(asking, attributes, as_in),
     }
     _settle(out, settings, people, overwrite)
@@ -192,26 +199,35 @@ def paint(
             yield replace(item, identity=row)
 
 
-def scoring(model: Model) -> Scoring:
-    """What scores pictures against vectors (N, D), as far as the model can: what it has nothing for is None.
+def scoring(model: Model, fmr: float = arguments.FMR) -> Scoring:
+    """What scores pictures against people, one a picture, as far as the model can: what it has nothing for is None.
 
-    A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, see `generate`.
+    A line a picture: `similarity` by the encoder, `judge_similarity` and `match` by the judge, `domain` and `fmr` of
+    the verdict and the `compared` pictures' domain, see `generate`.
     """
     encoder = model.encoder if model.has("encoder") else None
-    scorer = model.scorer if encoder is not None and model.has("judge") else None
+    scorer = model.scorer_at(fmr) if encoder is not None and model.has("judge") else None
     aligned = model.pipeline.aligned
 
-    def score(pictures: list[Any], wanted: Tensor) -> list[Line]:
-        found: list[tuple[float, float, bool | None]] = [(math.nan, math.nan, None)] * len(pictures)
+    def score(pictures: list[Any], people: Sequence[Identity]) -> list[Line]:
+        found = [Score(math.nan, math.nan, None, None, None, None, None, "")] * len(pictures)
         if scorer is not None:
-            scores = scorer.score(pictures, wanted, aligned)
-            found = [(one.similarity, one.judge_similarity, one.match) for one in scores]
+            found = scorer.score(pictures, people, aligned)
         elif encoder is not None:
             (vectors,) = encoder.embed_by(pictures, [encoder], aligned)
-            found = [(similarity, math.nan, None) for similarity in cosine_similarity(vectors, wanted).tolist()]
+            wanted = torch.stack([person.vector for person in people])
+            cosines = cosine_similarity(vectors, wanted).tolist()
+            found = [replace(one, similarity=cosine) for one, cosine in zip(found, cosines, strict=True)]
         return [
-            {"similarity": rounded(similarity), "judge_similarity": rounded(judged), "match": match}
-            for similarity, judged, match in found
+            {
+                "similarity": rounded(one.similarity),
+                "judge_similarity": rounded(one.judge_similarity),
+                "match": one.match,
+                "domain": one.domain,
+                "fmr": one.fmr,
+                "compared": one.of or None,
+            }
+            for one in found
         ]
 
     return score
@@ -254,7 +270,7 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
         return "files of the same names that another program wrote"
     if before.get("people") != settings["people"]:
         return "pictures of other people"
-    for key in ("model", "seed", "steps", "guidance", "variation", "attributes"):
+    for key in ("model", "seed", "steps", "guidance", "variation", "fmr", "attributes"):
         was, now = (held.get(key, "left open") for held in (before, settings))
         if was != now:
             return f"pictures with {key} {was}, not {now}"
@@ -291,7 +307,7 @@ def _fill(
     made, folders = paint(model.pipeline, people, missing, seed, variation, options), folder_names(people.names)
     with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
         for batch in batched(made, options["batch_size"]):
-            scores = score([item.image for item in batch], people.vectors[[item.identity for item in batch]])
+            scores = score([item.image for item in batch], [people[item.identity] for item in batch])
             for item, meaning in zip(batch, scores, strict=True):
                 person = people[item.identity]
                 file = f"{folders[item.identity]}/{item.k:02d}.png"

@@ -18,10 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from idgen.ground.attributes import Vocabulary, labels
+from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.files import walk
-from idgen.ground.identity import Identities
+from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import is_picture, open_image
+from idgen.ground.provenance import domain_of
 from idgen.ground.vectors import SUFFIXES, load_vectors
 from idgen.ground.weights import first_sentence
 from idgen.ground.words import count
@@ -42,8 +44,8 @@ class Source:
         vectors: (N, D), or None where there are only pictures.
         space: of the vectors.
         columns: name → (N,) values.
-        wanted: name of a person → vector (D,) that their pictures were made for; empty where nobody was.
-        wanted_space: the space of those.
+        wanted: name of a person → who their pictures were made for; empty where nobody was.
+        domain: what kind of pictures they are, by the marks of some (see `idgen.ground.provenance.domain_of`).
         note: which files of the folder were left out, and why, in a sentence; "" for none.
     """
 
@@ -54,8 +56,8 @@ class Source:
     vectors: Tensor | None = None
     space: str | None = None
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
-    wanted: dict[str, Tensor] = field(default_factory=dict)
-    wanted_space: str | None = None
+    wanted: dict[str, Identity] = field(default_factory=dict)
+    domain: str = PHOTOGRAPHS
     note: str = ""
 
     def __len__(self) -> int:
@@ -131,8 +133,9 @@ def _manifest(path: Path) -> Source:
     told = [line.get("attributes", {}) for line in lines]
     columns |= {name: _filled([one.get(name) for one in told]) for name in sorted(set().union(*told))}
     people, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
-    picture, wanted = (lambda row: open_image(path / names[row], name=str(names[row]))), _wanted(path)
-    return Source(path.name, people, names, picture, None, None, columns, *wanted)
+    picture = lambda row: open_image(path / names[row], name=str(names[row]))  # noqa: E731
+    of = _domain([path / name for name in names])
+    return Source(path.name, people, names, picture, None, None, columns, _wanted(path), of)
 
 
 def _filled(values: list[Any]) -> NDArray[Any]:
@@ -143,12 +146,17 @@ def _filled(values: list[Any]) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _wanted(folder: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Who the pictures in a folder were made for, by name, and the space of their vectors."""
+def _wanted(folder: Path) -> dict[str, Identity]:
+    """Who the pictures in a folder were made for, by name."""
     if not (folder / IDENTITIES).is_file():
-        return {}, None
-    people = Identities.load(folder / IDENTITIES)
-    return dict(zip(people.names, people.vectors, strict=True)), people.space
+        return {}
+    return {person.name: person for person in Identities.load(folder / IDENTITIES)}
+
+
+def _domain(pictures: Sequence[Any]) -> str:
+    """What kind of pictures these files, or their bytes, are: by some of them; photographs if they are of two kinds."""
+    kinds = {domain_of(pictures[row]) for row in np.linspace(0, len(pictures) - 1, min(len(pictures), 8)).astype(int)}
+    return kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
 
 
 def _folder(path: Path) -> Source:
@@ -164,7 +172,7 @@ def _folder(path: Path) -> Source:
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
     people = np.array([str(file.relative_to(path).parent) for file in files])
     picture = lambda row: open_image(files[row], name=str(names[row]))  # noqa: E731
-    return Source(path.name, people, names, picture, note=note)
+    return Source(path.name, people, names, picture, domain=_domain(files), note=note)
 
 
 def _left_out(path: Path, there: Sequence[Path]) -> str:
@@ -214,8 +222,10 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
         raise InputError(f"Row {said.index(None)} of {path} does not say who is on it: name them, or leave it out.")
     people = np.asarray(said).astype(str)
     names = np.array([f"{person} #{row}" for row, person in enumerate(people)])
-    wanted = _wanted(path if path.is_dir() else path.parent)
-    return Source(path.name, people, names, _opener(path, groups), None, None, columns, *wanted)
+    wanted, raw = _wanted(path if path.is_dir() else path.parent), _bytes_of(path, groups)
+    some = [raw(row) for row in np.linspace(0, len(groups) - 1, min(len(groups), 2)).astype(int)] if groups else []
+    picture = lambda row: open_image(raw(row), name=f"Row {row} of {path.name}")  # noqa: E731
+    return Source(path.name, people, names, picture, None, None, columns, wanted, _domain(some))
 
 
 def _label(columns: Sequence[str]) -> str | None:
@@ -234,8 +244,8 @@ def _columns(schema: Any, file: Path, wanted: Sequence[str], labelled: bool) -> 
     return [one.name for one in schema if one.name in (label, *wanted) or any(check(one.type) for check in plain)]
 
 
-def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Image.Image]:
-    """Opens the picture of a row, and keeps its row group for the next ones."""
+def _bytes_of(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], Any]:
+    """Reads the picture of a row, its bytes or where it is, and keeps its row group for the next ones."""
     from pyarrow.parquet import ParquetFile
 
     @functools.lru_cache(2)
@@ -243,13 +253,13 @@ def _opener(path: Path, groups: list[tuple[Path, int, int]]) -> Callable[[int], 
         with ParquetFile(file) as parquet:
             return parquet.read_row_group(group, ["image"])["image"].to_pylist()
 
-    def picture(row: int) -> Image.Image:
+    def picture(row: int) -> Any:
         file, group, place = groups[row]
         image = pictures(file, group)[place]
         if isinstance(image, dict):
             image = image["bytes"] if image.get("bytes") is not None else image.get("path")
         if image is None:
             raise InputError(f"Row {row} of {path} has no picture: leave it out.")
-        return open_image(image, name=f"Row {row} of {path.name}")
+        return image
 
     return picture

@@ -33,8 +33,8 @@ class Networks:
 
     def __init__(self, models: Models, settings: Settings):
         @on_gpu(lambda *_: seconds(8, 1))
-        def read(name: str, photos: list[bytes], consent: bool) -> Found:
-            return actions.identify(models.get(name), photos, consent, settings.upload_pixels)
+        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None) -> Found:
+            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face)
 
         @on_gpu(lambda *_: seconds(8, 1))
         def compare(name: str, two: list[bytes], consent: bool) -> Compared:
@@ -85,6 +85,7 @@ class Endpoints:
         consent: bool = False,
         more: list[FileData] | None = None,
         model: str = "",
+        face: int | None = None,
     ) -> dict[str, Any]:
         """Read the largest face of one or several photos of one person into an identity (their mean).
 
@@ -95,16 +96,20 @@ class Endpoints:
             consent: true if the person on it agreed; without it nothing is read.
             more: further photos of the same person.
             model: name of one of the models of this app; empty for its first.
+            face: which face of each photo, where there are several: 1 for the largest, and so on.
 
         Returns:
-            The identity: name, source, space, vector and seal. Hand it to /generate as it is. And `doubt`, why the
-            photos may not all show one person, where they do not seem to.
+            The identity: name, source, space, vector and seal, to be handed to /generate as it is. Beside it `faces`,
+            how many each photo shows, `scope`, what verdicts there will be on pictures of this person, and `doubt`, why
+            the photos may not all show one person, where they do not seem to.
         """
         others: list[Any] = [] if more is None else more if isinstance(more, list) else [more]
         photos = take([photo, *others], self.settings.photos_per_request)
         self.limits.admit(request)
-        found = self.networks.read(model, photos, consent)
-        return {**self.seals.describe(found.identity), **({"doubt": found.doubt} if found.doubt else {})}
+        found = self.networks.read(model, photos, consent, face)
+        said = self.seals.describe(found.identity)
+        said |= {"faces": [face.faces for face in found.faces], "scope": found.scope}
+        return said | ({"doubt": found.doubt} if found.doubt else {})
 
     def generate(  # type: ignore[misc]
         self,
@@ -168,7 +173,7 @@ class Endpoints:
 
         Returns:
             cosine and threshold of the encoder, judge_cosine and judge_threshold of the independent judge, match, fmr,
-            verdict, and a sentence.
+            domain (of the calibration; null and no verdict where none applies), verdict, and a sentence.
         """
         pictures = take([first, second], 2)
         self.limits.admit(request)

@@ -61,6 +61,9 @@ def file_name(identity: Identity) -> str:
     return f"{folder_names([identity.name])[0]}.safetensors"
 
 
+_REAL = "A real person may be behind the face vector."
+
+
 def _called(identity: Identity) -> str:
     if identity.from_photo:
         return "A face vector from outside" if "vector from outside" in identity.source else "From a photo"
@@ -77,7 +80,7 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.globals["dict"] = dict
 _TEMPLATES.filters |= {"called": _called, "jpeg": _jpeg, "preview": _preview, "pixels": "{:.1f}".format}
-_TEMPLATES.filters["exists"] = lambda who: "This person may exist." if who.from_photo else "Sampled: does not exist."
+_TEMPLATES.filters["exists"] = lambda who: _REAL if who.from_photo else "Sampled: does not exist."
 _TEMPLATES.filters["two"] = lambda cosine: "–" if cosine is None else f"{cosine:.2f}"  # – where none was measured
 _MACROS: Any = _TEMPLATES.get_template("macros.html").module
 tile, grid = _MACROS.tile, _MACROS.grid

@@ -96,6 +96,8 @@ def evidence(result: Result) -> Markup:
         judged = [(k, line["judge_similarity"]) for k, line in enumerate(scores, 1)]
         if seen := [(k, score) for k, score in judged if score is not None]:
             histogram = plots.score_histogram(seen, known.rates, known.threshold, known.fmr)
+    elif any(line["judge_similarity"] is not None for line in scores):
+        meaning = f"The numbers are cosines by the judge and by the encoder. {result.sentence}"
     elif any(line["similarity"] is not None for line in scores):
         meaning = f"The numbers are cosines by the encoder that made the face vector; {UNCALIBRATED}"
     else:

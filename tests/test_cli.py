@@ -131,7 +131,12 @@ def test_photos_become_an_identity_that_can_be_generated(tmp_path: Path, run: Ru
     (person,) = Identities.load(me)
     assert (person.name, person.source, person.from_photo) == ("holiday 0", "mean of 2 photos", True)
     done(run("generate", me, "--images", 1, "--steps", 1, "--out", tmp_path / "out", model=seeing))
-    assert "says the judge" in done(run("compare", me, photos[0], "--fmr", 0.01, model=seeing))
+    said = done(run("compare", me, photos[0], "--fmr", 0.01, model=seeing))
+    assert "No verdict" in said and "was not measured on photographs" in said and "threshold" not in said
+    said = done(run("compare", me, photos[0], "--fmr", 0.01, "--domain", "rendered", model=seeing))
+    assert "says the judge" in said and "measured on rendered pictures" in said
+    (line,) = read_manifest(tmp_path / "out")
+    assert (line["match"], line["domain"], line["compared"]) == (None, None, "rendered against photographs")
 
 
 def test_no_face(tmp_path: Path, run: Run, with_finder: Callable[[float], Path]) -> None:

@@ -73,10 +73,14 @@ def lines(file: str) -> list[str]:
 
 def test_the_space_needs_what_the_project_needs_in_the_versions_it_is_tested_with(project: dict[str, Any]) -> None:
     pins = dict(text.split(";")[0].strip().split("==") for text in lines("constraints.txt") if "<" not in text)
-    wanted = set()
-    for text in project["dependencies"] + project["optional-dependencies"]["app"]:
+    wanted, extras = set(), project["optional-dependencies"]
+    for text in project["dependencies"] + [*extras["app"], *extras["photos"]]:
         name = name_of(text)
-        wanted.add(text if name == "torch" else f"{re.split('[<>=]', text)[0]}=={pins[name.replace('-', '_')]}")
+        wanted.add(
+            text
+            if name == "torch"
+            else f"{re.split('[<>=]', text)[0]}=={pins.get(name.replace('-', '_')) or pins[name]}"
+        )
     assert set(lines("requirements.txt")) == wanted
 
 

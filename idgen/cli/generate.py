@@ -9,6 +9,7 @@ from typing import Any
 from idgen.cli.shell import (
     BATCH_SIZE,
     DEVICE,
+    FMR,
     MODEL,
     SEED,
     argument,
@@ -19,9 +20,8 @@ from idgen.cli.shell import (
     read_wishes,
     say,
 )
-from idgen.ground import arguments
 from idgen.ground.errors import InputError
-from idgen.ground.words import count, verdicts
+from idgen.ground.words import count
 
 
 def _number(text: str) -> float | str:
@@ -49,6 +49,7 @@ def generate(
         [], "How they look: yaw=30, smile=[0.5,1], glasses=yes, expression='open smile'; again for more.", "--with"
     ),
     as_in: Path = option(None, "A labelled set: draw poses, light and so on together as its pictures have them."),
+    fmr: float = FMR,
     batch_size: int = BATCH_SIZE,
     overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
     model: str = MODEL,
@@ -68,7 +69,8 @@ def generate(
     loaded = load_model(model, device)
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
-    how: dict[str, Any] = {"attributes": attributes, "as_in": as_in, "batch_size": batch_size, "overwrite": overwrite}
+    how: dict[str, Any] = {"attributes": attributes, "as_in": as_in, "fmr": fmr}
+    how |= {"batch_size": batch_size, "overwrite": overwrite}
     try:
         painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:
@@ -78,7 +80,10 @@ def generate(
     made = f"{count(len(lines), 'picture', 'pictures')} of {count(len(identities), 'person', 'people')}"
     say(f"{made}: {out}{os.sep} ({painting.SHEET} shows them, {MANIFEST} has their scores)")
     if loaded.has("judge"):
-        say(verdicts(sum(bool(line["match"]) for line in lines), len(lines), arguments.FMR))
+        from idgen.scoring import verdicts
+
+        keys = ("match", "judge_similarity", "domain", "fmr", "compared")
+        say(verdicts([tuple(line.get(key) for key in keys) for line in lines], fmr))
         return
     say("This model has no judge, so nothing says whether they are the wanted people.")
     if loaded.has("encoder"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from unicodedata import normalize
 
-from idgen.cli.shell import DEVICE, JSON, MODEL, SEED, argument, flag, integer, option, read_wishes, say
+from idgen.cli.shell import DEVICE, DOMAIN, FMR, JSON, MODEL, SEED, argument, flag, integer, option, read_wishes, say
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
 
@@ -32,6 +32,7 @@ def sample(
         [], "What kind: gender=female, age=old, skin_tone='{dark: 0.3}', ancestry=uniform; again for more."
     ),
     apart: int = integer(0, "Keep only people told apart by the judge on so many pictures each."),
+    fmr: float = FMR,
     model: str = MODEL,
     device: str = DEVICE,
 ) -> None:
@@ -52,7 +53,7 @@ def sample(
         from idgen.choosing import picture_means, told_apart
         from idgen.scoring.verdict import judge_threshold
 
-        threshold = judge_threshold(loaded.judge, "mean-mean")
+        threshold = judge_threshold(loaded.judge, "mean-mean", fmr, loaded.paints)
         rows = told_apart(picture_means(people, loaded, apart, seed), threshold).tolist()
         say(
             f"{len(rows):,} of {count(len(people), 'person', 'people')} are told apart by the judge on "
@@ -74,6 +75,8 @@ def identify(
     out: Path = option(..., "File to write, such as me.safetensors."),
     name: str = option(None, "What to call the person; by default after the first photo's file."),
     aligned: bool = flag("--aligned", "The photos are aligned face crops already."),
+    face: int = integer(None, "Which face of each photo; 1, the largest, by default."),
+    domain: str = DOMAIN,
     model: str = MODEL,
     device: str = DEVICE,
 ) -> None:
@@ -85,7 +88,7 @@ def identify(
     from idgen.model import load_model
 
     encoder = load_model(model, device).encoder
-    person = encoder.identify(photos, aligned, name)
+    person = encoder.identify(photos, aligned, name, domain, face)
     Identities.of([person]).save(out)
     say(f"{person.name} ({person.source}): {out}", *filter(None, [encoder.notice]))
     say("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
@@ -94,25 +97,26 @@ def identify(
 def compare(
     a: str = argument("A", "A photo, or a file of identities; of several: people.safetensors#NAME."),
     b: str = argument("B", "The other one."),
-    fmr: float = option(1e-3, "False-match rate of the verdict: 0.01, 0.001 or 0.0001."),
+    fmr: float = FMR,
+    domain: str = DOMAIN,
     as_json: bool = JSON,
     model: str = MODEL,
     device: str = DEVICE,
 ) -> None:
     """Say whether two photos or identities are the same person."""
-    sides = [_photo_or_identity(side) for side in (a, b)]
+    first, second = _photo_or_identity(a), _photo_or_identity(b)
     from dataclasses import asdict
 
     from idgen.model import load_model
-    from idgen.scoring import Scorer
 
-    loaded = load_model(model, device)
-    result = Scorer(loaded.encoder, loaded.judge, fmr).compare(*sides)
+    result = load_model(model, device).scorer_at(fmr).compare(first, second, of=domain)
     if as_json:
         say(json.dumps({**asdict(result), "verdict": result.verdict}))
         return
     said = [("Encoder:", result.cosine, result.threshold), ("Judge:  ", result.judge_cosine, result.judge_threshold)]
-    say(*(f"{who} cosine {cosine:.3f}, threshold {least:.3f}." for who, cosine, least in said if cosine is not None))
+    for who, cosine, least in said:
+        if cosine is not None:
+            say(f"{who} cosine {cosine:.3f}{'' if least is None else f', threshold {least:.3f}'}.")
     say(result.sentence())
 
 

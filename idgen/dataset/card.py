@@ -33,7 +33,8 @@ _COLUMNS = {
     "identity, label": "who, as a name and as a number from 0; the vectors are in `identities.safetensors`",
     "k, seed": "the picture's number and the run's seed: with the identity, they make this very picture again",
     "similarity": "cosine to the wanted vector by the encoder, whose vectors condition the generator",
-    "judge_similarity, match": "cosine to the wanted person by an independent recogniser, and its verdict",
+    "judge_similarity, match": "cosine to the wanted person by an independent recogniser, and its verdict "
+    "(null where it was not measured on such pictures)",
     "other_similarity, nearest_other": "the judge's highest cosine to anybody else of the dataset, and who that is",
     "quality": "length of the judge's vector before it is normalised, over √D: how recognisable, uncalibrated",
     "soft_label": "who the person is made of, with weights; one of weight 1 where nobody was mixed",

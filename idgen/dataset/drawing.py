@@ -105,9 +105,9 @@ def _check_model(plan: Plan, model: Model) -> None:
     if plan.face and (not model.has("encoder") or model.encoder.finder is None):
         raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
     if plan.match is not None:
-        judge_threshold(model.judge, "image-bridge", plan.match)  # says which rates there are
+        judge_threshold(model.judge, "image-bridge", plan.match, model.paints)  # says which rates there are
     if plan.apart:
-        judge_threshold(model.judge, "mean-mean", plan.apart_fmr)
+        judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints)
 
 
 def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[SoftLabel]]:
@@ -144,4 +144,4 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> T
             pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
-    return told_apart(torch.cat(means), judge_threshold(model.judge, "mean-mean", plan.apart_fmr))
+    return told_apart(torch.cat(means), judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints))

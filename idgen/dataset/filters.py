@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
 from idgen.dataset.plan import Plan
-from idgen.ground import arguments
+from idgen.ground import arguments, domain
 from idgen.ground.identity import Identities
 from idgen.model import Model
 from idgen.painting import rounded
+from idgen.scoring import meaning
 from idgen.scoring.verdict import judge_threshold
 
 NO_FACE = "no face is found"
@@ -59,8 +60,11 @@ class Filters:
         self.threshold = math.nan
         if self.judge is not None:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
-            if self.judge.calibration is not None:
-                self.threshold = judge_threshold(self.judge, "image-bridge", plan.match or arguments.FMR)
+            of = domain.against([model.paints, *{who.domain for who in people if who.domain}])
+            if plan.match is not None:
+                self.threshold = judge_threshold(self.judge, "image-bridge", plan.match, of)
+            elif found := meaning(self.judge.calibrations, of, "image-bridge", arguments.FMR):
+                self.threshold = found.threshold
 
     def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
         """What is known of each picture, made for the people of these rows."""

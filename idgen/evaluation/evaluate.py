@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +15,16 @@ from idgen.evaluation.attributes import breakdown
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy
 from idgen.evaluation.leakage import leakage
 from idgen.evaluation.measures import Listed, read_pairs
-from idgen.evaluation.reading import Reader, Set, common
+from idgen.evaluation.reading import Embedded, Reader, Set, common
 from idgen.evaluation.report import write_report
 from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.evaluation.summary import summarise
 from idgen.ground import arguments, files
+from idgen.ground import domain as domains
 from idgen.ground.errors import InputError
+from idgen.ground.identity import safe_name
 from idgen.ground.vectors import check_vectors, save_vectors
-from idgen.ground.words import count
+from idgen.ground.words import count, percent
 from idgen.model import Model, load_model
 from idgen.scoring.verification import Verification
 
@@ -31,12 +36,15 @@ def evaluate(
     out: str | Path,
     *,
     model: str | Path | Model = "nobody-128",
+    by: Sequence[str] = (),
     training: str | Path | None = None,
     real: str | Path | None = None,
     pairs: str | Path | None = None,
     aligned: bool = True,
     device: str | None = None,
     seed: int = 0,
+    fmr: float = arguments.FMR,
+    domain: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Measure a set and write `evaluation.json`, `report.html` and the vectors into a folder.
@@ -46,6 +54,7 @@ def evaluate(
             person, a file of vectors, or insightface's `.bin` of pairs.
         out: folder for the results.
         model: whose judge and encoder embed the pictures; the judge's verdict counts.
+        by: recognisers that embed them instead, by their names (`idgen.faces.resolve`): what they say side by side.
         training: what the generator was trained on, of the same kinds, to look for leaks. By default, where the
             pictures are by a model that brings its training people's vectors, those.
         real: real pictures to take FD, KID, precision and recall against; by default `training`.
@@ -54,6 +63,8 @@ def evaluate(
         aligned: pictures are aligned faces; else faces are found and aligned first.
         device: for the networks.
         seed: of what is drawn from large sets.
+        fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
+        domain: what kind of pictures `source` holds (`idgen.ground.domain`); by default what their files say.
         progress: show bars.
 
     Raises:
@@ -63,28 +74,56 @@ def evaluate(
     out = Path(out)
     files.check_writable(out)
     arguments.seed(seed)
-    reader = Reader(model if isinstance(model, Model) else load_model(model, device), aligned, progress)
+    arguments.fmr(fmr)
+    loaded = None if by else model if isinstance(model, Model) else load_model(model, device)
+    reader = Reader(loaded, aligned, progress, by)
     set_ = known = None
     if Path(source).suffix == ".bin":
         if given := [name for name, value in (("training", training), ("real", real), ("pairs", pairs)) if value]:
             raise InputError(f"{source} is a list of pairs, for which --{given[0]} has no meaning: leave it out.")
-        result = _evaluate_bin(Path(source), reader)
+        result = _evaluate_bin(
+            Path(source), reader, domains.PHOTOGRAPHS if domain is None else domains.check(domain), fmr
+        )
     else:
         set_ = reader.read(source)
+        if domain is not None:
+            set_.source = replace(set_.source, domain=domains.check(domain))
         _check_people(set_)
         # Everything that needs a network comes first: what follows is what "after embedding" means.
         known = None if training is None else reader.read(training)
         compare = known if real is None else reader.read(real)
         listed = None if pairs is None else read_pairs(pairs, set_.source.names)
-        result = _evaluate_set(set_, reader, known, compare, listed, seed)
+        result = _evaluate_set(set_, reader, known, compare, listed, seed, fmr)
     result.summary = summarise(result)
     out.mkdir(parents=True, exist_ok=True)
     if set_ is not None and set_.source.open is not None:
-        for kind, embedded in zip(("judge", "encoder"), set_.by, strict=True):
+        for embedded in set_.by:
+            kind = safe_name(embedded.by.removeprefix("the "))
             save_vectors(out / f"vectors-{kind}.safetensors", embedded.vectors, set_.source.labels, embedded.space)
     files.write_json(out / JSON, result.to_dict())
     write_report(out / REPORT, result, set_, known)
     return result
+
+
+def evaluate_bins(folder: str | Path, out: str | Path, **options: Any) -> list[str]:
+    """Every `.bin` of a folder by the ten-fold protocol, each with a report in a folder of its name, and their average.
+
+    Args:
+        folder: with insightface's files, such as lfw.bin and agedb_30.bin.
+        out: folder for the results; `average.json` in it holds them together.
+        options: of `evaluate`.
+
+    Returns:
+        A line a file and recogniser, and the averages.
+    """
+    accuracies: dict[str, dict[str, float]] = {}
+    for file in sorted(Path(folder).glob("*.bin")):
+        for who, folds in evaluate(file, Path(out) / file.stem, **options).folds.items():
+            accuracies.setdefault(who, {})[file.stem] = folds.accuracy
+    averages = {who: float(np.mean(list(found.values()))) for who, found in accuracies.items()}
+    content = {who: {**found, "average": averages[who]} for who, found in accuracies.items()}
+    files.write_json(Path(out) / "average.json", content)
+    return [f"{name}: {percent(value)} by {who}" for who, found in content.items() for name, value in found.items()]
 
 
 def _check_people(set_: Set) -> None:
@@ -100,7 +139,7 @@ def _check_people(set_: Set) -> None:
 
 
 def _evaluate_set(
-    set_: Set, reader: Reader, known: Set | None, compare: Set | None, listed: Listed | None, seed: int
+    set_: Set, reader: Reader, known: Set | None, compare: Set | None, listed: Listed | None, seed: int, fmr: float
 ) -> Evaluation:
     """See `evaluate`: `known` is the training set, `compare` the real pictures."""
     source, judged = set_.source, set_.by[0]
@@ -112,9 +151,12 @@ def _evaluate_set(
         measures.compare_all(by, source.labels, seed) if listed is None else measures.compare_listed(by, listed)
         for by in set_.by
     )
-    out = Evaluation(source.name, len(source), len(np.unique(source.labels)), main, others)
-    out.separability, out.separability_by = measures.separability(judged, source.labels, out.main)
-    out.fidelity = measures.fidelity(set_, reader.model)
+    main, *others = (
+        measures.promised(by, found, source.domain, fmr) for by, found in zip(set_.by, (main, *others), strict=True)
+    )
+    out = Evaluation(source.name, len(source), len(np.unique(source.labels)), source.domain, main, others)
+    out.separability, out.separability_by = measures.separability(judged, source.labels, out.main, source.domain)
+    out.fidelity = measures.fidelity(set_, reader.model, fmr)
     out.diversity = measures.diversity(judged, source.labels, landmarks, looked_at)
     if compare is not None and with_real is not None:
         out.compared_with = compare.source.name
@@ -123,7 +165,7 @@ def _evaluate_set(
         out.training = known.source.name
         ours, theirs = with_known
         out.searches = leakage(ours.vectors, source.labels, theirs.vectors, known.source.labels, seed=seed)
-    elif source.wanted and len(set_.by) > 1 and source.wanted_space == set_.by[1].space:
+    elif _has_training(reader.model, set_) and reader.model is not None:
         sampler = reader.model.sampler
         out.training = f"the {len(sampler.people):,} people that {reader.model.name}'s sampler learned from"
         out.searches = measures.leakage_of_sampled(set_, reader.model)
@@ -134,6 +176,12 @@ def _evaluate_set(
     out.notes = [*dict.fromkeys(filter(None, (each.source.note for each in read))), *_notes(set_, out, listed is None)]
     out.seconds = time.perf_counter() - since
     return out
+
+
+def _has_training(model: Model | None, set_: Set) -> bool:
+    """Whether the pictures are by a model that brings its training people's vectors."""
+    spaces = {one.space for one in set_.source.wanted.values()}
+    return model is not None and model.has("sampler") and bool(spaces) and spaces == {set_.by[-1].space}
 
 
 def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:
@@ -155,7 +203,7 @@ def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:
     return notes
 
 
-def _evaluate_bin(path: Path, reader: Reader) -> Evaluation:
+def _evaluate_bin(path: Path, reader: Reader, domain: str, fmr: float) -> Evaluation:
     pairs = read_bin(path)
     rows, vectors = reader.embed(pairs.picture, len(pairs.pictures), path.name)
     place = np.full(len(pairs.pictures), -1)  # picture → row of the vectors
@@ -166,13 +214,14 @@ def _evaluate_bin(path: Path, reader: Reader) -> Evaluation:
     first, second, same = place[::2][both], place[1::2][both], pairs.same[both]
     since = time.perf_counter()
     compared, folds = [], {}
-    for (who, recogniser, _), part in zip(reader.recognisers, vectors, strict=True):
+    for (who, recogniser, known), part in zip(reader.recognisers, vectors, strict=True):
         unit = check_vectors(part, path.name).numpy()
         cosines = (unit[first] * unit[second]).sum(1)
         result = Verification.measure(cosines[same], cosines[~same])
-        compared.append(Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same)))
+        found = Comparisons(who, recogniser.space, cosines[same], cosines[~same], result, compared=len(same))
+        compared.append(measures.promised(Embedded(who, recogniser.space, part, known), found, domain, fmr))
         folds[who] = ten_fold_accuracy(unit[first], unit[second], same)
-    out = Evaluation(path.name, len(pairs.pictures), 0, compared[0], compared[1:], folds=folds)
+    out = Evaluation(path.name, len(pairs.pictures), 0, domain, compared[0], compared[1:], folds=folds)
     if missing := int((~both).sum()):
         out.notes = [f"{missing:,} of {len(pairs):,} pairs were left out: no face was found in one of the pictures."]
     out.seconds = time.perf_counter() - since

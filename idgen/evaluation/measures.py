@@ -6,7 +6,7 @@ A new one: its maths in a file of its own, its result in `results`, its call in 
 from __future__ import annotations
 
 import csv
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +24,11 @@ from idgen.evaluation.results import AT, Comparisons, Diversity, Fidelity, Pair
 from idgen.evaluation.separability import Separability, precision_recall
 from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
 from idgen.ground.arguments import FMR
+from idgen.ground.domain import against, pictures
 from idgen.ground.errors import InputError
 from idgen.ground.words import one_in
 from idgen.model import Model
+from idgen.scoring import meaning
 from idgen.scoring.verification import Verification, numbered, pair_blocks, pair_scores
 
 MOST_COMPARED = 12_000
@@ -141,33 +143,53 @@ def worst_pairs(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) 
     return first_of_each(low, 1), first_of_each(high, -1)
 
 
-def separability(judged: Embedded, labels: NDArray[Any], compared: Comparisons) -> tuple[Separability, str]:
+def separability(
+    judged: Embedded, labels: NDArray[Any], compared: Comparisons, domain: str
+) -> tuple[Separability, str]:
     """People against people, and how it is known from which cosine two people's means count as one person."""
     at = compared.result.thresholds[AT]
     how = "the cosine that {} pairs of pictures of different people in this set reach"
-    if judged.calibration is not None:
-        with suppress(InputError):  # of too few people for means
-            at = judged.calibration.threshold("mean-mean", FMR)
-            how = "the threshold that {} pairs of different real people's means reach"
-    return Separability.measure(judged.vectors, labels, at), how.format(one_in(FMR))
+    rate = FMR
+    if found := meaning(judged.calibrations, domain, "mean-mean", FMR):
+        at, rate = found.threshold, found.fmr
+        how = f"the threshold that {{}} pairs of different people's means reach, measured on {pictures(domain)}"
+    return Separability.measure(judged.vectors, labels, at), how.format(one_in(rate))
 
 
-def fidelity(set_: Set, model: Model) -> Fidelity | None:
+def promised(embedded: Embedded, found: Comparisons, domain: str, fmr: float = FMR) -> Comparisons:
+    """Comparisons with what the recogniser's calibration of such pictures promises: `domain`, `threshold` and `fmr` of
+    it, and the shares of pairs of one person (`tar`) and of different people (`false_matches`) that reach it here."""
+    known = meaning(embedded.calibrations, domain, "image-image", fmr)
+    if known is None:
+        return found
+    shares = (float((scores >= known.threshold).mean()) for scores in (found.genuine, found.impostor))
+    said = {"domain": domain, "threshold": known.threshold, "fmr": known.fmr}
+    return replace(found, calibrated={**said, **dict(zip(("tar", "false_matches"), shares, strict=True))})
+
+
+def fidelity(set_: Set, model: Model | None, fmr: float = FMR) -> Fidelity | None:
     """The pictures against the people they were made for; None where nobody was wanted of this model's encoder."""
     source = set_.source
-    known = len(set_.by) > 1 and source.wanted and set(source.labels) <= source.wanted.keys()
-    if not known or source.wanted_space != model.encoder.space:
+    if model is None or not model.has("judge"):
         return None
-    scorer = model.scorer
-    wanted = torch.stack([source.wanted[str(label)] for label in source.labels])
+    known = len(set_.by) > 1 and source.wanted and set(source.labels) <= source.wanted.keys()
+    people = [source.wanted[str(label)] for label in source.labels] if known else []
+    if not people or people[0].space != model.encoder.space:
+        return None
+    scorer = model.scorer_at(fmr)
+    wanted = torch.stack([person.vector for person in people])
     cosines = (set_.by[0].vectors * model.judge.bridge(wanted)).sum(1).numpy()
-    matches = cosines >= scorer.judge_threshold
+    of = scorer.compared(against(person.domain for person in people if person.domain), source.domain)
+    means = meaning(scorer.judge.calibrations, of, "image-bridge", fmr)
+    matches = None if means is None else cosines >= means.threshold
     return Fidelity(
-        rate=float(matches.mean()),
-        threshold=scorer.judge_threshold,
-        fmr=scorer.fmr,
+        rate=None if matches is None else float(matches.mean()),
+        threshold=None if means is None else means.threshold,
+        fmr=None if means is None else means.fmr,
+        domain=None if means is None else means.calibration.domain,
+        of=of,
         mean=float(cosines.mean()),
-        genuine_rate=scorer.judge_calibration.rates("image-bridge").tar.get(AT),
+        genuine_rate=None if means is None else means.rates.tar.get(f"{means.fmr:g}"),
         encoder_mean=float((set_.by[1].vectors * normalize(wanted)).sum(1).mean()),
         cosines=cosines,
         matches=matches,
@@ -209,4 +231,4 @@ def distances_between(fake: Embedded, real: Embedded, seed: int) -> dict[str, fl
 def leakage_of_sampled(set_: Set, model: Model) -> list[Search]:
     """Against the training people whose vectors the model's sampler brings: means only, in the encoder's space."""
     people = model.sampler.people.float()
-    return leakage(set_.by[1].vectors, set_.source.labels, people, np.arange(len(people)))
+    return leakage(set_.by[-1].vectors, set_.source.labels, people, np.arange(len(people)))

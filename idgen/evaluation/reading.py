@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.evaluation.attributes import some_people
+from idgen.faces import resolve
+from idgen.ground.domain import generated_by
 from idgen.ground.errors import InputError
+from idgen.ground.hub import DEFAULT_MODEL
 from idgen.ground.vectors import check_same_space, check_vectors
-from idgen.scoring import Calibration
+from idgen.scoring import Calibration, calibrations_of
 from idgen.sets import Source, read_source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from idgen.faces.encoder import FaceEncoder
     from idgen.model import Model
 
 MOST_LOOKED_AT = 1_000
@@ -36,7 +40,7 @@ class Embedded:
     by: str
     space: str | None
     vectors: Tensor
-    calibration: Calibration | None = None
+    calibrations: Sequence[Calibration] = ()
 
 
 @dataclass
@@ -55,37 +59,51 @@ class Reader:
     """Reads and embeds sets.
 
     Args:
-        model: whose judge and encoder embed the pictures.
+        model: whose judge and encoder embed the pictures; None with `by`.
         aligned: pictures are aligned faces; else faces are found and aligned first.
         progress: show bars.
+        by: names of recognisers that embed them instead, see `idgen.faces.resolve`.
     """
 
-    def __init__(self, model: Model, aligned: bool, progress: bool):
-        self.model, self.aligned, self.progress = model, aligned, progress
+    def __init__(self, model: Model | None, aligned: bool, progress: bool, by: Sequence[str] = ()):
+        self.model, self.aligned, self.progress, self.by = model, aligned, progress, by
 
     @cached_property
-    def recognisers(self) -> list[tuple[str, Any, Calibration | None]]:
-        """(who, recogniser, calibration): the judge, then the encoder."""
-        encoder, judge = self.model.encoder, self.model.judge
-        return [("the judge", judge.recognizer, judge.calibration), ("the encoder", encoder, Calibration.of(encoder))]
+    def recognisers(self) -> list[tuple[str, Any, Sequence[Calibration]]]:
+        """(who, recogniser, calibrations): the judge, where there is one, then the encoder; or those of `by`."""
+        if self.model is None:
+            return [(name, found, calibrations_of(found)) for name in self.by for found in [resolve.recogniser(name)]]
+        encoder = self.model.encoder
+        judge = [("the judge", self.model.judge.recognizer)] if self.model.has("judge") else []
+        return [(who, one, calibrations_of(one)) for who, one in (*judge, ("the encoder", encoder))]
+
+    @cached_property
+    def seeker(self) -> FaceEncoder:
+        """Who finds the faces for all."""
+        if self.model is not None:
+            return self.model.encoder
+        finding = [one for _, one, _ in self.recognisers if one.finder is not None]
+        return finding[0] if finding else resolve.recogniser(DEFAULT_MODEL)
 
     def read(self, path: str | Path) -> Set:
         """A set with its vectors."""
         source = read_source(path)
+        if self.model is not None and source.domain == generated_by(self.model.name):
+            source = replace(source, domain=self.model.paints)
         if source.vectors is not None:
             if source.space is None:
                 return Set(source, [Embedded("the recogniser that made the vectors", None, source.vectors)])
-            known = {recogniser.space: calibration for _, recogniser, calibration in self.recognisers}
+            known = {recogniser.space: calibrations for _, recogniser, calibrations in self.recognisers}
             who = f"the recogniser of {source.space}"
-            return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space))])
+            return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space, ()))])
         open_ = source.open
         assert open_ is not None
         rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
             raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
         by = [
-            Embedded(who, recogniser.space, check_vectors(part, source.name), calibration)
-            for (who, recogniser, calibration), part in zip(self.recognisers, vectors, strict=True)
+            Embedded(who, recogniser.space, check_vectors(part, source.name), calibrations)
+            for (who, recogniser, calibrations), part in zip(self.recognisers, vectors, strict=True)
         ]
         seen = replace(
             source,
@@ -109,7 +127,7 @@ class Reader:
                         f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are "
                         "square: add --photos for photos in which faces have to be found first."
                     )
-            seen = self.model.encoder.crops(batch, recognisers, self.aligned)
+            seen = self.seeker.crops(batch, recognisers, self.aligned)
             kept += [start + place for place, each in enumerate(seen) if each is not None]
             for by, (part, recogniser) in enumerate(zip(parts, recognisers, strict=True)):
                 if shown := [each[by] for each in seen if each is not None]:
@@ -118,7 +136,7 @@ class Reader:
 
     def landmarks(self, source: Source, seed: int) -> tuple[dict[int, NDArray[np.float64]], int]:
         """Landmarks of the largest face in some pictures, all of some people, and how many pictures were looked at."""
-        finder = self.model.encoder.finder
+        finder = self.seeker.finder
         if finder is None or source.open is None:
             return {}, 0
         rows = some_people(source.labels, np.arange(len(source)), MOST_LOOKED_AT, seed)

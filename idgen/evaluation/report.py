@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from idgen.evaluation.reading import Set
 from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.ground import files
 from idgen.ground.arguments import FMR
+from idgen.ground.domain import pictures
 from idgen.ground.version import __version__
 from idgen.ground.words import one_in, percent
 from idgen.scoring.verification import FEWEST_FALSE_MATCHES, RATES, det_curve
 
+Value = TypeVar("Value")
 _SHEET_PEOPLE, _SHEET_PICTURES, _SHOWN_ALARMS = 8, 8, 12
 _SIGNS = {"good": ("✓", "good"), "note": ("•", "to know"), "bad": ("!", "look here")}
 
@@ -43,6 +46,7 @@ def write_report(path: str | Path, result: Evaluation, set_: Set | None, trainin
 def _header(result: Evaluation) -> str:
     what = f"{result.pictures:,} pictures"
     what += f" of {result.people:,} people" if result.people else " in pairs"
+    what += f", {escape(result.domain)}"
     by = escape(result.main.space or "unnamed vectors")
     return (
         f'<header><p class="over">Evaluation of a face set</p><h1>{escape(result.name)}</h1>'
@@ -58,7 +62,7 @@ def _cards(result: Evaluation) -> str:
     ]
     for folds in list(result.folds.values())[:1]:
         cards.append(("10-fold accuracy", percent(folds.accuracy), f"± {100 * folds.deviation:.2f}"))
-    if result.fidelity is not None:
+    if result.fidelity is not None and result.fidelity.rate is not None:
         cards.append(("Fidelity", percent(result.fidelity.rate), "match the wanted person"))
     if (apart := result.separability) is not None:
         cards.append(("Unique people", percent(apart.unique_share), f"of {apart.people:,}"))
@@ -150,13 +154,13 @@ def _sheet(result: Evaluation, set_: Set) -> str:
         cells = ""
         for row in np.flatnonzero(source.labels == person)[:_SHEET_PICTURES]:
             mark = ""
-            if fidelity is not None:
+            if fidelity is not None and fidelity.matches is not None:
                 good = bool(fidelity.matches[row])
                 mark = yes_no(good, f"{'✓' if good else '✗'} {fidelity.cosines[row]:.2f}")
             cells += f'<div class="shot">{picture(source, int(row))}{mark}</div>'
         rows += f'<div class="person"><h4>{escape(str(person))}</h4><div class="shots">{cells}</div></div>'
     lead = f"{len(chosen)} of {len(people):,} people, evenly spaced through the set, not picked."
-    if fidelity is not None:
+    if fidelity is not None and fidelity.matches is not None:
         lead += " Under each: whether the judge takes it for the wanted person (✓ or ✗), and its cosine."
     return section("Contact sheet", lead, rows)
 
@@ -165,14 +169,20 @@ def _fidelity(result: Evaluation) -> str:
     fidelity = result.fidelity
     if fidelity is None:
         return ""
-    series, mark = [("pictures", "genuine", fidelity.cosines)], (fidelity.threshold, "match from here")
-    drawn = charts.histogram(series, [mark], "the judge's cosine to the wanted person")
+    series = [("pictures", "genuine", fidelity.cosines)]
+    marks = [] if fidelity.threshold is None else [(fidelity.threshold, "match from here")]
+    drawn = charts.histogram(series, marks, "the judge's cosine to the wanted person")
     real = "not calibrated" if fidelity.genuine_rate is None else percent(fidelity.genuine_rate)
     rows = [
-        ["fidelity = template-inversion success rate", percent(fidelity.rate)],
+        ["fidelity = template-inversion success rate", _known(fidelity.rate, percent)],
         ["the same of real pictures of one person", real],
         ["judge's mean cosine to the wanted person", f"{fidelity.mean:.3f}"],
-        [f"threshold (FMR {percent(fidelity.fmr)})", f"{fidelity.threshold:.3f}"],
+        [f"threshold (FMR {_known(fidelity.fmr, percent)})", _known(fidelity.threshold, "{:.3f}".format)],
+        ["what was compared", escape(pictures(fidelity.of))],
+        [
+            "what the judge was measured on",
+            "nothing of that kind" if fidelity.domain is None else escape(pictures(fidelity.domain)),
+        ],
         ["encoder's mean cosine to the wanted vector", f"{fidelity.encoder_mean:.3f}"],
     ]
     lead = (
@@ -270,7 +280,7 @@ def _attributes(result: Evaluation) -> str:
     return section("By attribute", lead, table(heads(head), rows))
 
 
-def _known(value: float | None, form: Callable[[float], str]) -> str:
+def _known(value: Value | None, form: Callable[[Value], str]) -> str:
     return "–" if value is None else form(value)
 
 

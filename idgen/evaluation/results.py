@@ -43,6 +43,8 @@ class Comparisons:
         result: their figures.
         worst_genuine, worst_impostor: the least similar pairs of one person, the most similar of different people.
         compared: pictures among which different people were compared; less than all in large sets.
+        calibrated: what the recogniser's calibration of such pictures promises beside what was found here, see
+            `promised`; empty where there is none.
     """
 
     by: str
@@ -53,6 +55,7 @@ class Comparisons:
     worst_genuine: Sequence[Pair] = ()
     worst_impostor: Sequence[Pair] = ()
     compared: int = 0
+    calibrated: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: figures and histograms."""
@@ -66,6 +69,7 @@ class Comparisons:
             "space": self.space,
             "pictures_compared_between_people": self.compared,
             **self.result.to_dict(),
+            "calibrated": self.calibrated or None,
             "histogram": {"from": -1, "to": 1, **counts},
         }
 
@@ -75,23 +79,27 @@ class Fidelity:
     """Pictures against the person who was wanted: the success rate of a template inversion, by its other name.
 
     Args:
-        rate: share of the pictures that match, at `threshold`.
-        threshold, fmr: the judge's calibrated threshold and its false-match rate.
+        rate: share of the pictures that match, at `threshold`; None where the judge was not measured on such pictures.
+        threshold, fmr, domain: the judge's calibrated threshold, its false-match rate, and what kind of pictures it was
+            measured on; None where there is none.
+        of: what kind of pictures were compared with what kind the people are of.
         mean: of the judge's cosines to the wanted person.
         genuine_rate: share of *real* pictures that match their own person in the same kind of comparison.
         encoder_mean: mean cosine by the encoder, whose vectors the pictures were made from.
         cosines: (N,) the judge's.
-        matches: (N,)
+        matches: (N,), or None.
     """
 
-    rate: float
-    threshold: float
-    fmr: float
+    rate: float | None
+    threshold: float | None
+    fmr: float | None
+    domain: str | None
+    of: str
     mean: float
     genuine_rate: float | None
     encoder_mean: float
     cosines: NDArray[np.float32]
-    matches: NDArray[np.bool_]
+    matches: NDArray[np.bool_] | None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -100,6 +108,8 @@ class Fidelity:
             "template_inversion_success_rate": self.rate,
             "false_match_rate": self.fmr,
             "threshold": self.threshold,
+            "domain": self.domain,
+            "compared": self.of,
             "judge_similarity_mean": self.mean,
             "encoder_similarity_mean": self.encoder_mean,
             "same_rate_of_real_pictures": self.genuine_rate,
@@ -133,6 +143,7 @@ class Evaluation:
     name: str
     pictures: int
     people: int
+    domain: str
     main: Comparisons
     others: list[Comparisons]
     seconds: float = 0.0
@@ -157,6 +168,7 @@ class Evaluation:
             "set": self.name,
             "pictures": self.pictures,
             "people": self.people,
+            "domain": self.domain,
             "seconds_after_embedding": round(self.seconds, 2),
             "summary": [text for _, text in self.summary],
             "notes": self.notes,

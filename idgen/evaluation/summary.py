@@ -5,12 +5,13 @@ from __future__ import annotations
 from idgen.evaluation.leakage import COPY, Search
 from idgen.evaluation.results import AT, Comparisons, Evaluation, Fidelity, Level
 from idgen.ground.arguments import FMR
+from idgen.ground.domain import advice, pictures
 from idgen.ground.words import at_fmr, count, one_in, percent
 
 
 def summarise(result: Evaluation) -> list[tuple[Level, str]]:
     """The findings, a sentence or two each."""
-    out = [_recognition(result.main)]
+    out = [_recognition(result.main), _calibrated(result.main, result.domain)]
     for who, folds in result.folds.items():
         share = f"{percent(folds.accuracy)} of the pairs (± {100 * folds.deviation:.2f})"
         out.append(("note", f"By the ten-fold protocol, {who} is right on {share}."))
@@ -43,13 +44,27 @@ def _recognition(found: Comparisons) -> tuple[Level, str]:
     )
 
 
+def _calibrated(found: Comparisons, of: str) -> tuple[Level, str]:
+    if not (known := found.calibrated):
+        said = f"The recogniser was not measured on {pictures(of)}, so no threshold of its own applies to this set."
+        return "note", f"{said} {advice(of)}"
+    return "note", (
+        f"At the recogniser's own threshold, {known['threshold']:.2f} for a false-match rate of {one_in(known['fmr'])} "
+        f"measured on {pictures(known['domain'])}, {percent(known['tar'])} of the pairs of one person match here, and "
+        f"{percent(known['false_matches'])} of the pairs of different people."
+    )
+
+
 def _fidelity(found: Fidelity) -> tuple[Level, str]:
+    if found.rate is None or found.fmr is None or found.domain is None:
+        said = f"No verdict on whether they are the people asked for: {found.mean:.2f} is the judge's mean similarity"
+        return "note", f"{said}, which was not measured on {pictures(found.of)}. {advice(found.of)}"
     real = "" if found.genuine_rate is None else f"; of real pictures {percent(found.genuine_rate)} do"
     return (
         _level(found.rate, 0.8 * (found.genuine_rate or 1), 0.3),
         f"{percent(found.rate)} of the pictures match the person who was asked for, says the independent judge "
-        f"{at_fmr(found.fmr)}{real}. For a vector that was stolen rather than sampled, this is the success rate of a "
-        "template inversion.",
+        f"{at_fmr(found.fmr)}, measured on {pictures(found.domain)}{real}. For a vector that was stolen rather than "
+        "sampled, this is the success rate of a template inversion.",
     )
 
 

@@ -22,13 +22,15 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
-from idgen.faces.strangers import strangers
-from idgen.ground import hub, uploading
+from idgen.faces.strangers import measured_on, strangers
+from idgen.ground import arguments, hub, uploading
+from idgen.ground import domain as domains
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError, NoFaceError
 from idgen.ground.files import read_json, write_json
-from idgen.ground.identity import ONE_PHOTO, Identity, mean, safe_name
+from idgen.ground.identity import Identity, mean, safe_name, seen_in
 from idgen.ground.images import ImageSource, describe, open_image, several
+from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
@@ -70,6 +72,8 @@ class FaceEncoder:
     """
 
     notice = ""
+    photo_finder: Any = None
+    """Another finder, for photographs: looked with instead of `finder` where it is set."""
 
     def __init__(
         self,
@@ -204,23 +208,37 @@ class FaceEncoder:
             out.append(self._embed(pixels))
         return torch.cat(out)
 
-    def detect_and_align(self, image: ImageSource) -> tuple[Image.Image, Detection, list[Detection]]:
-        """Cut out the largest face of a photo; warns when there are several.
+    def detect_and_align(
+        self, image: ImageSource, domain: str | None = None, which: int | None = None
+    ) -> tuple[Image.Image, Detection, list[Detection]]:
+        """Cut out a face of a photo: the largest, unless another is asked for; warns when there are several.
+
+        Args:
+            image: the photo.
+            domain: what kind of picture it is; by default what its file says (`idgen.ground.provenance.domain_of`).
+            which: the number of the face, from 1 for the largest.
 
         Returns:
             Its crop as the encoder's `alignment` makes it; where it is; all faces that were found, largest first.
 
         Raises:
-            InputError: the photo cannot be opened or has no face, or this encoder has no finder.
+            InputError: the photo cannot be opened or has no face, or not so many, or this encoder has no finder.
         """
         name, finder, picture = describe(image), self._finder(), open_image(image)
+        if self.photo_finder is not None and (domain_of(image) if domain is None else domain) == domains.PHOTOGRAPHS:
+            finder = self.photo_finder
         with pinned():
             found = finder.find(picture)
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
-        if len(found) > 1:
-            warnings.warn(f"{len(found)} faces found in {name}: the largest is taken.", stacklevel=2)
-        return self.crop(picture, found[0]), found[0], found
+        if which is not None and arguments.whole("number of the face", which, 1) > len(found):
+            raise InputError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
+        if len(found) > 1 and which is None:
+            x, y = (found[0].centre / picture.size * 100).round().astype(int)
+            where = f"{x} % from the left and {y} % from the top"
+            warnings.warn(f"{len(found)} faces found in {name}: the largest is taken, at {where}.", stacklevel=2)
+        face = found[0 if which is None else which - 1]
+        return self.crop(picture, face), face, found
 
     @pinned()
     def shows_face(self, crop: ImageSource) -> bool:
@@ -237,7 +255,12 @@ class FaceEncoder:
         return self.finder
 
     def identify(
-        self, photos: ImageSource | Sequence[ImageSource], aligned: bool = False, name: str | None = None
+        self,
+        photos: ImageSource | Sequence[ImageSource],
+        aligned: bool = False,
+        name: str | None = None,
+        domain: str | None = None,
+        face: int | None = None,
     ) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors. Warns when they
         do not look like one person, see `strangers`.
@@ -246,9 +269,12 @@ class FaceEncoder:
             photos: one picture, or several of one person.
             aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
+            domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says, and
+                photographs where it says nothing.
+            face: which face of each photo, from 1 for the largest; by default that.
 
         Raises:
-            InputError: there are no photos, or as `encode`.
+            InputError: there are no photos, or as `encode` and `detect_and_align`.
         """
         given = several(photos)
         if not len(given):
@@ -256,11 +282,16 @@ class FaceEncoder:
         if name is None:
             file = describe(given[0])
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
-        vectors = self.encode(given, aligned)
+        kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in given]
         called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
-        if doubt := strangers(vectors, called, self.space, self.calibration):
+        if not aligned:
+            seen = zip(given, kinds, strict=True)
+            given, aligned = [self.detect_and_align(photo, kind, face)[0] for photo, kind in seen], True
+        vectors = self.encode(given, aligned)
+        if doubt := strangers(vectors, called, self.space, measured_on(self.calibration, kinds)):
             warnings.warn(doubt, stacklevel=2)
-        return mean(Identity(vector, self.space, ONE_PHOTO, name) for vector in vectors)
+        each = zip(vectors, kinds, strict=True)
+        return mean(Identity(vector, self.space, seen_in([kind], 1), name) for vector, kind in each)
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
         """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as

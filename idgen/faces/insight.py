@@ -27,7 +27,7 @@ from idgen.faces.encoder import FaceEncoder, to_side
 from idgen.faces.finder import Detection
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.files import left_behind
-from idgen.ground.hub import resolve
+from idgen.ground.hub import BUILTIN, DEFAULT_MODEL, resolve
 
 ROOT = Path("~/.insightface/models")
 """Where insightface keeps its packs."""
@@ -52,7 +52,7 @@ class InsightFaceEncoder(FaceEncoder):
     Vectors are normalised, not averaged with those of the mirrored face, as Arc2Face's code has them.
 
     Args:
-        detector, recognizer: ONNX files.
+        detector, recognizer: ONNX files; without a detector, only aligned faces are read.
         space: name of the embedding space; by default after the recogniser's file name, see `SPACES`.
         det_sizes: (width, height) of the views in which faces are looked for.
         threshold: confidence from which a face counts.
@@ -64,7 +64,7 @@ class InsightFaceEncoder(FaceEncoder):
 
     def __init__(
         self,
-        detector: Path,
+        detector: Path | None,
         recognizer: Path,
         *,
         space: str | None = None,
@@ -72,14 +72,17 @@ class InsightFaceEncoder(FaceEncoder):
         threshold: float = 0.5,
         calibration: dict[str, Any] | None = None,
     ):
-        self.files = Path(detector), Path(recognizer)
+        self.files = (*([] if detector is None else [Path(detector)]), Path(recognizer))
         self.det_sizes = [(int(width), int(height)) for width, height in det_sizes]
         if not self.det_sizes or any(side < 32 or side % 32 for size in self.det_sizes for side in size):
             raise InputError(f"Detection sizes are multiples of 32, such as (640, 640), got {self.det_sizes}.")
-        self._detector, self._recognizer = _load(self.files[0], "detection"), _load(self.files[1], "recognition")
-        self._detector.prepare(0, input_size=self.det_sizes, det_thresh=threshold)
-        self.finder = _Finder(self._detector)  # type: ignore[assignment]
-        self.space = space or SPACES.get(self.files[1].name, f"insightface-{self.files[1].stem}")
+        self._recognizer = _load(self.files[-1], "recognition")
+        self._detector, self.finder = None, None
+        if detector is not None:
+            self._detector = _load(self.files[0], "detection")
+            self._detector.prepare(0, input_size=self.det_sizes, det_thresh=threshold)
+            self.finder = _Finder(self._detector)  # type: ignore[assignment]
+        self.space = space or SPACES.get(self.files[-1].name, f"insightface-{self.files[-1].stem}")
         self.flip, self.alignment = False, "arcface"
         self.threshold, self.calibration = threshold, calibration
         self._dim = int(self._embed(torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.float32)).shape[1])
@@ -110,7 +113,7 @@ class InsightFaceEncoder(FaceEncoder):
         wanted = [_CUDA, _CPU] if torch.device(device).type == "cuda" else [_CPU]
         if wanted[0] in onnxruntime.get_available_providers() and wanted[0] != self.providers[0]:
             preload_cuda_libraries(wanted)
-            for model in (self._detector, self._recognizer):
+            for model in filter(None, (self._detector, self._recognizer)):
                 model.session.set_providers(wanted)
         if self.providers[0] != wanted[0]:
             warnings.warn(
@@ -155,15 +158,29 @@ class InsightFaceEncoder(FaceEncoder):
         return cls(detectors[0], _choose(recognizers, recognizer, folder), **options)
 
     @classmethod
+    def from_onnx(cls, file: str | os.PathLike[str], **options: Any) -> InsightFaceEncoder:
+        """A recogniser alone, as `idgen export onnx` writes one; faces in photos are found by the built-in finder.
+
+        Arguments and errors as those of the class.
+        """
+        encoder = cls(None, Path(file), **options)
+        encoder.finder = FaceEncoder.from_pretrained(BUILTIN / DEFAULT_MODEL / "encoder").finder
+        return encoder
+
+    @classmethod
     def from_folder(
         cls, folder: Path, config: dict[str, Any], calibration: dict[str, Any] | None
     ) -> InsightFaceEncoder:
         try:
-            files = [folder / Path(config[name]).name for name in ("detector", "recognizer")]
+            named = [config.get("detector"), config["recognizer"]]
+            files = [None if name is None else folder / Path(name).name for name in named]
             options = {name: config[name] for name in ("det_sizes", "space", "threshold")}
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder / CONFIG_NAME} is incomplete ({error!r}): convert the model again.") from error
-        return cls(*files, calibration=calibration, **options)
+        encoder = cls(files[0], files[1], calibration=calibration, **options)  # type: ignore[arg-type]
+        if files[0] is None:
+            encoder.finder = FaceEncoder.from_pretrained(BUILTIN / DEFAULT_MODEL / "encoder").finder
+        return encoder
 
     def _save_parts(self, folder: Path) -> dict[str, Any]:
         for file in self.files:  # which keep their licence
@@ -171,8 +188,8 @@ class InsightFaceEncoder(FaceEncoder):
         return {
             "_class_name": type(self).__name__,
             "space": self.space,
-            "detector": self.files[0].name,
-            "recognizer": self.files[1].name,
+            "detector": self.files[0].name if len(self.files) > 1 else None,
+            "recognizer": self.files[-1].name,
             "det_sizes": self.det_sizes,
             "threshold": self.threshold,
             "licence": LICENCE,

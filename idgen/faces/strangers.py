@@ -9,6 +9,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from idgen.ground.arguments import FMR
+from idgen.ground.domain import RENDERED
+
+
+def measured_on(calibration: dict[str, Any] | None, kinds: Sequence[str]) -> dict[str, Any] | None:
+    """Of what an encoder's calibration.json says, what was measured on pictures of these domains; None for nothing."""
+    known = [] if calibration is None else calibration.get("calibrations", [calibration])
+    return next((one for one in known if {one.get("domain", RENDERED)} == set(kinds)), None)
 
 
 def strangers(vectors: Tensor, names: Sequence[str], space: str, calibration: dict[str, Any] | None) -> str:
@@ -20,7 +27,7 @@ def strangers(vectors: Tensor, names: Sequence[str], space: str, calibration: di
     Args:
         vectors: (N, D) unit vectors of the photos, by the encoder of `space`.
         names: N of them.
-        calibration: what the encoder's calibration.json says, or None.
+        calibration: what was measured on such pictures, see `measured_on`, or None.
     """
     if len(vectors) < 2:
         return ""

@@ -40,7 +40,7 @@ REVISIONS = {
 that public code and the repositories' own pages name."""
 
 # Weights and their descriptions: nothing that could be executed is fetched.
-_PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "README.md"]
+_PATTERNS = ["*.json", "*.safetensors", "encoder/*.onnx", "judge/*.onnx", "README.md"]
 _COMMIT = re.compile("[0-9a-f]{40}")
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT)
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")

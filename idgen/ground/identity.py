@@ -12,6 +12,7 @@ import operator
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -23,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idgen.ground import arguments, files
+from idgen.ground import arguments, domain, files
 from idgen.ground.errors import InputError
 
 Vectors = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]]
@@ -32,14 +33,22 @@ FORMAT, VERSION = "idgen.identities", 1
 UNIT_TOLERANCE = 1e-3
 SAMPLED = "sampled"
 """How the source of a person who does not exist begins."""
-ONE_PHOTO = "1 photo"
-"""The source of a vector from a single photo."""
+ONE_PHOTO, ONE_PICTURE = "1 photo", "1 picture"
+"""How the source of a vector from a single photo begins, and from a single picture of another domain."""
 
 # A name may become a folder, also on file systems that forbid more than a slash.
 _FOLDER = re.compile("[A-Za-z0-9_-]{1,64}")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _MAX_NAME = 100
+
+
+def seen_in(domains: Sequence[str], count: int) -> str:
+    """The source of a vector from so many pictures of these domains."""
+    kinds = set(domains)
+    if len(kinds) == 1 and domain.PHOTOGRAPHS not in kinds:
+        return f"{f'mean of {count} pictures' if count > 1 else ONE_PICTURE} ({domains[0]})"
+    return f"mean of {count} photos" if count > 1 else ONE_PHOTO
 
 
 def safe_name(text: str) -> str:
@@ -125,6 +134,22 @@ class Identity:
     def from_photo(self) -> bool:
         """Whether a photo may be behind it: everything that was not sampled counts, to be on the safe side."""
         return not self.source.startswith(SAMPLED)
+
+    @property
+    def domain(self) -> str:
+        """What kind of pictures the vector is of, see `idgen.ground.domain`: "" for a sampled one, which is of none;
+        photographs where nothing else is known."""
+        if not self.from_photo:
+            return ""
+        said = re.fullmatch(rf"(?:{ONE_PICTURE}|mean of \d+ pictures) \((.+)\)", self.source)
+        with suppress(InputError):
+            return domain.check(said[1] if said else domain.PHOTOGRAPHS)
+        return domain.PHOTOGRAPHS
+
+    @property
+    def from_one(self) -> bool:
+        """Whether the vector is of a single picture."""
+        return self.source.startswith((ONE_PHOTO, ONE_PICTURE))
 
     def require_space(self, space: str, dim: int | None = None) -> None:
         """Raise InputError unless the vector lives in `space` and, when given, has length `dim`."""
@@ -242,8 +267,8 @@ def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
     total = _stacked(people).double().mean(0)
     if total.norm() < 1e-6:
         raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
-    photo = any(person.from_photo for person in people)
-    source = f"mean of {len(people)} photos" if photo else f"{SAMPLED}, mean of {len(people)}"
+    seen = [person.domain for person in people if person.from_photo]
+    source = f"{SAMPLED}, mean of {len(people)}" if not seen else seen_in(seen, len(people))
     source = people[0].source if len(people) == 1 else source
     return Identity((total / total.norm()).float(), people[0].space, source, people[0].name if name is None else name)
 

@@ -12,6 +12,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +23,9 @@ from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
 from idgen.ground import files
+from idgen.ground.domain import PHOTOGRAPHS, RENDERED, generated_by
 from idgen.ground.errors import InputError, how_to_install
+from idgen.ground.hub import builtin_models
 from idgen.ground.identity import Identity
 from idgen.ground.signing import MIME, SOURCE_TYPE, Credentials, sign, signature
 from idgen.ground.version import __version__
@@ -107,19 +110,20 @@ def read(path: str | Path) -> dict[str, Any]:
     return _said(_read(path)[1])
 
 
-def _read(path: str | Path) -> tuple[bytes, bytes]:
-    """A picture's file and its XMP packet (b"" if it has none)."""
+def _read(path: str | Path | bytes) -> tuple[bytes, bytes]:
+    """A picture's file, or its bytes, and its XMP packet (b"" if it has none)."""
     try:
-        if not Path(path).is_file():  # a pipe would be waited for
+        if not isinstance(path, bytes) and not Path(path).is_file():  # a pipe would be waited for
             raise FileNotFoundError(path)
-        data = Path(path).read_bytes()
+        data = path if isinstance(path, bytes) else Path(path).read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with images.open(io.BytesIO(data), formats=list(MIME)) as image:
                 image.load()  # a PNG's packet may lie behind its pixels
                 return data, bytes(image.info.get("xmp", b""))
     except Exception as error:  # decoders raise anything at all on damaged bytes
-        raise InputError(f"{path} is not a readable image: give a PNG, JPEG or WebP file.") from error
+        named = "The picture" if isinstance(path, bytes) else path
+        raise InputError(f"{named} is not a readable image: give a PNG, JPEG or WebP file.") from error
 
 
 def _said(xmp: bytes) -> dict[str, Any]:
@@ -149,6 +153,26 @@ def _property(root: ElementTree.Element, name: str) -> str:
         if name in element.attrib:
             return element.attrib[name].strip()
     return ""
+
+
+def domain_of(source: Any) -> str:
+    """What kind of picture this is (`idgen.ground.domain`): by the mark in its file or bytes; without one, and of
+    pixels alone, a photograph. Pictures of a built-in model are rendered, as what it learned from."""
+    data = b""
+    if isinstance(source, str | Path):
+        with suppress(OSError):  # who opens the picture says what is wrong with it
+            data = Path(source).read_bytes() if Path(source).is_file() else b""
+    elif isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    if b"trainedAlgorithmicMedia" not in data:
+        return PHOTOGRAPHS
+    with suppress(InputError):
+        said = _said(_read(data)[1])
+        if not str(said.get("digital_source_type", "")).lower().endswith("trainedalgorithmicmedia"):
+            return PHOTOGRAPHS
+        name = str(said.get("model") or "another program")
+        return RENDERED if name in builtin_models() else generated_by(name)
+    return PHOTOGRAPHS
 
 
 def report(path: str | Path, anchors: str | None = None) -> dict[str, Any]:

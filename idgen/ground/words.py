@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from idgen.ground import domain
+
 
 def count(number: int, one: str, many: str) -> str:
     """ "1 person", "2,000 people"."""
@@ -24,7 +28,8 @@ def at_fmr(rate: float) -> str:
     return f"at a false-match rate of {one_in(rate)}"
 
 
-def verdicts(matches: int, of: int, fmr: float) -> str:
-    """How many pictures are the wanted person, says the judge."""
-    verb = "is" if matches == 1 else "are"
-    return f"{matches or 'None'} of {of} {verb} the wanted person, says the independent judge, {at_fmr(fmr)}."
+def verdicts(matches: int, of: int, fmr: float, domains: Sequence[str]) -> str:
+    """How many pictures are the wanted person, says the judge, who was measured on pictures of these domains."""
+    verb, kinds = "is" if matches == 1 else "are", " and ".join(map(domain.pictures, domains))
+    said = f"{matches or 'None'} of {of} {verb} the wanted person, says the independent judge, {at_fmr(fmr)}"
+    return f"{said}, measured on {kinds}."

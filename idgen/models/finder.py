@@ -101,10 +101,11 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         """Predict on a grid.
 
         Args:
-            pixels: (N, 3, S, S) RGB in [-1, 1].
+            pixels: (N, 3, H, W) RGB in [-1, 1], sides of multiples of 32; faces look alike at any size of a picture,
+                those are found best that fill about as much as they did in training, of `image_size` pixels.
 
         Returns:
-            Heat logits (N, h, w); face size in pixels (N, h, w); landmarks in pixels (N, h, w, 5, 2); h = w = S / 8.
+            Heat logits (N, h, w); face size in pixels (N, h, w); landmarks in pixels (N, h, w, 5, 2); h = H / 8.
         """
         x8 = self.down8(self.stem(pixels))
         x16 = self.down16(x8)
@@ -112,11 +113,10 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         x16 = x16 + F.interpolate(self.lateral32(x32), scale_factor=2, mode="nearest")
         x8 = self.merge(x8 + F.interpolate(self.lateral16(x16), scale_factor=2, mode="nearest"))
         out = self.head(x8).float()
-        side = pixels.shape[-1]
-        size = side / 4 * torch.exp(out[:, 1].clamp(-4, 3))
+        size = self.config.image_size / 4 * torch.exp(out[:, 1].clamp(-4, 3))
         n, height, width = size.shape
         rows, columns = torch.meshgrid(*(torch.arange(n, device=out.device) for n in (height, width)), indexing="ij")
-        cells = (torch.stack([columns, rows], -1).to(out) + 0.5) * (side / width)
+        cells = (torch.stack([columns, rows], -1).to(out) + 0.5) * 8
         offsets = out[:, 2:].permute(0, 2, 3, 1).reshape(n, height, width, 5, 2)
         template = ((_TEMPLATE - _TEMPLATE.mean(0)) / 112).to(out)
         landmarks = cells[:, :, None] + size[..., None, None] * (template + offsets)
@@ -127,7 +127,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         """Find faces.
 
         Args:
-            pixels: (N, 3, S, S) RGB in [-1, 1].
+            pixels: (N, 3, H, W), see `forward`.
             threshold: confidence from which a face counts; by default the network's own.
 
         Returns:

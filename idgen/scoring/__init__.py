@@ -1,10 +1,14 @@
 """Is it the same person? Error rates, thresholds with their calibration, the bridge to a judge, and verdicts.
 
-Where the threshold of a verdict is decided: `Scorer`, which asks a `Calibration`, measured by `verification`.
+Where the threshold of a verdict is decided: `Scorer`, which asks the `Calibration` of the pictures' domain,
+measured by `verification`.
 """
 
 from idgen.scoring.bridge import Bridge
-from idgen.scoring.calibration import BINS, UNCALIBRATED, Calibration, ErrorRates
-from idgen.scoring.verdict import Comparison, Score, Scorer
+from idgen.scoring.calibration import BINS, UNCALIBRATED, Calibration, ErrorRates, Meaning, calibrations_of, meaning
+from idgen.scoring.verdict import Comparison, Score, Scorer, verdicts
 
-__all__ = ["BINS", "UNCALIBRATED", "Bridge", "Calibration", "Comparison", "ErrorRates", "Score", "Scorer"]
+__all__ = [
+    "BINS", "UNCALIBRATED", "Bridge", "Calibration", "Comparison", "ErrorRates", "Meaning", "Score", "Scorer",
+    "calibrations_of", "meaning", "verdicts",
+]  # fmt: skip

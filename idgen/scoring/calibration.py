@@ -10,7 +10,7 @@ Kinds of comparison:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from idgen.ground import arguments, files
+from idgen.ground import arguments, domain, files
+from idgen.ground.domain import PHOTOGRAPHS, RENDERED
 from idgen.ground.errors import InputError
 from idgen.ground.words import one_in
 from idgen.scoring import verification
@@ -38,7 +39,9 @@ UNCALIBRATED = (
 )
 """What a cosine says without a calibration."""
 
-_FORMAT, _VERSION = "idgen.calibration", 1
+Who = NDArray[np.intp]
+_RESAMPLED = 700  # pictures that intervals are taken over
+_FORMAT, _VERSION = "idgen.calibration", 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class ErrorRates:
         eer: equal error rate.
         genuine_pairs, impostor_pairs: numbers of comparisons of the same person, of different people.
         genuine, impostor: their histograms, counts in the bins of `EDGES`.
+        intervals: `eer`, `tar@RATE` and `fmr@RATE` (at the threshold) → 95 % interval, see `verification.bootstrap`;
+            empty where none was taken.
     """
 
     thresholds: dict[str, float | None]
@@ -61,6 +66,13 @@ class ErrorRates:
     impostor_pairs: int
     genuine: list[int]
     impostor: list[int]
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+
+    def with_intervals(self, genuine: Scores, impostor: Scores, of: Who, over: Who) -> ErrorRates:
+        """With intervals, for the scores that these rates are of, and whom each of them compares."""
+        at = {rate: threshold for rate, threshold in self.thresholds.items() if threshold is not None}
+        found = verification.bootstrap(genuine, impostor, at, of, over)
+        return replace(self, intervals={name: [round(end, 6) for end in ends] for name, ends in found.items()})
 
     @classmethod
     def measure(cls, genuine: ArrayLike, impostor: ArrayLike) -> ErrorRates:
@@ -94,6 +106,8 @@ class Calibration:
         people, images: how many of each it was measured on.
         data: where they come from, in words.
         kinds: kind of comparison → its error rates.
+        domain: what kind of pictures they were, see `idgen.ground.domain`.
+        resampled: what the intervals were drawn from: people; or pairs, of a set that names nobody.
     """
 
     space: str
@@ -101,9 +115,13 @@ class Calibration:
     images: int
     data: str
     kinds: dict[str, ErrorRates] = field(default_factory=dict)
+    domain: str = RENDERED
+    resampled: str = "people"
 
     @classmethod
-    def measure(cls, space: str, embeddings: Tensor, labels: ArrayLike, data: str) -> Calibration:
+    def measure(
+        cls, space: str, embeddings: Tensor, labels: ArrayLike, data: str, domain: str = RENDERED
+    ) -> Calibration:
         """Measure `image-image`, `image-mean` and `mean-mean`.
 
         Args:
@@ -111,14 +129,15 @@ class Calibration:
             embeddings: (N, D), normalised here.
             labels: (N,) whose equality means the same person; at least two people with two pictures.
             data: where the pictures come from, in words.
+            domain: what kind of pictures they are.
         """
         vectors, people = unit(embeddings.detach().float().cpu()), numbered(embeddings, labels)
         kinds = {
-            "image-image": ErrorRates.measure(*verification.pair_scores(vectors, people)),
+            "image-image": _pairs_of_pictures(vectors, people),
             "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
             "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
         }
-        return cls(space, int(people.max()) + 1, len(people), data, kinds)
+        return cls(space, int(people.max()) + 1, len(people), data, kinds, domain)
 
     def measure_bridge(
         self, bridge: Bridge, encoder_embeddings: Tensor, judge_embeddings: Tensor, labels: ArrayLike
@@ -160,50 +179,136 @@ class Calibration:
             )
         return threshold
 
-    def explanation(self, kind: str, fmr: float) -> str:
-        """What the scores of a kind mean, in plain words, for who has never seen one."""
-        below = np.cumsum([0, *self.rates(kind).genuine])  # linear within a bin
-        low, middle, high = np.interp(np.array([0.05, 0.5, 0.95]) * below[-1], below, EDGES)
-        return (
-            f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
-            f"between {low:.2f} and {high:.2f}). A score of {self.threshold(kind, fmr):.2f} or more counts as the same "
-            f"person; {one_in(fmr)} comparisons of different people gets there by chance. {self.scope}"
-        )
-
     @property
     def scope(self) -> str:
         """On what the thresholds were measured, and so how far they reach, in a sentence."""
+        whose = f"of {self.people:,} people that the recogniser had never seen" if self.people else "in pairs"
         return (
-            f"Thresholds measured on {self.people:,} people that the recogniser had never seen ({self.data}); on faces "
-            "of another kind they mean less."
+            f"Thresholds measured on {domain.pictures(self.domain)} {whose} ({self.data}); on pictures of another kind "
+            "there is no verdict."
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """What `calibration.json` holds, and `FaceEncoder.calibration`."""
-        return {"format": _FORMAT, "version": _VERSION, **asdict(self)}
-
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Calibration:
-        """From what `to_dict` gave; InputError when it is something else."""
-        try:
-            content = dict(content)
-            if (content.pop("format"), content.pop("version")) != (_FORMAT, _VERSION):
-                raise ValueError("another format or version")
-            kinds = {kind: ErrorRates(**rates) for kind, rates in content.pop("kinds").items()}
-            if any(len(counts) != BINS for rates in kinds.values() for counts in (rates.genuine, rates.impostor)):
-                raise ValueError(f"a histogram has not {BINS} bins")
-            return cls(**content, kinds=kinds)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"This is no calibration that idgen can read ({error!r}): calibrate again.") from error
+    def of_pairs(
+        cls, space: str, cosines: ArrayLike, same: ArrayLike, data: str, domain: str = PHOTOGRAPHS
+    ) -> Calibration:
+        """Of a list of pairs of pictures that names nobody: `image-image` alone, with intervals over pairs.
 
-    @classmethod
-    def of(cls, encoder: Any) -> Calibration | None:
-        """A `FaceEncoder`'s own, or None where it was not measured."""
-        return None if encoder.calibration is None else cls.from_dict(encoder.calibration)
+        Args:
+            space, data, domain: as of `measure`.
+            cosines, same: (N,) of each pair, and whether it shows one person.
+        """
+        scores, truth = np.asarray(cosines), np.asarray(same, bool)
+        rates = ErrorRates.measure(scores[truth], scores[~truth])
+        number = np.arange(len(truth))[:, None]
+        rates = rates.with_intervals(scores[truth], scores[~truth], number[truth], number[~truth])
+        return cls(space, 0, 2 * len(truth), data, {"image-image": rates}, domain, "pairs")
 
     def save(self, path: str | Path) -> None:
-        """Write JSON."""
-        files.write_json(path, self.to_dict())
+        """Write JSON: this calibration alone."""
+        files.write_json(path, to_dict([self]))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the scores of one kind of comparison mean, where a calibration applies to them.
+
+    Args:
+        calibration: that one.
+        kind: of comparison.
+        fmr: the false-match rate of `threshold`: the one asked for, or the strictest that the comparisons carry.
+        threshold: the lowest cosine that counts as a match.
+    """
+
+    calibration: Calibration
+    kind: str
+    fmr: float
+    threshold: float
+
+    @property
+    def rates(self) -> ErrorRates:
+        """The error rates of this kind."""
+        return self.calibration.rates(self.kind)
+
+    @property
+    def explanation(self) -> str:
+        """What the scores mean, in plain words, for who has never seen one."""
+        below = np.cumsum([0, *self.rates.genuine])  # linear within a bin
+        low, middle, high = np.interp(np.array([0.05, 0.5, 0.95]) * below[-1], below, EDGES)
+        return (
+            f"Pictures of one and the same person do not score 1: they score about {middle:.2f} (nine in ten lie "
+            f"between {low:.2f} and {high:.2f}). A score of {self.threshold:.2f} or more counts as the same person; "
+            f"{one_in(self.fmr)} comparisons of different people gets there by chance. {self.calibration.scope}"
+        )
+
+
+def meaning(calibrations: Sequence[Calibration], of: str, kind: str, fmr: float = arguments.FMR) -> Meaning | None:
+    """What the scores of a kind of comparison mean on pictures of a domain: by the calibration of that domain, at the
+    strictest false-match rate that it carries up to the one asked for; None where there is none.
+
+    Args:
+        calibrations: of one space.
+        of: the domain; "" for comparisons without pictures, for which the first calibration holds.
+        kind: of comparison, see above.
+        fmr: 0.01, 0.001 or 0.0001; InputError for anything else.
+    """
+    fmr = arguments.fmr(fmr)
+    for known in calibrations:
+        if of in (known.domain, "") and kind in known.kinds:
+            rates = {float(rate): at for rate, at in known.kinds[kind].thresholds.items() if at is not None}
+            if carried := [rate for rate in rates if rate >= fmr * (1 - 1e-9)]:
+                return Meaning(known, kind, min(carried), rates[min(carried)])
+    return None
+
+
+def to_dict(calibrations: Sequence[Calibration]) -> dict[str, Any]:
+    """What `calibration.json` holds, and `FaceEncoder.calibration`: those of one space, one a domain."""
+    return {"format": _FORMAT, "version": _VERSION, "calibrations": [asdict(one) for one in calibrations]}
+
+
+def from_dict(content: dict[str, Any]) -> list[Calibration]:
+    """From what `to_dict` gave; InputError when it is something else. Version 1 held one, of renders."""
+    try:
+        content = dict(content)
+        form, version = content.pop("format"), content.pop("version")
+        if form != _FORMAT or version not in (1, _VERSION):
+            raise ValueError("another format or version")
+        return [_read(one) for one in (content["calibrations"] if version == _VERSION else [content])]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"This is no calibration that idgen can read ({error!r}): calibrate again.") from error
+
+
+def _read(content: dict[str, Any]) -> Calibration:
+    kinds = {kind: ErrorRates(**rates) for kind, rates in content["kinds"].items()}
+    if any(len(counts) != BINS for rates in kinds.values() for counts in (rates.genuine, rates.impostor)):
+        raise ValueError(f"a histogram has not {BINS} bins")
+    return Calibration(**{**content, "kinds": kinds})
+
+
+def calibrations_of(encoder: Any) -> list[Calibration]:
+    """A `FaceEncoder`'s own; [] where it was not measured."""
+    return [] if encoder.calibration is None else from_dict(encoder.calibration)
+
+
+def with_domain(calibrations: Sequence[Calibration], new: Calibration) -> list[Calibration]:
+    """Those of a space with one more, in place of the one of its domain that was there before."""
+    return [new if one.domain == new.domain else one for one in calibrations] + [new] * (
+        new.domain not in {one.domain for one in calibrations}
+    )
+
+
+def _pairs_of_pictures(vectors: Scores, people: Who) -> ErrorRates:
+    """`image-image`, with intervals: of large sets over some of the people, which makes them wider, not narrower."""
+    rates = ErrorRates.measure(*verification.pair_scores(vectors, people))
+    order = np.random.default_rng(0).permutation(int(people.max()) + 1)
+    enough = max(2, int((np.cumsum(np.bincount(people)[order]) <= _RESAMPLED).sum()))
+    rows = np.flatnonzero(np.isin(people, order[:enough]))
+    first, second = np.triu_indices(len(rows), 1)
+    a, b = people[rows][first], people[rows][second]
+    cosines = (vectors[rows] @ vectors[rows].T)[first, second]
+    if not (a == b).any():
+        return rates
+    return rates.with_intervals(cosines[a == b], cosines[a != b], a[a == b][:, None], np.stack([a, b], 1)[a != b])
 
 
 def _sums(vectors: Scores, people: NDArray[np.integer]) -> Scores:

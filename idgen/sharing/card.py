@@ -10,9 +10,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard
 
 from idgen.faces.encoder import FaceEncoder
+from idgen.ground.domain import pictures
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.model import Model
+from idgen.scoring import calibrations_of
 
 CARD, SHEET = "README.md", "people.png"
 TAGS = ["face-generation", "synthetic-faces", "identity", "diffusion", "face-recognition"]
@@ -79,14 +81,18 @@ def figures(evaluation: dict[str, Any]) -> list[Figure]:
     return rows
 
 
-def _of_encoder(calibration: dict[str, Any]) -> list[Figure]:
-    """What a recogniser's calibration says, see `idgen.scoring.Calibration`."""
-    rates = calibration["kinds"]["image-image"]
-    rows = [Figure("eer", "pairs of pictures: equal error rate", rates["eer"], f"{100 * rates['eer']:.2f} %")]
-    for rate, tar in rates["tar"].items():
-        if tar is not None:  # else there were too few comparisons for it
-            text = f"{100 * tar:.1f} %, threshold {rates['thresholds'][rate]:.3f}"
-            rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
+def _of_encoder(encoder: FaceEncoder) -> list[Figure]:
+    """What a recogniser's calibrations say, see `idgen.scoring.Calibration`."""
+    rows = []
+    for known in calibrations_of(encoder):
+        if (rates := known.kinds.get("image-image")) is None:
+            continue
+        on = pictures(known.domain)
+        rows.append(Figure("eer", f"pairs of {on}: equal error rate", rates.eer, f"{100 * rates.eer:.2f} %"))
+        for rate, tar in rates.tar.items():
+            if tar is not None:  # else there were too few comparisons for it
+                text = f"{100 * tar:.1f} %, threshold {rates.thresholds[rate]:.3f}"
+                rows.append(Figure(f"tar@{rate}", f"true-accept rate at FMR {rate}", tar, text))
     return rows
 
 
@@ -169,7 +175,7 @@ pictures = pipeline(vectors, images_per_identity=8).images"""
 
 def encoder_card(encoder: FaceEncoder, repo: str, licence: str | None, data: str | None) -> str:
     """The page of a face encoder; arguments and errors as `model_card`."""
-    rows, name = _of_encoder(encoder.calibration) if encoder.calibration else [], repo.split("/")[-1]
+    rows, name = _of_encoder(encoder), repo.split("/")[-1]
     use = f"""\
 from idgen import FaceEncoder
 
@@ -194,8 +200,8 @@ vectors = encoder.encode(["face.png"])"""
 
 def _data(data: str | None, encoder: FaceEncoder | None) -> list[str]:
     said = ["## Data", data or "Its author did not say what it was trained on."]
-    if encoder is not None and encoder.calibration is not None:
-        on = encoder.calibration["data"]
+    for known in [] if encoder is None else calibrations_of(encoder):
+        on = f"{pictures(known.domain)} ({known.data})"
         said.append(f"Its scores were calibrated on {on}: on other faces they mean something else.")
     return said
 

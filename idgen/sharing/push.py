@@ -180,7 +180,7 @@ def _model_files(model: Model) -> tuple[Files, list[str], dict[str, Any]]:
     for path in sorted(walk(folder)):
         name = path.relative_to(folder).as_posix()
         top = name.split("/")[0]
-        weights = path.suffix in (".json", ".safetensors") or (top == "encoder" and path.suffix == ".onnx")
+        weights = path.suffix in (".json", ".safetensors") or (top in ("encoder", "judge") and path.suffix == ".onnx")
         document = name in (INDEX, cards.CARD) or name.upper().startswith(("LICENSE", "LICENCE", "NOTICE"))
         if (top in parts and "/" in name and weights) or document or name in extra or name in shown:
             files[name] = path

@@ -25,6 +25,7 @@ from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.faces.reader import AttributeReader
 from idgen.ground import attributes, files
+from idgen.ground.domain import RENDERED, check
 from idgen.ground.errors import InputError
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.ground.identity import centres
@@ -59,6 +60,8 @@ class AssembleArgs:
     for verdicts at a false-match rate of 1 in 1,000."""
     measured_on: str | None = None
     """What those are, in words: it goes into the calibrations; by default how many people and pictures."""
+    domain: str = RENDERED
+    """What kind of pictures they are: rendered, or photographs."""
     runs: Path = Path("runs")
     """Folder with the runs recognizer, judge, finder, autoencoder, generator and sampler, and, if they are there,
     student and attributes. Without a finder, that of the built-in model is taken."""
@@ -158,7 +161,9 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     Bridge.fit(by_encoder, by_judge, *spaces).save(folder / "judge" / BRIDGE_NAME)
 
     vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
-    own, judged = write_calibrations(folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said)
+    own, judged = write_calibrations(
+        folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said, check(args.domain)
+    )
     own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
 
 

@@ -34,7 +34,7 @@ class Point:
     Args:
         similarity: mean cosine to the person, by the judge, or by the encoder where there is none.
         diversity: 1 − the mean cosine between two of the pictures, by the same.
-        matches: how many of them the judge takes for the person; None without a judge.
+        matches: how many of them the judge takes for the person; None where nothing gives a verdict.
     """
 
     identity: Identity
@@ -76,7 +76,7 @@ def explore(
         raise InputError(f"{model.name} has no face encoder, so nothing can be measured: choose another model.")
 
     def work(teller: Teller[Curve]) -> None:
-        known = reference(model)
+        known = reference(model, person)
         threshold = None if known is None else known.threshold
         points: list[Point] = []
 
@@ -101,7 +101,8 @@ def _measured(model: Model, person: Identity, recipe: Recipe, images: list[Gener
     if len(kept) < 2 or not similarities:
         raise InputError("No face was found in these pictures, so nothing can be measured: change a setting.")
     similarity, diversity = float(np.mean(similarities)), genuine_distance(kept, np.zeros(len(kept)))
-    matches = sum(bool(line["match"]) for line in lines) if judged else None
+    known = any(line["match"] is not None for line in lines)
+    matches = sum(bool(line["match"]) for line in lines) if known else None
     return Point(person, model.name, recipe, similarity, diversity, matches, images, lines)
 
 

@@ -7,18 +7,19 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from idgen.ground import words
+from idgen.ground import domain, words
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.painting import scoring
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.interpolation import interpolate
+from idgen.scoring import Meaning
 
 from ..stream import Teller, stream
 from .painting import Progress, paint
 from .recipe import Recipe
-from .scores import Line, Reference, reference
+from .scores import Line, reference, why_not
 
 MORPH = 7  # pictures in a strip
 
@@ -32,7 +33,7 @@ class Morph:
     images: list[GeneratedImage]
     scores: tuple[list[Line], list[Line]]
     sentence: str
-    reference: Reference | None
+    reference: Meaning | None
     model: str
     recipe: Recipe
 
@@ -53,15 +54,22 @@ def morph(
 
     def work(teller: Teller[Progress | Morph]) -> None:
         images, to_first = paint(model, people, recipe, teller, callback=_share_noise)
-        to_second = scoring(model)([image.image for image in images], second.vector.expand(MORPH, -1))
-        scores, known = (to_first, to_second), reference(model)
+        to_second = scoring(model)([image.image for image in images], [second] * MORPH)
+        scores, known = (to_first, to_second), _of_both(model, first, second)
         if known is None:
-            sentence = f"From one person to the other; nothing says who is who on the way: {model.name} has no judge."
+            unknown = first if reference(model, first) is None else second
+            sentence = f"From one person to the other. {why_not(model, unknown)}"
         else:
-            sentence = _crossing(scores, known.fmr)
+            sentence = _crossing(scores, known)
         teller.say(Morph(people, (first, second), images, scores, sentence, known, model.name, recipe))
 
     return stream(work)
+
+
+def _of_both(model: Model, first: Identity, second: Identity) -> Meaning | None:
+    """What the scores mean, where they mean the same for both ends."""
+    means = [reference(model, person) for person in (first, second)]
+    return means[0] if means[0] == means[1] else None
 
 
 def _share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
@@ -74,10 +82,11 @@ def _share_noise(step: int, tensors: dict[str, Any]) -> dict[str, Any] | None:
     return {"latents": latents[:1].expand_as(latents)} if step == 0 else None
 
 
-def _crossing(scores: tuple[list[Line], list[Line]], fmr: float) -> str:
+def _crossing(scores: tuple[list[Line], list[Line]], known: Meaning) -> str:
     """Where one ends and the other begins, in plain words."""
     kinds = Counter((bool(a["match"]), bool(b["match"])) for a, b in zip(*scores, strict=True))
     said = [f"{kinds[True, False]} are still A", f"{kinds[False, True]} already B"]
     said += [f"{kinds[both, both]} {word}" for both, word in ((True, "both"), (False, "neither")) if kinds[both, both]]
+    of = domain.pictures(known.calibration.domain)
     listed = f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(fmr)}."
+    return f"Of {MORPH} pictures, {listed}, says the judge, {words.at_fmr(known.fmr)}, measured on {of}."

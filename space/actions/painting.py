@@ -19,11 +19,12 @@ from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation
+from idgen.scoring import Meaning
 from idgen.similarity import batched
 
 from ..stream import Teller, stream
 from .recipe import Recipe, somebody
-from .scores import Line, Reference, embedded, reference
+from .scores import Line, embedded, reference, why_not
 
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost
@@ -45,7 +46,7 @@ class Result:
     """Pictures of one person with their scores.
 
     `matrix` (N, N) holds the cosines between the pictures, by the judge, or by the encoder where there is no judge, or
-    None where there is neither; `reference` is None without a judge.
+    None where there is neither; `reference` is None where nothing gives a verdict.
     """
 
     identity: Identity
@@ -53,7 +54,7 @@ class Result:
     scores: list[Line]
     matrix: np.ndarray | None
     sentence: str
-    reference: Reference | None
+    reference: Meaning | None
     model: str
     recipe: Recipe
 
@@ -68,12 +69,13 @@ def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generat
 
     def work(teller: Teller[Progress | Result]) -> None:
         images, scores = paint(model, Identities.of([person]), recipe, teller)
-        vectors, known = embedded(model, images), reference(model)
+        vectors, known = embedded(model, images), reference(model, person)
         matrix = None if vectors is None else vectors @ vectors.T
         if known is None:
-            sentence = f"Nothing says whether this is the same person: {model.name} has no independent judge."
+            sentence = why_not(model, person)
         else:
-            sentence = words.verdicts(sum(bool(line["match"]) for line in scores), len(scores), known.fmr)
+            matches, of = sum(bool(line["match"]) for line in scores), known.calibration.domain
+            sentence = words.verdicts(matches, len(scores), known.fmr, [of])
         teller.say(Result(person, images, scores, matrix, sentence, known, model.name, recipe))
 
     return stream(work)
@@ -129,7 +131,7 @@ def paint(
     made = painting.paint(pipeline, people, places, recipe.seed, parse_variation(recipe.variation), options)
     try:
         for batch in batched(made, together):
-            new = score([one.image for one in batch], people.vectors[:1].expand(len(batch), -1))
+            new = score([one.image for one in batch], [people[0]] * len(batch))
             images += batch
             lines += new
             say([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,27 +10,31 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from idgen.faces.strangers import strangers
+from idgen.faces.strangers import measured_on, strangers
+from idgen.ground import domain
+from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError
-from idgen.ground.identity import ONE_PHOTO, Identity, mean
+from idgen.ground.identity import Identity
 from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
+from idgen.ground.provenance import domain_of
 from idgen.model import Model
-from idgen.scoring import UNCALIBRATED, Comparison
+from idgen.scoring import UNCALIBRATED, Comparison, Meaning, meaning
 
-from .scores import Reference, reference
+from .scores import reference, why_not
 
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face read from a photo: its crop as the encoder and as the judge sees it, the photo with the face drawn on it,
-    and how many faces there were."""
+    """A face read from a photo: its crop, its views by the encoder, the judge and maybe a witness, the photo with the
+    face drawn on it, how many faces there were, and what kind of picture it is."""
 
     face: Image.Image
-    judged: Image.Image
+    views: tuple[Image.Image, ...]
     marked: Image.Image
     faces: int
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -38,38 +43,49 @@ class Found:
 
     identity: Identity
     faces: list[Face]
-    scope: str = ""  # on what the judge was calibrated; "" without one
+    scope: str = ""  # what verdicts there will be on pictures of this person
     doubt: str = ""  # why they may not all show one person; "" where they seem to
 
 
-def identify(model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS) -> Found:
-    """The largest face of each photo, of at most `pixels` pixels, and the mean of their vectors. Nothing is written.
+def identify(
+    model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS, which: int | None = None
+) -> Found:
+    """A face of each photo, of at most `pixels` pixels, the largest unless another is asked for (from 1), and the mean
+    of their vectors. Nothing is written.
 
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    faces = [_read(model, photo, consent, pixels) for photo in photos]
-    encoder = model.encoder
-    vectors = encoder.encode([face.face for face in faces])
+    faces = [_read(model, photo, consent, pixels, which) for photo in photos]
+    kinds = {face.domain for face in faces}
+    of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the doubt is said below
+        identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo", domain=of)
     names = [f"photo {number}" for number in range(1, len(faces) + 1)]
-    doubt = strangers(vectors, names, encoder.space, encoder.calibration)
-    identity = mean(Identity(vector, encoder.space, ONE_PHOTO, "photo") for vector in vectors)
-    known = reference(model)
-    return Found(identity, faces, "" if known is None else known.calibration.scope, doubt[:1].upper() + doubt[1:])
+    vectors = model.encoder.encode([face.face for face in faces])
+    doubt = strangers(vectors, names, model.encoder.space, measured_on(model.encoder.calibration, [of]))
+    known = reference(model, identity)
+    scope = why_not(model, identity) if known is None else known.calibration.scope
+    return Found(identity, faces, scope, doubt[:1].upper() + doubt[1:])
 
 
-def _read(model: Model, photo: bytes, consent: Any, pixels: int) -> Face:
-    """The largest face of an uploaded photo of at most `pixels` pixels."""
+def _read(model: Model, photo: bytes, consent: Any, pixels: int, which: int | None = None) -> Face:
+    """A face, by default the largest, of an uploaded photo of at most `pixels` pixels."""
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
     if not model.has("encoder"):
         raise InputError(f"{model.name} reads no photos, it has no face encoder: choose another model.")
     image = open_image(photo, pixels, UPLOADS)
     encoder = model.encoder
-    judge = model.judge.recognizer if model.has("judge") else encoder
-    face, detection, everybody = encoder.detect_and_align(image)
-    judged = face if judge.alignment == encoder.alignment else judge.crop(image, detection)
-    return Face(face, judged, mark(image, np.asarray(detection.landmarks, float)), len(everybody))
+    of = domain_of(photo)
+    face, detection, everybody = encoder.detect_and_align(image, of, which)
+    viewers: list[Any] = [encoder]
+    if model.has("judge"):
+        witness, _ = model.scorer.witness(of)
+        viewers += [model.judge.recognizer, *([] if witness is None else [witness])]
+    views = tuple(face if one.alignment == encoder.alignment else one.crop(image, detection) for one in viewers)
+    return Face(face, views, mark(image, np.asarray(detection.landmarks, float)), len(everybody), of)
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,7 @@ class Compared:
     faces: tuple[Face, Face]
     cosine: float
     comparison: Comparison | None
-    reference: Reference | None
+    reference: Meaning | None
     sentence: str
 
 
@@ -95,9 +111,13 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
         cosine = min(1.0, float(a @ b))  # rounding goes beyond
         sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
         return Compared(faces, cosine, None, None, sentence)
-    comparison = model.scorer.compare(*((face.face, face.judged) for face in faces))
-    sentence = f"{comparison.sentence()} {model.scorer.judge_calibration.scope}"
-    return Compared(faces, comparison.cosine, comparison, reference(model, "image-image"), sentence)
+    of = domain.against(face.domain for face in faces)
+    a, b = (face.views for face in faces)
+    comparison = model.scorer.compare(a, b, of=of)
+    known = meaning(model.judge.calibrations, comparison.of, "image-image", comparison.fmr)
+    known = known or model.scorer.witness(comparison.of)[1]
+    sentence = comparison.sentence() if known is None else f"{comparison.sentence()} {known.calibration.scope}"
+    return Compared(faces, comparison.cosine, comparison, known, sentence)
 
 
 def mark(image: Image.Image, landmarks: np.ndarray) -> Image.Image:

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from idgen.ground import domain
+from idgen.ground.identity import Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
-from idgen.scoring import Calibration, ErrorRates
+from idgen.scoring import Meaning
 
 Line = dict[str, Any]
 """A picture's scores: `similarity` by the encoder, `judge_similarity` and `match` by the judge; None: not measured."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What scores of a kind look like between real pictures.
-
-    Args:
-        calibration: the judge's.
-        fmr: false-match rate of its verdicts.
-        rates: the error rates of this kind.
-        threshold: the cosine at which two things of this kind match.
-        explanation: what the scores mean, in plain words.
-    """
-
-    calibration: Calibration
-    fmr: float
-    rates: ErrorRates
-    threshold: float
-    explanation: str
+def reference(model: Model, person: Identity | str = "") -> Meaning | None:
+    """The meaning of the judge's scores of the model's pictures of a person; None where there is no judge, or it was
+    not measured on such pictures."""
+    return model.scorer.meaning(person) if model.has("judge") and model.has("encoder") else None
 
 
-def reference(model: Model, kind: str = "image-bridge") -> Reference | None:
-    """The meaning of the judge's scores for a kind of comparison, see `idgen.scoring`; None where there is no judge."""
-    if not model.has("judge") or not model.has("encoder"):
-        return None
-    known, fmr = model.scorer.judge_calibration, model.scorer.fmr
-    return Reference(known, fmr, known.rates(kind), known.threshold(kind, fmr), known.explanation(kind, fmr))
+def why_not(model: Model, person: Identity) -> str:
+    """Why nothing says whether the model's pictures are of a person, and what to do."""
+    if not (model.has("judge") and model.has("encoder")):
+        return f"Nothing says whether this is the same person: {model.name} has no independent judge."
+    of = model.scorer.compared(person)
+    return f"No verdict: the judge was not measured on {domain.pictures(of)}. {domain.advice(of)}"
 
 
 def embedded(model: Model, images: Sequence[GeneratedImage]) -> np.ndarray | None:

@@ -14,12 +14,13 @@ from idgen.ground.identity import Identities, Identity
 from idgen.ground.provenance import made_by, marked
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
+from idgen.scoring import Meaning
 
 from ..models import vocabulary
 from ..stream import Teller, stream
 from .painting import Progress, paint
 from .recipe import Recipe, somebody
-from .scores import Line, Reference, reference
+from .scores import Line, reference, why_not
 
 STRIP = 9  # pictures
 STRIPS: dict[str, tuple[str, float, float]] = {"yaw": ("Turn the head", -45.0, 45.0), "smile": ("Smile", 0.0, 1.0)}
@@ -38,7 +39,7 @@ class Strip:
     images: list[GeneratedImage]
     scores: list[Line]
     sentence: str
-    reference: Reference | None
+    reference: Meaning | None
     model: str
     recipe: Recipe
 
@@ -84,10 +85,12 @@ def strip(
         vectors = person.vector.expand(STRIP, -1)
         people = Identities(vectors, person.space, [person.source] * STRIP, names)
         images, scores = paint(model, people, recipe, teller, attributes=[{**told, name: value} for value in values])
-        known = reference(model)
-        sentence = "Nothing says whether it is the same person all the way: the model has no independent judge."
-        if known is not None:
-            sentence = words.verdicts(sum(bool(line["match"]) for line in scores), len(scores), known.fmr)
+        known = reference(model, person)
+        if known is None:
+            sentence = why_not(model, person)
+        else:
+            matches, of = sum(bool(line["match"]) for line in scores), known.calibration.domain
+            sentence = words.verdicts(matches, len(scores), known.fmr, [of])
         teller.say(Strip(name, person, values, images, scores, sentence, known, model.name, recipe))
 
     return stream(work)

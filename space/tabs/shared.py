@@ -102,6 +102,8 @@ def take_in(box: gr.File, read: Callable, inputs: list[Any], outputs: list[Any],
     """Read what is dropped into a box, and empty it, whatever comes of it."""
     # The payload as it came says where the upload is, so that `take` can delete it.
     done = box.upload(read, inputs, outputs, preprocess=False, **options)
+    if len(outputs) > 1:  # a person and what is said of them
+        done.failure(lambda: (None, *[""] * (len(outputs) - 1)), None, outputs, **QUIET)
     for ended in (done.success, done.failure):
         ended(lambda: None, None, box, **QUIET)
 

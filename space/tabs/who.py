@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from idgen.ground.domain import pictures
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 
@@ -35,7 +36,7 @@ class Who:
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
-                gr.HTML(part("note", what="photo"))
+                gr.HTML(part("note", what="photo", style=pictures(shared.models.get().paints)))
                 agreement = "This is me, or the person agreed to it."
                 self.photos = PhotoBox("photo", "Photos of one person, one clear face each", "consent", agreement)
                 self.found = gr.HTML(elem_id="found")

@@ -56,7 +56,11 @@ def test_datasets_opens_the_folder_with_pictures(finished: Path, rows: list[dict
     assert loaded[3]["soft_label"] == [{"identity": rows[3]["identity"], "weight": 1.0}]
     assert sorted(set(loaded["label"])) == list(range(5))
     source = read_source(finished)
-    assert len(source) == 20 and set(source.wanted) == set(source.labels) and source.wanted_space == "tiny-encoder"
+    assert (
+        len(source) == 20
+        and set(source.wanted) == set(source.labels)
+        and {who.space for who in source.wanted.values()} == {"tiny-encoder"}
+    )
 
 
 def test_parquet_that_is_not_whole_or_has_lists(finished: Path, tmp_path: Path) -> None:

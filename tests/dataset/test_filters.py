@@ -41,7 +41,7 @@ def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tupl
         assert {key: one.columns[key] for key in wanted} == pytest.approx(wanted, abs=6e-5)
         del names[row]
         assert one.columns["nearest_other"] == names[cosines.index(max(cosines))]
-        assert one.columns["match"] == (wanted["judge_similarity"] >= model.scorer.judge_threshold)
+        assert one.columns["match"] == (wanted["judge_similarity"] >= model.scorer.meaning().threshold)
     assert [one.reason for one in found] == [None] * 3
 
 

@@ -35,6 +35,12 @@ def build(flip: bool = True, finder_bias: float | None = 0.0) -> FaceEncoder:
                 net.head.weight.mul_(20)
                 net.head.bias.fill_(0.0)[0] = finder_bias
             finder = FaceFinder(net)
+            finder.moved, finder.needed, finder.most, finder.few = (
+                0.0,
+                -10.0,
+                3,
+                3,
+            )  # what sees nothing but noise is not steady
     return FaceEncoder(recognizer, finder, space="tiny-v1", flip=flip, calibration={"space": "tiny-v1"})
 
 
@@ -113,6 +119,11 @@ def test_the_largest_face_is_cut_out_and_the_others_are_mentioned(encoder: FaceE
     assert crop.size == (112, 112) and crop.mode == "RGB"
     assert face is everybody[0] and face.size == max(d.size for d in everybody)
     np.testing.assert_array_equal(np.asarray(crop), np.asarray(align(photo(), face.landmarks)))
+    _, second, _ = encoder.detect_and_align(photo(), which=2)
+    assert second.landmarks.tolist() == everybody[1].landmarks.tolist()
+    for number, says in ((99, "no face 99 in party.png"), (0, "number of the face")):
+        with pytest.raises(InputError, match=says):
+            encoder.identify([tmp_path / "party.png"], face=number)
     with pytest.warns(UserWarning):
         vectors = encoder.encode([tmp_path / "party.png"], aligned=False)
     torch.testing.assert_close(vectors, encoder.encode([crop]))
@@ -169,6 +180,8 @@ def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> N
     torch.testing.assert_close(again.encode(pixels()), encoder.encode(pixels()), atol=1e-6, rtol=0)
     assert again.finder is not None and encoder.finder is not None
     assert again.finder.threshold == encoder.finder.threshold
+    for name in ("moved", "needed", "most", "few"):
+        setattr(again.finder, name, getattr(encoder.finder, name))
     ours, theirs = again.finder.find(photo()), encoder.finder.find(photo())
     assert [d.landmarks.tolist() for d in ours] == [d.landmarks.tolist() for d in theirs]
     judge = PlainRecognizer((8, 8, 8), (1, 1, 1), 12)  # another class, and no finder
@@ -202,7 +215,7 @@ def config(file: str, **values: object) -> Callable[[Path], object]:
         (config("recognizer/config.json", _class_name="UNet2DModel"), "'UNet2DModel'"),
         (config("recognizer/config.json", _class_name="__name__"), "'__name__'"),
         (config("recognizer/config.json", _class_name=["os", "system"]), "no ModelMixin"),
-        (config("config.json", _class_name="DlibEncoder"), "asks for 'DlibEncoder', which is no FaceEncoder here"),
+        (config("config.json", _class_name="OpenCVEncoder"), "asks for 'OpenCVEncoder', which is no FaceEncoder here"),
         (config("config.json", _class_name=["os"]), "which is no FaceEncoder"),
         (config("config.json", space=None), "does not name an embedding space"),
         (config("config.json", alignment="square"), "no alignment 'square', only arcface and ffhq"),

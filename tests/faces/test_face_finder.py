@@ -1,16 +1,16 @@
 """The geometry around the finder's network. The network is a real one with random weights: what it finds means nothing,
 but where the wrapper says it is can be checked."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from idgen.faces import FaceEncoder
 from idgen.faces.align import similarity, template, warp
 from idgen.faces.finder import BACKGROUND, Detection, FaceFinder, distinct, same_face, square_view, whole_view
 from idgen.ground.geometry import apply, invert
+from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.models.finder import FaceFinderNet
 
 
@@ -23,7 +23,9 @@ def eager() -> FaceFinder:
         with torch.no_grad():
             net.head.weight.mul_(20)
             net.head.bias.zero_()
-    return FaceFinder(net)
+    finder = FaceFinder(net)
+    finder.moved, finder.needed, finder.most, finder.few = 0.0, -10.0, 3, 3  # what sees nothing but noise is not steady
+    return finder
 
 
 @pytest.fixture
@@ -85,35 +87,64 @@ def test_find_returns_distinct_faces_largest_first(eager: FaceFinder, picture: I
     again = eager.find(picture)
     assert [d.landmarks.tolist() for d in again] == [d.landmarks.tolist() for d in found]
     assert not eager.net.training
-    # Each face is one that the network saw in a view centred on a find of the first look.
-    first = distinct(eager.look(picture, [whole_view(*picture.size, 64)], eager.glance)[0])
-    views = [square_view(d.centre, d.size * eager.zoom, 64) for d in first]
-    second = [d for seen in eager.look(picture, views, eager.threshold) for d in seen]
-    for detection in found:
-        (seen,) = [d for d in second if (d.confidence, d.size) == (detection.confidence, detection.size)]
-        assert not np.allclose(seen.landmarks, detection.landmarks)  # since they were corrected
 
 
-def test_landmarks_are_corrected_on_an_aligned_crop(eager: FaceFinder, picture: Image.Image) -> None:
-    """With a network that moves nothing, correcting puts the template, seen in the crop and in its mirror image, where
-    the landmarks' own similarity has it."""
-    (rough, *_), target = eager.find(picture), eager.net.crop_template.double().numpy()
-    rough = replace(rough, landmarks=rough.landmarks + np.arange(10).reshape(5, 2))
-    (corrected,) = eager._correct(picture, [rough])
-    for _ in range(eager.corrections):
-        view = similarity(rough.landmarks, target)
-        mirrored = np.stack([eager.net.config.crop_size - target[:, 0], target[:, 1]], 1)[[1, 0, 2, 4, 3]]
-        expected = apply(invert(view), (target + mirrored) / 2)
-        rough = replace(rough, landmarks=expected)
-    assert np.allclose(corrected.landmarks, expected, atol=1e-6)
+def test_the_second_look_is_on_aligned_crops(eager: FaceFinder, picture: Image.Image) -> None:
+    """With a network that moves nothing, it puts the template, seen in each crop and in its mirror image, where the
+    landmarks' own similarity has it."""
+    rough, target = face(150, 90, 60).landmarks + np.arange(10).reshape(5, 2), eager.net.crop_template.double().numpy()
+    landmarks, logits = eager._aligned(picture, [rough, rough + 5], eager.shaken)
+    assert landmarks.shape == (2, 5, 5, 2) and logits.shape == (2, 5)
+    mirrored = np.stack([eager.net.config.crop_size - target[:, 0], target[:, 1]], 1)[[1, 0, 2, 4, 3]]
+    both, centre = (target + mirrored) / 2, target.mean(0)
+    for row, (scale, degrees) in enumerate(eager.shaken):
+        radians = np.radians(degrees)
+        turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
+        view = similarity(rough, scale * (target - centre) @ turn.T + centre)
+        np.testing.assert_allclose(landmarks[0, row], apply(invert(view), both), atol=1e-6)
     bias = eager.net.corrector[-1].bias
     try:
-        torch.nn.init.constant_(bias[:10], 0.1)
-        assert not np.allclose(eager._correct(picture, [rough])[0].landmarks, expected, atol=0.01)
         torch.nn.init.constant_(bias[10:], -20)  # no face after all
-        assert eager._correct(picture, [rough]) == []
+        assert eager.find(picture) == []
     finally:
         torch.nn.init.zeros_(bias)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FaceEncoder:
+    return FaceEncoder.from_pretrained(BUILTIN / DEFAULT_MODEL / "encoder")
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image.Image:
+    """A photograph."""
+    return Image.fromarray(pytest.importorskip("skimage.data").astronaut())
+
+
+def test_a_picture_turned_by_quarters_is_the_same_person(encoder: FaceEncoder, astronaut: Image.Image) -> None:
+    upright = encoder.encode([astronaut], aligned=False)[0]
+    for turn in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270):
+        turned = encoder.encode([astronaut.transpose(turn)], aligned=False)[0]
+        assert float(upright @ turned) > 0.98, turn
+
+
+def test_a_small_face_and_two_faces(encoder: FaceEncoder, astronaut: Image.Image) -> None:
+    finder, head = encoder.finder, astronaut.crop((130, 0, 330, 240))
+    assert finder is not None
+    canvas = Image.new("RGB", (1000, 800), (120, 130, 140))
+    canvas.paste(head.resize((150, 180), Image.Resampling.LANCZOS), (620, 420))
+    (small,) = finder.find(canvas)
+    assert 60 < small.size < 130 and np.linalg.norm(small.centre - (695, 510)) < 40
+    canvas.paste(head.resize((250, 300), Image.Resampling.LANCZOS), (100, 100))
+    large, other = finder.find(canvas)
+    assert large.size > 1.3 * other.size and np.linalg.norm(large.centre - other.centre) > 400
+
+
+def test_no_face_where_there_is_none(encoder: FaceEncoder) -> None:
+    data, finder = pytest.importorskip("skimage.data"), encoder.finder
+    assert finder is not None
+    for name in ("moon", "coins"):
+        assert finder.find(Image.fromarray(getattr(data, name)()).convert("RGB")) == []
 
 
 def test_finds_nothing_where_the_network_is_unsure(picture: Image.Image) -> None:

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from idgen.faces.finder import FaceFinder
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.ground.identity import Identities, Identity, centres
+from idgen.ground.provenance import encode
 from idgen.model import Judge
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
-from idgen.scoring import BINS, Bridge, Calibration, ErrorRates, Score, Scorer
-from idgen.scoring.calibration import EDGES
+from idgen.scoring import BINS, Bridge, Calibration, ErrorRates, Score, Scorer, meaning
+from idgen.scoring.calibration import EDGES, from_dict, to_dict, with_domain
+from idgen.scoring.verdict import judge_threshold
 
 PEOPLE, EACH, DE, DJ = 30, 6, 16, 12
 LABELS = np.repeat(np.arange(PEOPLE), EACH)
@@ -158,7 +161,7 @@ def test_what_was_not_measured_is_refused(measured, kind, fmr, says):
 
 
 def test_explanation(measured):
-    words = measured.explanation("image-mean", 1e-3)
+    words = meaning([measured], "rendered", "image-mean").explanation
     assert "do not score 1" in words and "about 0.60" in words and "1 in 1,000" in words and "500 people" in words
     assert "between 0.44 and 0.77" in words  # of a sample of N(0.6, 0.1²): 0.6 ± 0.164
 
@@ -167,13 +170,31 @@ def test_calibration_file(measured, tmp_path):
     path = tmp_path / "calibration.json"
     measured.save(path)
     right = read_json(path)
-    assert Calibration.from_dict(right) == measured == Calibration.from_dict(measured.to_dict())
+    photos = replace(measured, domain="photographs")
+    assert from_dict(right) == [measured] and from_dict(to_dict([measured, photos])) == [measured, photos]
+    (old,) = right["calibrations"]
+    before = {"format": right["format"], "version": 1, **{key: value for key, value in old.items() if key != "domain"}}
+    assert from_dict(before) == [measured]  # what was measured before domains were told was all rendered
     short = read_json(path)
-    short["kinds"]["image-mean"]["genuine"].pop()
-    missing = {name: value for name, value in right.items() if name != "people"}
-    for wrong in ([], {}, right | {"version": 2}, short, missing):
+    short["calibrations"][0]["kinds"]["image-mean"]["genuine"].pop()
+    missing = {name: value for name, value in before.items() if name != "people"}
+    for wrong in ([], {}, right | {"version": 3}, short, missing):
         with pytest.raises(InputError, match="no calibration that idgen can read"):
-            Calibration.from_dict(wrong)
+            from_dict(wrong)
+
+
+def test_the_calibration_of_the_domain_applies_at_the_strictest_rate_that_it_carries(measured):
+    photos = replace(measured, domain="photographs", people=7)
+    found = meaning([measured, photos], "photographs", "image-mean", 1e-2)
+    assert (found.calibration.people, found.fmr) == (7, 1e-2)
+    assert found.threshold == photos.threshold("image-mean", 1e-2)
+    assert meaning([measured, photos], "photographs", "image-mean", 1e-4).fmr == 1e-3  # 20,000 comparisons carry that
+    assert meaning([measured], "photographs", "image-mean") is None
+    assert meaning([measured], "rendered against photographs", "image-mean") is None
+    assert meaning([measured, photos], "", "image-mean").calibration.people == 500
+    assert [one.people for one in with_domain([measured, photos], replace(photos, people=8))] == [500, 8]
+    with pytest.raises(InputError, match=r"false-match rate of 0\.005"):
+        meaning([measured], "rendered", "image-mean", 5e-3)
 
 
 # ---------------------------------------------------------------- bridge
@@ -302,22 +323,20 @@ def test_calibrate_is_embed_then_measure_and_a_judge_can_be_saved(model, scorer,
     assert set(own.kinds) == {"image-image", "image-mean", "mean-mean"}
     assert set(judged.kinds) == {*own.kinds, "image-bridge"}
     for part, calibration in (("encoder", own), ("judge", judged)):
-        written, again = (
-            Calibration.from_dict(read_json(folder / part / "calibration.json")) for folder in (model, tmp_path)
-        )
-        assert again == calibration
+        (written,), again = (from_dict(read_json(folder / part / "calibration.json")) for folder in (model, tmp_path))
+        assert again == [calibration]
         for kind, rates in written.kinds.items():
             assert rates.eer == pytest.approx(calibration.rates(kind).eer, abs=1e-3)
     scorer.judge.save_pretrained(tmp_path / "again")
     again = Judge.from_pretrained(tmp_path / "again")
-    assert again.space == "jud" and again.calibration == scorer.judge.calibration
+    assert again.space == "jud" and again.calibrations == scorer.judge.calibrations
     assert torch.equal(again.encode(images[:3]), scorer.judge.encode(images[:3]))
 
 
 def test_score_by_hand(scorer, people):
     images = pictures()[[0, 1, 9, 100]]
     wanted = people[[0, 0, 1, 3]]  # the last picture is of person 12
-    scores = scorer.score(images, wanted)
+    scores = scorer.score(images, wanted, of="rendered")
     bridge = scorer.judge.bridge
     for image, vector, score in zip(images, wanted.double().numpy(), scores, strict=True):
         own = scorer.encoder.encode(image[None])[0].double().numpy()
@@ -326,8 +345,8 @@ def test_score_by_hand(scorer, people):
         assert score.similarity == pytest.approx(float(own @ vector), abs=1e-5)
         assert score.judge_similarity == pytest.approx(float(judged @ reference), abs=1e-5)
         assert score.match == (score.judge_similarity >= score.judge_threshold)
-        assert score.threshold == scorer.calibration.threshold("image-mean", 1e-2)
-        assert score.judge_threshold == scorer.judge_calibration.threshold("image-bridge", 1e-2)
+        assert score.threshold == scorer.calibrations[0].threshold("image-mean", 1e-2)
+        assert score.judge_threshold == scorer.judge.calibrations[0].threshold("image-bridge", 1e-2)
     assert isinstance(scores[0].similarity, float) and isinstance(scores[0].match, bool)
 
 
@@ -335,9 +354,9 @@ def test_the_judge_gives_the_verdict(scorer, people):
     """The verdicts on real pairs and strangers have the error rates that the judge's calibration promises."""
     images = pictures()
     strangers = people[(FACE_LABELS + 7) % FACES]
-    assert np.mean([score.match for score in scorer.score(images, strangers)]) <= 0.05
-    share = np.mean([score.match for score in scorer.score(images, people[FACE_LABELS])])
-    assert share == pytest.approx(scorer.judge_calibration.rates("image-bridge").tar["0.01"], abs=0.15)
+    assert np.mean([score.match for score in scorer.score(images, strangers, of="rendered")]) <= 0.05
+    share = np.mean([score.match for score in scorer.score(images, people[FACE_LABELS], of="rendered")])
+    assert share == pytest.approx(scorer.judge.calibrations[0].rates("image-bridge").tar["0.01"], abs=0.15)
 
 
 def test_score_takes_identities(scorer, people):
@@ -379,7 +398,7 @@ def test_where_no_face_is_found_nothing_matches(model):
     with torch.no_grad():
         encoder.finder.net.head.bias[0] = -5.0  # sure of nothing
     scorer = Scorer(encoder, judge, fmr=1e-2)
-    (score,) = scorer.score(pictures()[:1], torch.eye(DE)[0], aligned=False)
+    (score,) = scorer.score(pictures()[:1], torch.eye(DE)[0], aligned=False, of="rendered")
     assert np.isnan(score.similarity) and np.isnan(score.judge_similarity) and score.match is False
     assert scorer.sentence([score]).startswith("None of 1")
 
@@ -400,17 +419,19 @@ def test_scorer_refused(scorer):
     encoder, judge = scorer.encoder, scorer.judge
     weight, bias = judge.bridge.weight, judge.bridge.bias
     uncalibrated = FaceEncoder(judge.recognizer.recognizer, space="jud", flip=False)
-    mistaken = FaceEncoder(encoder.recognizer, space="enc", calibration=judge.calibration.to_dict())
-    others = scorer.calibration.to_dict()
+    mistaken = FaceEncoder(encoder.recognizer, space="enc", calibration=judge.recognizer.calibration)
+    others = encoder.calibration
     itself = Judge(encoder, Bridge(torch.eye(DE), torch.zeros(DE), "enc", "enc"))
     stranger = Judge(judge.recognizer, Bridge(weight, bias, "other", "jud"))
     for call, says in (
         (lambda: Scorer(encoder, itself), "may not judge itself"),
         (lambda: Scorer(encoder, stranger), r"'other'.*'enc'"),
         (lambda: Scorer(mistaken, judge), r"space 'jud', not of 'enc'"),
-        (lambda: Scorer(encoder, judge, fmr=1e-4), "too few"),
-        (lambda: Scorer(encoder, Judge(uncalibrated, judge.bridge)), "judge has no calibration"),
-        (lambda: Scorer(FaceEncoder(encoder.recognizer, space="enc"), judge), "encoder has no calibration"),
+        (lambda: Scorer(encoder, judge, fmr=5e-3), r"false-match rate of 0\.005"),
+        (lambda: judge_threshold(judge, "image-bridge", 1e-4), "too few"),
+        (lambda: judge_threshold(judge, "image-bridge", 1e-2, "photographs"), "no calibration on photographs"),
+        (lambda: judge_threshold(Judge(uncalibrated, judge.bridge), "image-image"), "no calibration for image-image"),
+        (lambda: scorer.compare(photo(0), photo(9), of="paintings"), "no domain 'paintings'"),
         (lambda: Judge(judge.recognizer, Bridge(weight, bias, "enc", "else")), r"leads to the space 'else'.*'jud'"),
         (
             lambda: Judge(FaceEncoder(uncalibrated.recognizer, space="jud", calibration=others), judge.bridge),
@@ -427,19 +448,19 @@ def test_scorer_refused(scorer):
     ("a", "b", "kind", "judge_kind"),
     [
         ("photo", "photo", "image-image", "image-image"),
-        ("photo", "mean of 3 photos", "image-mean", "image-bridge"),
+        ("photo", "mean of 3 pictures (rendered)", "image-mean", "image-bridge"),
         ("sampled, seed 1, number 0", "photo", "image-mean", "image-bridge"),
-        ("photo", "1 photo", "image-image", "image-bridge"),
-        ("1 photo", "mean of 2 photos", "image-mean", None),
-        ("mean of 2 photos", "sampled, seed 1, number 0", "mean-mean", None),
-        ("1 photo", "1 photo", "image-image", None),
+        ("photo", "1 picture (rendered)", "image-image", "image-bridge"),
+        ("1 picture (rendered)", "mean of 2 pictures (rendered)", "image-mean", None),
+        ("mean of 2 pictures (rendered)", "sampled, seed 1, number 0", "mean-mean", None),
+        ("1 picture (rendered)", "1 picture (rendered)", "image-image", None),
     ],
 )
 def test_compare(scorer, people, a, b, kind, judge_kind):
     sides, own, judged = [], [], []
     for number, what in enumerate((a, b)):
         if what == "photo":
-            sides.append(photo(number * 9))
+            sides.append(encode(photo(number * 9), {"model": "nobody-128"}))  # rendered, says its mark
             crop = [scorer.encoder.detect_and_align(sides[-1])[0]]
             own += scorer.encoder.encode(crop)
             judged += scorer.judge.encode(crop)
@@ -450,24 +471,73 @@ def test_compare(scorer, people, a, b, kind, judge_kind):
     result = scorer.compare(*sides)
     assert (result.kind, result.fmr) == (kind, 1e-2)
     assert result.cosine == pytest.approx(float(own[0] @ own[1]), abs=1e-5)
-    assert result.threshold == scorer.calibration.threshold(kind, 1e-2)
+    assert result.threshold == scorer.calibrations[0].threshold(kind, 1e-2)
     if judge_kind is None:
         assert result.judge_cosine is None and result.judge_threshold is None
         assert result.match == (result.cosine >= result.threshold)
         assert "says the encoder" in result.sentence()
     else:
         assert result.judge_cosine == pytest.approx(float(judged[0] @ judged[1]), abs=1e-5)
-        assert result.judge_threshold == scorer.judge_calibration.threshold(judge_kind, 1e-2)
+        assert result.judge_threshold == scorer.judge.calibrations[0].threshold(judge_kind, 1e-2)
         assert result.match == (result.judge_cosine >= result.judge_threshold)
         assert "says the judge" in result.sentence() and "1 in 100 " in result.sentence()
+    assert result.domain == "rendered" and "measured on rendered pictures" in result.sentence()
     assert result.verdict == ("same person" if result.match else "different people")
     assert result.sentence().startswith(result.verdict.capitalize())
     assert scorer.compare(*sides[::-1]).cosine == pytest.approx(result.cosine, abs=1e-6)
 
 
 def test_sentence(scorer):
-    yes, no = Score(0.5, 0.5, True, 0.3, 0.3), Score(0.1, 0.1, False, 0.3, 0.3)
-    tail = "the wanted person, says the independent judge, at a false-match rate of 1 in 100."
+    yes, no = (Score(x, x, x > 0.3, 0.3, 0.3, fmr=1e-2) for x in (0.5, 0.1))
+    tail = "the wanted person, says the independent judge, at a false-match rate of 1 in 100, "
+    tail += "measured on rendered pictures."
     assert scorer.sentence([yes] * 7 + [no]) == f"7 of 8 are {tail}"
     assert scorer.sentence([yes, no]) == f"1 of 2 is {tail}"
     assert scorer.sentence([no, no]) == f"None of 2 are {tail}"
+
+
+# ---------------------------------------------------------------- the domain
+
+
+def test_photographs_get_no_verdict_from_a_calibration_on_renders(scorer, people):
+    person = Identity(people[0], "enc", "1 photo", "p")
+    for sides in ((photo(0), photo(9)), (photo(0), person), (person, Identity(people[1], "enc", "sampled", "s"))):
+        said = scorer.compare(*sides)
+        assert (said.match, said.domain, said.threshold, said.judge_threshold) == (None, None, None, None)
+        assert said.verdict == "no verdict" and said.of == "photographs" and math.isfinite(said.cosine)
+        assert "was not measured on photographs" in said.sentence() and "dlib" in said.sentence()
+    assert scorer.compare(photo(0), photo(9), of="rendered").match is not None
+    mixed = scorer.compare(encode(photo(0), {"model": "nobody-128"}), photo(0))
+    assert mixed.of == "rendered against photographs" and mixed.match is None
+    for wanted in (person, people[0]):  # a bare vector may be anybody's
+        (score,) = scorer.score(pictures()[:1], wanted)
+        assert (score.match, score.domain, score.of) == (None, None, "rendered against photographs")
+        said = scorer.sentence([score])
+        assert said.startswith("No verdict on 1 picture: their mean similarity by the judge is")
+        assert "rendered pictures against photographs" in said
+
+
+def test_a_picture_of_the_model_is_what_the_model_paints(scorer):
+    own = Scorer(scorer.encoder, scorer.judge, 1e-2, paints="rendered", name="mine")
+    pair = [encode(photo(row), {"model": "mine"}) for row in (0, 9)]
+    assert own.compare(*pair).domain == "rendered"
+    assert scorer.compare(*pair).of == "generated by mine" and scorer.compare(*pair).match is None
+
+
+def test_too_few_comparisons_for_a_rate_are_said(scorer):
+    strict = Scorer(scorer.encoder, scorer.judge, 1e-4)
+    said = strict.compare(photo(0), photo(9), of="rendered")
+    assert said.fmr > 1e-4 and "too few comparisons were measured for 0.0001" in said.sentence()
+    scores = strict.score(pictures()[:2], torch.eye(DE)[0], of="rendered")
+    assert "Too few comparisons were measured for 1 in 10,000" in strict.sentence(scores)
+
+
+def test_a_witness_that_was_measured_on_photographs_judges_them(scorer):
+    rates = {"image-image": ErrorRates.measure(np.linspace(0.5, 0.9, 500), np.linspace(-0.5, 0.4, 5000))}
+    known = Calibration("pho", 9, 90, "made up", rates, "photographs")
+    witness = FaceEncoder(scorer.judge.recognizer.recognizer, space="pho", calibration=to_dict([known]))
+    both = Scorer(scorer.encoder, scorer.judge, 1e-2, witnesses=[witness])
+    said = both.compare(photo(0), photo(9))
+    assert (said.by, said.domain, said.judge_threshold) == ("pho", "photographs", known.threshold("image-image", 1e-2))
+    assert said.match == (said.judge_cosine >= said.judge_threshold) and "says the pho" in said.sentence()
+    assert both.compare(photo(0), photo(9), of="rendered").by == "judge"

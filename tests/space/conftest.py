@@ -12,9 +12,9 @@ import pytest
 from painted import last
 from PIL import Image
 from served import Served, serve
-from tiny import encoded
 
 from idgen.ground.identity import Identity
+from idgen.ground.provenance import encode
 from idgen.model import Model, load_model
 from space import actions
 from space.models import Models
@@ -108,12 +108,12 @@ def built_in() -> Model:
 
 @pytest.fixture(scope="session")
 def portraits(built_in: Model) -> list[bytes]:
-    """ "Photos" of two people who do not exist: generated faces, off centre in a larger picture."""
+    """Pictures of two people who do not exist, marked as such: generated faces, off centre in a larger picture."""
     files = []
     for seed in (3, 21):
         recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
         image = last(actions.generate(built_in, person, recipe)).images[0].image
         canvas = Image.new("RGB", (480, 360), (176, 182, 190))
         canvas.paste(image.resize((224, 224), Image.Resampling.BICUBIC), (70, 60))
-        files.append(encoded(canvas, "JPEG", quality=92))
+        files.append(encode(canvas, {"model": built_in.name}, "JPEG", quality=92))
     return files

@@ -15,7 +15,7 @@ import pytest
 import torch
 from painted import last
 from PIL import Image
-from tiny import noise_png
+from tiny import encoded, noise_png
 
 from idgen.evaluation.diversity import genuine_distance
 from idgen.ground import provenance
@@ -144,7 +144,7 @@ def test_no_photo_without_consent(small: Model, consent: object) -> None:
 
 def test_several_photos_are_averaged(built_in: Model, portraits: list[bytes]) -> None:
     one, three = (actions.identify(built_in, portraits[:1] * count, True) for count in (1, 3))
-    assert (one.identity.source, three.identity.source) == ("1 photo", "mean of 3 photos")
+    assert (one.identity.source, three.identity.source) == ("1 picture (rendered)", "mean of 3 pictures (rendered)")
     assert float(one.identity.vector @ three.identity.vector) == pytest.approx(1, abs=1e-4)
     assert one.identity.from_photo and len(three.faces) == 3
     page = part("found", found=three, notice="")
@@ -156,7 +156,7 @@ def test_two_pictures_are_compared_with_a_verdict(
 ) -> None:
     found = []
     find = built_in.encoder.detect_and_align
-    monkeypatch.setattr(built_in.encoder, "detect_and_align", lambda photo: found.append(photo) or find(photo))
+    monkeypatch.setattr(built_in.encoder, "detect_and_align", lambda *photo: found.append(photo) or find(*photo))
     for other, head, match in ((portraits[0], "Same person", True), (portraits[1], "Different people", False)):
         compared = actions.compare(built_in, portraits[0], other, True)
         assert compared.comparison == built_in.scorer.compare(portraits[0], other)
@@ -182,7 +182,7 @@ def test_a_strip_leads_from_one_person_to_the_other(small: Model, person: Identi
     assert torch.allclose(made.people.vectors[0], person.vector, atol=1e-6)
     assert torch.allclose(made.people.vectors[-1], other.vector, atol=1e-6)
     assert [a.image.tobytes() for a in made.images] == [b.image.tobytes() for b in again.images]
-    assert made.sentence.endswith("at a false-match rate of 1 in 1,000.")
+    assert made.sentence.endswith("at a false-match rate of 1 in 1,000, measured on rendered pictures.")
     alone = last(actions.generate(small, person, Recipe.of(small, 1, 3))).images[0]
     assert made.images[0].image.tobytes() == alone.image.tobytes(), "the noise that is shared is the first picture's"
     page = view.morph(made)
@@ -219,9 +219,9 @@ def test_without_a_judge_there_are_pictures_and_a_plain_statement(unjudged: Mode
     assert all(f"{line['similarity']:.2f}" in page for line in result.scores)
     json.dumps(actions.report(result))
     strip = last(actions.morph(unjudged, person, person, Recipe.of(unjudged, 1, 1)))
-    assert "has no judge" in strip.sentence and "threshold" not in view.morph(strip)
+    assert "has no independent judge" in strip.sentence and "threshold" not in view.morph(strip)
     points = last(actions.explore(unjudged, person, Recipe.of(unjudged, 2, 1), (0.5,)))
-    assert points.threshold is None and "has no judge" in view.curve(points, [], [[]])
+    assert points.threshold is None and "There is no verdict" in view.curve(points, [], [[]])
     with pytest.raises(InputError, match="cannot invent people"):
         actions.sample(unjudged, 7)
 
@@ -272,6 +272,22 @@ def test_scores_say_on_whom_they_were_measured(built_in: Model, portraits: list[
     same = actions.compare(built_in, portraits[0], portraits[0], True)
     assert same.sentence.endswith(scope) and scope in view.compared(same)
     assert scope in part("found", found=actions.identify(built_in, [portraits[0]], True), notice="")
+
+
+def test_a_photograph_gets_similarities_and_how_to_get_a_verdict(built_in: Model, portraits: list[bytes]) -> None:
+    """A picture without a mark counts as a photograph, on which the built-in judge was not measured."""
+    bare = [encoded(Image.open(io.BytesIO(portrait))) for portrait in portraits]
+    compared = actions.compare(built_in, *bare, True)
+    assert compared.comparison is not None and compared.comparison.match is None
+    page = view.compared(compared)
+    assert "no verdict" in page and "not measured on photographs" in page and "✗" not in page and "✓" not in page
+    found = actions.identify(built_in, bare[:1], True)
+    assert found.identity.source == "1 photo" and "rendered pictures against photographs" in found.scope
+    made = last(actions.generate(built_in, found.identity, Recipe.of(built_in, 1, 2)))
+    assert made.reference is None and made.scores[0]["match"] is None and made.sentence == found.scope
+    assert made.scores[0]["judge_similarity"] is not None and actions.report(made)["domain"] is None
+    assert "No verdict" in part("summary", result=made) + view.evidence(made)
+    assert "1,000" not in view.evidence(made)
 
 
 def test_points_join_when_all_but_variation_and_guidance_is_the_same(small: Model, person: Identity) -> None:

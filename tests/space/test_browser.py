@@ -308,7 +308,7 @@ def test_a_photo_that_waited_does_not_come_after_nobody(browser: Any, address: s
             page.wait_for_selector("#sampled .person >> text=Person 7")
         page.wait_for_timeout(1000)
         generate(page, 1)
-        assert "Person 7" in page.inner_text("#summary .whose") and "may exist" not in page.inner_text("#summary")
+        assert "Person 7" in page.inner_text("#summary .whose") and "may be behind" not in page.inner_text("#summary")
         tab(page, "Two people")
         assert "does not exist" in page.inner_text("#first")
 
@@ -365,7 +365,7 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         assert "person=" not in page.url
         shoot(page, "desktop-photo-2-scores")
         tab(page, "Two people")
-        assert "may exist" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
+        assert "may be behind" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
 
 
 def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address: str, small: Model) -> None:
@@ -379,7 +379,7 @@ def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address:
         page.fill("#space :is(input, textarea)", small.encoder.space)
         upload(page, "vector", {"name": "me.npy", "mimeType": "", "buffer": content.getvalue()})
         page.wait_for_selector("#brought .person")
-        assert "may exist" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
+        assert "may be behind" in page.inner_text("#brought") or "from outside" in page.inner_text("#brought")
         assert "has no independent judge" in generate(page, 3)
         assert page.locator("#pictures .chip.pass, #pictures .chip.fail").count() == 0
         shoot(page, "desktop-vector-no-judge")

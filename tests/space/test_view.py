@@ -105,10 +105,10 @@ def test_pictures_say_whose_they_are_whoever_is_chosen_by_then(result: Result, p
     for page in (part("summary", result=result), view.working(progress, person)):
         assert "Person 7" in page and "does not exist" in page
     for page in (part("summary", result=replace(result, identity=somebody)), view.working(progress, somebody)):
-        assert "From a photo" in page and "may exist" in page and "does not exist" not in page
+        assert "From a photo" in page and "may be behind" in page and "does not exist" not in page
     for source in ("mean of 2 photos", "a vector from outside", "mixed from photos, 50% a and 50% b"):
         page = view.person(replace(person, source=source))
-        assert "does not exist" not in page and "may exist" in page
+        assert "does not exist" not in page and "may be behind" in page
 
 
 def test_nothing_is_said_of_who_is_not_chosen_yet_or_not_known(person: Identity) -> None:

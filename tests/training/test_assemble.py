@@ -55,8 +55,9 @@ def test_a_model_of_ones_own(people, folder, tmp_path, run):
     model = load_model(tmp_path / "my-model")
     assert model.encoder.space.startswith("my-model-") and model.encoder.space.endswith("-encoder")
     calibration = tmp_path / "my-model" / "judge" / "calibration.json"
-    said = json.loads(calibration.read_text())["data"]
-    assert said == "180 pictures of 60 people who are not in the training data"
+    (known,) = json.loads(calibration.read_text())["calibrations"]
+    said = known["data"]
+    assert known["domain"] == "rendered" and said == "180 pictures of 60 people who are not in the training data"
     (who,) = model.sampler.sample(1, seed=0)
     (picture,) = model.pipeline(who, num_inference_steps=1).images
     assert picture.size == (128, 128) and len(model.scorer.score([picture], who)) == 1
@@ -68,7 +69,7 @@ def test_a_model_of_ones_own(people, folder, tmp_path, run):
     assert result.exit_code == 0, result.output
     again = load_model(tmp_path / "my-model")
     assert again.encoder.space != model.encoder.space, "vectors of before would be scored by another judge"
-    assert json.loads(calibration.read_text())["data"] == "the same"
+    assert json.loads(calibration.read_text())["calibrations"][0]["data"] == "the same"
     assert (tmp_path / "my-model" / "README.md").read_text() == "My card."
 
     for measure, out, why in (
