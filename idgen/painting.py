@@ -67,9 +67,8 @@ def generate(
     `attributes`: what the picture was to look like, asked for or drawn. What the model has no encoder or no judge for
     is null, and so is the verdict where the judge was not measured on such pictures.
 
-    A name that a system takes for more than a name is a number in a path. Every file is written aside and renamed. A
-    run that was interrupted goes on where it stopped when it is called again; asking for more pictures makes only the
-    missing ones.
+    A name that a system takes for more is a number in a path. Files are written aside and renamed. A run that was
+    interrupted goes on when it is called again; asking for more pictures makes only the missing ones.
 
     Args:
         identities: who.
@@ -81,18 +80,16 @@ def generate(
         guidance: guidance scale; by default the model's own.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
-        attributes: how the pictures are to look, such as {"yaw": 30, "smile": [0.5, 1], "glasses": {"yes": 0.3}}, see
-            `idgen.ground.attributes.Asking`; what is not asked for is drawn as the training pictures have it.
+        attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`.
         as_in: a labelled set: what its pictures look like is drawn from it together; `attributes` go before.
         fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
-        batch_size: pictures at a time; changes speed and memory, not the pictures.
+        batch_size: pictures at a time; changes speed and memory only.
         device: "cpu", "cuda", "mps"; by default the best there is.
         overwrite: replace pictures that other settings left in the folder, instead of refusing.
         progress: show a bar.
 
     Raises:
-        InputError: an argument cannot be used, the identities are of another space than the model's, the folder cannot
-            be written, or it holds pictures of other settings.
+        InputError: an argument or the identities cannot be used, or the folder holds pictures of other settings.
     """
     out, seed, images = Path(out), arguments.seed(seed), arguments.images(images)
     check_options(out, images, steps, guidance, variation, batch_size)
@@ -115,8 +112,8 @@ def generate(
         **_asked_settings(asking, attributes, as_in),
     }
     _settle(out, settings, people, overwrite)
-    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
-    options |= {} if asking is None else {"attributes": asking}
+    how = {} if asking is None else {"attributes": asking}
+    options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size, **how}
     made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
     if made or not (out / SHEET).exists():
         picture = sheet(out, people.names, model.name)

@@ -269,8 +269,7 @@ class FaceEncoder:
             photos: one picture, or several of one person.
             aligned: they are such crops already.
             name: what to call it; by default after the first photo's file.
-            domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says, and
-                photographs where it says nothing.
+            domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says.
             face: which face of each photo, from 1 for the largest; by default that.
 
         Raises:
@@ -285,13 +284,11 @@ class FaceEncoder:
         kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in given]
         called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
         if not aligned:
-            seen = zip(given, kinds, strict=True)
-            given, aligned = [self.detect_and_align(photo, kind, face)[0] for photo, kind in seen], True
-        vectors = self.encode(given, aligned)
+            given = [self.detect_and_align(photo, of, face)[0] for photo, of in zip(given, kinds, strict=True)]
+        vectors = self.encode(given)
         if doubt := strangers(vectors, called, self.space, measured_on(self.calibration, kinds)):
             warnings.warn(doubt, stacklevel=2)
-        each = zip(vectors, kinds, strict=True)
-        return mean(Identity(vector, self.space, seen_in([kind], 1), name) for vector, kind in each)
+        return mean(Identity(one, self.space, seen_in([of], 1), name) for one, of in zip(vectors, kinds, strict=True))
 
     def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
         """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
