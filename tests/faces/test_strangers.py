@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> list[list[str]]:
 def test_two_people_are_named_and_one_person_is_not(tiny_model: Path, photos: list[list[str]], tmp_path: Path) -> None:
     (anna, other), arguments = (
         photos,
-        ["--aligned", "--model", str(tiny_model), "--out", str(tmp_path / "me.safetensors")],
+        ["--aligned", "--domain", "rendered", "--model", str(tiny_model), "--out", str(tmp_path / "me.safetensors")],
     )
 
     def said(*files: str) -> str:
