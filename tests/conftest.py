@@ -28,6 +28,15 @@ for _name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "TRANSFORMERS_OFFLIN
     os.environ.pop(_name, None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_dlib() -> Iterator[None]:
+    """As without the extra `photos`, which would look at every photograph: whether it is there decides no test but
+    those that ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("idgen.model.for_photographs", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a complete model with random weights; not to be changed."""

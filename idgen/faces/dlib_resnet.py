@@ -37,6 +37,8 @@ SURE = 0.2
 """HOG's score from which a find counts; its own 0 takes a badge for a face."""
 SEEN, CAREFULLY = 640, 480
 """Longer side of a picture, in pixels, in which HOG, and then the slower CNN, look for faces."""
+LEAST = 40
+"""Shorter side of a picture in which there can be one; far smaller ones end the process within dlib."""
 
 # Where dlib's five points (the corners of the eyes, and below the nose) lie on ArcFace's template of 112 pixels: dlib's
 # mean shape, moved so that the middles of its eyes are the template's eyes.
@@ -182,6 +184,8 @@ class _Finder:
         for look, most in ((self._hog, SEEN), (self._cnn, CAREFULLY)):
             scale = min(1.0, most / max(image.size))
             side = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+            if min(side) < LEAST:
+                continue
             seen = np.asarray(image.resize(side, Image.Resampling.BOX) if scale < 1 else image)
             with self._tools.lock:
                 boxes = look(seen)
@@ -194,7 +198,10 @@ class _Finder:
         return [(_sides(box), score / (1 + score)) for box, score in zip(boxes, scores, strict=True)]
 
     def _cnn(self, pixels: NDArray[np.uint8]) -> list[tuple[list[int], float]]:
-        found = self._tools.get("finder")(pixels, 1 if max(pixels.shape) < CAREFULLY // 2 else 0)
+        try:
+            found = self._tools.get("finder")(pixels, 1 if max(pixels.shape) < CAREFULLY // 2 else 0)
+        except RuntimeError:  # a picture that is narrower than its filters
+            return []
         return [(_sides(one.rect), one.confidence / (1 + one.confidence)) for one in found]
 
     def _face(self, pixels: NDArray[np.uint8], box: NDArray[np.float64], sure: float) -> Detection:

@@ -304,7 +304,7 @@ class Scorer:
         judged = list(self.judge.encode([each[1] for each in faces]))
         judged += [self.judge.bridge(person.vector) for person in sides]
         by = "judge"
-        if witness is not None:
+        if witness is not None and all(len(each) > 2 for each in faces):
             known, by = knows, witness.space
             judged = list(witness.encode([each[2] for each in faces]))
         (seen,) = _cosines(judged[0][None], judged[1][None])

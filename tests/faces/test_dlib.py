@@ -83,9 +83,16 @@ def test_the_68_landmarks_are_never_read_nor_the_package_imported() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_it_judges_photographs_beside_the_built_in_judge(photo: Image.Image) -> None:
+def test_a_picture_that_is_too_narrow_shows_no_face() -> None:
+    finder = recogniser("dlib").finder
+    for size in ((1, 1), (2, 400), (400, 3), (9, 9), (41, 4000)):
+        assert finder is not None and finder.find(Image.new("RGB", size, (200, 150, 120))) == []
+
+
+def test_it_judges_photographs_beside_the_built_in_judge(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     from idgen.model import load_model
 
+    monkeypatch.setattr("idgen.model.for_photographs", for_photographs)
     model = load_model("nobody-128")
     assert for_photographs() is not None and model.encoder.photo_finder is not None
     mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -145,7 +145,7 @@ def test_the_same_upload_named_often(served: Served, client: Any) -> None:
     (path,) = httpx.post(f"{served.address}/gradio_api/upload", files={"files": ("a.png", photo())}).json()
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     call = f"{served.address}/gradio_api/call/identify"
-    event = httpx.post(call, json={"data": [file, True, [file] * 300, ""]}).json()["event_id"]
+    event = httpx.post(call, json={"data": [file, True, [file] * 300, "", None]}).json()["event_id"]
     assert "301 files are more than 8" in httpx.get(f"{call}/{event}", **PATIENT).text
     assert_gone(served)
 
