@@ -48,6 +48,8 @@ def nobody(sentence: str, head: str = "Nobody yet") -> Markup:
 
 def sampled(identity: Identity, nearest: float, people: int) -> Markup:
     """Who was drawn, and how far from everybody the model was trained on."""
+    if not people:
+        return person(identity, "Does not exist.")
     closest = f"Closest of the {people:,} people the model learned from: similarity {nearest:.2f}."
     return person(identity, f"Does not exist. {closest}")
 

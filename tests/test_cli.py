@@ -126,8 +126,8 @@ def test_photos_become_an_identity_that_can_be_generated(tmp_path: Path, run: Ru
     result = run("identify", *photos, "--out", me, model=seeing)
     assert done(result)
     notes = result.stderr.splitlines()
-    assert all(note.startswith("Note: ") and "the largest is taken" in note for note in notes)
-    assert "holiday 0.png" in notes[0]
+    assert all(note.startswith("Note: ") for note in notes) and "the largest is taken" in notes[0]
+    assert "holiday 0.png" in notes[0] and "see for yourself" in notes[-1]  # whether noise is one person
     (person,) = Identities.load(me)
     assert (person.name, person.source, person.from_photo) == ("holiday 0", "mean of 2 photos", True)
     done(run("generate", me, "--images", 1, "--steps", 1, "--out", tmp_path / "out", model=seeing))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from idgen.cli import convert, dataset, share
+from idgen.cli import convert, dataset, models, share
 from idgen.cli.demo import demo
 from idgen.cli.evaluate import calibrate, evaluate
 from idgen.cli.generate import generate
@@ -21,7 +21,7 @@ for _command in (sample, identify, generate, evaluate, calibrate, compare, share
 app.command(**PASSED_ON)(train)
 app.command()(share.push)
 app.command()(demo)
-for _name, _group in (("convert", convert), ("dataset", dataset), ("export", share)):
+for _name, _group in (("convert", convert), ("dataset", dataset), ("export", share), ("model", models)):
     app.add_typer(_group.commands, name=_name)
 
 

@@ -181,7 +181,8 @@ def _evaluate_set(
 def _has_training(model: Model | None, set_: Set) -> bool:
     """Whether the pictures are by a model that brings its training people's vectors."""
     spaces = {one.space for one in set_.source.wanted.values()}
-    return model is not None and model.has("sampler") and bool(spaces) and spaces == {set_.by[-1].space}
+    known = model is not None and model.has("sampler") and len(model.sampler.people)
+    return bool(known) and spaces == {set_.by[-1].space}
 
 
 def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:

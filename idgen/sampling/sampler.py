@@ -131,7 +131,7 @@ class IdentitySampler:
         method = self.method if method is None else method
         if method not in get_args(Method):
             raise InputError(f"There is no sampling method {method!r}: choose one of {', '.join(get_args(Method))}.")
-        if not len(self.people) and method != "sphere":
+        if not len(self.axes) and method != "sphere":
             raise InputError(
                 "This model has no sampler, so nothing is known of where its people live: draw from the whole sphere "
                 "(method sphere, as IDiff-Face does), or take people from a file."
