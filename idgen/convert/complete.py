@@ -78,18 +78,8 @@ def add(
         InputError: there is no such model or recogniser, they do not fit, or there are too few people.
     """
     folder = Path(model)
-    if not (folder / "model_index.json").is_file() or folder.resolve().is_relative_to(hub.BUILTIN):
-        raise InputError(f"{model} is no model's folder that can be changed: convert one first, or copy it.")
-    loaded = load_model(folder, device)
-    own = loaded.encoder if encoder is None else recogniser(encoder)
-    space, dim = loaded.pipeline.config.space, loaded.pipeline.identity_dim
-    if (own.space, own.dim) != (space, dim):
-        raise InputError(
-            f"The model takes vectors of {space!r} ({dim} numbers), but the encoder's are of {own.space!r} ({own.dim})."
-        )
-    other = recogniser(judge)
-    if other.space == space:
-        raise InputError(f"The judge and the encoder are both {space!r}: an encoder may not judge itself.")
+    loaded, own, other = _parts(folder, judge, encoder, device)
+    space = own.space
     reader = Reader(None, aligned, progress, [encoder or str(folder / "encoder"), judge])
     set_ = reader.read(people)
     by_own, by_judge = (part.vectors for part in set_.by)
@@ -124,6 +114,23 @@ def add(
         nobody = "" if of == domains.RENDERED else ", without any of them"
         lines.append(f"a sampler, a Gaussian on where these people's vectors lie{nobody}")
     return [*lines, f"Written to {folder}"]
+
+
+def _parts(folder: Path, judge: str, encoder: str | None, device: str | None) -> tuple[Model, FaceEncoder, FaceEncoder]:
+    """The model, its encoder, and its judge to be, which fit."""
+    if not (folder / "model_index.json").is_file() or folder.resolve().is_relative_to(hub.BUILTIN):
+        raise InputError(f"{folder} is no model's folder that can be changed: convert one first, or copy it.")
+    loaded = load_model(folder, device)
+    own = loaded.encoder if encoder is None else recogniser(encoder)
+    space, dim = loaded.pipeline.config.space, loaded.pipeline.identity_dim
+    if (own.space, own.dim) != (space, dim):
+        raise InputError(
+            f"The model takes vectors of {space!r} ({dim} numbers), but the encoder's are of {own.space!r} ({own.dim})."
+        )
+    other = recogniser(judge)
+    if other.space == space:
+        raise InputError(f"The judge and the encoder are both {space!r}: an encoder may not judge itself.")
+    return loaded, own, other
 
 
 def _line(what: str, known: Calibration, kind: str) -> str:
