@@ -101,9 +101,7 @@ UIFACE = Family(
     steps=50,
     licence="Apache-2.0 says its repository, but it derives from IDiff-Face, CC BY-NC-SA 4.0: treat it as that",
 )
-FAST = DPMSolverMultistepScheduler(
-    beta_start=LINEAR["beta_start"], beta_end=LINEAR["beta_end"], timestep_spacing="trailing"
-)
+FAST = DPMSolverMultistepScheduler.from_config({**LINEAR, "timestep_spacing": "trailing"})
 
 
 def convert(

@@ -21,6 +21,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence
 from idgen.pipelines.loading import LoadedPipeline
+from idgen.pipelines.schedulers import check_scheduler
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -224,8 +225,8 @@ class IdentityPipeline(LoadedPipeline):
             options: what else the pipeline takes, see its `prepare`.
 
         Raises:
-            InputError: at once, not at the first picture: an argument cannot be used, or the identities are of another
-                space or length.
+            InputError: at once, not at the first picture: an argument or the scheduler cannot be used, or the identities
+                are of another space or length.
         """
         people = self._people(identities)
         images = arguments.images(images_per_identity, None)
@@ -236,6 +237,7 @@ class IdentityPipeline(LoadedPipeline):
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
         scales = [guidance(step / steps) for step in range(steps)] if callable(guidance) else [guidance]
         self._check_guidance(scales, steps)
+        check_scheduler(self.scheduler)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         firsts = [arguments.whole("number of the first picture", number, 0) for number in firsts]

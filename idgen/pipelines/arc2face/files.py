@@ -11,7 +11,6 @@ and, from Stable Diffusion 1.5, vae/ and scheduler/. There is no model_index.jso
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,14 +106,14 @@ def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
 def scheduler(folder: Path) -> DPMSolverMultistepScheduler:
     """DPM-Solver++ on the noise schedule of Stable Diffusion 1.5's scheduler/.
 
-    `linspace` is said outright: that file says nothing, where the official code takes the solver's default, but once
-    diffusers has saved it again it says `leading`, which gives other pictures.
+    What that file says for other schedulers (`clip_sample` and the like) is kept in the configuration, so that each of
+    diffusers' is made from it by `from_config` as the official code makes it of the file. That says nothing of
+    `timestep_spacing`, so each takes its own, but once diffusers has saved it again it says `leading`, PNDM's: with
+    this solver that gives other pictures, so it is left out.
     """
-    known = inspect.signature(DPMSolverMultistepScheduler).parameters
     try:
         config = DPMSolverMultistepScheduler.load_config(folder)
     except OSError as error:
         why = first_sentence(error)
         raise InputError(f"The schedule in {folder} cannot be read ({why}): fetch it again.") from error
-    config = {name: value for name, value in config.items() if name in known}  # the file's is of another class
-    return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="linspace")
+    return DPMSolverMultistepScheduler.from_config({k: v for k, v in config.items() if k != "timestep_spacing"})

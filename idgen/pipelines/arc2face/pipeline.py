@@ -27,7 +27,14 @@ from idgen.pipelines.arc2face import files
 from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
 from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SPACE
 from idgen.pipelines.arc2face.normals import read_all_normals
-from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, EncodedIdentities, encode_prompt, load_text_encoder
+from idgen.pipelines.arc2face.text_encoder import (
+    NOBODY,
+    PROMPT,
+    EncodedIdentities,
+    encode_prompt,
+    load_text_encoder,
+    without_bars,
+)
 from idgen.pipelines.base import Condition, IdentityPipeline
 from idgen.pipelines.workers import by_image
 
@@ -41,7 +48,7 @@ class Arc2FacePipeline(IdentityPipeline):
     Args:
         denoiser: the fine-tuned `UNet2DConditionModel`.
         autoencoder: Stable Diffusion 1.5's.
-        scheduler: of diffusers; officially DPM-Solver++ with `timestep_spacing="linspace"`.
+        scheduler: of diffusers; officially DPM-Solver++ in its own spacing; another one is `KIND.from_config(pipeline.scheduler.config)`.
         text_encoder: the fine-tuned `CLIPTextModel`; None where only `EncodedIdentities` will come.
         controlnet: for the pose, or None.
         space: name of the embedding space that the identities must live in.
@@ -305,7 +312,8 @@ class Arc2FacePipeline(IdentityPipeline):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, adapter included."""
-        super().save_pretrained(save_directory, **kwargs)
+        with without_bars():
+            super().save_pretrained(save_directory, **kwargs)
         if self._adapter:
             file = Path(save_directory) / SAVED_ADAPTER
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +119,23 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None, variant: s
     check_fit({_bare(name): tensor for name, tensor in own.items()}, weights, paths[0], "text encoder of Arc2Face")
     encoder.load_state_dict({name: weights[_bare(name)] for name in own}, strict=False)
     return encoder.to(dtype or torch.float32).eval()
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Without the bar that transformers shows while it writes a file."""
+    if "transformers" not in sys.modules:  # then there is no text encoder either
+        yield
+        return
+    from transformers.utils import logging
+
+    showing = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if showing:
+            logging.enable_progress_bar()
 
 
 def _bare(name: str) -> str:
