@@ -10,9 +10,9 @@ from idgen.cli.shell import argument, flag, group, option, say
 
 commands = group("Turn published checkpoints into folders for --model and from_pretrained.")
 
-_CHECKPOINT_DIR = argument("CKPT_DIR", "Folder with what was downloaded.")
+_CHECKPOINT_DIR = argument("CKPT_DIR", "Folder with what was downloaded, or the checkpoint.")
 _OUT = argument("OUT", "Folder to write.")
-_CHECKPOINT = option(None, "The diffusion weights, if they are not in their place.")
+_CHECKPOINT = option(None, "The diffusion weights; by default those in the folder, averaged before raw.")
 _AUTOENCODER = option(None, "Folder with the two first_stage_*_state_dict.pt.")
 _CONTEXTS = option(None, "A published file of identities; becomes identities.safetensors.")
 _FAST = flag("--fast", "20 steps of DPM-Solver++ instead of the released sampling.")

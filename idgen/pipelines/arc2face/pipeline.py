@@ -20,7 +20,7 @@ from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import ImageSource
-from idgen.ground.weights import load_network
+from idgen.ground.weights import load_published
 from idgen.pipelines.arc2face import attributes as attributes_of
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
@@ -48,7 +48,7 @@ class Arc2FacePipeline(IdentityPipeline):
     Args:
         denoiser: the fine-tuned `UNet2DConditionModel`.
         autoencoder: Stable Diffusion 1.5's.
-        scheduler: of diffusers; officially DPM-Solver++ in its own spacing; another one is `KIND.from_config(pipeline.scheduler.config)`.
+        scheduler: of diffusers; officially DPM-Solver++; any other by its `from_config(pipeline.scheduler.config)`.
         text_encoder: the fine-tuned `CLIPTextModel`; None where only `EncodedIdentities` will come.
         controlnet: for the pose, or None.
         space: name of the embedding space that the identities must live in.
@@ -383,11 +383,11 @@ class Arc2FacePipeline(IdentityPipeline):
             source, base, options, controlnet=controlnet, expression=expression, base_revision=base_revision
         )
         pipeline = cls(
-            load_network(UNet2DConditionModel, folder / "arc2face", dtype).eval(),
-            load_network(AutoencoderKL, base_folder / "vae", dtype).eval(),
+            load_published(UNet2DConditionModel, folder / "arc2face", dtype).eval(),
+            load_published(AutoencoderKL, base_folder / "vae", dtype).eval(),
             files.scheduler(base_folder / "scheduler"),
             load_text_encoder(folder / "encoder", dtype),
-            load_network(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
+            load_published(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
             identity_dim=identity_dim,
         )
         return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline
