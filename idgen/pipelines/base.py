@@ -82,6 +82,17 @@ class IdentityOutput(BaseOutput):  # type: ignore[misc]
     items: list[GeneratedImage]
 
 
+def counting(move: Callable[[int], Any], steps: int, then: StepCallback | None = None) -> StepCallback:
+    """A step's callback that says how many pictures went on by one of `steps`, then calls another one."""
+
+    def stepped(pipeline: IdentityPipeline, step: int, timestep: Tensor, tensors: dict[str, Any]) -> Any:
+        if step < steps:  # some schedulers run the network more often
+            move(len(tensors["latents"]))
+        return None if then is None else then(pipeline, step, timestep, tensors)
+
+    return stepped
+
+
 class IdentityPipeline(LoadedPipeline):
     """Pictures of given identities; what its subclasses add is how an identity reaches the denoiser.
 
@@ -180,12 +191,14 @@ class IdentityPipeline(LoadedPipeline):
     ) -> IdentityOutput:
         """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        made = self.iterate(people, images_per_identity, output_type=output_type, **options)
-        items = []
-        with self.progress_bar(total=len(people) * images_per_identity) as bar:
-            for item in made:
-                items.append(item)
-                bar.update()
+        steps = options.get("num_inference_steps") or self.config.num_inference_steps
+        then = options.pop("callback_on_step_end", None)
+        moving = counting(lambda pictures: bar.update(pictures), steps, then)
+        made = self.iterate(
+            people, images_per_identity, output_type=output_type, callback_on_step_end=moving, **options
+        )
+        with self.progress_bar(total=len(people) * images_per_identity * steps) as bar:
+            items = list(made)
         images: Any = [item.image for item in items]
         if output_type != "pil":
             images = np.stack(images) if output_type == "np" else torch.stack(images)

@@ -332,6 +332,18 @@ def test_expression_sliders_and_draws() -> None:
     assert not expressions.draw(torch.Generator().manual_seed(3), 0).any()
 
 
+def test_an_extractors_vector_beyond_the_sliders_is_used_and_warned_of(pipeline: Arc2FacePipeline) -> None:
+    """A coefficient of 3.4 and a jaw of 0.62, as SMIRK and EMOCA give them."""
+    vector = torch.zeros(55)
+    vector[7], vector[52] = 3.4, 0.62
+    with pytest.warns(UserWarning, match=r"expression_7 is 3.4, beyond -3 to 3 \(2 such values\): used as it is"):
+        far = expressions.expression(vector)
+    assert torch.equal(far, vector)
+    with pytest.warns(UserWarning, match="beyond"):
+        made = pipeline(people(1), num_inference_steps=1, expression=vector[None, None]).images
+    assert not same(made, pipeline(people(1), num_inference_steps=1, expression=vector.clamp(-3, 0.5)).images)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -339,7 +351,8 @@ def test_expression_sliders_and_draws() -> None:
         ({"expression": {"smile": 1.0}}, "no expression slider 'smile'"),
         ({"expression": {"eyelid_a": 2.0}}, "eyelid_a lies between 0 and 1, got 2"),
         ({"expression": torch.zeros(54)}, "55 values"),
-        ({"expression": torch.full((55,), float("nan"))}, "nan"),
+        ({"expression": torch.full((55,), float("nan"))}, "expression_0 is not a finite number"),
+        ({"expression": {"jaw_open": float("nan")}}, "jaw_open lies between"),
         ({"expression": torch.zeros(2, 1, 55)}, r"shape \(1, 1, 55\)"),
         ({"expression": "random", "expression_strength": 3.0}, "strength"),
     ],
