@@ -21,6 +21,7 @@ from idgen import models
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.ground import files
+from idgen.ground.arguments import whole
 from idgen.ground.errors import InputError
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.ground.identity import SAMPLED, Identities, safe_name
@@ -115,6 +116,7 @@ def convert(
     contexts: str | Path | None = None,
     encoder: str | Path | None = None,
     fast: bool = False,
+    size: int | None = None,
     unet: Mapping[str, Any] | None = None,
     vq: Mapping[str, Any] | None = None,
     iresnet: Mapping[str, Any] | None = None,
@@ -133,6 +135,7 @@ def convert(
         contexts: identities as released, see `read_contexts`.
         encoder: ElasticFace's `Elastic_R100_295672backbone.pth`; by default looked for in utils/. Only for IDiff-Face.
         fast: save with DPM-Solver++ (Lu et al. 2022) in 20 steps instead of the released sampling.
+        size: side of the pictures in pixels; by default as they are decoded, 128. UIFace's own program writes 112.
         unet, vq, iresnet: what differs from the published sizes, as arguments of `IdentityUNet`, `VQModel` and
             `IResNetRecognizer`.
 
@@ -166,6 +169,7 @@ def convert(
         FAST if fast else family.scheduler,
         space=family.space,
         num_inference_steps=20 if fast else family.steps,
+        picture_size=0 if size is None else whole("size of the pictures", size, 16, 1024),
     )
     recognizer = None if backbone is None else _read_encoder(backbone, iresnet or {})
     with files.aside(out) as beside:

@@ -206,13 +206,14 @@ def load_published(kind: type[Any], folder: Path, dtype: torch.dtype | None = No
 def fingerprint(folder: str | Path) -> str:
     """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
 
-    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
+    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them,
+    and of Arc2Face's expression adapter, which model_index.json does not name.
     """
     folder, digest, index = Path(folder), hashlib.sha256(), {}
     with suppress(InputError):  # a folder without a pipeline
         index = read_json(folder / "model_index.json")
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
-    for part in sorted(parts | {"encoder", "judge"}):
+    for part in sorted(parts | {"encoder", "judge", "expression_adapter"}):
         for path in sorted(walk(folder / part)) if (folder / part).is_dir() else ():
             if path.suffix not in (".safetensors", ".onnx", ".json"):
                 continue

@@ -81,6 +81,23 @@ def test_from_files_to_pictures(official: Path, tmp_path: Path) -> None:
     assert "no sampler" in run("generate", "--sample", 2, "--model", model, "--out", tmp_path / "no", code=2)
 
 
+def test_expression_and_pose_in_words_by_the_command(official: Path, tmp_path: Path) -> None:
+    """What `--expression --controlnet` put into a folder is asked for as of every other model."""
+    model, me = tmp_path / "model", tmp_path / "me.safetensors"
+    run("convert", "arc2face", official, model, "--expression", "--controlnet", "--float32")
+    Identities(torch.eye(512)[:1], "arcface-webface42m", ["1 photo"], ["me"]).save(me)
+    how = ["generate", me, "--model", model, "--device", "cpu", "--images", 1, "--steps", 1]
+    run(*how, "--out", tmp_path / "out", "--with", "expression=mouth open", "--with", "yaw=30")
+    (line,) = read_manifest(tmp_path / "out")
+    assert line["attributes"] == {"expression": "mouth open", "yaw": 30.0}
+    pipeline = Arc2FacePipeline.from_pretrained(model)
+    told = {"expression": "mouth open", "normals": head_normals(30, 0, pipeline.image_size)}
+    assert told["normals"].size == (32, 32)
+    (made,) = pipeline(Identities.load(me), num_inference_steps=1, **told).images
+    assert Image.open(tmp_path / "out" / line["file"]).convert("RGB").tobytes() == made.tobytes()
+    assert "neutral or mouth open" in run(*how, "--out", tmp_path / "no", "--with", "expression=glad", code=2)
+
+
 def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
     assert "reads no photos" in run("convert", "arc2face", official, tmp_path / "half")
     half = Arc2FacePipeline.from_pretrained(tmp_path / "half", dtype=torch.float16)

@@ -196,6 +196,18 @@ def test_uiface(tmp_path: Path, bare: bool) -> None:
     assert type(plain) is IDiffFacePipeline and plain.config.guidance_scale == 2.0
 
 
+def test_pictures_of_the_size_that_uifaces_own_program_writes(download: Path, tmp_path: Path) -> None:
+    """Bilinear, without smoothing, after they were brought to 0 … 1: `F.interpolate`, as there."""
+    out = convert(IDIFF_FACE, download, tmp_path / "out", size=112, **SIZES)
+    pipe, whole = IDiffFacePipeline.from_pretrained(out), IDiffFacePipeline.from_pretrained(out, picture_size=0)
+    how: dict[str, Any] = {"num_inference_steps": 1, "output_type": "pt"}
+    people = unit_vectors(2, 512, seed=4)
+    expected = torch.nn.functional.interpolate(whole(people, **how).images, (112, 112), mode="bilinear")
+    assert torch.equal(pipe(people, **how).images, expected)
+    assert torch.equal(pipe(people, batch_size=1, **how).images, expected)
+    refused(download, tmp_path / "no", "size of the pictures is a whole number from 16 to 1,024, got 0", size=0)
+
+
 # ---------------------------------------------------------------- the first stage
 
 
