@@ -111,12 +111,6 @@ def generate(
         **_asked_settings(asking, attributes, as_in),
     }
     _settle(out, settings, people, overwrite)
-    if settings["steps"] >= MANY_STEPS and steps is None:
-        warnings.warn(
-            f"A picture takes {settings['steps']:,} steps, as the model was released: one that was converted with "
-            "--fast takes 20, about a 20th of the time.",
-            stacklevel=2,
-        )
     options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size}
     options |= {} if asking is None else {"attributes": asking}
     made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
@@ -158,7 +152,7 @@ def asked(
     if not vocabulary:
         raise InputError(
             "This model cannot be told how a picture is to look: leave the attributes out, or use a model that learned "
-            "them."
+            "them; Arc2Face has to be converted with --expression, for the pose with --controlnet."
         )
     if isinstance(as_in, str | Path):
         as_in = attribute_rows(as_in, vocabulary)
@@ -296,7 +290,7 @@ def _fill(
     """Make what is missing, and return how many pictures that were."""
     done, wanted = _in_order(out, people), len(people) * images
     missing = [place for place in product(range(len(people)), range(images)) if place not in done]
-    steps = options["num_inference_steps"] or model.pipeline.config.num_inference_steps
+    steps = options["num_inference_steps"] or _own_steps(model)
     there = (wanted - len(missing)) * steps
     bar = tqdm(total=wanted * steps, initial=there, desc=out.name, unit="step", disable=not progress)
     options = {**options, "callback_on_step_end": counting(bar.update, steps)}
@@ -316,6 +310,18 @@ def _fill(
                 bar.set_postfix_str(f"{wanted - len(missing) + number} of {wanted} images", refresh=False)
     _in_order(out, people)
     return len(missing)
+
+
+def _own_steps(model: Model) -> int:
+    """The model's own number of steps, with a word where they are very many."""
+    steps = int(model.pipeline.config.num_inference_steps)
+    if steps >= MANY_STEPS:
+        warnings.warn(
+            f"A picture takes {steps:,} steps, as the model was released: one that was converted with --fast takes 20, "
+            "about a 20th of the time.",
+            stacklevel=4,
+        )
+    return steps
 
 
 def _in_order(out: Path, people: Identities) -> Collection[Place]:

@@ -207,7 +207,7 @@ def _find_checkpoint(family: Family, folder: Path) -> Path:
 
     found = candidates(path for place in _PLACES for path in folder.glob(f"{place}/*".lstrip("/")))
     found = found or candidates(files.walk(folder))
-    averaged = [path for path in found if "ema" in path.stem.lower()]
+    averaged = [path for path in found if re.search(r"(?<![a-z])ema(?![a-z])", path.stem.lower())]
     chosen = averaged or found
     if len(chosen) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in chosen)

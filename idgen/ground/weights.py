@@ -196,9 +196,9 @@ def load_published(kind: type[Any], folder: Path, dtype: torch.dtype | None = No
     if not pickles or any(folder.glob(f"{_NAME}*.safetensors*")):
         return load_network(kind, folder, dtype)
     tensors = read_tensors(pickles[0], kind.__name__, "where the model came from")
+    own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as beside:
-        save_file({name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()},
-                  Path(beside) / f"{_NAME}.safetensors", {"format": "pt"})  # fmt: skip
+        save_file(own, Path(beside) / f"{_NAME}.safetensors", {"format": "pt"})
         shutil.copy(folder / "config.json", beside)
         return load_network(kind, Path(beside), dtype)
 

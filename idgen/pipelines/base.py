@@ -238,8 +238,7 @@ class IdentityPipeline(LoadedPipeline):
             options: what else the pipeline takes, see its `prepare`.
 
         Raises:
-            InputError: at once, not at the first picture: an argument or the scheduler cannot be used, or the
-                identities are of another space or length.
+            InputError: at once, not at the first picture: an argument, the scheduler or the identities cannot be used.
         """
         people = self._people(identities)
         images = arguments.images(images_per_identity, None)

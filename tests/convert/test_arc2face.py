@@ -95,6 +95,11 @@ def test_expression_and_pose_in_words_by_the_command(official: Path, tmp_path: P
     assert told["normals"].size == (32, 32)
     (made,) = pipeline(Identities.load(me), num_inference_steps=1, **told).images
     assert Image.open(tmp_path / "out" / line["file"]).convert("RGB").tobytes() == made.tobytes()
+    pipeline.register_modules(controlnet=None)
+    pipeline._adapter = {}
+    pipeline.save_pretrained(tmp_path / "bare")
+    bare = [*how[:2], "--model", tmp_path / "bare", "--out", tmp_path / "no", "--with", "yaw=30"]
+    assert "with --expression, for the pose with --controlnet" in run(*bare, code=2)
     assert "neutral or mouth open" in run(*how, "--out", tmp_path / "no", "--with", "expression=glad", code=2)
 
 

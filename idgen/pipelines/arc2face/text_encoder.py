@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,13 +130,18 @@ def without_bars() -> Iterator[None]:
         return
     from transformers.utils import logging
 
+    def switch(to: Callable[[], None]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an environment variable has decided already
+            to()
+
     showing = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    switch(logging.disable_progress_bar)
     try:
         yield
     finally:
         if showing:
-            logging.enable_progress_bar()
+            switch(logging.enable_progress_bar)
 
 
 def _bare(name: str) -> str:
