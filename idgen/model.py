@@ -192,7 +192,8 @@ def load_model(
     """
     text = os.fspath(name)
     published = text == "FoivosPar/Arc2Face"  # said before gigabytes are fetched
-    if published or ((Path(text) / "arc2face").is_dir() and not (Path(text) / "model_index.json").exists()):
+    official = any((Path(text) / place).is_dir() for place in ("arc2face", "models/arc2face"))
+    if published or (official and not (Path(text) / "model_index.json").exists()):
         raise InputError(
             f"{text} has Arc2Face's files as published: make a model of them by `idgen convert arc2face {text} OUT`, "
             "then use OUT."

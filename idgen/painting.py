@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -24,13 +25,15 @@ from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.model import Model, load_model
-from idgen.pipelines.base import GeneratedImage, IdentityPipeline
+from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
 from idgen.scoring.verdict import Score
 from idgen.sets import IDENTITIES, MANIFEST, attribute_rows, read_manifest
 from idgen.similarity import batched, similarity_curve
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
+MANY_STEPS = 200
+"""From so many steps on, a model's own number is said to be slow."""
 
 Place = tuple[int, int]
 """A picture of some people: the row of the person, and its number k."""
@@ -153,7 +156,7 @@ def asked(
     if not vocabulary:
         raise InputError(
             "This model cannot be told how a picture is to look: leave the attributes out, or use a model that learned "
-            "them."
+            "them; Arc2Face has to be converted with --expression, for the pose with --controlnet."
         )
     if isinstance(as_in, str | Path):
         as_in = attribute_rows(as_in, vocabulary)
@@ -300,22 +303,38 @@ def _fill(
     """Make what is missing, and return how many pictures that were."""
     done, wanted = _in_order(out, people), len(people) * images
     missing = [place for place in product(range(len(people)), range(images)) if place not in done]
-    bar = tqdm(total=wanted, initial=wanted - len(missing), desc=out.name, unit="image", disable=not progress)
+    steps = options["num_inference_steps"] or _own_steps(model)
+    there = (wanted - len(missing)) * steps
+    bar = tqdm(total=wanted * steps, initial=there, desc=out.name, unit="step", disable=not progress)
+    options = {**options, "callback_on_step_end": counting(bar.update, steps)}
     made, folders = paint(model.pipeline, people, missing, seed, variation, options), folder_names(people.names)
     with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+        number = 0
         for batch in batched(made, options["batch_size"]):
             scores = score([item.image for item in batch], [people[item.identity] for item in batch])
             for item, meaning in zip(batch, scores, strict=True):
-                person = people[item.identity]
+                person, number = people[item.identity], number + 1
                 file = f"{folders[item.identity]}/{item.k:02d}.png"
                 provenance.save_image(item.image, out / file, provenance.made_by(model.name, person, seed, item.k))
                 about = {"file": file, "identity": person.name, "k": item.k, "seed": seed}
                 told = {"attributes": item.attributes} if item.attributes else {}
                 manifest.write(_json_line({**about, **meaning, "model": model.name, **told}))
                 manifest.flush()
-                bar.update()
+                bar.set_postfix_str(f"{wanted - len(missing) + number} of {wanted} images", refresh=False)
     _in_order(out, people)
     return len(missing)
+
+
+def _own_steps(model: Model) -> int:
+    """The model's own number of steps, with a word where they are very many."""
+    steps = int(model.pipeline.config.num_inference_steps)
+    if steps >= MANY_STEPS:
+        warnings.warn(
+            f"A picture takes {steps:,} steps, as the model was released: one that was converted with --fast takes 20, "
+            "about a 20th of the time.",
+            stacklevel=4,
+        )
+    return steps
 
 
 def _in_order(out: Path, people: Identities) -> Collection[Place]:

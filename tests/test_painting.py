@@ -18,6 +18,7 @@ from idgen.ground.identity import Identities, image_seed, key
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model
 from idgen.painting import MANIFEST, SETTINGS, SHEET, generate, read_manifest
+from idgen.pipelines.base import counting
 from idgen.sets import read_source
 
 
@@ -280,3 +281,25 @@ def _unlabelled(folder: Path) -> Path:
 def test_a_model_that_cannot_be_told_says_so(model: Model, people: Identities, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be told how a picture is to look"):
         make(people, tmp_path / "a", model, attributes={"yaw": 1})
+
+
+def test_progress_counts_the_steps_inside_a_batch(
+    tmp_path: Path, model: Model, people: Identities, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved: list[int] = []
+    how: dict[str, Any] = {"num_inference_steps": 3, "callback_on_step_end": counting(moved.append, 3)}
+    list(model.pipeline.iterate(people, 1, batch_size=2, **how))
+    assert moved == [2, 2, 2, 1, 1, 1]
+    make(people, tmp_path / "out", model, progress=True, images=1)
+    said = capsys.readouterr().err
+    assert "6/6" in said and "3 of 3 images" in said and "step/s" in said
+    make(people, tmp_path / "out", model, progress=True)
+    assert "12/12" in capsys.readouterr().err
+
+
+def test_a_model_of_very_many_steps_is_said_to_be_slow(
+    tmp_path: Path, model: Model, people: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idgen.painting.MANY_STEPS", model.pipeline.config.num_inference_steps)
+    with pytest.warns(UserWarning, match=r"takes 15 steps, as the model was released: .*--fast"):
+        make(people.take([0]), tmp_path / "out", model, steps=None, images=1)

@@ -6,15 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from idgen.cli.shell import argument, flag, group, option, say
+from idgen.cli.shell import argument, flag, group, integer, option, say
 
 commands = group("Turn published checkpoints into folders for --model and from_pretrained.")
 
-_CHECKPOINT_DIR = argument("CKPT_DIR", "Folder with what was downloaded.")
+_CHECKPOINT_DIR = argument("CKPT_DIR", "Folder with what was downloaded, or the checkpoint.")
 _OUT = argument("OUT", "Folder to write.")
-_CHECKPOINT = option(None, "The diffusion weights, if they are not in their place.")
+_CHECKPOINT = option(None, "The diffusion weights; by default those in the folder, averaged before raw.")
 _AUTOENCODER = option(None, "Folder with the two first_stage_*_state_dict.pt.")
 _CONTEXTS = option(None, "A published file of identities; becomes identities.safetensors.")
+_SIZE = integer(None, "Side of the pictures in pixels; UIFace's own program writes 112. By default 128, as decoded.")
 _FAST = flag("--fast", "20 steps of DPM-Solver++ instead of the released sampling.")
 
 
@@ -26,10 +27,11 @@ def idiff_face(
     autoencoder: Path = _AUTOENCODER,
     contexts: Path = _CONTEXTS,
     encoder: Path = option(None, "ElasticFace's Elastic_R100_295672backbone.pth."),
+    size: int = _SIZE,
     fast: bool = _FAST,
 ) -> None:
     """IDiff-Face (Boutros et al. 2023)."""
-    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "fast": fast}
+    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "size": size, "fast": fast}
     _convert("IDIFF_FACE", "IDiff-Face", folder, out, encoder=encoder, **options)
 
 
@@ -40,10 +42,11 @@ def uiface(
     checkpoint: Path = _CHECKPOINT,
     autoencoder: Path = _AUTOENCODER,
     contexts: Path = _CONTEXTS,
+    size: int = _SIZE,
     fast: bool = _FAST,
 ) -> None:
     """UIFace (Lin et al. 2025)."""
-    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "fast": fast}
+    options = {"checkpoint": checkpoint, "autoencoder": autoencoder, "contexts": contexts, "size": size, "fast": fast}
     _convert("UIFACE", "UIFace", folder, out, **options)
 
 

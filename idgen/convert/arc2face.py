@@ -12,7 +12,7 @@ from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.hub import REVISIONS
 from idgen.pipelines.arc2face import Arc2FacePipeline
-from idgen.pipelines.arc2face.files import BASE, LCM_LORA, RECOGNIZER, SAVED_ADAPTER, Place, folders
+from idgen.pipelines.arc2face.files import BASE, LCM_LORA, RECOGNIZERS, SAVED_ADAPTER, Place, folders, recognizer_file
 
 
 def convert(
@@ -38,7 +38,8 @@ def convert(
         few_step: put the LCM-LoRA into the denoiser, see `Arc2FacePipeline.few_step`.
         controlnet, expression: put these in too.
         pack: insightface pack (name, folder or hub repository) whose face detector is put into the folder's encoder/
-            together with the source's `arcface.onnx`; without one, the folder makes pictures but reads no photos.
+            together with the `arcface.onnx` in it, or else the source's; without a pack, the folder makes pictures but
+            reads no photos.
         revision, base_revision: of the repositories; by default those of `idgen.ground.hub`. The card says which.
         dtype: of the weights in the files.
 
@@ -51,14 +52,19 @@ def convert(
         raise InputError(f"{out} exists already: choose another folder, or remove it.")
     files.check_writable(out)
     more = {"controlnet": controlnet, "expression": expression}
+    in_pack = pack is not None and (Path(pack) / RECOGNIZERS[0]).is_file()
+    wants = pack is not None and not in_pack
     folder, base_folder = folders(
-        source, base, {"revision": revision}, **more, recognizer=pack is not None, base_revision=base_revision
+        source, base, {"revision": revision}, **more, recognizer=wants, base_revision=base_revision
     )
     pipeline = Arc2FacePipeline.from_pretrained(folder, base=base_folder, few_step=few_step, dtype=dtype, **more)
     with files.aside(out) as beside:
         pipeline.save_pretrained(beside)
         if pack is not None:
-            InsightFaceEncoder.from_pack(pack, folder / RECOGNIZER).save_pretrained(beside / "encoder")
+            if not Path(pack).is_dir() and (folder / Path(pack).name).is_dir():  # as the official program has it
+                pack = folder / Path(pack).name
+            recognizer = Path(pack) / RECOGNIZERS[0] if in_pack else recognizer_file(folder)
+            InsightFaceEncoder.from_pack(pack, recognizer).save_pretrained(beside / "encoder")
         card = _card(beside, _origin(source, folder), _origin(base or BASE, base_folder), few_step)
         (beside / "README.md").write_text(card, encoding="utf-8")
     return out

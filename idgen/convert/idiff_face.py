@@ -6,7 +6,8 @@ Weights are renamed, never computed with; the training configuration beside them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from idgen import models
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.ground import files
+from idgen.ground.arguments import whole
 from idgen.ground.errors import InputError
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.ground.identity import SAMPLED, Identities, safe_name
@@ -61,7 +63,7 @@ class Family:
     Args:
         name: in messages and in the card.
         space: name of the embedding space of its vectors.
-        checkpoints: patterns of the checkpoint's place in the folder; the first that fits anything counts.
+        checkpoint: where the published one lies.
         origin: where the weights are.
         empty: whether it learned an empty identity.
         pipeline, scheduler, steps: the released sampling.
@@ -70,7 +72,7 @@ class Family:
 
     name: str
     space: str
-    checkpoints: tuple[str, ...]
+    checkpoint: str
     origin: str
     empty: bool
     pipeline: type[IDiffFacePipeline]
@@ -82,7 +84,7 @@ class Family:
 IDIFF_FACE = Family(
     "IDiff-Face",
     ELASTICFACE,
-    ("checkpoints/ema_averaged_model.ckpt", "trained_models/*/checkpoints/ema_averaged_model.ckpt"),
+    "trained_models/…/checkpoints/ema_averaged_model.ckpt",
     "the README of github.com/fdbtrs/IDiff-Face (Google Drive)",
     empty=False,
     pipeline=IDiffFacePipeline,
@@ -93,7 +95,7 @@ IDIFF_FACE = Family(
 UIFACE = Family(
     "UIFace",
     "uiface",  # the recogniser behind its vectors is not named where the weights are
-    ("checkpoints/model*.ckpt", "model*.ckpt", "checkpoints/*.ckpt", "*.ckpt"),
+    "model.ckpt",
     "the README of github.com/Tencent/TFace, generation/uiface (Google Drive)",
     empty=True,
     pipeline=UIFacePipeline,
@@ -101,9 +103,7 @@ UIFACE = Family(
     steps=50,
     licence="Apache-2.0 says its repository, but it derives from IDiff-Face, CC BY-NC-SA 4.0: treat it as that",
 )
-FAST = DPMSolverMultistepScheduler(
-    beta_start=LINEAR["beta_start"], beta_end=LINEAR["beta_end"], timestep_spacing="trailing"
-)
+FAST = DPMSolverMultistepScheduler.from_config({**LINEAR, "timestep_spacing": "trailing"})
 
 
 def convert(
@@ -116,6 +116,7 @@ def convert(
     contexts: str | Path | None = None,
     encoder: str | Path | None = None,
     fast: bool = False,
+    size: int | None = None,
     unet: Mapping[str, Any] | None = None,
     vq: Mapping[str, Any] | None = None,
     iresnet: Mapping[str, Any] | None = None,
@@ -124,15 +125,17 @@ def convert(
 
     Args:
         family: `IDIFF_FACE` or `UIFACE`.
-        folder: with the checkpoint: the released repository's root with trained_models/ in it, or a model's own folder.
+        folder: with the checkpoint: the released repository's root with trained_models/ in it, or a model's own folder;
+            or the checkpoint itself.
         out: the folder to write; must not hold anything yet.
-        checkpoint: the diffusion weights, where they are not in their place; those of the U-Net alone, without the
-            schedule's tensors or without prefix, will do.
+        checkpoint: the diffusion weights; by default those in the folder, averaged ones before the raw ones. Those of
+            the U-Net alone, without the schedule's tensors or without prefix, will do.
         autoencoder: folder with `first_stage_encoder_state_dict.pt` and `first_stage_decoder_state_dict.pt`; by default
             models/autoencoder in `folder` or in one of the two folders above it.
         contexts: identities as released, see `read_contexts`.
         encoder: ElasticFace's `Elastic_R100_295672backbone.pth`; by default looked for in utils/. Only for IDiff-Face.
         fast: save with DPM-Solver++ (Lu et al. 2022) in 20 steps instead of the released sampling.
+        size: side of the pictures in pixels; by default as they are decoded, 128. UIFace's own program writes 112.
         unet, vq, iresnet: what differs from the published sizes, as arguments of `IdentityUNet`, `VQModel` and
             `IResNetRecognizer`.
 
@@ -144,6 +147,8 @@ def convert(
             written. Nothing is left in `out` then.
     """
     folder, out = Path(folder), Path(out)
+    if checkpoint is None and folder.is_file():
+        folder, checkpoint = folder.parent, folder
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: give the one with the checkpoint, from {family.origin}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -164,6 +169,7 @@ def convert(
         FAST if fast else family.scheduler,
         space=family.space,
         num_inference_steps=20 if fast else family.steps,
+        picture_size=0 if size is None else whole("size of the pictures", size, 16, 1024),
     )
     recognizer = None if backbone is None else _read_encoder(backbone, iresnet or {})
     with files.aside(out) as beside:
@@ -187,36 +193,65 @@ def _find_parts(folder: Path, autoencoder: str | Path | None, family: Family) ->
     return [first_existing(places, f"first_stage_{half}_state_dict.pt") for half in ("encoder", "decoder")], found
 
 
+_PLACES = ("", "checkpoints", "trained_models/*/checkpoints")
+_WEIGHTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
+_OTHERS = ("optim", "first_stage", "elastic", "antelope", "arcface")  # how other files of weights begin there
+
+
 def _find_checkpoint(family: Family, folder: Path) -> Path:
-    for pattern in family.checkpoints:
-        found = sorted(path for path in folder.glob(pattern) if not files.left_behind(path.name))
-        if len(found) > 1:
-            names = ", ".join(str(path.relative_to(folder)) for path in found)
-            raise InputError(f"{folder} holds several checkpoints: name one with --checkpoint ({names}).")
-        if found:
-            return found[0]
-    raise InputError(f"There is no checkpoint {folder / family.checkpoints[0]}: get it from {family.origin}.")
+    """The one checkpoint in the places where it may be, else anywhere below; an averaged one before a raw one."""
+
+    def candidates(paths: Iterable[Path]) -> list[Path]:
+        kept = [path for path in paths if path.suffix in _WEIGHTS and not path.name.lower().startswith(_OTHERS)]
+        return sorted(path for path in kept if path.is_file() and not files.left_behind(path.name))
+
+    found = candidates(path for place in _PLACES for path in folder.glob(f"{place}/*".lstrip("/")))
+    found = found or candidates(files.walk(folder))
+    averaged = [path for path in found if re.search(r"(?<![a-z])ema(?![a-z])", path.stem.lower())]
+    chosen = averaged or found
+    if len(chosen) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in chosen)
+        raise InputError(f"{folder} holds several checkpoints: name one with --checkpoint ({names}).")
+    if not chosen:
+        there = sorted(path.name for path in folder.iterdir() if not files.left_behind(path.name))
+        raise InputError(
+            f"There is no checkpoint of {family.name} in {folder}, which holds {', '.join(there[:6]) or 'nothing'}"
+            f"{' and more' if len(there) > 6 else ''}: it is {family.checkpoint}, or any file that ends in "
+            f"{', '.join(_WEIGHTS)}; name it with --checkpoint, or get it from {family.origin}."
+        )
+    if len(found) > 1:
+        others = ", ".join(str(path.relative_to(folder)) for path in found if path != chosen[0])
+        warnings.warn(
+            f"{chosen[0].relative_to(folder)}, the averaged weights, is taken, not {others}; --checkpoint takes one.",
+            stacklevel=3,
+        )
+    return chosen[0]
+
+
+_PREFIX = re.compile(r"^(?:averaged_model\.)?eps_model\.(?:(?:module|_module|_forward_module|_original_module)\.)*")
 
 
 def _read_unet(family: Family, path: Path, config: Mapping[str, Any]) -> IdentityUNet:
     tensors = read_tensors(path, f"checkpoint of {family.name}", family.origin)
-    prefix = "eps_model."
-    if any(name in tensors for name in _BUFFERS):  # else they are the U-Net's alone, for the published schedule
-        if missing := [name for name in _BUFFERS if name not in tensors]:
-            raise InputError(f"{path} is not the checkpoint of {family.name}: it has no tensor called {missing[0]}.")
-        published = torch.linspace(
-            LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"], dtype=torch.float32
-        )
-        betas, *_ = [tensors.pop(name) for name in _BUFFERS]
-        if betas.shape != published.shape or not torch.allclose(betas.float(), published, rtol=1e-5, atol=0):
+    schedule = {name: tensors.pop(name) for name in _BUFFERS if name in tensors}  # without: it is the published one
+    published = torch.linspace(
+        LINEAR["beta_start"], LINEAR["beta_end"], LINEAR["num_train_timesteps"], dtype=torch.float32
+    )
+    expected = {"betas": published, "alpha_bars": (1 - published.double()).cumprod(0).float()}
+    for name, value in expected.items():
+        have = schedule.get(name, value)
+        if have.shape != value.shape or not torch.allclose(have.float(), value, rtol=1e-3, atol=0):
             raise InputError(f"{path} was trained with another noise schedule than the published {family.name}.")
-    if any(name.startswith(prefix) for name in tensors):
-        tensors = {  # what has no prefix is reported as unknown
-            name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (outside of eps_model)": value
-            for name, value in tensors.items()
-        }
+    prefixed = any(_PREFIX.match(name) for name in tensors)
+    outside = [name for name, value in tensors.items() if not (_PREFIX.match(name) if prefixed else value.ndim)]
+    if outside and len(outside) < len(tensors):  # such as a counter of steps
+        warnings.warn(f"{path.name} holds {', '.join(outside[:3])} beside the U-Net: left out.", stacklevel=3)
+        tensors = {name: value for name, value in tensors.items() if name not in outside}
+    bare = {_PREFIX.sub("", name): value for name, value in tensors.items()}
+    if len(bare) < len(tensors):
+        raise InputError(f"{path} names some tensors twice, so it is not the checkpoint of {family.name}.")
     what = f"U-Net of {family.name}"
-    return fill(lambda: IdentityUNet(**config, learn_empty_context=family.empty), tensors, path, what)
+    return fill(lambda: IdentityUNet(**config, learn_empty_context=family.empty), bare, path, what)
 
 
 def _read_first_stage(paths: list[Path], config: Mapping[str, Any]) -> VQModel:

@@ -28,6 +28,7 @@ from idgen.faces.finder import Detection
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.files import left_behind
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL, resolve
+from idgen.ground.weights import is_pointer
 
 ROOT = Path("~/.insightface/models")
 """Where insightface keeps its packs."""
@@ -260,6 +261,8 @@ def _load(file: Path, task: str) -> Any:
 
 
 def _damaged(file: Path) -> InputError:
+    if is_pointer(file):
+        return InputError(f"{file} is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository.")
     size = file.stat().st_size
     return InputError(f"{file} is damaged or was cut short ({size:,} bytes): delete it and fetch it again.")
 

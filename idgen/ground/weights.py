@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from idgen.ground.devices import pinned
@@ -53,6 +55,8 @@ def read_pickle(path: Path, what: str, origin: str) -> Any:
                 f"{path} holds {named}, not only numbers, so it could run code: it is refused, and nothing of it was "
                 f"run; get the {what} from {origin}."
             ) from error
+        if is_pointer(path):
+            raise cut_short(path, error, origin) from error
         raise InputError(f"{path} is not a file of weights: get it again from {origin}.") from error
     except Exception as error:  # damaged bytes raise anything at all
         raise cut_short(path, error, origin) from error
@@ -184,16 +188,32 @@ def load_network(kind: type[Any], folder: Path, dtype: torch.dtype | None = None
     return network
 
 
+def load_published(kind: type[Any], folder: Path, dtype: torch.dtype | None = None) -> Any:
+    """As `load_network`, of a folder whose weights may be a pickle: `diffusion_pytorch_model.bin`, or of a variant.
+
+    It is read without executing anything, and loaded as what it would be in safetensors."""
+    pickles = sorted(folder.glob(f"{_NAME}*.bin"), key=lambda path: len(path.name))
+    if not pickles or any(folder.glob(f"{_NAME}*.safetensors*")):
+        return load_network(kind, folder, dtype)
+    tensors = read_tensors(pickles[0], kind.__name__, "where the model came from")
+    own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as beside:
+        save_file(own, Path(beside) / f"{_NAME}.safetensors", {"format": "pt"})
+        shutil.copy(folder / "config.json", beside)
+        return load_network(kind, Path(beside), dtype)
+
+
 def fingerprint(folder: str | Path) -> str:
     """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
 
-    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them.
+    Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them,
+    and of Arc2Face's expression adapter, which model_index.json does not name.
     """
     folder, digest, index = Path(folder), hashlib.sha256(), {}
     with suppress(InputError):  # a folder without a pipeline
         index = read_json(folder / "model_index.json")
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
-    for part in sorted(parts | {"encoder", "judge"}):
+    for part in sorted(parts | {"encoder", "judge", "expression_adapter"}):
         for path in sorted(walk(folder / part)) if (folder / part).is_dir() else ():
             if path.suffix not in (".safetensors", ".onnx", ".json"):
                 continue
@@ -211,8 +231,16 @@ def first_existing(folders: Sequence[Path], name: str) -> Path:
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file is git-lfs's note of where its content is."""
+    with path.open("rb") as file:
+        return file.read(24) == b"version https://git-lfs."
+
+
 def cut_short(path: Path, error: Exception, origin: str) -> InputError:
     """What to say of a file that cannot be read."""
+    if is_pointer(path):
+        return InputError(f"{path} is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository.")
     return InputError(
         f"{path} ({path.stat().st_size:,} bytes) cannot be read ({first_sentence(error)}), so it was probably cut "
         f"short: get it again from {origin}."

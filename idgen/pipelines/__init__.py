@@ -38,6 +38,10 @@ vars(diffusers.pipelines)["idgen"] = sys.modules["idgen"]
 logging.getLogger(pipeline_loading_utils.__name__).addFilter(
     lambda record: not record.getMessage().startswith("You have passed a non-standard module")
 )
+# A schedule's file says what any scheduler may need; LCMScheduler would list what it does not.
+logging.getLogger("diffusers.configuration_utils").addFilter(
+    lambda record: "were passed to LCMScheduler" not in record.getMessage()
+)
 
 
 def pipeline_class(folder: Path) -> type[IdentityPipeline]:

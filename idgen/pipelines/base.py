@@ -21,6 +21,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence
 from idgen.pipelines.loading import LoadedPipeline
+from idgen.pipelines.schedulers import check_scheduler
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -79,6 +80,17 @@ class IdentityOutput(BaseOutput):  # type: ignore[misc]
 
     images: list[Image.Image] | NDArray[np.float32] | Tensor
     items: list[GeneratedImage]
+
+
+def counting(move: Callable[[int], Any], steps: int, then: StepCallback | None = None) -> StepCallback:
+    """A step's callback that says how many pictures went on by one of `steps`, then calls another one."""
+
+    def stepped(pipeline: IdentityPipeline, step: int, timestep: Tensor, tensors: dict[str, Any]) -> Any:
+        if step < steps:  # some schedulers run the network more often
+            move(len(tensors["latents"]))
+        return None if then is None else then(pipeline, step, timestep, tensors)
+
+    return stepped
 
 
 class IdentityPipeline(LoadedPipeline):
@@ -179,12 +191,14 @@ class IdentityPipeline(LoadedPipeline):
     ) -> IdentityOutput:
         """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        made = self.iterate(people, images_per_identity, output_type=output_type, **options)
-        items = []
-        with self.progress_bar(total=len(people) * images_per_identity) as bar:
-            for item in made:
-                items.append(item)
-                bar.update()
+        steps = options.get("num_inference_steps") or self.config.num_inference_steps
+        then = options.pop("callback_on_step_end", None)
+        moving = counting(lambda pictures: bar.update(pictures), steps, then)
+        made = self.iterate(
+            people, images_per_identity, output_type=output_type, callback_on_step_end=moving, **options
+        )
+        with self.progress_bar(total=len(people) * images_per_identity * steps) as bar:
+            items = list(made)
         images: Any = [item.image for item in items]
         if output_type != "pil":
             images = np.stack(images) if output_type == "np" else torch.stack(images)
@@ -224,8 +238,7 @@ class IdentityPipeline(LoadedPipeline):
             options: what else the pipeline takes, see its `prepare`.
 
         Raises:
-            InputError: at once, not at the first picture: an argument cannot be used, or the identities are of another
-                space or length.
+            InputError: at once, not at the first picture: an argument, the scheduler or the identities cannot be used.
         """
         people = self._people(identities)
         images = arguments.images(images_per_identity, None)
@@ -236,6 +249,7 @@ class IdentityPipeline(LoadedPipeline):
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
         scales = [guidance(step / steps) for step in range(steps)] if callable(guidance) else [guidance]
         self._check_guidance(scales, steps)
+        check_scheduler(self.scheduler)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         firsts = [arguments.whole("number of the first picture", number, 0) for number in firsts]

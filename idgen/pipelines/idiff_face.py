@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -37,6 +38,8 @@ class IDiffFacePipeline(IdentityPipeline):
         student: a flow network distilled from the denoiser, for calls of at most `few_steps` steps; it has
             `guidance_range` in its config.
         few_steps: most steps that the student takes.
+        picture_size: side to which the decoded pictures are resized (bilinear), such as the 112 that UIFace's own
+            program writes; 0 leaves them as they are.
 
     Raises:
         InputError: weights are missing, or there is guidance without an empty identity.
@@ -56,6 +59,7 @@ class IDiffFacePipeline(IdentityPipeline):
         prior: ModelMixin | None = None,
         student: ModelMixin | None = None,
         few_steps: int = 4,
+        picture_size: int = 0,
     ):
         super().__init__()
         self.register_modules(
@@ -63,7 +67,7 @@ class IDiffFacePipeline(IdentityPipeline):
         )
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
-        self.register_to_config(few_steps=few_steps)
+        self.register_to_config(few_steps=few_steps, picture_size=picture_size)
         self._configure(space, num_inference_steps, guidance_scale)
 
     @property
@@ -168,6 +172,15 @@ class IDiffFacePipeline(IdentityPipeline):
         identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
         told = () if condition is None else (condition.to(device)[:, None].expand(-1, 2, -1),)
         return self.denoiser, (identity, drop, *told)
+
+    @torch.inference_mode()
+    @pinned()
+    def _decode(self, latents: Tensor) -> Tensor:
+        pixels, side = super()._decode(latents), self.config.picture_size
+        if not side:
+            return pixels
+        resize = lambda images: F.interpolate(images, (side, side), mode="bilinear")  # noqa: E731
+        return by_image(resize, pixels[:, None], at_once=self.decoded_at_once)[:, 0]
 
     def _scheduler(self, steps: int) -> Any:
         if not self._few(steps):

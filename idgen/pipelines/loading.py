@@ -15,6 +15,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from idgen.ground import hub, uploading
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
+from idgen.ground.files import read_json, write_json
 from idgen.ground.weights import first_sentence, load_network, variant_in
 
 Self = TypeVar("Self", bound="LoadedPipeline")
@@ -33,6 +34,18 @@ class LoadedPipeline(DiffusionPipeline):  # type: ignore[misc]
         such as `licence`, and errors are those of `idgen.push`.
         """
         return uploading.push(self, repo_id, **options)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """As `DiffusionPipeline.save_pretrained`, but the schedule's file holds only what its scheduler was told.
+
+        Schedulers of different classes fill up what they were not told differently, each as it has to be: made of a
+        file that holds one's defaults, another would take them for what the model asks for.
+        """
+        super().save_pretrained(save_directory, **kwargs)
+        config = self.components["scheduler"].config
+        file = Path(save_directory) / "scheduler" / "scheduler_config.json"
+        silent = config.get("_use_default_values", ())
+        write_json(file, {name: value for name, value in read_json(file).items() if name not in silent})
 
     @classmethod
     @pinned()

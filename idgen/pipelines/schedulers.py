@@ -9,6 +9,8 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler, DDIMSchedulerOut
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
+from idgen.ground.errors import InputError
+
 LINEAR: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 1e-4,
@@ -18,6 +20,19 @@ LINEAR: dict[str, Any] = {
     "clip_sample": False,
 }
 """The schedule that IDiff-Face and UIFace were trained with (Ho et al. 2020), for any scheduler of diffusers."""
+
+_EDM = "is for networks with the preconditioning of Karras et al. (2022), which these do not have"
+_UNFIT = {
+    "EDMEulerScheduler": _EDM,
+    "EDMDPMSolverMultistepScheduler": _EDM,
+    "DPMSolverSDEScheduler": "draws its noise for a whole batch, so a seed would not give the same picture again",
+}
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """InputError for one that diffusers calls compatible with the others, but that would paint wrong pictures."""
+    if why := _UNFIT.get(name := type(scheduler).__name__):
+        raise InputError(f"{name} {why}: use another one, such as DPMSolverMultistepScheduler.")
 
 
 class IDiffFaceScheduler(DDPMScheduler):  # type: ignore[misc]

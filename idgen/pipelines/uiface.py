@@ -57,6 +57,7 @@ class UIFacePipeline(IDiffFacePipeline):
         prior: ModelMixin | None = None,
         student: ModelMixin | None = None,
         few_steps: int = 0,
+        picture_size: int = 0,
     ):
         if not (isinstance(denoiser, IdentityUNet) and denoiser.has_empty_identity):
             raise InputError(
@@ -64,7 +65,7 @@ class UIFacePipeline(IDiffFacePipeline):
                 "load this model as IDiffFacePipeline."
             )
         parts = (denoiser, autoencoder, scheduler)
-        super().__init__(*parts, space, num_inference_steps, guidance_scale, prior, student, few_steps)
+        super().__init__(*parts, space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size)
 
     def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
         identity = vectors.to(self._execution_device, self.denoiser.dtype)

@@ -15,6 +15,7 @@ import torch
 from hub_server import HubServer
 from pages import blocks, lines, page
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_arc2face import build_official, lcm_lora
 from typer.testing import CliRunner
 
@@ -80,6 +81,28 @@ def test_from_files_to_pictures(official: Path, tmp_path: Path) -> None:
     assert "no sampler" in run("generate", "--sample", 2, "--model", model, "--out", tmp_path / "no", code=2)
 
 
+def test_expression_and_pose_in_words_by_the_command(official: Path, tmp_path: Path) -> None:
+    """What `--expression --controlnet` put into a folder is asked for as of every other model."""
+    model, me = tmp_path / "model", tmp_path / "me.safetensors"
+    run("convert", "arc2face", official, model, "--expression", "--controlnet", "--float32")
+    Identities(torch.eye(512)[:1], "arcface-webface42m", ["1 photo"], ["me"]).save(me)
+    how = ["generate", me, "--model", model, "--device", "cpu", "--images", 1, "--steps", 1]
+    run(*how, "--out", tmp_path / "out", "--with", "expression=mouth open", "--with", "yaw=30")
+    (line,) = read_manifest(tmp_path / "out")
+    assert line["attributes"] == {"expression": "mouth open", "yaw": 30.0}
+    pipeline = Arc2FacePipeline.from_pretrained(model)
+    told = {"expression": "mouth open", "normals": head_normals(30, 0, pipeline.image_size)}
+    assert told["normals"].size == (32, 32)
+    (made,) = pipeline(Identities.load(me), num_inference_steps=1, **told).images
+    assert Image.open(tmp_path / "out" / line["file"]).convert("RGB").tobytes() == made.tobytes()
+    pipeline.register_modules(controlnet=None)
+    pipeline._adapter = {}
+    pipeline.save_pretrained(tmp_path / "bare")
+    bare = [*how[:2], "--model", tmp_path / "bare", "--out", tmp_path / "no", "--with", "yaw=30"]
+    assert "with --expression, for the pose with --controlnet" in run(*bare, code=2)
+    assert "neutral or mouth open" in run(*how, "--out", tmp_path / "no", "--with", "expression=glad", code=2)
+
+
 def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
     assert "reads no photos" in run("convert", "arc2face", official, tmp_path / "half")
     half = Arc2FacePipeline.from_pretrained(tmp_path / "half", dtype=torch.float16)
@@ -97,6 +120,8 @@ def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Pa
     )
     options = ["--base", "someone/base", "--revision", "main", "--float32"]
     run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "out", *options)
+    said = run("convert", "arc2face", "FoivosPar/Arc2Face", tmp_path / "again", "--base", "someone/base", code=2)
+    assert "what was fetched of main before is used with --revision main" in said
     card = (tmp_path / "out" / "README.md").read_text()
     for repository in ("FoivosPar/Arc2Face", "someone/base"):
         assert f"{repository} at {hashlib.sha1(repository.encode()).hexdigest()}" in card
@@ -127,11 +152,61 @@ def test_the_page(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "arc2face/config.json" in said  # nothing can be fetched
 
 
+def renamed(file: Path, ending: str) -> None:
+    """A network's weights under another ending, as a pickle where that is what it says."""
+    to = file.with_name(file.name.replace("safetensors", ending))
+    torch.save(load_file(file), to) if ending.endswith("bin") else shutil.copy(file, to)
+    file.unlink()
+
+
+def test_what_people_have_on_disk(official: Path, tmp_path: Path) -> None:
+    """The official program's folder as its README has it be filled, and other people's endings; the same weights."""
+    run("convert", "arc2face", official, tmp_path / "plain", "--float32")
+    models = shutil.copytree(official, tmp_path / "Arc2Face" / "models")
+    build_pack(models / "antelopev2", "glintr100.onnx")
+    (models / "antelopev2" / "glintr100.onnx").unlink()
+    shutil.move(models / "arcface.onnx", models / "antelopev2")
+    pickled = models / "encoder" / "pytorch_model.bin"
+    save_file(torch.load(pickled, weights_only=True), models / "encoder" / "model.safetensors")
+    pickled.unlink()
+    renamed(models / "vae" / "diffusion_pytorch_model.safetensors", "bin")
+    renamed(models / "arc2face" / "diffusion_pytorch_model.safetensors", "fp16.safetensors")
+    for number, (source, pack) in enumerate([(models.parent, "antelopev2"), (models, models / "antelopev2")]):
+        out = tmp_path / f"out-{number}"
+        run("convert", "arc2face", source, out, "--float32", "--pack", pack)
+        assert (out / "encoder" / "arcface.onnx").is_file()
+        for part in ("denoiser", "autoencoder", "text_encoder"):
+            (file,) = out.glob(f"{part}/*.safetensors")
+            want = load_file(tmp_path / "plain" / part / file.name)
+            assert all(torch.equal(want[name], value) for name, value in load_file(file).items())
+    for wrong, right in ((tmp_path, models), (models / "arc2face", models)):
+        said = run("convert", "arc2face", wrong, tmp_path / "no", code=2)
+        assert f"but {right} has it: give that folder" in said
+    assert "pytorch_model.bin (nor encoder/model.safetensors nor" in run(
+        "convert", "arc2face", _without_encoder(models), "no", code=2
+    )
+
+
+def _without_encoder(models: Path) -> Path:
+    (models / "encoder" / "model.safetensors").unlink()
+    return models
+
+
+def test_more_is_fetched_of_a_commit_that_was_fetched_in_part(official: Path, tmp_path: Path, hub: HubServer) -> None:
+    hub.repos["someone/arc2face"] = official
+    commit = hashlib.sha1(b"someone/arc2face").hexdigest()
+    for options in ([], ["--controlnet"]):
+        how = ["--base", official, "--revision", commit, *options]
+        run("convert", "arc2face", "someone/arc2face", tmp_path / f"out{len(options)}", *how)
+    assert (tmp_path / "out1" / "controlnet").is_dir()
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 FINDER = "PACK/scrfd_10g_bnkps.onnx"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
 NET = "arc2face/diffusion_pytorch_model.safetensors"
 
 
@@ -150,6 +225,8 @@ NET = "arc2face/diffusion_pytorch_model.safetensors"
         (lambda f: (f / "arcface.onnx").unlink(), ["--pack", "PACK"], r"no arcface\.onnx .*FoivosPar/Arc2Face"),
         (lambda f: cut(f / "arcface.onnx"), ["--pack", "PACK"], r"arcface\.onnx is damaged or was cut short"),
         (lambda f: shutil.copy(f.parent / FINDER, f / "arcface.onnx"), ["--pack", "PACK"], "no recognition network"),
+        (lambda f: (f / NET).write_text(POINTER), [], f"{NET} is a git-lfs pointer.*git lfs pull"),
+        (lambda f: (f / "arcface.onnx").write_text(POINTER), ["--pack", "PACK"], "git-lfs pointer"),
         (lambda f: cut(f.parent / FINDER), ["--pack", "PACK"], "scrfd.* cut short"),
         (lambda f: (f.parent / FINDER).unlink(), ["--pack", "PACK"], "no face detector"),
         (lambda f: shutil.copytree("PACK", "deep/antelopev2"), ["--pack", "deep"], r"too deep, in .*deep.antelopev2"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -146,8 +147,29 @@ def test_the_network_alone_is_of_the_published_schedule(copy: Path, tmp_path: Pa
     torch.save({f"{prefix}{name}": value for name, value in weights.items()}, copy / CHECKPOINT)
     out = convert(IDIFF_FACE, copy, tmp_path / "out", **SIZES)
     assert same(load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors"), weights)
-    change(copy / CHECKPOINT, lambda tensors: tensors.update(betas=official.BETAS))  # some of it is half a file
-    refused(copy, tmp_path / "again", "has no tensor called alphas")
+
+
+@pytest.mark.parametrize(
+    ("edit", "note"),
+    [
+        (lambda t: {name: t[name] for name in t if name.startswith("eps_model.")}, ""),
+        (lambda t: {name.removeprefix("eps_model."): value for name, value in t.items()}, ""),
+        (lambda t: {name.replace("eps_model.", "eps_model.module."): value for name, value in t.items()}, ""),
+        (lambda t: {name: value for name, value in t.items() if name != "sigmas"}, ""),
+        (lambda t: {**t, "ema.decay": torch.zeros(3)}, "ema.decay beside the U-Net: left out"),
+        (lambda t: {**unet_weights(True), "step": torch.tensor(9)}, "step beside the U-Net: left out"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_uiface_as_other_programs_saved_it(tmp_path: Path, edit: Any, note: str, download: Path) -> None:
+    (tmp_path / "uiface" / "weights").mkdir(parents=True)
+    torch.save(edit(official.checkpoint(unet_weights(True), "")), tmp_path / "uiface" / "weights" / "any name.pt")
+    stage = (download / DECODER).parent
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        out = convert(UIFACE, tmp_path / "uiface", tmp_path / "out", autoencoder=stage, **SIZES)
+    assert [note in str(one.message) for one in said if one.category is UserWarning] == [True] * bool(note)
+    assert same(load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors"), unet_weights(True))
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["with its schedule", "the network alone"])
@@ -172,6 +194,18 @@ def test_uiface(tmp_path: Path, bare: bool) -> None:
     assert next(pipe.iterate(people, num_inference_steps=2)).image.size == (128, 128)
     plain = IDiffFacePipeline.from_pretrained(out)
     assert type(plain) is IDiffFacePipeline and plain.config.guidance_scale == 2.0
+
+
+def test_pictures_of_the_size_that_uifaces_own_program_writes(download: Path, tmp_path: Path) -> None:
+    """Bilinear, without smoothing, after they were brought to 0 … 1: `F.interpolate`, as there."""
+    out = convert(IDIFF_FACE, download, tmp_path / "out", size=112, **SIZES)
+    pipe, whole = IDiffFacePipeline.from_pretrained(out), IDiffFacePipeline.from_pretrained(out, picture_size=0)
+    how: dict[str, Any] = {"num_inference_steps": 1, "output_type": "pt"}
+    people = unit_vectors(2, 512, seed=4)
+    expected = torch.nn.functional.interpolate(whole(people, **how).images, (112, 112), mode="bilinear")
+    assert torch.equal(pipe(people, **how).images, expected)
+    assert torch.equal(pipe(people, batch_size=1, **how).images, expected)
+    refused(download, tmp_path / "no", "size of the pictures is a whole number from 16 to 1,024, got 0", size=0)
 
 
 # ---------------------------------------------------------------- the first stage
@@ -285,11 +319,11 @@ KEY = "eps_model.up.3.conv.weight"
     [
         (lambda t: t.pop(KEY), "1 of its 842 weights are missing, such as up.3.conv.weight"),
         (lambda t: t.update({"eps_model.extra": torch.zeros(1)}), "1 of its 843 weights are unknown, such as extra"),
-        (lambda t: t.update({"extra": torch.zeros(1)}), "unknown, such as extra"),
-        (lambda t: t.pop("sigmas"), "no tensor called sigmas"),
         (lambda t: t.update({KEY: torch.zeros(2, 2)}), r"up.3.conv.weight has the shape \(2, 2\)"),
         (lambda t: t.update({"betas": torch.linspace(1e-4, 0.03, 1000)}), "another noise schedule"),
         (lambda t: t.update({"betas": torch.zeros(2000)}), "another noise schedule"),
+        (lambda t: [t.pop("betas"), t.update({"alpha_bars": t["alpha_bars"] ** 2})], "another noise schedule"),
+        (lambda t: t.update({KEY.replace("model.", "model.module."): torch.zeros(1)}), "twice"),
         (lambda t: t.update({f"module.{KEY}": torch.zeros(1)}), "twice"),
         (lambda t: t.update({"epoch": 7}), "does not hold named tensors"),
         (lambda t: [t.pop(key) for key in list(t) if key.startswith("eps")], "842 of its 842 weights are missing"),
@@ -363,13 +397,44 @@ def test_what_is_missing_is_named_with_where_it_comes_from(copy: Path, tmp_path:
     (copy / DECODER).unlink()
     refused(copy, out, "no first stage .*first_stage_decoder_state_dict.pt: get it from .*Google Drive")
     (copy / CHECKPOINT).unlink()
-    refused(copy, out, "no checkpoint .*ema_averaged_model.ckpt: get it from .*fdbtrs/IDiff-Face")
+    found = r"no checkpoint of .*, which holds models, samples, short.npy, trained_models, utils: "
+    refused(copy, out, f"{found}.*ema_averaged_model.ckpt, .*--checkpoint.*fdbtrs/IDiff-Face")
 
 
 def test_several_checkpoints(copy: Path, tmp_path: Path) -> None:
     shutil.copytree(copy / MODEL, copy / MODEL.replace("25", "50"))
     refused(copy, tmp_path / "out", "several checkpoints: name one with --checkpoint .*cpd25.*cpd50")
     assert convert(IDIFF_FACE, copy, tmp_path / "out", checkpoint=copy / CHECKPOINT, **SIZES).is_dir()
+
+
+def test_averaged_weights_go_before_raw_ones_and_a_bare_file_will_do(copy: Path, tmp_path: Path) -> None:
+    """A training folder of UIFace: what is averaged, what is not, and the optimiser's state."""
+    folder = tmp_path / "uiface"
+    (folder / "checkpoints").mkdir(parents=True)
+    averaged, raw = unet_weights(True), {name: value + 1 for name, value in unet_weights(True).items()}
+    torch.save(official.checkpoint(averaged, ""), folder / "checkpoints" / "ema_averaged_model_900000.ckpt")
+    torch.save(official.checkpoint(raw, "module."), folder / "checkpoints" / "model_900000.ckpt")
+    torch.save({"state": {}}, folder / "checkpoints" / "optimization.ckpt")
+    how: dict[str, Any] = {"autoencoder": (copy / DECODER).parent, **SIZES}
+    with pytest.warns(
+        UserWarning, match=r"ema_averaged_model_900000.ckpt.* is taken, not .*/model_900000.ckpt; --check"
+    ):
+        out = convert(UIFACE, folder, tmp_path / "averaged", **how)
+    assert same(load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors"), averaged)
+    assert "ema_averaged_model_900000.ckpt" in (out / "README.md").read_text()
+    (folder / "checkpoints" / "ema_averaged_model_900000.ckpt").unlink()
+    out = convert(UIFACE, folder, tmp_path / "raw", **how)
+    assert same(load_file(out / "denoiser" / "diffusion_pytorch_model.safetensors"), raw)
+    bare = shutil.copy(copy / CHECKPOINT, tmp_path)
+    (tmp_path / "one").mkdir()
+    moved = shutil.move(bare, tmp_path / "one" / "ema_averaged_model.ckpt")
+    for number, source in enumerate((tmp_path / "one", moved)):
+        assert convert(IDIFF_FACE, source, tmp_path / f"bare-{number}", **how).is_dir()
+
+
+def test_a_pointer_of_git_lfs_is_called_one(copy: Path, tmp_path: Path) -> None:
+    (copy / CHECKPOINT).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 865000000\n")
+    refused(copy, tmp_path / "out", "is a git-lfs pointer, not the file itself: run `git lfs pull`")
 
 
 def test_nothing_is_overwritten(download: Path, tmp_path: Path) -> None:

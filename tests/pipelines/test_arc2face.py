@@ -24,6 +24,9 @@ import torch
 from arc2face_reference import IDS, prompt_embeds
 from diffusers import (
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    LCMScheduler,
+    PNDMScheduler,
     StableDiffusionControlNetPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
@@ -70,7 +73,9 @@ def clip_weights(encoder: Any) -> dict[str, Tensor]:
     return {name.removeprefix("text_model."): weight for name, weight in encoder.state_dict().items()}
 
 
-def plain_diffusers(pipeline: Arc2FacePipeline, kind: Any = StableDiffusionPipeline, **parts: Any) -> Any:
+def plain_diffusers(
+    pipeline: Arc2FacePipeline, kind: Any = StableDiffusionPipeline, weights: Any = None, **parts: Any
+) -> Any:
     """The same networks in a pipeline of diffusers, with the official code's prompts and guidance.
 
     Returns:
@@ -81,7 +86,7 @@ def plain_diffusers(pipeline: Arc2FacePipeline, kind: Any = StableDiffusionPipel
     plain = quiet(
         kind(vae=pipeline.autoencoder, scheduler=pipeline.scheduler, requires_safety_checker=False, **none, **parts)
     )
-    weights = clip_weights(pipeline.text_encoder)
+    weights = weights or clip_weights(pipeline.text_encoder)
 
     def paint(item: Any, vector: Tensor, **options: Any) -> Image.Image:
         return plain(
@@ -187,6 +192,32 @@ def test_the_schedule_is_the_official_one(pipeline: Arc2FacePipeline, files: Pat
     file = shutil.copytree(files / "scheduler", tmp_path / "scheduler") / "scheduler_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "timestep_spacing": "leading"}))  # saved again once
     assert official.scheduler(tmp_path / "scheduler").config.timestep_spacing == "linspace"
+
+
+USABLE = [kind for kind in DPMSolverMultistepScheduler().compatibles if not kind.__name__.startswith("EDM")]
+USABLE = [kind for kind in USABLE if kind.__name__ != "DPMSolverSDEScheduler"]
+
+
+def test_every_other_scheduler_is_the_official_one_too(
+    pipeline: Arc2FacePipeline, files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Made of a converted folder's configuration, each is what it is made of Stable Diffusion 1.5's file."""
+    assert len(USABLE) >= 13
+    base, who = PNDMScheduler.load_config(files / "scheduler"), people(1)
+    pipeline.save_pretrained(tmp_path)
+    converted = quiet(Arc2FacePipeline.from_pretrained(tmp_path))
+    nobody = dict.fromkeys(("controlnet", "text_encoder"))
+    known = pipeline.encode(who)
+    for kind in (*USABLE, LCMScheduler):
+        ours = quiet(Arc2FacePipeline.from_pipe(converted, scheduler=kind.from_config(converted.scheduler.config)))
+        official_one = Arc2FacePipeline.from_pipe(converted, scheduler=kind.from_config(base), **nobody)
+        plain = plain_diffusers(official_one, weights=clip_weights(pipeline.text_encoder))
+        made = ours(known, num_inference_steps=4).items[0]
+        assert same([made.image], [plain(made, who.vectors[0], num_inference_steps=4)]), kind.__name__
+    assert "config attributes" not in caplog.text
+    edm = Arc2FacePipeline.from_pipe(converted, scheduler=EDMEulerScheduler())
+    with pytest.raises(InputError, match="EDMEulerScheduler is for networks with the preconditioning"):
+        edm.iterate(known)
 
 
 @pytest.mark.parametrize("options", [{}, {"expression": "random"}])
@@ -301,6 +332,18 @@ def test_expression_sliders_and_draws() -> None:
     assert not expressions.draw(torch.Generator().manual_seed(3), 0).any()
 
 
+def test_an_extractors_vector_beyond_the_sliders_is_used_and_warned_of(pipeline: Arc2FacePipeline) -> None:
+    """A coefficient of 3.4 and a jaw of 0.62, as SMIRK and EMOCA give them."""
+    vector = torch.zeros(55)
+    vector[7], vector[52] = 3.4, 0.62
+    with pytest.warns(UserWarning, match=r"expression_7 is 3.4, beyond -3 to 3 \(2 such values\): used as it is"):
+        far = expressions.expression(vector)
+    assert torch.equal(far, vector)
+    with pytest.warns(UserWarning, match="beyond"):
+        made = pipeline(people(1), num_inference_steps=1, expression=vector[None, None]).images
+    assert not same(made, pipeline(people(1), num_inference_steps=1, expression=vector.clamp(-3, 0.5)).images)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -308,7 +351,8 @@ def test_expression_sliders_and_draws() -> None:
         ({"expression": {"smile": 1.0}}, "no expression slider 'smile'"),
         ({"expression": {"eyelid_a": 2.0}}, "eyelid_a lies between 0 and 1, got 2"),
         ({"expression": torch.zeros(54)}, "55 values"),
-        ({"expression": torch.full((55,), float("nan"))}, "nan"),
+        ({"expression": torch.full((55,), float("nan"))}, "expression_0 is not a finite number"),
+        ({"expression": {"jaw_open": float("nan")}}, "jaw_open lies between"),
         ({"expression": torch.zeros(2, 1, 55)}, r"shape \(1, 1, 55\)"),
         ({"expression": "random", "expression_strength": 3.0}, "strength"),
     ],
@@ -396,7 +440,8 @@ def test_saved_and_loaded_in_one_line(pipeline: Arc2FacePipeline, tmp_path: Path
     pipeline.save_pretrained(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".py", ".pt")]
     config = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
-    assert (config["_class_name"], config["timestep_spacing"]) == ("DPMSolverMultistepScheduler", "linspace")
+    assert config["_class_name"] == "DPMSolverMultistepScheduler" and config["clip_sample"] is False
+    assert "timestep_spacing" not in config  # each scheduler's own
     again = quiet(Arc2FacePipeline.from_pretrained(tmp_path))
     for options in ({}, {"expression": "yawn"}, {"normals": HEAD}):
         expected = pipeline(people(1), num_inference_steps=2, **options).images

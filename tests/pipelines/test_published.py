@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import painted
 import pytest
 import torch
@@ -11,6 +13,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, VQModel
 from painted import quiet, relative
 from reference import idiff_face as official
 
+from idgen.convert.idiff_face import FAST, IDIFF_FACE, UIFACE
 from idgen.ground.errors import InputError
 from idgen.ground.identity import image_seed, key
 from idgen.models import IdentityDiT, IdentityUNet
@@ -120,6 +123,36 @@ def test_ddim_as_released_and_how_it_differs_from_diffusers() -> None:
         results.append(x)
     expected = official.ddim(toy, noise)
     assert relative(results[0], expected) < 1e-4 < 1e-3 < relative(results[1], expected)
+
+
+@pytest.mark.parametrize("saved", [IDIFF_FACE.scheduler, UIFACE.scheduler, FAST], ids=["idiff", "uiface", "fast"])
+def test_every_other_scheduler_goes_where_the_released_one_goes(saved: Any, tmp_path: Path) -> None:
+    """Made from the configuration of a converted folder: those without noise of their own meet at one picture."""
+    pipe = pipeline(True, saved)
+    pipe.save_pretrained(tmp_path)
+    config = IDiffFacePipeline.from_pretrained(tmp_path).scheduler.config
+
+    bars = official.buffers()["alpha_bars"].numpy()
+
+    def ends(kind: Any) -> torch.Tensor:
+        """A chain with the exact noise of latents that are normal with a mean of 1 and a deviation of 3."""
+        scheduler = kind.from_config(config)
+        scheduler.set_timesteps(100)
+        x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+        for t in scheduler.timesteps:
+            bar = float(np.interp(float(t), np.arange(1000), bars))
+            scaled = scheduler.scale_model_input(x, t)
+            epsilon = (1 - bar) ** 0.5 * (scaled - bar**0.5) / (9 * bar + 1 - bar)
+            x = scheduler.step(epsilon, t, x, return_dict=False)[0]
+        return x
+
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    noisy = ("Ancestral", "SDE", "DDPM", "EDM")
+    kinds = [kind for kind in DDIMScheduler().compatibles if not any(word in kind.__name__ for word in noisy)]
+    reference = ends(DDIMScheduler)
+    assert reference.abs().max() > 5  # so that clipping would show
+    apart = {kind.__name__: relative(ends(kind), reference) for kind in kinds}
+    assert len(apart) >= 10 and max(apart.values()) < 0.05, apart
 
 
 @pytest.mark.parametrize("settled", [0.006, 0.0, 1.0], ids=["released", "never", "at once"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -33,9 +34,14 @@ def expression_of(told: Mapping[str, Any]) -> Tensor:
 
 
 def pose_of(told: Mapping[str, Any], size: int) -> Tensor:
-    """The normal map (3, size, size) of a plain head so turned, which takes some seconds; straight where nothing is
-    told."""
-    return read_normals(head_normals(told.get("yaw", 0.0), told.get("pitch", 0.0), size), size)
+    """The normal map (3, size, size) of a plain head so turned, which takes some seconds the first time; straight where
+    nothing is told."""
+    return _head(told.get("yaw", 0.0), told.get("pitch", 0.0), size)
+
+
+@lru_cache(8)
+def _head(yaw: float, pitch: float, size: int) -> Tensor:
+    return read_normals(head_normals(yaw, pitch, size), size)
 
 
 def parts(asked: set[str]) -> tuple[bool, bool]:

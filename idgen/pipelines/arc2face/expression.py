@@ -1,14 +1,16 @@
 """The 55 values of Arc2Face's expression adapter, by name, as presets and as random draws; no extractor is needed.
 
 In order (arXiv 2510.04706; the vectors of SMIRK, CVPR 2024): 50 coefficients of FLAME's expression basis, 2 eyelids, 3
-numbers of the jaw's axis–angle rotation in radians. Eyelids lie in [0, 1], the first jaw value is at least 0 (opening),
-the other two lie in ±0.2. An extractor's vectors can be used as they are.
+numbers of the jaw's axis–angle rotation in radians. SMIRK keeps eyelids in [0, 1], the first jaw value at least 0
+(opening) and the other two in ±0.2. An extractor's vectors, such as SMIRK's or EMOCA's, are used as they are; sliders
+have a range, and a vector beyond it is warned of.
 
 The basis is a principal component analysis: its coefficients have no names, so the presets move eyelids and jaw only.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,7 +49,7 @@ def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
     """One expression vector (55,) from a preset's name, from sliders by name (the others 0), or from a vector (55,).
 
     Raises:
-        InputError: there is no such preset or slider, or a value is out of its range.
+        InputError: there is no such preset or slider, a slider is out of its range, or a vector is none.
     """
     if isinstance(values, str):
         if values not in PRESETS:
@@ -61,26 +63,36 @@ def expression(values: str | Mapping[str, float] | Tensor) -> Tensor:
                     f"There is no expression slider {name!r}: there are expression_0 to expression_{COEFFICIENTS - 1}, "
                     f"{', '.join(_NAMES[COEFFICIENTS:])}."
                 )
+            low, high = SLIDERS[name]
+            if not low <= float(value) <= high:
+                raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {float(value):g}.")
             vector[_NAMES.index(name)] = float(value)
         values = vector
     return check(values)
 
 
 def check(values: Tensor) -> Tensor:
-    """Expression vectors (…, 55) as float32 on the CPU.
+    """Expression vectors (…, 55) as float32 on the CPU; warns of one beyond the sliders, which is used as it is.
 
     Raises:
-        InputError: it has another length, or a value is out of its slider's range or not finite.
+        InputError: it has another length, or a value is not finite.
     """
     if not isinstance(values, Tensor) or values.shape[-1:] != (SIZE,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise InputError(f"An expression has {SIZE} values: 50 of FLAME's basis, 2 eyelids, 3 of the jaw; got {shape}.")
     values = values.detach().cpu().float()
-    wrong = ~((values >= _LOW - 1e-5) & (values <= _HIGH + 1e-5))  # so that NaN is caught too
-    if wrong.any():
-        name, got = _NAMES[wrong.nonzero()[0, -1]], values[wrong][0]
+    if not values.isfinite().all():
+        raise InputError(f"The expression's {_NAMES[(~values.isfinite()).nonzero()[0, -1]]} is not a finite number.")
+    beyond = (values < _LOW - 1e-5) | (values > _HIGH + 1e-5)
+    if beyond.any():
+        name, got = _NAMES[beyond.nonzero()[0, -1]], values[beyond][0]
         low, high = SLIDERS[name]
-        raise InputError(f"The expression's {name} lies between {low:g} and {high:g}, got {got:g}.")
+        more = f" ({int(beyond.sum()):,} such values)" if beyond.sum() > 1 else ""
+        warnings.warn(
+            f"The expression's {name} is {got:.3g}, beyond {low:g} to {high:g}{more}: used as it is, but the face may "
+            "come out distorted.",
+            stacklevel=3,
+        )
     return values
 
 

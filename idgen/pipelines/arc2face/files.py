@@ -2,24 +2,27 @@
 
     arc2face/config.json, diffusion_pytorch_model.safetensors    the denoiser
     encoder/config.json, pytorch_model.bin                       the text encoder, a pickle: read without executing it
+                                                                 (or model.safetensors)
     controlnet/config.json, diffusion_pytorch_model.safetensors  for the pose
     exp_adapter/exp_adapter.bin                                  for the expression
     arcface.onnx                                                 the recogniser, see `idgen.faces.insight`
 
 and, from Stable Diffusion 1.5, vae/ and scheduler/. There is no model_index.json, so diffusers cannot load it alone.
+Networks may be of a variant or a pickle, too, see `_ENDINGS`.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler
 
 from idgen.ground.errors import InputError
+from idgen.ground.files import left_behind
 from idgen.ground.hub import resolve
 from idgen.ground.weights import first_sentence
 
@@ -30,13 +33,27 @@ ORIGIN = f"{REPOSITORY} on the Hugging Face Hub"
 BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 LCM_LORA = "latent-consistency/lcm-lora-sdv1-5"
 ADAPTER = "exp_adapter/exp_adapter.bin"
-RECOGNIZER = "arcface.onnx"
+RECOGNIZERS = ("arcface.onnx", "antelopev2/arcface.onnx")  # as published, and as its README has it be put
 SAVED_ADAPTER = "expression_adapter/ip_adapter.safetensors"
 """The adapter in a folder that `Arc2FacePipeline.save_pretrained` wrote."""
 
-_NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
-_FILES = [*(f"arc2face/{name}" for name in _NETWORK), "encoder/config.json", "encoder/pytorch_model.bin"]
-_BASE_FILES = [*(f"vae/{name}" for name in _NETWORK), "scheduler/scheduler_config.json"]
+_STEM = "diffusion_pytorch_model"
+_ENDINGS = ("safetensors", "fp16.safetensors", "bin", "fp16.bin")
+
+Names = tuple[str, ...]
+"""What a file may be called, what is published first."""
+
+
+def _network(name: str) -> list[Names]:
+    return [(f"{name}/config.json",), tuple(f"{name}/{_STEM}.{ending}" for ending in _ENDINGS)]
+
+
+_FILES = [
+    *_network("arc2face"),
+    ("encoder/config.json",),
+    ("encoder/pytorch_model.bin", "encoder/model.safetensors", "encoder/model.fp16.safetensors"),
+]
+_BASE_FILES = [*_network("vae"), ("scheduler/scheduler_config.json",)]
 
 Place = str | os.PathLike[str]
 """A folder, or a repository on the Hub."""
@@ -75,23 +92,64 @@ def folders(
     Raises:
         InputError: a file is missing, or cannot be fetched.
     """
-    wanted = [*_FILES, *(f"controlnet/{name}" for name in _NETWORK if controlnet)]
-    wanted += [ADAPTER] * expression + [RECOGNIZER] * recognizer
+    wanted = [*_FILES, *(_network("controlnet") if controlnet else [])]
+    wanted += [(ADAPTER,)] * expression + [RECOGNIZERS] * recognizer
+    if (Path(source) / "models" / "arc2face").is_dir():  # the official program's folder, with its models/ in it
+        source = Path(source) / "models"
     if base is None:
         base = source if (Path(source) / "vae").is_dir() else BASE
-    found = _folder(source, wanted, REPOSITORY, hub)
-    return found, _folder(base, _BASE_FILES, BASE, {**hub, "revision": base_revision})
+    found = _folder(source, wanted, REPOSITORY, hub, "--revision")
+    return found, _folder(base, _BASE_FILES, BASE, {**hub, "revision": base_revision}, "--base-revision")
 
 
-def _folder(place: Place, names: Sequence[str], origin: str, hub: Mapping[str, Any]) -> Path:
+def recognizer_file(folder: Path) -> Path:
+    """Where the recogniser is among the published files."""
+    return folder / next(name for name in RECOGNIZERS if (folder / name).is_file())
+
+
+def _folder(place: Place, wanted: Sequence[Names], origin: str, hub: Mapping[str, Any], flag: str) -> Path:
+    """A folder with one file of each of `wanted`; `flag` names its revision at the command line."""
+    first = [names[0] for names in wanted]
     try:
-        folder = resolve(place, patterns=names, **hub)
+        folder = resolve(place, patterns=first, **hub)
+        if not Path(place).is_dir() and (other := [n for names in wanted if not _any(folder, names) for n in names]):
+            folder = resolve(place, patterns=[*first, *other], **hub)
     except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}; needed: {', '.join(names)} of {origin}.") from error
-    for name in names:
-        if not (folder / name).is_file():
-            raise InputError(f"There is no {name} in {place}: fetch it from {origin} on the Hugging Face Hub.")
+        hint = f"; what was fetched of main before is used with {flag} main" if _has_main(place, first, hub) else ""
+        raise InputError(f"{str(error).rstrip('.')}; needed: {', '.join(first)} of {origin}{hint}.") from error
+    for names in wanted:
+        if not _any(folder, names):
+            called = f"{names[0]} (nor {' nor '.join(names[1:])})" if len(names) > 1 else names[0]
+            raise InputError(
+                f"There is no {called} in {place}{_elsewhere(folder, wanted[0][0])}: fetch it from {origin} on the "
+                "Hugging Face Hub."
+            )
     return folder
+
+
+def _any(folder: Path, names: Names) -> bool:
+    return any((folder / name).is_file() for name in names)
+
+
+def _has_main(place: Place, patterns: Sequence[str], hub: Mapping[str, Any]) -> bool:
+    """Whether the newest of a repository was fetched, where another commit of it was asked for."""
+    if hub.get("revision") is not None or Path(place).is_dir():
+        return False
+    with suppress(InputError):
+        resolve(place, patterns=patterns, **{**hub, "revision": "main", "local_files_only": True})
+        return True
+    return False
+
+
+def _elsewhere(folder: Path, name: str) -> str:
+    """What to say of a folder that is one too high or too low: where the file `name` is instead, or what is there."""
+    if (folder / name).is_file():
+        return ""
+    below = sorted(path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{name}"))
+    if found := [path.parents[name.count("/")] for path in below] + [folder.parent] * (folder.parent / name).is_file():
+        return f", but {found[0]} has it: give that folder"
+    there = sorted(path.name for path in folder.iterdir() if not left_behind(path.name))
+    return f", which holds {', '.join(there[:6])}{' and more' if len(there) > 6 else ''}" if there else ", it is empty"
 
 
 def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
@@ -101,20 +159,20 @@ def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
         return path
     if not path.is_dir() and (path.is_absolute() or path.suffix == ".safetensors"):
         raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
-    return _folder(place, [name], LCM_LORA, hub) / name
+    return _folder(place, [(name,)], LCM_LORA, hub, "revision") / name
 
 
 def scheduler(folder: Path) -> DPMSolverMultistepScheduler:
     """DPM-Solver++ on the noise schedule of Stable Diffusion 1.5's scheduler/.
 
-    `linspace` is said outright: that file says nothing, where the official code takes the solver's default, but once
-    diffusers has saved it again it says `leading`, which gives other pictures.
+    What that file says for other schedulers (`clip_sample` and the like) is kept in the configuration, so that each of
+    diffusers' is made from it by `from_config` as the official code makes it of the file. That says nothing of
+    `timestep_spacing`, so each takes its own, but once diffusers has saved it again it says `leading`, PNDM's: with
+    this solver that gives other pictures, so it is left out.
     """
-    known = inspect.signature(DPMSolverMultistepScheduler).parameters
     try:
         config = DPMSolverMultistepScheduler.load_config(folder)
     except OSError as error:
         why = first_sentence(error)
         raise InputError(f"The schedule in {folder} cannot be read ({why}): fetch it again.") from error
-    config = {name: value for name, value in config.items() if name in known}  # the file's is of another class
-    return DPMSolverMultistepScheduler.from_config(config, timestep_spacing="linspace")
+    return DPMSolverMultistepScheduler.from_config({k: v for k, v in config.items() if k != "timestep_spacing"})

@@ -20,14 +20,15 @@ from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import ImageSource
-from idgen.ground.weights import load_network
+from idgen.ground.weights import load_published
 from idgen.pipelines.arc2face import attributes as attributes_of
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
+from idgen.pipelines.arc2face import text_encoder as texts
 from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
 from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SPACE
 from idgen.pipelines.arc2face.normals import read_all_normals
-from idgen.pipelines.arc2face.text_encoder import NOBODY, PROMPT, EncodedIdentities, encode_prompt, load_text_encoder
+from idgen.pipelines.arc2face.text_encoder import EncodedIdentities, load_text_encoder
 from idgen.pipelines.base import Condition, IdentityPipeline
 from idgen.pipelines.workers import by_image
 
@@ -41,7 +42,7 @@ class Arc2FacePipeline(IdentityPipeline):
     Args:
         denoiser: the fine-tuned `UNet2DConditionModel`.
         autoencoder: Stable Diffusion 1.5's.
-        scheduler: of diffusers; officially DPM-Solver++ with `timestep_spacing="linspace"`.
+        scheduler: of diffusers; officially DPM-Solver++; any other by its `from_config(pipeline.scheduler.config)`.
         text_encoder: the fine-tuned `CLIPTextModel`; None where only `EncodedIdentities` will come.
         controlnet: for the pose, or None.
         space: name of the embedding space that the identities must live in.
@@ -125,7 +126,7 @@ class Arc2FacePipeline(IdentityPipeline):
         vectors = vectors / vectors.norm(dim=1, keepdim=True)
         vectors = F.pad(vectors, (0, encoder.config.hidden_size - vectors.shape[1]))
         tokens = vectors.to(self._execution_device, encoder.dtype)[:, None]
-        return by_image(lambda token: encode_prompt(encoder, PROMPT, token), tokens)[:, 0].clone()
+        return by_image(lambda token: texts.encode_prompt(encoder, texts.PROMPT, token), tokens)[:, 0].clone()
 
     @torch.no_grad()
     def _nobody_prompt(self) -> Tensor:
@@ -134,7 +135,7 @@ class Arc2FacePipeline(IdentityPipeline):
         place = self._execution_device, encoder.dtype
         if place not in self._nobody:
             token = torch.zeros(1, 1, 1, device=place[0])  # by_image, so that it does not depend on the threads either
-            self._nobody[place] = by_image(lambda _: encode_prompt(encoder, NOBODY), token)[:, 0].clone()
+            self._nobody[place] = by_image(lambda _: texts.encode_prompt(encoder, texts.NOBODY), token)[:, 0].clone()
         return self._nobody[place]
 
     def _need_text_encoder(self) -> Any:
@@ -305,7 +306,8 @@ class Arc2FacePipeline(IdentityPipeline):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, adapter included."""
-        super().save_pretrained(save_directory, **kwargs)
+        with texts.without_bars():
+            super().save_pretrained(save_directory, **kwargs)
         if self._adapter:
             file = Path(save_directory) / SAVED_ADAPTER
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -375,11 +377,11 @@ class Arc2FacePipeline(IdentityPipeline):
             source, base, options, controlnet=controlnet, expression=expression, base_revision=base_revision
         )
         pipeline = cls(
-            load_network(UNet2DConditionModel, folder / "arc2face", dtype).eval(),
-            load_network(AutoencoderKL, base_folder / "vae", dtype).eval(),
+            load_published(UNet2DConditionModel, folder / "arc2face", dtype).eval(),
+            load_published(AutoencoderKL, base_folder / "vae", dtype).eval(),
             files.scheduler(base_folder / "scheduler"),
             load_text_encoder(folder / "encoder", dtype),
-            load_network(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
+            load_published(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
             identity_dim=identity_dim,
         )
         return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +120,28 @@ def load_text_encoder(folder: Path, dtype: torch.dtype | None = None, variant: s
     check_fit({_bare(name): tensor for name, tensor in own.items()}, weights, paths[0], "text encoder of Arc2Face")
     encoder.load_state_dict({name: weights[_bare(name)] for name in own}, strict=False)
     return encoder.to(dtype or torch.float32).eval()
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Without the bar that transformers shows while it writes a file."""
+    if "transformers" not in sys.modules:  # then there is no text encoder either
+        yield
+        return
+    from transformers.utils import logging
+
+    def switch(to: Callable[[], None]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an environment variable has decided already
+            to()
+
+    showing = logging.is_progress_bar_enabled()
+    switch(logging.disable_progress_bar)
+    try:
+        yield
+    finally:
+        if showing:
+            switch(logging.enable_progress_bar)
 
 
 def _bare(name: str) -> str:
