@@ -179,19 +179,35 @@ class _Finder:
         self._tools = tools
 
     def find(self, image: Image.Image) -> list[Detection]:
-        """All faces in an RGB picture, largest first."""
-        pixels = np.asarray(image)
+        """All faces in an RGB picture, largest first: those of the turn, by quarters, in which one is surest, as both
+        finders know upright faces only, and take something for one in a turned picture."""
+        turns = [image.rotate(90 * quarters, expand=True) for quarters in range(4)]
         for look, most in ((self._hog, SEEN), (self._cnn, CAREFULLY)):
-            scale = min(1.0, most / max(image.size))
-            side = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-            if min(side) < LEAST:
-                continue
-            seen = np.asarray(image.resize(side, Image.Resampling.BOX) if scale < 1 else image)
-            with self._tools.lock:
-                boxes = look(seen)
-            if boxes:
-                return list(distinct(self._face(pixels, np.array(box) / scale, sure) for box, sure in boxes))
+            found = [self._look(turned, look, most) for turned in turns]
+            sure = [max((face.confidence for face in faces), default=0.0) for faces in found]
+            if any(sure):
+                best = int(np.argmax(sure))
+                return distinct(self._back(face, best, image.size) for face in found[best])
         return []
+
+    @staticmethod
+    def _back(face: _Found, quarters: int, size: tuple[int, int]) -> Detection:
+        """A face of a picture of this size that was found when it was turned so often, against the clock."""
+        width, height = size
+        landmarks, points = face.landmarks, face.points + 0.5
+        for turn in range(quarters, 0, -1):  # (x, y) comes from (side − y, x), of a picture so wide
+            side = width if turn % 2 else height
+            landmarks, points = (np.stack([side - xy[:, 1], xy[:, 0]], 1) for xy in (landmarks, points))
+        return _Found(landmarks, face.confidence, face.size, points - 0.5)
+
+    def _look(self, image: Image.Image, look: Any, most: int) -> list[_Found]:
+        scale = min(1.0, most / max(image.size))
+        side = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        if min(side) < LEAST:
+            return []
+        with self._tools.lock:
+            boxes = look(np.asarray(image.resize(side, Image.Resampling.BOX) if scale < 1 else image))
+        return [self._face(np.asarray(image), np.array(box) / scale, sure) for box, sure in boxes]
 
     def _hog(self, pixels: NDArray[np.uint8]) -> list[tuple[list[int], float]]:
         boxes, scores, _ = self._tools.get("hog").run(pixels, 1, SURE)
@@ -204,7 +220,7 @@ class _Finder:
             return []
         return [(_sides(one.rect), one.confidence / (1 + one.confidence)) for one in found]
 
-    def _face(self, pixels: NDArray[np.uint8], box: NDArray[np.float64], sure: float) -> Detection:
+    def _face(self, pixels: NDArray[np.uint8], box: NDArray[np.float64], sure: float) -> _Found:
         left, top, right, bottom = box.round().astype(int).tolist()
         points = self._tools.points(pixels, (left, top, right, bottom))
         back = invert(similarity(points + 0.5, _CORNERS))  # dlib's (0, 0) is a pixel's centre

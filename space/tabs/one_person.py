@@ -65,7 +65,7 @@ class OnePerson:
     def wire(self) -> None:
         """Connect it."""
         how = [self.images, self.steps, self.variation, self.guidance, self.seed]
-        shown = [self.summary, self.pictures, self.empty, self.results, self.leaving]
+        shown = [self.note, self.summary, self.pictures, self.empty, self.results, self.leaving]
         left = [self.evidence, self.archive, self.sheet, self.file, *self.same.outputs]
         self.how.wire()
         inputs = [self.shared.model, self.shared.person, *how, *self.how.inputs]
@@ -74,10 +74,10 @@ class OnePerson:
         runs = [self.go.click(**painted), self.who.wire().success(**painted)]
         looks = [self.shared.model, self.shared.person, self.steps, self.guidance, self.seed, *self.how.inputs]
         for name, button in self.turns.items():
-            shows = [self.turned, self.empty, *self.same.outputs]
+            shows = [self.note, self.turned, self.empty, *self.same.outputs]
             runs.append(button.click(self.turning(name), looks, shows, show_progress_on=[self.turned], **HEAVY))
-        starts = [self.who.another, self.go, *self.turns.values()]
-        let_end_early(self.stop, runs, self.note, [self.summary, self.turned], starts)
+        # What begins says so itself: the browser is late with a click's other events while it gathers the panel.
+        let_end_early(self.stop, runs, self.note, [self.summary, self.turned])
         self.shared.person.change(self.forget, [self.shared.person, self.turned], self.turned, **QUIET)
 
     @staticmethod
@@ -108,7 +108,8 @@ class OnePerson:
             with self.shared.networks.snapshots(name, STRIP, recipe, paint, identity) as snapshots:
                 for said in snapshots:
                     if isinstance(said, Progress):
-                        yield {self.turned: view.strip_status(said, which), self.empty: gr.update(visible=False)}
+                        hidden = gr.update(visible=False)
+                        yield {self.note: "", self.turned: view.strip_status(said, which), self.empty: hidden}
                     else:
                         once = again.turned(said.identity, said.recipe, said.model, which)
                         yield {self.turned: view.strip(said), **self.same.show(once)}
@@ -136,7 +137,7 @@ class OnePerson:
 
     def _visible(self, left: bool) -> dict[Any, Any]:
         shown, hidden = gr.update(visible=True), gr.update(visible=False)
-        return {self.empty: hidden, self.results: shown, self.leaving: shown if left else hidden}
+        return {self.note: "", self.empty: hidden, self.results: shown, self.leaving: shown if left else hidden}
 
     def _done(self, result: Result) -> Iterator[dict]:
         identity = result.identity

@@ -127,12 +127,14 @@ def start_and_stop(start: str, name: str, stop: str) -> tuple[gr.Button, gr.Butt
 
 
 def let_end_early(
-    stop: gr.Button, runs: list[Any], note: gr.HTML, results: list[gr.HTML], starts: Sequence[gr.Button]
+    stop: gr.Button, runs: list[Any], note: gr.HTML, results: list[gr.HTML], starts: Sequence[gr.Button] = ()
 ) -> None:
-    """Let work end early, by the button or by a mistake: a note beside the results, which keep what is finished."""
+    """Let work end early, by the button or by a mistake: a note beside the results, which keep what is finished. What
+    takes it away are the buttons that start anew, or what the work itself says."""
     both = [note, *results]
     stopped, failed = (script("left_off", STOPPED=yes, NOTE=part("early", stopped=yes)) for yes in (True, False))
     stop.click(None, both, both, js=stopped, cancels=runs, **PRIVATE)
     for run in runs:
         run.failure(None, both, both, js=failed, **PRIVATE)
-    gr.on([button.click for button in starts], None, None, note, js="() => ''", **PRIVATE)
+    if starts:
+        gr.on([button.click for button in starts], None, None, note, js="() => ''", **PRIVATE)

@@ -83,6 +83,13 @@ def test_the_68_landmarks_are_never_read_nor_the_package_imported() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
+def test_a_turned_photograph_gives_the_same_vector(photo: Image.Image) -> None:
+    dlib_ = recogniser("dlib")
+    upright = dlib_.identify([photo])
+    for turn in (90, 180, 270):
+        assert float(dlib_.identify([photo.rotate(turn, expand=True)]).vector @ upright.vector) > 0.95
+
+
 def test_a_picture_that_is_too_narrow_shows_no_face() -> None:
     finder = recogniser("dlib").finder
     for size in ((1, 1), (2, 400), (400, 3), (9, 9), (41, 4000)):
