@@ -76,13 +76,15 @@ def _address(process: subprocess.Popen, console: Path) -> str:
 
 
 def _main(model: str) -> None:
-    from idgen.model import load_model
+    import idgen.model
     from space.app import build, launch
     from space.models import Models
     from space.settings import Settings
 
     signal.signal(signal.SIGUSR1, lambda *_: give_back())
-    loaded = load_model(model)
+    if "IDGEN_FUZZ" not in os.environ:  # dlib looks at every photograph where it is there: in the long run only
+        idgen.model.for_photographs = lambda: None
+    loaded = idgen.model.load_model(model)
     loaded.sampler, loaded.pipeline, loaded.scorer, loaded.encoder  # noqa: B018 - loads them
     _, address, _ = launch(build(Models([loaded]), Settings.from_env()), prevent_thread_lock=True, quiet=True)
     print(f"at {address}", flush=True)
