@@ -158,13 +158,13 @@ def found_in(columns: Mapping[str, NDArray[Any]], person: bool = False) -> dict[
         values = columns[name]
         if values.dtype.kind in "US":
             words = sorted(set(values.tolist()) - {""})
-            known[name] = list(YES_NO) if set(words) <= set(YES_NO) else words
+            known[name] = words
         elif "degrees" in MEANINGS[name]:
             reach = float(np.ceil(np.nanmax(np.abs(values))))
             known[name] = [-reach if np.nanmin(values) < 0 else 0.0, reach]
         else:
             known[name] = [0.0, 1.0]
-    return {name: values for name, values in known.items() if len(values) > 1}
+    return {name: values for name, values in known.items() if len(values) > 1 and values[0] != values[-1]}
 
 
 MIRRORED = ("yaw", "roll", "light_azimuth")
@@ -182,7 +182,7 @@ def labels(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     read as well: `expression_name`, the `expression` as JSON of units, and a fedora among the hair styles.
     """
     found = {name: np.asarray(columns[name]) for name in MEANINGS if name in columns}
-    if "expression_name" in columns:
+    if {"expression_name", "expression"} <= set(columns):
         found["expression"] = np.asarray(columns["expression_name"])
         units = [json.loads(text) for text in np.asarray(columns["expression"]).astype(str)]
         found["mouth_open"] = np.array([max(u.get("JawDrop", 0), u.get("JawDropStretched", 0)) for u in units])
@@ -192,13 +192,21 @@ def labels(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         hair = found["hair"].astype(str)
         found["hat"] = hair == "fedora"
         found["hair"] = np.where(found["hat"], "", hair)
-    return {name: _plain(values) for name, values in found.items()}
+    return {name: values for name, column in found.items() if (values := _usable(name, column)) is not None}
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
+def _usable(name: str, values: NDArray[Any]) -> NDArray[Any] | None:
+    """A column as text or numbers; None where it is of another kind than its meaning, such as an age in years."""
     if values.dtype == bool:
-        return np.where(values, "yes", "no")
-    return values.astype(str) if values.dtype == object else values
+        values = np.where(values, "yes", "no")
+    elif values.dtype == object:
+        values = values.astype(str)
+    degrees, amount = "degrees" in MEANINGS[name], any(word in MEANINGS[name] for word in ("…", "share of the"))
+    if (values.dtype.kind in "fiu") != (degrees or amount):
+        return None
+    if amount and not (np.nanmin(values, initial=0) >= 0 and np.nanmax(values, initial=0) <= 1.25):
+        return None
+    return values
 
 
 @dataclass(frozen=True)
@@ -234,10 +242,13 @@ class Asking:
     """
 
     def __init__(self, wishes: Mapping[str, Any], vocabulary: Vocabulary, like: Tensor | None = None):
-        self.vocabulary, self.like, self.asked = vocabulary, like, set(wishes)
+        self.vocabulary, self.like = vocabulary, like
+        self.asked = {name for name, wish in wishes.items() if wish is not None}
         if like is not None:
             self.like = like.clone()
             self.like[:, [place for place, name in enumerate(vocabulary.names) if name in PERSON]] = math.nan
+            said = self.like.isfinite().any(0).tolist()
+            self.asked |= {name for name, there in zip(vocabulary.names, said, strict=True) if there}
         self.free = [name for name, wish in wishes.items() if wish is None and name in vocabulary]
         self._pieces = {name: self._read(name, wish) for name, wish in wishes.items() if name not in self.free}
 
@@ -260,7 +271,8 @@ class Asking:
             if not self.vocabulary.named(name):
                 low, high = (number(name, end) for end in _pair(name, wish))
                 return [_Piece(1.0, low, high)]
-            places = [number(name, word) for word in wish]
+            if not (places := [number(name, word) for word in wish]):
+                raise InputError(f"{_said(name)} is {' or '.join(map(str, values))}: name at least one.")
             return [_Piece(1 / len(places), place, place) for place in places]
         value = number(name, wish)
         return [_Piece(1.0, value, value)]

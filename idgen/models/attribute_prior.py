@@ -121,12 +121,14 @@ class AttributePrior(ModelMixin, ConfigMixin):
             person, picture: generators that draw what the person, and what the picture is; as many draws whatever is
                 asked.
         """
-        miss = (self.person.float() - self.traits(vector[None])) / self.spread.float()
+        # On the CPU, where the generators are: the same on any device.
+        miss = ((self.person.float() - self.traits(vector[None])) / self.spread.float()).cpu()
         weights = (-0.5 * miss.square().sum(1)).softmax(0)
         donor = int(torch.multinomial(weights, 1, generator=person))
         chance = torch.rand(2, generator=picture, dtype=torch.float32, device="cpu").tolist()
-        row = self._fill(asked, HABITS, self.habits[donor], self.habits.flatten(0, 1), chance[0])
-        return self._fill(row, PICTURE, self.looks, self.looks, chance[1])
+        habits, looks = self.habits.cpu(), self.looks.cpu()
+        row = self._fill(asked, HABITS, habits[donor], habits.flatten(0, 1), chance[0])
+        return self._fill(row, PICTURE, looks, looks, chance[1])
 
     def _fill(self, asked: Tensor, groups: Any, usual: Tensor, all_rows: Tensor, chance: float) -> Tensor:
         """The attributes of some groups where they are open: from one of the usual rows, or, in a group of which a part

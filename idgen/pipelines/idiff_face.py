@@ -196,7 +196,9 @@ class IDiffFacePipeline(IdentityPipeline):
         _, conditions = self._conditions(vectors, condition)
         given = [values[:, :1] for values in conditions]
         if condition is None:
-            given.append(torch.full((len(vectors), 1, 0), torch.nan))
+            given.append(
+                torch.full((len(vectors), 1, 0), torch.nan, dtype=torch.float32, device=self._execution_device)
+            )
 
         def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
             times = timestep.expand(len(latents), 1)

@@ -120,3 +120,27 @@ def test_the_labels_of_rendered_sets():
     rows = Vocabulary({"hair": ["bob01", "long01"]}).rows(told)
     assert np.isnan(rows[0])  # what a hat hides
     assert rows[1] == 0
+
+
+def test_columns_of_another_kind_than_their_meaning_say_nothing():
+    columns = {
+        "age": np.array([31, 64]),  # years
+        "gender": np.array(["female", "male"]),
+        "yaw": np.array(["left", "right"]),
+        "glasses": np.array([0, 1]),
+        "hat": np.array([False, False]),
+        "pitch": np.zeros(2),
+        "smile": np.array([0.1, np.nan]),
+        "expression_name": np.array(["a", "b"]),
+    }
+    told = labels(columns)
+    assert set(told) == {"hat", "pitch", "smile"}
+    assert set(found_in(told)) == {"smile"}  # what is always the same cannot be learned
+
+
+def test_what_is_asked_is_told_apart_from_what_is_left_free():
+    assert Asking({"yaw": 3, "smile": None}, KNOWN).asked == {"yaw"}
+    like = torch.from_numpy(KNOWN.rows({"smile": np.array([0.5])}))
+    assert Asking({}, KNOWN, like).asked == {"smile"}
+    with pytest.raises(InputError, match="name at least one"):
+        Asking({"expression": []}, KNOWN)
