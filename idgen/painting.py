@@ -153,11 +153,7 @@ def asked(
     """
     if not attributes and as_in is None:
         return None
-    if not vocabulary:
-        raise InputError(
-            "This model cannot be told how a picture is to look: leave the attributes out, or use a model that learned "
-            "them; Arc2Face has to be converted with --expression, for the pose with --controlnet."
-        )
+    vocabulary.require()
     if isinstance(as_in, str | Path):
         as_in = attribute_rows(as_in, vocabulary)
     return Asking(attributes or {}, vocabulary, as_in)

@@ -113,7 +113,8 @@ class DlibEncoder(FaceEncoder):
         return Image.fromarray(self._tools.chip(pixels, points))
 
     def shows_face(self, crop: Any) -> bool:
-        return bool(self._finder().find(crop if isinstance(crop, Image.Image) else Image.open(crop)))
+        found = self._finder().find(crop if isinstance(crop, Image.Image) else Image.open(crop))
+        return any(face.landmarks[:2, 1].mean() < face.landmarks[3:, 1].mean() for face in found)  # upright
 
     def _resize(self, pixels: Tensor) -> Tensor:
         return to_side(pixels.cpu().float(), CHIP, antialias=True)

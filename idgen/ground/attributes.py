@@ -98,6 +98,14 @@ class Vocabulary:
         """What can be asked of a picture."""
         return [name for name in self.names if name not in PERSON]
 
+    def require(self) -> None:
+        """InputError where nothing is known."""
+        if not self.names:
+            raise InputError(
+                "This model cannot be told how a picture is to look: leave the attributes out, or use a model that "
+                "learned them; Arc2Face has to be converted with --expression, for the pose with --controlnet."
+            )
+
     def of(self, name: str) -> Values:
         """The values of an attribute; InputError where it cannot be asked of a picture."""
         if name not in self.values:
@@ -242,6 +250,8 @@ class Asking:
     """
 
     def __init__(self, wishes: Mapping[str, Any], vocabulary: Vocabulary, like: Tensor | None = None):
+        if wishes or like is not None:
+            vocabulary.require()
         self.vocabulary, self.like = vocabulary, like
         self.asked = {name for name, wish in wishes.items() if wish is not None}
         if like is not None:

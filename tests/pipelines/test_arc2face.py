@@ -520,7 +520,7 @@ def test_pose_and_expression_answer_to_the_words_of_every_model(pipeline: Arc2Fa
     assert same([posed.image], pipeline(people(1), normals=head_normals(30, 0, 32), **how).images)
     parts = (pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler, pipeline.text_encoder)
     bare = quiet(Arc2FacePipeline(*parts, identity_dim=DIM))
-    with pytest.raises(InputError, match="this model knows none"):
+    with pytest.raises(InputError, match="cannot be told how a picture is to look"):
         bare(people(1), attributes={"yaw": 30}, **how)
     with pytest.raises(InputError, match="not both"):
         pipeline(people(1), attributes={"yaw": 30}, expression="yawn", **how)
