@@ -115,9 +115,9 @@ class IDiffFacePipeline(IdentityPipeline):
                 have, once by the person, then by habit.
             habits: (N, D) vectors whose habits the pictures have, by default the identities' own.
         """
-        vocabulary, condition_of_none = self.vocabulary, super().prepare(people, images_per_identity, **options)
+        vocabulary, nothing = self.vocabulary, super().prepare(people, images_per_identity, **options)
         if not vocabulary and not attributes:
-            return condition_of_none
+            return nothing
         asked = list(attributes) if isinstance(attributes, Sequence) else [attributes or {}]
         if len(asked) not in (1, len(people) * images_per_identity):
             raise InputError(f"{len(people) * images_per_identity} pictures need as many attributes, got {len(asked)}.")
