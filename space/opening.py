@@ -16,7 +16,7 @@ from .parts import part, tile, uri
 
 SEED = 7
 """Of the person."""
-FOLDER = Path(__file__).parent / "opening"
+FOLDER = Path(__file__).parent / "painted"
 _ABOUT = "opening.json"
 
 
