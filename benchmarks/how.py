@@ -39,11 +39,7 @@ def asked(
         path = files.cache("figures", f"asked-{weights}-{bench.model.device}/{key.hexdigest()[:24]}.npz")
         if not path.exists():
             asking = painting.asked(pipeline.vocabulary, wishes)
-            made = list(
-                pipeline.iterate(vector, images, seed=bench.options.seed + number, attributes=asking)
-                if asking is not None
-                else pipeline.iterate(vector, images, seed=bench.options.seed + number)
-            )
+            made = list(pipeline.iterate(vector, images, seed=bench.options.seed + number, attributes=asking))
             told = [
                 pipeline.vocabulary.rows({k: np.array([v]) for k, v in item.attributes.items()})[0] for item in made
             ]
@@ -62,11 +58,6 @@ def read(bench: Any, pictures: NDArray[np.uint8], what: str) -> NDArray[np.float
         batch = torch.from_numpy(np.array(pictures[start : start + 64])).permute(0, 3, 1, 2)
         out.append(bench.model.attributes.read(batch.float() / 255).numpy())
     return np.concatenate(out)
-
-
-def columns(bench: Any, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """What was read, by attribute."""
-    return dict(zip(bench.model.attributes.vocabulary.names, rows.T, strict=True))
 
 
 def balanced(said: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:

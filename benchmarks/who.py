@@ -25,7 +25,7 @@ def autoencoder(bench: Any) -> Figures:
     """Val's pictures through the autoencoder: PSNR, that in boxes round eyes and mouth, energy in three bands of the
     face region ÷ the source's, and FD in the judge's first two stages ÷ that between two halves of val."""
     every = np.array(bench.val.images[:: max(1, len(bench.val) // 1500)])
-    return autoencoder_figures(bench.model.pipeline.autoencoder, every, bench.model.judge.recognizer.network, None)
+    return autoencoder_figures(bench.model.pipeline.autoencoder, every, bench.model.judge.recognizer.recognizer)
 
 
 def looks(bench: Any) -> Figures:
@@ -36,7 +36,7 @@ def looks(bench: Any) -> Figures:
     rest = few[bench.val.labels[few] > bench.val.labels[half].max()]
     ratios = np.median(bands(made), 0) / np.median(bands(bench.val.images[few]), 0)
     out: Figures = {f"band_{number}": float(ratio) for number, ratio in enumerate(ratios, 1)}
-    network = bench.model.judge.recognizer.network
+    network = bench.model.judge.recognizer.recognizer
     real = early(bench.val.images[rest], network)
     floor = frechet(real, early(bench.val.images[half], network))
     out["early_fd_ratio"] = frechet(real, early(made[: len(half)], network)) / floor

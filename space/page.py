@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from idgen.ground import arguments
+from idgen.ground.hub import DEFAULT_MODEL
 
 from . import view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS, STRIPS
@@ -22,6 +23,7 @@ from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared
 from .tabs.two_people import SECOND_SEED, Between, Comparison
 from .tabs.who import FIRST_SEED
 
+FIRST_SPACE = "nobody-128-encoder"
 BUTTONS = {"one": "#generate", "two": "#morph", "explore": "#measure", "curve": "#curve", "near": "#near"}
 BUTTONS |= {f"turn-{name}": f"#strip-{name}" for name in STRIPS}
 """What a link can show, and the button that it presses."""
@@ -158,11 +160,14 @@ def stale(query: dict[str, str], name: str, now: str) -> str:
     """That a link was made with other weights, in whose space its seeds were other people; "" where it was not.
 
     Args:
-        query: what the link says; a link from before idgen 0.3 names no space.
+        query: what the link says. One that names no space is older than such links, and of the first built-in weights,
+            or of a model whose people have stayed.
         name: of the model that is shown.
         now: its embedding space.
     """
-    if "person" not in query or query.get("space") == now:
+    made = query.get("space", FIRST_SPACE if name == DEFAULT_MODEL else now)
+    if "person" not in query or made == now:
         return ""
-    before = f"the space {query['space'][:60]}" if "space" in query else "idgen 0.2 or before"
-    return f"This link was made with {before}. {name} has other weights now: the same seeds are other people here."
+    return (
+        f"This link was made with the space {made[:60]}. {name} has other weights now: its seeds are other people here."
+    )

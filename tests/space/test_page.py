@@ -135,4 +135,6 @@ def test_a_link_made_with_other_weights_says_that_its_seeds_are_other_people_now
     assert stale(query, small.name, now) == ""
     assert stale({}, small.name, now) == "", "a fresh page"
     assert "made with the space tiny-0-encoder" in stale({**query, "space": "tiny-0-encoder"}, small.name, now)
-    assert "made with idgen 0.2 or before" in stale({"person": "7"}, small.name, now)
+    assert stale({"person": "7"}, small.name, now) == "", "an older link of a model whose people have stayed"
+    assert stale({"person": "7"}, "nobody-128", "nobody-128-encoder") == ""
+    assert "the space nobody-128-encoder" in stale({"person": "7"}, "nobody-128", "nobody-128-2-encoder")
