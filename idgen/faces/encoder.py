@@ -22,6 +22,7 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.pixels import check_pixels, to_pictures, to_side
 from idgen.faces.strangers import measured_on, strangers
 from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
@@ -198,9 +199,9 @@ class FaceEncoder:
         """(N, D) on the CPU, not normalised."""
         faces = several(images)
         if not aligned:
-            faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
+            faces = [self.detect_and_align(picture)[0] for picture in to_pictures(faces)]
         if isinstance(faces, Tensor):
-            _check_pixels(faces)
+            check_pixels(faces)
         out = [torch.empty(0, self.dim, dtype=torch.float32)]
         for start in range(0, len(faces), batch_size):
             part = faces[start : start + batch_size]
@@ -224,6 +225,13 @@ class FaceEncoder:
         Raises:
             InputError: the photo cannot be opened or has no face, or not so many, or this encoder has no finder.
         """
+        picture, face, found = self.locate(image, domain, which)
+        return self.crop(picture, face), face, found
+
+    def locate(
+        self, image: ImageSource, domain: str | None = None, which: int | None = None
+    ) -> tuple[Image.Image, Detection, list[Detection]]:
+        """The photo as it was opened, where its face is, and all faces; as `detect_and_align`."""
         name, finder, picture = describe(image), self._finder(), open_image(image)
         if self.photo_finder is not None and (domain_of(image) if domain is None else domain) == domains.PHOTOGRAPHS:
             finder = self.photo_finder
@@ -232,13 +240,12 @@ class FaceEncoder:
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if which is not None and arguments.whole("number of the face", which, 1) > len(found):
-            raise InputError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
+            raise NoFaceError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
         if len(found) > 1 and which is None:
             x, y = (found[0].centre / picture.size * 100).round().astype(int)
             where = f"{x} % from the left and {y} % from the top"
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken, at {where}.", stacklevel=2)
-        face = found[0 if which is None else which - 1]
-        return self.crop(picture, face), face, found
+        return picture, found[0 if which is None else which - 1], found
 
     @pinned()
     def shows_face(self, crop: ImageSource) -> bool:
@@ -310,7 +317,7 @@ class FaceEncoder:
         out: list[tuple[Any, ...] | None] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
-            for picture in _to_pictures(pictures):
+            for picture in to_pictures(pictures):
                 try:
                     out.append(self.views(picture, viewers))
                 except NoFaceError:
@@ -368,33 +375,6 @@ class FaceEncoder:
         return vectors.cpu()
 
 
-def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
-    """(N, 3, H, H) resized to (N, 3, side, side), bilinearly."""
-    if pixels.shape[-1] == side:
-        return pixels
-    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=antialias, align_corners=False)
-
-
 def _a_weight(network: torch.nn.Module) -> Tensor:
     """Says where a network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds."""
     return next(network.parameters())
-
-
-def _check_pixels(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise InputError(f"Expected square RGB faces (N, 3, H, H), got the shape {tuple(images.shape)}.")
-    if not images.is_floating_point():
-        raise InputError(f"Expected floating-point pixels in [0, 1], got {images.dtype}: divide 8-bit ones by 255.")
-    if images.numel():
-        low, high = (float(value) for value in torch.aminmax(images))
-        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
-            raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
-
-
-def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:
-    """(N, 3, H, W) in [0, 1] as pictures that can be opened, or what is a list of such already."""
-    if not isinstance(images, Tensor):
-        return images
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
-    return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]
