@@ -16,8 +16,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from idgen import models
-from idgen.faces.align import scale_of, similarity, template
-from idgen.faces.encoder import ALIGNMENTS
+from idgen.faces.align import ALIGNMENTS, scale_of, similarity, template
 from idgen.faces.finder import FaceFinder, whole_view
 from idgen.ground import arguments, files, provenance
 from idgen.ground import domain as domains
@@ -48,7 +47,7 @@ class Aligner:
     Args:
         model: whose encoder finds them; on photographs dlib does, where the extra `photos` is installed.
         size: side of the crops in pixels; by default what the alignment has.
-        alignment: `arcface` or `ffhq`, see `idgen.faces.encoder.ALIGNMENTS`.
+        alignment: `arcface` or `ffhq`, see `idgen.faces.align.ALIGNMENTS`.
 
     Raises:
         InputError: there is no such alignment, or the size is out of range.

@@ -101,10 +101,10 @@ def identify(
     from idgen.ground.identity import Identities
     from idgen.model import load_model
 
-    encoder = load_model(model, device).encoder
-    person = encoder.identify(photos, aligned, name, domain, face)
+    loaded = load_model(model, device)
+    person = loaded.identify(photos, aligned=aligned, name=name, domain=domain, face=face)
     Identities.of([person]).save(out)
-    say(f"{person.name} ({person.source}): {out}", *filter(None, [encoder.notice]))
+    say(f"{person.name} ({person.source}): {out}", *filter(None, [loaded.encoder.notice]))
     say("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
 
 

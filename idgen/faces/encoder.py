@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from idgen import models
-from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
+from idgen.faces.align import ALIGNMENTS
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.faces.pixels import check_pixels, to_pictures, to_side
 from idgen.faces.strangers import measured_on, strangers
@@ -35,22 +35,6 @@ from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
-
-
-class Alignment(NamedTuple):
-    """How faces are cut out for a recogniser, as those that it was trained on: by `cut`, to crops of `size` pixels a
-    side, which are then resized with averaging or, without `antialias`, by bilinear interpolation alone."""
-
-    cut: Callable[[Image.Image, Any, int], Image.Image]
-    size: int
-    antialias: bool
-
-
-ALIGNMENTS = {
-    "arcface": Alignment(align, TEMPLATE_SIZE, True),
-    # IDiff-Face: FFHQ at 128 pixels, resized as torchvision 0.14 resizes a tensor.
-    "ffhq": Alignment(align_ffhq, 128, False),
-}
 
 
 class FaceEncoder:
@@ -268,6 +252,7 @@ class FaceEncoder:
         name: str | None = None,
         domain: str | None = None,
         face: int | None = None,
+        viewers: Sequence[FaceEncoder] = (),
     ) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors. Warns when they
         do not look like one person, see `strangers`.
@@ -278,6 +263,8 @@ class FaceEncoder:
             name: what to call it; by default after the first photo's file.
             domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says.
             face: which face of each photo, from 1 for the largest; by default that.
+            viewers: further recognisers, whose own vectors of the same faces go along: of crops, those that see faces
+                cut out alike.
 
         Raises:
             InputError: there are no photos, or as `encode` and `detect_and_align`.
@@ -290,20 +277,52 @@ class FaceEncoder:
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in given]
         called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
+        viewers = [self, *(one for one in viewers if one.alignment == self.alignment or not aligned)]
+        seen: list[tuple[Any, ...]] = [(photo,) * len(viewers) for photo in given]
         if not aligned:
-            given = [self.detect_and_align(photo, of, face)[0] for photo, of in zip(given, kinds, strict=True)]
-        vectors = self.encode(given)
-        if doubt := strangers(vectors, called, self.space, measured_on(self.calibration, kinds)):
+            seen = [self.views(photo, viewers, of, face) for photo, of in zip(given, kinds, strict=True)]
+        person = self.of_views(seen, viewers, kinds, name)
+        if doubt := strangers(person[1], called, self.space, measured_on(self.calibration, kinds)):
             warnings.warn(doubt, stacklevel=2)
-        return mean(Identity(one, self.space, seen_in([of], 1), name) for one, of in zip(vectors, kinds, strict=True))
+        return person[0]
 
-    def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
-        """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
-        `detect_and_align`, which also warns."""
-        crop, face, _ = self.detect_and_align(photo)
-        return tuple(
-            crop if viewer.alignment == self.alignment else viewer.crop(open_image(photo), face) for viewer in viewers
-        )
+    def of_views(
+        self, seen: Sequence[tuple[Any, ...]], viewers: Sequence[FaceEncoder], kinds: Sequence[str], name: str
+    ) -> tuple[Identity, Tensor]:
+        """Who is on N faces, and this encoder's vectors (N, D) of them.
+
+        Args:
+            seen: what each of the viewers is to see of each face, see `views`.
+            viewers: this encoder, and others.
+            kinds: what kind of picture each is of.
+            name: what to call the person.
+        """
+        by = [viewer.encode([each[place] for each in seen]) for place, viewer in enumerate(viewers)]
+        spaces = [viewer.space for viewer in viewers[1:]]
+        single = [
+            Identity(
+                by[0][row],
+                self.space,
+                seen_in([of], 1),
+                name,
+                dict(zip(spaces, (one[row] for one in by[1:]), strict=True)),
+            )
+            for row, of in enumerate(kinds)
+        ]
+        return mean(single), by[0]
+
+    def views(
+        self,
+        photo: ImageSource,
+        viewers: Sequence[FaceEncoder],
+        domain: str | None = None,
+        which: int | None = None,
+    ) -> tuple[Any, ...]:
+        """A face of a photo, found by this encoder and cut out for each of the viewers. Arguments, errors and warnings
+        as of `detect_and_align`."""
+        picture, face, _ = self.locate(photo, domain, which)
+        crop = self.crop(picture, face)
+        return tuple(crop if viewer.alignment == self.alignment else viewer.crop(picture, face) for viewer in viewers)
 
     def crops(
         self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True

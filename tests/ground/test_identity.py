@@ -131,7 +131,7 @@ def metadata(**changes) -> dict[str, str]:
         ({"vectors": torch.ones(1, 4, dtype=torch.int64)}, metadata(), "not of identities"),
         ({"vectors": units(1)}, metadata(format="pt"), "not of identities"),
         ({"vectors": units(1)}, None, "not of identities"),
-        ({"vectors": units(1)}, metadata(version="2"), "update idgen"),
+        ({"vectors": units(1)}, metadata(version="3"), "update idgen"),
         ({"vectors": units(1)}, metadata(names="["), "damaged"),
         ({"vectors": units(1)}, metadata(names="[1]"), "damaged"),
         ({"vectors": units(1)}, metadata(names=json.dumps(["../../x"])), "cannot name"),

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from idgen.evaluation.calibrate import write_calibrations
+from idgen.evaluation.completing import Seen, fit_parts
 from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
@@ -295,10 +295,10 @@ def model(tmp_path_factory):
     images = pictures()
     with torch.no_grad():  # what every picture has in common would drown the rest in an untrained network
         recognizer.recognizer.head[-1].bias -= recognizer.recognizer(images * 2 - 1).mean(0)
-    bridge = bridge_of(encoder.encode(images), recognizer.encode(images), FACE_LABELS, "enc", "jud")
     encoder.save_pretrained(folder / "encoder")
-    Judge(recognizer, bridge).save_pretrained(folder / "judge")
-    write_calibrations(folder, encoder.encode(images), recognizer.encode(images), FACE_LABELS, "patterns")
+    recognizer.save_pretrained(folder / "judge")
+    seen = Seen(encoder.encode(images), recognizer.encode(images), FACE_LABELS)
+    fit_parts(("enc", "jud"), seen, seen, "patterns").save(folder)
     return folder
 
 
@@ -318,8 +318,10 @@ def test_calibrate_is_embed_then_measure_and_a_judge_can_be_saved(model, scorer,
     enc, jud = scorer.encoder.encode(images), scorer.judge.encode(images)
     for part in ("encoder", "judge"):
         (tmp_path / part).mkdir()
-    scorer.judge.bridge.save(tmp_path / "judge" / "bridge.safetensors")
-    own, judged = write_calibrations(tmp_path, enc, jud, FACE_LABELS, "patterns")
+    seen = Seen(enc, jud, FACE_LABELS)
+    parts = fit_parts(("enc", "jud"), seen, seen, "patterns")
+    parts.save(tmp_path)
+    own, judged = parts.own, parts.judged
     assert set(own.kinds) == {"image-image", "image-mean", "mean-mean"}
     assert set(judged.kinds) == {*own.kinds, "image-bridge"}
     for part, calibration in (("encoder", own), ("judge", judged)):
