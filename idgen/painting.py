@@ -306,7 +306,7 @@ def _fill(
     done, wanted = _in_order(out, people), len(people) * images
     missing = [place for place in product(range(len(people)), range(images)) if place not in done]
     if missing:
-        people = _looked_at(out, people, model, options)
+        people = _looked_at(out, people, model, options, progress)
     steps = options["num_inference_steps"] or _own_steps(model)
     there = (wanted - len(missing)) * steps
     bar = tqdm(total=wanted * steps, initial=there, desc=out.name, unit="step", disable=not progress)
@@ -329,7 +329,7 @@ def _fill(
     return len(missing)
 
 
-def _looked_at(out: Path, people: Identities, model: Model, options: Mapping[str, Any]) -> Identities:
+def _looked_at(out: Path, people: Identities, model: Model, options: Mapping[str, Any], progress: bool) -> Identities:
     """People with what the judge sees in the model's own pictures of them, where that is needed: as the folder has it,
     or looked at now."""
     with suppress(InputError):
@@ -337,7 +337,7 @@ def _looked_at(out: Path, people: Identities, model: Model, options: Mapping[str
         if saved.fingerprint() == people.fingerprint():
             people = saved
     own = {name: options[name] for name in ("num_inference_steps", "guidance_scale", "batch_size")}
-    looked = with_own_pictures(model, people, options=own)
+    looked = with_own_pictures(model, people, options=own, progress=progress)
     if any(set(after) - set(before) for before, after in zip(people.also, looked.also, strict=True)):
         looked.save(out / IDENTITIES)
     return looked

@@ -119,7 +119,11 @@ def similarity_curve(model: Model) -> SimilarityCurve:
 
 
 def with_own_pictures(
-    model: Model, people: Identities, fmr: float = arguments.FMR, options: Mapping[str, Any] | None = None
+    model: Model,
+    people: Identities,
+    fmr: float = arguments.FMR,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
 ) -> Identities:
     """The same people, where only a model's own pictures can tell whether further ones agree: with the judge's mean of
     four of them, of fixed seeds, in `also`.
@@ -132,6 +136,7 @@ def with_own_pictures(
         people: who.
         fmr: false-match rate of the verdicts.
         options: `num_inference_steps` and the like, for the pipeline.
+        progress: show a bar.
     """
     if not (model.has("judge") and model.has("encoder")):
         return people
@@ -141,7 +146,8 @@ def with_own_pictures(
         return people
     seen: dict[int, list[Tensor]] = {}
     made = model.pipeline.iterate(people.take(rows), OWN_PICTURES, seed=OWN_SEED, **(options or {}))
-    for batch in batched(tqdm(made, desc="own pictures", total=len(rows) * OWN_PICTURES, unit="image"), 8):
+    total = len(rows) * OWN_PICTURES
+    for batch in batched(tqdm(made, desc="own pictures", total=total, unit="image", disable=not progress), 8):
         vectors = embed_pictures(model, judge, [item.image for item in batch])
         for item, vector in zip(batch, vectors, strict=True):
             if vector.isfinite().all():

@@ -53,7 +53,7 @@ def fit_sampler(people: Tensor, space: str, keep: bool, steps: int = 1500, seed:
     Raises:
         InputError: fewer than 3 people, or broken vectors.
     """
-    gaussian = IdentitySampler.fit(people, space, max(2, min(48, len(people) // 4)))
+    gaussian = IdentitySampler.fit(people, space, max(2, min(48, len(people) // 4, people.shape[1])))
     chosen, shown, others = gaussian, people, _nearest(people, people, itself=True)
     if len(people) >= FLOW_FROM:
         order = torch.randperm(len(people), generator=Generator().manual_seed(seed))

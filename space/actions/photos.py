@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,11 +58,9 @@ def identify(
     faces = [_read(model, photo, consent, pixels, which) for photo in photos]
     kinds = {face.domain for face in faces}
     of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the doubt is said below
-        identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo", domain=of)
+    seen, viewers = [face.views for face in faces], [model.encoder, *model.viewers]
+    identity, vectors = model.encoder.of_views(seen, viewers, [of] * len(faces), "photo")
     names = [f"photo {number}" for number in range(1, len(faces) + 1)]
-    vectors = model.encoder.encode([face.face for face in faces])
     doubt = strangers(vectors, names, model.encoder.space, measured_on(model.encoder.calibration, [of]))
     known = reference(model, identity)
     scope = why_not(model, identity) if known is None else known.calibration.scope
@@ -80,10 +77,7 @@ def _read(model: Model, photo: bytes, consent: Any, pixels: int, which: int | No
     encoder = model.encoder
     of = domain_of(photo)
     face, detection, everybody = encoder.detect_and_align(image, of, which)
-    viewers: list[Any] = [encoder]
-    if model.has("judge"):
-        witness, _ = model.scorer.witness(of)
-        viewers += [model.judge.recognizer, *([] if witness is None else [witness])]
+    viewers = [encoder, *model.viewers]
     views = tuple(face if one.alignment == encoder.alignment else one.crop(image, detection) for one in viewers)
     return Face(face, views, mark(image, np.asarray(detection.landmarks, float)), len(everybody), of)
 
