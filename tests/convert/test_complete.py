@@ -9,25 +9,37 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from complete import agree, strip
 from hub_server import HubServer
+from painted import last
 from tiny import encoded, patterns
+from tiny_arc2face import build_official
 from typer.testing import CliRunner
 
 from idgen.cli import app
+from idgen.convert.arc2face import convert
 from idgen.convert.complete import add
 from idgen.evaluation.completing import NEAREST
 from idgen.evaluation.evaluate import evaluate
 from idgen.evaluation.measures import fidelity
 from idgen.evaluation.reading import Reader
+from idgen.faces import FaceEncoder
+from idgen.faces.finder import FaceFinder
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, centres
 from idgen.ground.images import open_image
-from idgen.model import load_model
+from idgen.model import Model, load_model
+from idgen.models.finder import FaceFinderNet
+from idgen.models.recognizer import ResNetRecognizer
+from idgen.pipelines.arc2face.files import SPACE
 from idgen.scoring.calibration import from_dict
 from idgen.sets import read_manifest
 from idgen.sharing.push import push
 from idgen.similarity import OWN_PICTURES, OWN_SEED
+from space import actions
+from space.actions import Recipe
+from space.models import Models
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +169,52 @@ def test_sampled_people_are_judged_by_the_bridge_or_by_their_own_pictures(
     files.remove(out / manifest[0]["file"])
     CliRunner().invoke(app, [*command, "--out", str(out)], catch_exceptions=False)
     assert read_manifest(out) == manifest, "it goes on with the same"
+
+
+def test_a_stripped_model_gives_the_same_verdicts_again(tiny_model: Path, people: Path, tmp_path: Path) -> None:
+    """As `benchmarks/complete.py` measures it of nobody-128, on random weights."""
+    bare = strip(tiny_model, tmp_path / "bare")
+    completed(bare, tiny_model, people, domain="rendered", images=8)
+    assert Model(bare).sampler.people.shape == (24, 64), "nobody is behind a render: they are kept"
+    found = agree(load_model(tiny_model), load_model(bare), sampled=12, images=2, steps=1)
+    for share, low, high in (found[who][part] for who in ("own", "stranger") for part in ("original", "completed")):
+        assert 0 <= low <= share <= high <= 1
+    assert found["own"]["agree"] and found["stranger"]["agree"]
+
+
+@pytest.fixture
+def arc2face(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A converted Arc2Face of random weights without an encoder, and one that sees a face in every picture."""
+    folder = tmp_path / "arc2face-tiny"
+    convert(build_official(tmp_path / "official", width=512), folder, dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        net = FaceFinderNet(channels=(8, 8, 8, 8), image_size=64)
+        net.head.weight.zero_()
+        net.head.bias[0], net.head.bias[1] = 5.0, 3.0
+        recogniser = ResNetRecognizer((8, 16), (1, 1), 512)
+    finder = FaceFinder(net)
+    FaceEncoder(recogniser, finder, space=SPACE).save_pretrained(tmp_path / "recogniser")
+    return folder, tmp_path / "recogniser"
+
+
+def test_an_arc2face_becomes_whole_and_stands_beside_another_in_the_app(
+    arc2face: tuple[Path, Path], tiny_model: Path, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idgen.convert.complete.WORST_BRIDGE", -1.0)
+    monkeypatch.setattr(FaceFinder, "needed", -10.0)  # what sees nothing but noise is not steady
+    folder, encoder = arc2face
+    lines = completed(folder, tiny_model, people, encoder=str(encoder), images=4)
+    assert any("agree with its own pictures" in line for line in lines)
+    models = Models([str(tiny_model), str(folder)])
+    assert models.names == ["tiny", "arc2face-tiny"]
+    for name, against in zip(models.names, ("bridge", "own pictures"), strict=True):
+        model = models.get(name)
+        person = actions.sample(model, 7)[0]
+        assert person.space == model.encoder.space and not person.from_photo
+        result = last(actions.generate(model, person, Recipe.of(model, 2, 1, 0.0)))
+        assert actions.report(result)["against"] == against and "says the independent judge" in result.sentence
+        assert {image.image.size for image in result.images} == {(32, 32)}
 
 
 def test_what_cannot_be_completed(bare: Path, tiny_model: Path, people: Path, tmp_path: Path) -> None:
