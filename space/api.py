@@ -33,8 +33,8 @@ class Networks:
 
     def __init__(self, models: Models, settings: Settings):
         @on_gpu(lambda *_: seconds(8, 1))
-        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None) -> Found:
-            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face)
+        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None, near: Any = None) -> Found:
+            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face, near)
 
         @on_gpu(lambda *_: seconds(8, 1))
         def compare(name: str, two: list[bytes], consent: bool) -> Compared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -25,9 +26,10 @@ from idgen.ground.identity import Identity
 from idgen.model import Model, load_model
 from space import actions, view
 from space.actions import Recipe, painting
-from space.actions.photos import mark
+from space.actions.photos import MOST_COPY, mark
 from space.parts import part, tile
 from space.stream import stream
+from space.uploads import handed_back
 
 
 def test_sampling_is_the_seed_and_nothing_else(small: Model) -> None:
@@ -365,3 +367,41 @@ def test_a_person_from_a_photo_keeps_what_the_judge_sees(built_in: Model, portra
     seen = built_in.judge.encode([found.faces[0].views[1]])[0]
     assert torch.allclose(found.identity.also[built_in.judge.space], seen, atol=1e-5)
     assert built_in.scorer.way(found.identity).against == "own vector"
+
+
+def test_another_face_is_chosen_by_its_place(built_in: Model, portraits: list[bytes]) -> None:
+    """The page hands back a copy of the photo, which says as much of how it was made as the photo."""
+    faces = [Image.open(io.BytesIO(portrait)).convert("RGB") for portrait in portraits[:2]]
+    both = Image.new("RGB", (faces[0].width + faces[1].width, max(face.height for face in faces)))
+    both.paste(faces[0], (0, 0))
+    both.paste(faces[1].resize((faces[1].width * 4 // 5, faces[1].height * 4 // 5)), (faces[0].width, 0))
+    photo = provenance.encode(both, {"model": "nobody-128"}, "JPEG", quality=95)
+    first = actions.identify(built_in, [photo], True)
+    (face,) = first.faces
+    assert face.faces == len(face.places) == 2 and 0 < len(face.copy) <= MOST_COPY
+    assert provenance.domain_of(face.copy) == provenance.domain_of(photo) == "rendered"
+    page = part("found", found=first, notice="")
+    assert page.count("data-x=") == 2 and "data-photo=" in page and "click the one that is meant" in page
+    alone = [actions.identify(built_in, [portrait], True).identity for portrait in portraits[:2]]
+    for number, place in enumerate(face.places, 1):
+        payload = {
+            "photo": f"data:image/jpeg;base64,{base64.b64encode(face.copy).decode()}",
+            "x": place[0],
+            "y": place[1],
+        }
+        chosen = actions.identify(built_in, [handed_back(payload)[0]], True, near=handed_back(payload)[1]).identity
+        by_number = actions.identify(built_in, [face.copy], True, which=number).identity
+        assert torch.equal(chosen.vector, by_number.vector)
+        cosines = [float(chosen.vector @ one.vector) for one in alone]
+        assert int(np.argmax(cosines)) == (0 if place[0] < 0.5 else 1)
+    for wrong in (
+        None,
+        {},
+        {"photo": "file:///etc/passwd", "x": 0, "y": 0},
+        payload | {"x": 2},
+        payload | {"y": "nan"},
+    ):
+        with pytest.raises(InputError, match="choose the photo again"):
+            handed_back(wrong)
+    single = part("found", found=actions.identify(built_in, portraits[:1], True), notice="")
+    assert "data-photo" not in single and "data-x" not in single
