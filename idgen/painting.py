@@ -67,9 +67,8 @@ def generate(
     identity by the encoder that made it), `judge_similarity` and `match` (the independent judge's cosine and verdict),
     `domain` and `fmr` (what kind of pictures the verdict was measured on, and its false-match rate), `compared` (what
     kind of pictures these are, against what kind the person is of), `against` (what the judge compared them with, see
-    `idgen.scoring.score.AGAINST`), `model`, and, where the model can be told, `attributes`: what the picture was to
-    look like, asked for or drawn. What the model has no encoder or no judge for is null, and so is the verdict where
-    the judge was not measured on such pictures.
+    `idgen.scoring.score.AGAINST`), `model`, and, where the model can be told, `attributes`: what was asked for or
+    drawn. What the model has no encoder or judge for, or the judge was not measured on, is null.
 
     A name that a system takes for more is a number in a path. Files are written aside and renamed. A run that was
     interrupted goes on when it is called again; asking for more pictures makes only the missing ones.
