@@ -21,6 +21,7 @@ from idgen.ground.devices import pinned
 from idgen.ground.domain import RENDERED, generated_by
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
+from idgen.ground.identity import Identity
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, calibrations_of, from_dict
@@ -85,6 +86,19 @@ class Model:
         return self._part(
             "attributes", lambda: AttributeReader.from_pretrained(self._need("attributes")).to(self.device)
         )
+
+    def identify(self, photos: Any, **options: Any) -> Identity:
+        """Who is on photos of one person: `FaceEncoder.identify`, with the own vectors of the judge, and of dlib where
+        the extra `photos` is installed, beside the encoder's."""
+        return self.encoder.identify(photos, **options, viewers=self.viewers)
+
+    @property
+    def viewers(self) -> list[FaceEncoder]:
+        """Who else looks at photos of people: the judge, and dlib where the extra `photos` is installed."""
+        other = for_photographs()
+        both = [self.judge.recognizer if self.has("judge") else None, other]
+        spaces = {one.space: one for one in both if one is not None and one.space != self.encoder.space}
+        return list(spaces.values())
 
     def traits(self, vectors: Tensor) -> Tensor:
         """What can be read of people from their vectors (N, D): (N, 6), see `idgen.ground.attributes.PERSON`.

@@ -41,6 +41,7 @@ class Source:
         labels: (N,) who is on each.
         names: (N,) what to call each.
         open: number → picture, or None where there are only vectors.
+        raw: number → its file, or the file's bytes.
         vectors: (N, D), or None where there are only pictures.
         space: of the vectors.
         columns: name → (N,) values.
@@ -59,6 +60,7 @@ class Source:
     wanted: dict[str, Identity] = field(default_factory=dict)
     domain: str = PHOTOGRAPHS
     note: str = ""
+    raw: Callable[[int], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,7 +72,8 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
     Args:
         path: the file or folder.
         columns: of Parquet, that are read although they hold lists.
-        labelled: whether Parquet must say who is on each picture; without, everybody is somebody else.
+        labelled: whether Parquet must say who is on each picture, and a folder have one a person; without, everybody of
+            whom that is not said is somebody else.
 
     Raises:
         InputError: nothing of the kinds above is there.
@@ -93,7 +96,7 @@ def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = 
     if (path / MANIFEST).is_file():
         return _manifest(path)
     parquet = [file for file in walk(path) if file.suffix == ".parquet"]
-    return _parquet(path, parquet, columns, labelled) if parquet else _folder(path)
+    return _parquet(path, parquet, columns, labelled) if parquet else _folder(path, labelled)
 
 
 def attribute_rows(path: str | Path, vocabulary: Vocabulary) -> Tensor:
@@ -135,7 +138,9 @@ def _manifest(path: Path) -> Source:
     people, names = (np.array([str(line[key]) for line in lines]) for key in ("identity", "file"))
     picture = lambda row: open_image(path / names[row], name=str(names[row]))  # noqa: E731
     of = _domain([path / name for name in names])
-    return Source(path.name, people, names, picture, None, None, columns, _wanted(path), of)
+    return Source(
+        path.name, people, names, picture, None, None, columns, _wanted(path), of, raw=lambda row: path / names[row]
+    )
 
 
 def _filled(values: list[Any]) -> NDArray[Any]:
@@ -159,26 +164,25 @@ def _domain(pictures: Sequence[Any]) -> str:
     return kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
 
 
-def _folder(path: Path) -> Source:
+def _folder(path: Path, labelled: bool) -> Source:
     there = list(walk(path))
-    files = [file for file in there if file.parent != path and is_picture(file)]
-    note = _left_out(path, there)
+    files = [file for file in there if is_picture(file) and (file.parent != path or not labelled)]
+    note = _left_out(path, there, labelled)
     if not files:
-        raise InputError(
-            f"{path} holds no labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed."
-            f" {note}".rstrip()
-        )
+        what = "labelled pictures: a manifest.jsonl, Parquet files, or one sub-folder a person is needed"
+        raise InputError(f"{path} holds no {what if labelled else 'pictures'}. {note}".rstrip())
     names = np.array([str(file.relative_to(path)) for file in files])
     # A person's folder is the one the picture lies in; above it there may be others, such as the train/ of a dataset.
-    people = np.array([str(file.relative_to(path).parent) for file in files])
+    inside = [file.relative_to(path) for file in files]
+    people = np.array([str(file.parent if file.parent.parts else file) for file in inside])
     picture = lambda row: open_image(files[row], name=str(names[row]))  # noqa: E731
-    return Source(path.name, people, names, picture, domain=_domain(files), note=note)
+    return Source(path.name, people, names, picture, domain=_domain(files), note=note, raw=lambda row: files[row])
 
 
-def _left_out(path: Path, there: Sequence[Path]) -> str:
+def _left_out(path: Path, there: Sequence[Path], labelled: bool) -> str:
     """Which of the files in a folder of people are not used, and why, in a sentence or two."""
     kinds = Counter(file.suffix.lower() or "no ending" for file in there if not is_picture(file))
-    nobodys = sum(is_picture(file) and file.parent == path for file in there)
+    nobodys = sum(is_picture(file) and file.parent == path for file in there) if labelled else 0
     notes = []
     if kinds:
         some = ", ".join(f"{kind}: {number:,}" for kind, number in kinds.most_common(3)) + ", …" * (len(kinds) > 3)
@@ -225,7 +229,7 @@ def _parquet(path: Path, files: list[Path], wanted_columns: Sequence[str], label
     wanted, raw = _wanted(path if path.is_dir() else path.parent), _bytes_of(path, groups)
     some = [raw(row) for row in np.linspace(0, len(groups) - 1, min(len(groups), 2)).astype(int)] if groups else []
     picture = lambda row: open_image(raw(row), name=f"Row {row} of {path.name}")  # noqa: E731
-    return Source(path.name, people, names, picture, None, None, columns, wanted, _domain(some))
+    return Source(path.name, people, names, picture, None, None, columns, wanted, _domain(some), raw=raw)
 
 
 def _label(columns: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
 
-from idgen.ground import files, weights
+from idgen.ground import arguments, files, weights
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.model import Model
 
+OWN_PICTURES, OWN_SEED = 4, 20_251_126
+"""Pictures of a person that others are judged by where there is nothing else, and the seed of their run."""
 CURVE = "similarity-curve.json"
 CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -112,3 +116,42 @@ def similarity_curve(model: Model) -> SimilarityCurve:
     if cannot:
         warnings.warn(f"The model's similarity will be measured again the next time. {cannot}", stacklevel=2)
     return curve
+
+
+def with_own_pictures(
+    model: Model,
+    people: Identities,
+    fmr: float = arguments.FMR,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Identities:
+    """The same people, where only a model's own pictures can tell whether further ones agree: with the judge's mean of
+    four of them, of fixed seeds, in `also`.
+
+    So it is with sampled people of a model whose bridge to the judge is too poor, where the judge was measured on its
+    pictures (`idgen model add`).
+
+    Args:
+        model: paints, and judges.
+        people: who.
+        fmr: false-match rate of the verdicts.
+        options: `num_inference_steps` and the like, for the pipeline.
+        progress: show a bar.
+    """
+    if not (model.has("judge") and model.has("encoder")):
+        return people
+    scorer, judge = model.scorer_at(fmr), model.judge.recognizer
+    rows = [row for row, person in enumerate(people) if scorer.wants_own_pictures(person)]
+    if not rows:
+        return people
+    seen: dict[int, list[Tensor]] = {}
+    made = model.pipeline.iterate(people.take(rows), OWN_PICTURES, seed=OWN_SEED, **(options or {}))
+    total = len(rows) * OWN_PICTURES
+    for batch in batched(tqdm(made, desc="own pictures", total=total, unit="image", disable=not progress), 8):
+        vectors = embed_pictures(model, judge, [item.image for item in batch])
+        for item, vector in zip(batch, vectors, strict=True):
+            if vector.isfinite().all():
+                seen.setdefault(rows[item.identity], []).append(vector)
+    own = {row: {judge.space: normalize(torch.stack(some).mean(0), dim=0)} for row, some in seen.items()}
+    also = [{**person.also, **own.get(row, {})} for row, person in enumerate(people)]
+    return Identities(people.vectors, people.space, people.sources, people.names, also)

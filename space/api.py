@@ -33,8 +33,8 @@ class Networks:
 
     def __init__(self, models: Models, settings: Settings):
         @on_gpu(lambda *_: seconds(8, 1))
-        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None) -> Found:
-            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face)
+        def read(name: str, photos: list[bytes], consent: bool, face: int | None = None, near: Any = None) -> Found:
+            return actions.identify(models.get(name), photos, consent, settings.upload_pixels, face, near)
 
         @on_gpu(lambda *_: seconds(8, 1))
         def compare(name: str, two: list[bytes], consent: bool) -> Compared:
@@ -99,7 +99,8 @@ class Endpoints:
             face: which face of each photo, where there are several: 1 for the largest, and so on.
 
         Returns:
-            The identity: name, source, space, vector and seal, to be handed to /generate as it is. Beside it `faces`,
+            The identity: name, source, space, vector, what other recognisers see (`also`) and seal, to be handed to
+            /generate as it is. Beside it `faces`,
             how many each photo shows, `scope`, what verdicts there will be on pictures of this person, and `doubt`, why
             the photos may not all show one person, where they do not seem to.
         """
@@ -139,7 +140,8 @@ class Endpoints:
                 there is.
 
         Returns:
-            Scores and settings; while it works {"share": how much is done}.
+            Scores and settings; while it works {"share": how much is done}. `against` says what the judge compared
+            with: "own pictures" means that a picture agrees with the model's own ones of this person, or does not.
             The pictures as PNG files.
             A zip of the pictures with their manifest.
             All pictures on one sheet.

@@ -80,6 +80,7 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.globals["dict"] = dict
 _TEMPLATES.filters |= {"called": _called, "jpeg": _jpeg, "preview": _preview, "pixels": "{:.1f}".format}
+_TEMPLATES.filters["data"] = lambda content: uri(content, "image/jpeg")
 _TEMPLATES.filters["exists"] = lambda who: _REAL if who.from_photo else "Sampled: does not exist."
 _TEMPLATES.filters["two"] = lambda cosine: "–" if cosine is None else f"{cosine:.2f}"  # – where none was measured
 _MACROS: Any = _TEMPLATES.get_template("macros.html").module

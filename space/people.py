@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, safe_name
 from idgen.model import Model
 
+_MOST_SPACES = 4  # that an identity from outside may hold vectors of
 _SAMPLED = re.compile(r"sampled, seed (\d{1,19}), number (\d{1,6})")
 OFF = (
     "Face vectors from outside are switched off here, because this model turns them back into faces: "
@@ -37,13 +39,18 @@ class Seals:
 
     def seal(self, identity: Identity) -> str:
         """The mark of an identity."""
-        head = json.dumps([identity.space, identity.source, identity.name]).encode()
-        vector = identity.vector.numpy().astype("<f4").tobytes()
-        return hmac.new(self._secret, head + b"\0" + vector, hashlib.sha256).hexdigest()
+        spaces = sorted(identity.also)
+        head = json.dumps([identity.space, identity.source, identity.name, *spaces]).encode()
+        vectors = [identity.vector, *(identity.also[space] for space in spaces)]
+        content = b"".join(vector.numpy().astype("<f4").tobytes() for vector in vectors)
+        return hmac.new(self._secret, head + b"\0" + content, hashlib.sha256).hexdigest()
 
     def describe(self, identity: Identity) -> dict[str, Any]:
-        """An identity for a program: name, source, space, vector (D numbers) and its mark."""
-        said = {"name": identity.name, "source": identity.source, "space": identity.space}
+        """An identity for a program: name, source, space, vector (D numbers), what other recognisers see (`also`: a
+        vector a space), and its mark."""
+        said: dict[str, Any] = {"name": identity.name, "source": identity.source, "space": identity.space}
+        if identity.also:
+            said["also"] = {space: vector.tolist() for space, vector in identity.also.items()}
         return {**said, "vector": identity.vector.tolist(), "seal": self.seal(identity)}
 
     def open(self, content: Any, model: Model, vectors_allowed: bool) -> Identity:
@@ -56,7 +63,11 @@ class Seals:
             raise InputError("An identity is what /sample or /identify answered: hand that on as it is.")
         name, seal = content.get("name"), content.get("seal")
         name = name if isinstance(name, str) else "identity"
+        also = content.get("also")
         given = _identity(content.get("vector"), content["space"], content["source"], name)
+        for space, values in list(also.items())[:_MOST_SPACES] if isinstance(also, dict) else ():
+            other = _identity(values, str(space), "", name)
+            given = replace(given, also={**given.also, other.space: other.vector})
         if isinstance(seal, str) and seal.isascii() and hmac.compare_digest(seal, self.seal(given)):
             return given
         person = verified(given, model)
@@ -77,7 +88,7 @@ def verified(identity: Identity, model: Model) -> Identity:
             return drawn
     claim = " ".join(identity.source.split())[:80]
     source = claim if claim.startswith("a vector from outside") else f"a vector from outside, said to be: {claim}"
-    return Identity(identity.vector, identity.space, source, "vector")
+    return Identity(identity.vector, identity.space, source, "vector", identity.also)
 
 
 def read_vector(content: bytes, model: Model, space: str = "", allowed: bool = True) -> tuple[Identity, int]:

@@ -6,6 +6,7 @@ call). `take` deletes what a request reads, `discard` what a refused one names, 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -58,6 +59,22 @@ def take(payload: Any, most: int) -> list[bytes]:
         raise InputError("The file is gone already: choose it again.") from None
     finally:
         _delete(paths)
+
+
+def handed_back(payload: Any) -> tuple[bytes, tuple[float, float]]:
+    """A photo that a page still had, `photo` as an address with its content, and a place on it, `x` and `y` in shares.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        head, _, content = payload["photo"].partition(",")
+        x, y = float(payload["x"]), float(payload["y"])
+        if head != "data:image/jpeg;base64" or not (0 <= x <= 1 and 0 <= y <= 1):
+            raise ValueError("neither a photo nor a place on it")
+        return base64.b64decode(content, validate=True), (x, y)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise InputError("That is no place on a photo: choose the photo again.") from None
 
 
 def discard(payload: Any) -> None:

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from idgen.ground.identity import Identity
 from idgen.pipelines import GeneratedImage
-from idgen.scoring import UNCALIBRATED
+from idgen.scoring import OWN_PICTURES, UNCALIBRATED
+from idgen.scoring import meaning as meaning_of
 
 from . import plots
 from .actions import (
@@ -31,6 +32,10 @@ from .actions import (
 from .actions import png as png_of
 from .parts import grid, part, tile, uri
 
+_OWN = (
+    "The judge compared each picture with the mean of four others of fixed seeds that the model made of this person: "
+    "it says whether a picture agrees with its own pictures, not whether these show the person of the face vector."
+)
 _SIDE = 256  # in pixels, up to which a picture is sent as it is while others are still on their way
 
 
@@ -94,7 +99,10 @@ def evidence(result: Result) -> Markup:
     known, scores, cosines = result.reference, result.scores, result.matrix
     histogram, threshold = "", None
     if known is not None:
-        meaning, threshold = known.explanation, known.calibration.threshold("image-image", known.fmr)
+        pairs = meaning_of([known.calibration], known.calibration.domain, "image-image", known.fmr)
+        meaning, threshold = known.explanation, None if pairs is None else pairs.threshold
+        if any(line.get("against") == OWN_PICTURES for line in scores):
+            meaning = f"{_OWN} {meaning}"
         judged = [(k, line["judge_similarity"]) for k, line in enumerate(scores, 1)]
         if seen := [(k, score) for k, score in judged if score is not None]:
             histogram = plots.score_histogram(seen, known.rates, known.threshold, known.fmr)

@@ -26,6 +26,7 @@ from idgen.ground.identity import Identities
 from idgen.model import load_model
 from idgen.models import FaceFinderNet
 from idgen.sets import read_manifest
+from idgen.training import recipe
 
 Run = Callable[..., Any]
 
@@ -248,6 +249,18 @@ def test_control_c_leaves_a_folder_to_go_on_from(tmp_path: Path, tiny_model: Pat
     assert 2 <= kept < 120
     assert f"Interrupted with {kept} of 120" in stderr
     assert not [path for path in out.rglob("*") if path.suffix == ".tmp"]
+
+
+def test_options_of_a_training_are_listed_without_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And what needs it says so, before anything is read."""
+    for name in ("datasets", "pytorch_metric_learning", "pytorch_metric_learning.losses"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for network, (home, *_) in recipe.TRAINERS.items():
+        for module in (home, "idgen.training.recognition"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        assert "--out" in done(CliRunner().invoke(app, ["train", network, "--help"])), network
+    result = CliRunner().invoke(app, ["train", "judge", "--data", "none", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "pytorch_metric_learning" in result.output and "[train]" in result.output
 
 
 def test_train_lists_networks_and_their_options() -> None:

@@ -66,3 +66,19 @@ def test_and_nobody_else_does(model: Model, tmp_path: Path) -> None:
     made = [mean(people), *interpolate(people[0], people[1], 3), *mixup(people, 2, 0)[0]]
     assert not any(person.from_photo for person in made)
     assert torch.equal(Identities.load(people.save(tmp_path / "x.safetensors")).vectors, people.vectors)
+
+
+def test_only_a_mean_keeps_what_the_judge_sees(model: Model, anna: Identity, tmp_path: Path) -> None:
+    """What another recogniser would see of a mixed or varied vector, nobody has seen; of a person as they are, and of
+    the mean of photos, it is known."""
+    crop = Image.fromarray(np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8))
+    seen = model.identify([crop], aligned=True, name="Anna")
+    assert torch.equal(seen.vector, anna.vector) and set(seen.also) == {"tiny-judge"}
+    assert torch.allclose(seen.also["tiny-judge"], model.judge.encode([crop])[0], atol=1e-6)
+    other = model.sampler.sample(1, 5)[0]
+    Identities.of([seen]).save(tmp_path / "anna")
+    Identities.of([seen, other]).save(tmp_path / "both")
+    np.save(tmp_path / "anna.npy", anna.vector.numpy()[None])
+    kept = {way for way in WAYS if any(WAYS[way](model, seen, other, tmp_path).also)}
+    assert kept == {"itself", "drawn from a file"}
+    assert mean([seen, seen]).also.keys() == {"tiny-judge"}

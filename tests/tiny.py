@@ -69,14 +69,12 @@ def build_tiny_model(folder: Path) -> Path:
     from diffusers import DPMSolverMultistepScheduler
 
     from idgen import models
-    from idgen.evaluation.calibrate import write_calibrations
+    from idgen.evaluation.completing import Seen, fit_parts
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.finder import FaceFinder
     from idgen.ground.identity import centres
-    from idgen.model import Judge
     from idgen.pipelines import IDiffFacePipeline
-    from idgen.sampling.sampler import IdentitySampler, principal_axes
-    from idgen.scoring import Bridge
+    from idgen.sampling.sampler import principal_axes
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -108,16 +106,15 @@ def build_tiny_model(folder: Path) -> Path:
     face_judge = FaceEncoder(judge, space=JUDGE_SPACE)
     by_encoder, by_judge = face_encoder.encode(pictures), face_judge.encode(pictures)
     face_encoder.save_pretrained(folder / "encoder")
+    face_judge.save_pretrained(folder / "judge")
     people = centres(by_encoder, labels)
-    bridge = Bridge.fit(people, centres(by_judge, labels), ENCODER_SPACE, JUDGE_SPACE)
-    Judge(face_judge, bridge).save_pretrained(folder / "judge")
-    write_calibrations(folder, by_encoder, by_judge, labels, "smooth random patterns")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         flow = models.IdentityFlow(people.shape[1], **TINY["flow"])
     for buffer, fitted in zip(flow.buffers(), principal_axes(people, len(flow.axes)), strict=True):
         buffer.copy_(fitted)
-    IdentitySampler.fit(people, ENCODER_SPACE, flow=flow).save_pretrained(folder / "sampler")
+    seen = Seen(by_encoder, by_judge, labels.numpy())
+    fit_parts((ENCODER_SPACE, JUDGE_SPACE), seen, seen, "smooth random patterns", crowd=seen, flow=flow).save(folder)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights: nothing it shows is a face.\n")
     return folder
 

@@ -8,7 +8,7 @@ from idgen.cli import convert, dataset, models, share
 from idgen.cli.demo import demo
 from idgen.cli.evaluate import calibrate, evaluate
 from idgen.cli.generate import generate
-from idgen.cli.people import compare, identify, sample
+from idgen.cli.people import align, compare, identify, sample
 from idgen.cli.shell import PASSED_ON, flag, group, say
 from idgen.cli.train import train
 from idgen.ground.version import __version__
@@ -16,7 +16,7 @@ from idgen.ground.version import __version__
 app = group(
     "From a face-recognition vector, or from nobody at all, to pictures of one person, each with an honest score."
 )
-for _command in (sample, identify, generate, evaluate, calibrate, compare, share.provenance):
+for _command in (sample, identify, generate, align, evaluate, calibrate, compare, share.provenance):
     app.command()(_command)
 app.command(**PASSED_ON)(train)
 app.command()(share.push)

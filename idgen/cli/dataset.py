@@ -144,12 +144,16 @@ def export(
     layout: Layout = option("imagefolder", "ImageFolder, WebDataset, or pairs (.bin).", "--format"),
     pairs: int = integer(6000, "For bin: how many, half of them of one person."),
     seed: int = SEED,
+    aligned: int = integer(None, "Write recogniser-ready crops of this side in pixels, such as 112."),
+    device: str = DEVICE,
 ) -> None:
     """Write what is finished in another layout."""
     with needing("dataset"):
         from idgen.dataset.export import export
 
-        now = export(folder, out, layout, pairs=pairs, seed=seed)
+        now, without = export(folder, out, layout, pairs=pairs, seed=seed, aligned=aligned, device=device)
     if now.missing:
         typer.echo(f"{len(now.missing):,} of {now.shards:,} shards are not made yet and so not in it.", err=True)
-    say(f"{now.pictures:,} pictures: {out}" if layout != "bin" else f"{pairs:,} pairs: {out}")
+    if without:
+        typer.echo(f"{count(without, 'picture shows', 'pictures show')} no face to cut out: left out.", err=True)
+    say(f"{now.pictures - without:,} pictures: {out}" if layout != "bin" else f"{pairs:,} pairs: {out}")

@@ -82,7 +82,7 @@ def generate(
     if loaded.has("judge"):
         from idgen.scoring import verdicts
 
-        keys = ("match", "judge_similarity", "domain", "fmr", "compared")
+        keys = ("match", "judge_similarity", "domain", "fmr", "compared", "against")
         say(verdicts([tuple(line.get(key) for key in keys) for line in lines], fmr))
         return
     say("This model has no judge, so nothing says whether they are the wanted people.")

@@ -23,7 +23,7 @@ def add(
     encoder: str = option(None, "The recogniser that the model was trained on, where its folder has none."),
     data: str = option(None, "Where the pictures come from, in words."),
     domain: str = DOMAIN,
-    images: int = integer(2, "Pictures that the model paints of each of the people."),
+    images: int = integer(5, "Pictures that the model paints of each of the people."),
     steps: int = integer(None, "Denoising steps; by default the model's."),
     aligned: bool = flag("--aligned", "The pictures are aligned face crops already."),
     device: str = DEVICE,

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
-from idgen.cli.shell import DEVICE, DOMAIN, FMR, JSON, MODEL, SEED, argument, flag, integer, option, read_wishes, say
+from idgen.cli.shell import (
+    DEVICE,
+    DOMAIN,
+    FMR,
+    JSON,
+    MODEL,
+    SEED,
+    argument,
+    flag,
+    integer,
+    interrupted,
+    option,
+    read_wishes,
+    say,
+)
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
 
@@ -87,10 +101,10 @@ def identify(
     from idgen.ground.identity import Identities
     from idgen.model import load_model
 
-    encoder = load_model(model, device).encoder
-    person = encoder.identify(photos, aligned, name, domain, face)
+    loaded = load_model(model, device)
+    person = loaded.identify(photos, aligned=aligned, name=name, domain=domain, face=face)
     Identities.of([person]).save(out)
-    say(f"{person.name} ({person.source}): {out}", *filter(None, [encoder.notice]))
+    say(f"{person.name} ({person.source}): {out}", *filter(None, [loaded.encoder.notice]))
     say("The file is biometric data: it can be used to recognise this person. Treat it like the photos.")
 
 
@@ -135,3 +149,25 @@ def _photo_or_identity(text: str) -> Path | Identity:
     some = ", ".join(people.names[:3]) + (", ..." if len(people) > 3 else "")
     what = f"nobody called {name!r}" if name else f"{len(people)} people"
     raise InputError(f"{path} holds {what}: name one as {path}#NAME ({some}).")
+
+
+def align(
+    source: Path = argument("SET", "A folder of any pictures, with or without a folder a person, or Parquet."),
+    out: Path = argument("OUT", "Folder to write."),
+    size: int = integer(None, "Side of the crops in pixels; by default 112, for ffhq 128."),
+    alignment: str = option("arcface", "How faces are cut out: arcface or ffhq."),
+    face: int = integer(None, "Which face of each picture; 1, the largest, by default."),
+    parquet: bool = flag("--parquet", "Write Parquet instead of pictures."),
+    domain: str = DOMAIN,
+    model: str = MODEL,
+    device: str = DEVICE,
+) -> None:
+    """Cut faces out of pictures for recognisers and for training; called again, it goes on where it stopped."""
+    from idgen import aligning
+
+    how: dict[str, Any] = {"size": size, "alignment": alignment, "face": face, "parquet": parquet, "domain": domain}
+    try:
+        done = aligning.align_set(source, out, model=model, device=device, **how)
+    except KeyboardInterrupt:
+        raise interrupted(*aligning.progress_of(source, out), f"pictures of {source}") from None
+    say(*done.lines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from idgen.evaluation.completing import NEAREST, Parts, Seen, fit_parts
 from idgen.evaluation.reading import Reader
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.resolve import recogniser
+from idgen.ground import arguments, files, hub
 from idgen.ground import domain as domains
-from idgen.ground import files, hub
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, centres, seen_in
 from idgen.ground.words import count, percent
 from idgen.model import Judge, Model, load_model
-from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import (
-    CALIBRATION_NAME,
     Calibration,
     ErrorRates,
     calibrations_of,
@@ -36,6 +36,8 @@ FEWEST = 20
 """People that the bridge and the calibrations need together."""
 WORST_BRIDGE = 0.05
 """Equal error rate up to which the pictures of a model are judged by way of the bridge."""
+MOST_COMPARED = 1_000
+"""Pictures that intervals are taken over, on either side."""
 
 
 def add(
@@ -46,7 +48,7 @@ def add(
     encoder: str | None = None,
     data: str | None = None,
     domain: str | None = None,
-    images: int = 2,
+    images: int = 5,
     steps: int | None = None,
     aligned: bool = False,
     device: str | None = None,
@@ -54,9 +56,9 @@ def add(
 ) -> list[str]:
     """Give a model's folder a judge, calibrations and, where it has none, a sampler. Written when all is measured.
 
-    Half of the people fit the bridge from the encoder's space to the judge's; on the other half is measured what the
-    scores mean: of the set's own pictures, and of pictures that the model paints of these people, against them. What
-    the model paints is judged only where the bridge has an equal error rate of at most 5 % there.
+    What the scores mean is measured on the set's own pictures, on pictures that the model paints of these people
+    against them, and on those alone. Half of the people fit the bridge from the encoder's space to the judge's, which
+    is measured on the other half, and used where its equal error rate is at most 5 % there.
 
     Args:
         model: the folder.
@@ -65,7 +67,7 @@ def add(
         encoder: the recogniser that the model was trained on, where its folder has none.
         data: where the pictures come from, in words.
         domain: what kind of pictures they are; by default what their files say, and photographs.
-        images: pictures that the model paints of each of the people.
+        images: pictures that the model paints of each of the people, at least 2.
         steps: denoising steps; by default the model's.
         aligned: the pictures are face crops already; else faces are found first.
         device: for the networks.
@@ -87,32 +89,22 @@ def add(
     names = np.unique(labels)
     if len(names) < FEWEST:
         raise InputError(f"{people} has {count(len(names), 'person', 'people')}: give at least {FEWEST}.")
-    fit = np.isin(labels, names[::2])
-    bridge = Bridge.fit(centres(by_own[fit], labels[fit]), centres(by_judge[fit], labels[fit]), space, other.space)
-    said = data or set_.source.name
-    rest = (by_own[~fit], by_judge[~fit], labels[~fit])
-    calibration = Calibration.measure(space, rest[0], rest[2], said, of)
-    judged = Calibration.measure(other.space, rest[1], rest[2], said, of).measure_bridge(bridge, *rest)
-    known, lines = with_domain(calibrations_of(other), judged), [_line("the judge", judged, "image-image")]
-    lines.append(_line("the bridge", judged, "image-bridge"))
+    arguments.whole("number of pictures of each of the people", images, 2)
+    seen, half = Seen(by_own, by_judge, labels), np.isin(labels, names[::2])
+    said, crowd = data or set_.source.name, None if loaded.has("sampler") else seen
+    parts = fit_parts((space, other.space), seen.of(half), seen, said, of, unseen=seen.of(~half), crowd=crowd)
+    lines = [_line("the judge", parts.judged, "image-image"), _line("the bridge", parts.judged, "image-bridge")]
+    known = with_domain(calibrations_of(other), parts.judged)
     if not of == loaded.paints == domains.RENDERED:
-        rates = _painted(loaded, own, other, bridge, rest, of, images, steps, progress)
-        lines.append(f"pictures by {loaded.name}, by way of the bridge: equal error rate {percent(rates.eer)}")
-        if not any(rates.thresholds.values()):
-            few = f"{rates.impostor_pairs:,} comparisons of strangers are too few for a false-match rate of 1 in 100"
-            lines.append(f"{few}: give more people, or more --images")
-        good = rates.eer <= WORST_BRIDGE
-        made, shown = domains.generated_by(loaded.name), (len(names[1::2]), images * len(names[1::2]))
-        for kind in (made, domains.against([made, of])):
-            kinds = {"image-bridge": rates} if good else {}
-            known = with_domain(known, Calibration(other.space, *shown, said, kinds, kind))
-        if not good:
-            lines.append(f"That is over {percent(WORST_BRIDGE)}, so what {loaded.name} paints gets no verdict")
-    _write(folder, own if encoder is not None else None, other, bridge, calibration, known, loaded)
-    if not loaded.has("sampler"):
-        _sampler(by_own, labels, space, of).save_pretrained(folder / "sampler")
-        nobody = "" if of == domains.RENDERED else ", without any of them"
-        lines.append(f"a sampler, a Gaussian on where these people's vectors lie{nobody}")
+        painted = _paint(loaded, own, other, seen, of, images, steps, progress)
+        for new in _painted(loaded.name, other.space, painted, seen, parts.bridge, names[1::2], said, of):
+            known = with_domain(known, new)
+        lines += _said_of(loaded.name, known, of)
+    _write(folder, own if encoder is not None else None, other, parts, known)
+    if parts.sampler is not None:
+        how = "a flow" if parts.sampler.flow is not None else "a Gaussian"
+        nobody = "" if len(parts.sampler.people) else f", without any of them; {NEAREST} says how near it comes to them"
+        lines.append(f"a sampler, {how} on where these people's vectors lie{nobody}")
     return [*lines, f"Written to {folder}"]
 
 
@@ -139,63 +131,99 @@ def _line(what: str, known: Calibration, kind: str) -> str:
     return f"{what} on {on}: equal error rate {percent(rates.eer)}, {rates.impostor_pairs:,} comparisons of strangers"
 
 
-def _painted(
-    model: Model,
-    own: FaceEncoder,
-    judge: FaceEncoder,
-    bridge: Bridge,
-    rest: tuple[Tensor, Tensor, NDArray[Any]],
-    of: str,
-    images: int,
-    steps: int | None,
-    progress: bool,
-) -> ErrorRates:
-    """`image-bridge`: pictures that the model paints of people, against what the bridge expects of everybody."""
-    vectors, names = centres(rest[0], rest[2]), np.unique(rest[2])
+def _paint(
+    model: Model, own: FaceEncoder, judge: FaceEncoder, seen: Seen, of: str, images: int, steps: int | None, bars: bool
+) -> tuple[Tensor, NDArray[Any]]:
+    """The judge's vectors of pictures that the model paints of everybody, and whose each is."""
+    vectors, names = centres(seen.by_encoder, seen.labels), np.unique(seen.labels)
     people = Identities(vectors, own.space, [seen_in([of], 2)] * len(names), [f"p{row}" for row in range(len(names))])
     made = model.pipeline.iterate(people, images, num_inference_steps=steps)
-    seen, who = [], []
-    bar = tqdm(total=images * len(people), desc="painting them", unit="image", disable=not progress)
+    parts, who = [], []
+    bar = tqdm(total=images * len(people), desc="painting them", unit="image", disable=not bars)
     for batch in batched(made, 8):
-        seen.append(own.embed_by([item.image for item in batch], [judge], model.pipeline.aligned)[0])
+        parts.append(own.embed_by([item.image for item in batch], [judge], model.pipeline.aligned)[0])
         who += [item.identity for item in batch]
         bar.update(len(batch))
     bar.close()
-    shown, row = torch.cat(seen), np.array(who)
+    shown, row = torch.cat(parts), np.array(who)
     found = shown[:, 0].isfinite().numpy()
     if found.sum() < 2:
         raise InputError(f"No face is found in what {model.name} paints of these people, so nothing can be measured.")
-    cosines = (shown[found] @ bridge(vectors).T).numpy()
-    same = row[found][:, None] == np.arange(len(names))
+    return shown[found], names[row[found]]
+
+
+def _painted(
+    name: str,
+    space: str,
+    painted: tuple[Tensor, NDArray[Any]],
+    seen: Seen,
+    bridge: Bridge,
+    unseen: NDArray[Any],
+    data: str,
+    of: str,
+) -> list[Calibration]:
+    """What the judge's cosines mean of pictures that a model paints of people: of these alone, and against the pictures
+    that the people are from. With `image-bridge`, measured on people that the bridge has not seen, where it is good."""
+    vectors, labels = painted
+    names = np.unique(seen.labels)
+    held = np.isin(labels, unseen)
+    expected = bridge(centres(seen.by_encoder, seen.labels))[np.isin(names, unseen)]
+    rates = _against(vectors[held], labels[held], expected, unseen)
+    bridged = {"image-bridge": rates} if rates.eer <= WORST_BRIDGE else {}
+    made = domains.generated_by(name)
+    alone = Calibration.measure(space, vectors, labels, data, made)
+    across = {
+        "image-image": _against(vectors, labels, seen.by_judge, seen.labels),
+        "image-mean": _against(vectors, labels, centres(seen.by_judge, seen.labels), names),
+    }
+    both = Calibration(space, len(names), len(vectors), data, across | bridged, domains.against([made, of]))
+    return [replace(alone, kinds=alone.kinds | bridged), both]
+
+
+def _against(vectors: Tensor, labels: NDArray[Any], others: Tensor, theirs: NDArray[Any]) -> ErrorRates:
+    """Error rates of pictures against other vectors; of large sets over some of the rows."""
+    rng = np.random.default_rng(0)
+    rows, columns = (np.sort(rng.permutation(len(some))[:MOST_COMPARED]) for some in (labels, theirs))
+    cosines = (vectors[rows] @ others[columns].T).numpy()
+    who = np.unique(np.concatenate([labels[rows], theirs[columns]]), return_inverse=True)[1]
+    first, second = who[: len(rows)], who[len(rows) :]
+    same = first[:, None] == second[None]
+    one, two = (numbers[~same] for numbers in np.broadcast_arrays(first[:, None], second[None]))
     rates = ErrorRates.measure(cosines[same], cosines[~same])
-    painted, compared = np.nonzero(~same)
-    over = np.stack([row[found][painted], compared], 1)
-    return rates.with_intervals(cosines[same], cosines[~same], row[found][:, None], over)
+    own = np.broadcast_to(first[:, None], same.shape)[same][:, None]
+    return rates.with_intervals(cosines[same], cosines[~same], own, np.stack([one, two], 1))
 
 
-def _sampler(vectors: Tensor, labels: NDArray[Any], space: str, of: str) -> IdentitySampler:
-    """A Gaussian where these people live; of people who exist it keeps nobody's vector."""
-    people = centres(vectors, labels)
-    sampler = IdentitySampler.fit(people, space, max(2, min(48, len(people) // 4)))
-    if of != domains.RENDERED:
-        sampler.people = torch.zeros(0, people.shape[1], dtype=sampler.people.dtype)
-    return sampler
+def _said_of(name: str, known: list[Calibration], of: str) -> list[str]:
+    """What was measured of a model's pictures, and what verdicts there will be."""
+    made = domains.generated_by(name)
+    alone, both = (next(one for one in known if one.domain == each) for each in (made, domains.against([made, of])))
+    lines = [
+        _line(f"people from {domains.pictures(of)}, painted", both, "image-image"),
+        _line(f"pictures by {name}, against others of its own", alone, "image-mean"),
+    ]
+    if "image-bridge" in both.kinds:
+        lines.append(_line(f"pictures by {name}, by way of the bridge", both, "image-bridge"))
+    else:
+        lines.append(
+            f"by way of the bridge the equal error rate is over {percent(WORST_BRIDGE)}: sampled people are judged by "
+            "whether their pictures agree with its own pictures"
+        )
+    if not any(both.rates("image-image").thresholds.values()):
+        few = (
+            f"{both.rates('image-image').impostor_pairs:,} comparisons of strangers are too few for a false-match rate"
+        )
+        lines.append(f"{few} of 1 in 100, so what {name} paints gets no verdict: give more people, or more --images")
+    return lines
 
 
 def _write(
-    folder: Path,
-    encoder: FaceEncoder | None,
-    judge: FaceEncoder,
-    bridge: Bridge,
-    own: Calibration,
-    known: list[Calibration],
-    model: Model,
+    folder: Path, encoder: FaceEncoder | None, judge: FaceEncoder, parts: Parts, known: list[Calibration]
 ) -> None:
-    before = calibrations_of(model.encoder if encoder is None else encoder)
     if encoder is not None:
         with files.aside(folder / "encoder") as beside:
             encoder.save_pretrained(beside)
-    files.write_json(folder / "encoder" / CALIBRATION_NAME, to_dict(with_domain(before, own)))
     judge.calibration = to_dict(known)
     with files.aside(folder / "judge") as beside:
-        Judge(judge, bridge).save_pretrained(beside)
+        Judge(judge, parts.bridge).save_pretrained(beside)
+    parts.save(folder)

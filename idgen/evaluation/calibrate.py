@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from idgen.evaluation.bins import read_bin
 from idgen.evaluation.measures import read_pairs
@@ -16,11 +14,9 @@ from idgen.faces.encoder import FaceEncoder
 from idgen.faces.resolve import folder_of, recogniser, user_calibration
 from idgen.ground import domain as domains
 from idgen.ground import files, hub
-from idgen.ground.domain import RENDERED
 from idgen.ground.errors import InputError
 from idgen.ground.words import count, one_in, percent
 from idgen.model import load_model
-from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, Calibration, from_dict, to_dict, with_domain
 
 
@@ -136,30 +132,3 @@ def _target(encoder: FaceEncoder, name: str, out: str | Path | None, into: str |
     if (folder := folder_of(name)) is not None:
         return folder / CALIBRATION_NAME, f"everybody who loads {folder}"
     return user_calibration(encoder.space), f"`idgen evaluate --by {name}` and verdicts on this machine"
-
-
-def write_calibrations(
-    model: str | Path,
-    encoder_embeddings: Tensor,
-    judge_embeddings: Tensor,
-    labels: ArrayLike,
-    data: str,
-    domain: str = RENDERED,
-) -> tuple[Calibration, Calibration]:
-    """Measure the encoder and the judge of a model's folder on the same pictures, and write both `calibration.json`.
-
-    Args:
-        model: folder with `encoder/` and `judge/`, the latter with its bridge.
-        encoder_embeddings, judge_embeddings: (N, De) and (N, Dj).
-        labels: (N,) whose equality means the same person; of people that neither was trained on.
-        data: where the pictures come from, in words.
-        domain: what kind of pictures they are, see `idgen.ground.domain`.
-    """
-    encoder, judge = Path(model) / "encoder", Path(model) / "judge"
-    bridge = Bridge.load(judge / BRIDGE_NAME)
-    own = Calibration.measure(bridge.source, encoder_embeddings, labels, data, domain)
-    judged = Calibration.measure(bridge.target, judge_embeddings, labels, data, domain)
-    judged = judged.measure_bridge(bridge, encoder_embeddings, judge_embeddings, labels)
-    own.save(encoder / CALIBRATION_NAME)
-    judged.save(judge / CALIBRATION_NAME)
-    return own, judged

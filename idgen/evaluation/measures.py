@@ -178,9 +178,13 @@ def fidelity(set_: Set, model: Model | None, fmr: float = FMR) -> Fidelity | Non
         return None
     scorer = model.scorer_at(fmr)
     wanted = torch.stack([person.vector for person in people])
-    cosines = (set_.by[0].vectors * model.judge.bridge(wanted)).sum(1).numpy()
+    ways = {name: scorer.way(source.wanted[name], source.domain) for name in set(source.labels.tolist())}
+    expected = {name: way.vector(source.wanted[name], model.judge) for name, way in ways.items()}
+    cosines = (set_.by[0].vectors * torch.stack([expected[str(label)] for label in source.labels])).sum(1).numpy()
     of = scorer.compared(against(person.domain for person in people if person.domain), source.domain)
-    means = meaning(scorer.judge.calibrations, of, "image-bridge", fmr)
+    kinds = {(way.against, way.of, None if way.meaning is None else way.meaning.kind): way for way in ways.values()}
+    one = next(iter(kinds.values()))
+    means = one.meaning if len(kinds) == 1 else None  # people of several kinds have no threshold in common
     matches = None if means is None else cosines >= means.threshold
     return Fidelity(
         rate=None if matches is None else float(matches.mean()),
@@ -188,6 +192,7 @@ def fidelity(set_: Set, model: Model | None, fmr: float = FMR) -> Fidelity | Non
         fmr=None if means is None else means.fmr,
         domain=None if means is None else means.calibration.domain,
         of=of,
+        against=one.against,
         mean=float(cosines.mean()),
         genuine_rate=None if means is None else means.rates.tar.get(f"{means.fmr:g}"),
         encoder_mean=float((set_.by[1].vectors * normalize(wanted)).sum(1).mean()),

@@ -20,6 +20,7 @@ from idgen.ground.arguments import FMR
 from idgen.ground.domain import pictures
 from idgen.ground.version import __version__
 from idgen.ground.words import one_in, percent
+from idgen.scoring.score import OWN_PICTURES
 from idgen.scoring.verification import FEWEST_FALSE_MATCHES, RATES, det_curve
 
 Value = TypeVar("Value")
@@ -63,7 +64,13 @@ def _cards(result: Evaluation) -> str:
     for folds in list(result.folds.values())[:1]:
         cards.append(("10-fold accuracy", percent(folds.accuracy), f"± {100 * folds.deviation:.2f}"))
     if result.fidelity is not None and result.fidelity.rate is not None:
-        cards.append(("Fidelity", percent(result.fidelity.rate), "match the wanted person"))
+        cards.append(
+            (
+                "Fidelity",
+                percent(result.fidelity.rate),
+                "agree with own pictures" if result.fidelity.against == OWN_PICTURES else "match the wanted person",
+            )
+        )
     if (apart := result.separability) is not None:
         cards.append(("Unique people", percent(apart.unique_share), f"of {apart.people:,}"))
     if result.diversity is not None and result.diversity.yaw is not None:
@@ -179,6 +186,7 @@ def _fidelity(result: Evaluation) -> str:
         ["judge's mean cosine to the wanted person", f"{fidelity.mean:.3f}"],
         [f"threshold (FMR {_known(fidelity.fmr, percent)})", _known(fidelity.threshold, "{:.3f}".format)],
         ["what was compared", escape(pictures(fidelity.of))],
+        ["what the judge compared them with", escape(fidelity.against)],
         [
             "what the judge was measured on",
             "nothing of that kind" if fidelity.domain is None else escape(pictures(fidelity.domain)),

@@ -83,6 +83,7 @@ class Fidelity:
         threshold, fmr, domain: the judge's calibrated threshold, its false-match rate, and what kind of pictures it was
             measured on; None where there is none.
         of: what kind of pictures were compared with what kind the people are of.
+        against: what the judge compared them with, see `idgen.scoring.score.AGAINST`.
         mean: of the judge's cosines to the wanted person.
         genuine_rate: share of *real* pictures that match their own person in the same kind of comparison.
         encoder_mean: mean cosine by the encoder, whose vectors the pictures were made from.
@@ -95,6 +96,7 @@ class Fidelity:
     fmr: float | None
     domain: str | None
     of: str
+    against: str
     mean: float
     genuine_rate: float | None
     encoder_mean: float
@@ -110,6 +112,7 @@ class Fidelity:
             "threshold": self.threshold,
             "domain": self.domain,
             "compared": self.of,
+            "against": self.against,
             "judge_similarity_mean": self.mean,
             "encoder_similarity_mean": self.encoder_mean,
             "same_rate_of_real_pictures": self.genuine_rate,

@@ -7,6 +7,7 @@ from idgen.evaluation.results import AT, Comparisons, Evaluation, Fidelity, Leve
 from idgen.ground.arguments import FMR
 from idgen.ground.domain import advice, pictures
 from idgen.ground.words import at_fmr, count, one_in, percent
+from idgen.scoring.score import OWN_PICTURES
 
 
 def summarise(result: Evaluation) -> list[tuple[Level, str]]:
@@ -59,6 +60,13 @@ def _fidelity(found: Fidelity) -> tuple[Level, str]:
     if found.rate is None or found.fmr is None or found.domain is None:
         said = f"No verdict on whether they are the people asked for: {found.mean:.2f} is the judge's mean similarity"
         return "note", f"{said}, which was not measured on {pictures(found.of)}. {advice(found.of)}"
+    if found.against == OWN_PICTURES:
+        return (
+            _level(found.rate, 0.8 * (found.genuine_rate or 1), 0.3),
+            f"{percent(found.rate)} of the pictures agree with the model's own pictures of the person, says the "
+            f"independent judge {at_fmr(found.fmr)}, measured on {pictures(found.domain)}. Whether these show the "
+            "person of the vector, nothing says.",
+        )
     real = "" if found.genuine_rate is None else f"; of real pictures {percent(found.genuine_rate)} do"
     return (
         _level(found.rate, 0.8 * (found.genuine_rate or 1), 0.3),

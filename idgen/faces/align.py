@@ -8,7 +8,8 @@ Maps are those of `idgen.ground.geometry`.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,3 +106,19 @@ def align_ffhq(image: Image.Image, landmarks: ArrayLike, size: int = 128) -> Ima
     Arguments and errors as those of `align`.
     """
     return warp(image, ffhq_square(landmarks, size), size)
+
+
+class Alignment(NamedTuple):
+    """How faces are cut out for a recogniser, as those that it was trained on: by `cut`, to crops of `size` pixels a
+    side, which are then resized with averaging or, without `antialias`, by bilinear interpolation alone."""
+
+    cut: Callable[[Image.Image, Any, int], Image.Image]
+    size: int
+    antialias: bool
+
+
+ALIGNMENTS = {
+    "arcface": Alignment(align, TEMPLATE_SIZE, True),
+    # IDiff-Face: FFHQ at 128 pixels, resized as torchvision 0.14 resizes a tensor.
+    "ffhq": Alignment(align_ffhq, 128, False),
+}

@@ -8,6 +8,7 @@ read, since the data that they were trained on forbid commercial use.
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,11 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, similarity, template, warp
-from idgen.faces.encoder import FaceEncoder, to_side
-from idgen.faces.finder import Detection, distinct
+from idgen.faces.encoder import FaceEncoder
+from idgen.faces.finder import Detection, FaceFinder, distinct, whole_view
+from idgen.faces.pixels import to_side
 from idgen.ground.errors import InputError, how_to_install, require_package
 from idgen.ground.geometry import apply, invert
+from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
+from idgen.models.finder import FaceFinderNet
 
 FILES = {
     "finder": "mmod_human_face_detector.dat",
@@ -35,8 +40,19 @@ CHIP, PADDING = 150, 0.25
 """Side of dlib's aligned face in pixels, and how much is around the face, as its network was trained."""
 SURE = 0.2
 """HOG's score from which a find counts; its own 0 takes a badge for a face."""
-SEEN, CAREFULLY = 640, 480
-"""Longer side of a picture, in pixels, in which HOG, and then the slower CNN, look for faces."""
+SEEN, TURNED = 640, 400
+"""Longer side of a picture, in pixels, in which HOG looks for faces as it stands, and in its other turns."""
+SURELY = 0.5
+"""Confidence of HOG at which a picture stands upright, so that nobody looks at its other turns."""
+LIKELY, LIKELIER, PLACES = 0.35, 0.7, 2
+"""Confidence of the built-in finder's first look at which a place is worth the far slower CNN, in a picture as it
+stands, and in its other turns; and how many places of the former are."""
+ROOM, CLOSE = 2.2, 200
+"""How much of a place the CNN sees, in sizes of the face, and in how many pixels a side: it knows faces of 80 pixels
+and more."""
+LIKELIEST, CAREFULLY = 0.6, 480
+"""Confidence of a place at which, where nothing is found there, the CNN looks at the whole picture, so many pixels
+long."""
 LEAST = 40
 """Shorter side of a picture in which there can be one; far smaller ones end the process within dlib."""
 
@@ -174,22 +190,53 @@ class _Tools:
 
 
 class _Finder:
-    """dlib's finders as idgen's encoders use one: HOG, and where it finds nothing the CNN."""
+    """dlib's finders as idgen's encoders use one: HOG, and where it finds nothing the CNN, where the first look of the
+    built-in finder sees something like a face."""
 
     def __init__(self, tools: _Tools):
         self._tools = tools
 
+    @functools.cached_property
+    def _glance(self) -> FaceFinder:
+        return FaceFinder(models.load(BUILTIN / DEFAULT_MODEL / "encoder" / "finder", FaceFinderNet))
+
     def find(self, image: Image.Image) -> list[Detection]:
         """All faces in an RGB picture, largest first: those of the turn, by quarters, in which one is surest, as both
         finders know upright faces only, and take something for one in a turned picture."""
-        turns = [image.rotate(90 * quarters, expand=True) for quarters in range(4)]
-        for look, most in ((self._hog, SEEN), (self._cnn, CAREFULLY)):
-            found = [self._look(turned, look, most) for turned in turns]
-            sure = [max((face.confidence for face in faces), default=0.0) for faces in found]
-            if any(sure):
-                best = int(np.argmax(sure))
-                return distinct(self._back(face, best, image.size) for face in found[best])
-        return []
+        found = {0: self._look(image, self._hog, SEEN)}
+        if max((face.confidence for face in found[0]), default=0.0) < SURELY:
+            turns = [image.rotate(90 * quarters, expand=True) for quarters in range(4)]
+            found |= {quarters: self._look(turns[quarters], self._hog, TURNED) for quarters in (1, 2, 3)}
+            if not any(found.values()) and min(image.size) >= LEAST:
+                found = self._closely(turns)
+        sure = {quarters: max((face.confidence for face in faces), default=0.0) for quarters, faces in found.items()}
+        best = max(sure, key=lambda quarters: sure[quarters])
+        return distinct(self._back(face, best, image.size) for face in found[best])
+
+    def _closely(self, turns: list[Image.Image]) -> dict[int, list[_Found]]:
+        """What the CNN finds at the likeliest places of all turns."""
+        places: list[tuple[Detection, int]] = []
+        for quarters, turned in enumerate(turns):
+            zooms = (1.0, self._glance.padded) if not quarters else (1.0,)
+            views = [whole_view(*turned.size, self._glance.view_size, zoom) for zoom in zooms]
+            seen = self._glance.look(turned, views, LIKELY if not quarters else LIKELIER)
+            some = sorted(distinct(one for faces in seen for one in faces), key=lambda face: -face.confidence)
+            places += [(face, quarters) for face in some[: PLACES if not quarters else 1]]
+        found: dict[int, list[_Found]] = {0: []}
+        for face, quarters in places:
+            left, top = (face.centre - ROOM * face.size / 2).round().astype(int).tolist()
+            side = round(ROOM * face.size)
+            part = turns[quarters].crop((left, top, left + side, top + side))
+            if part.width < CLOSE:
+                part = part.resize((CLOSE, CLOSE), Image.Resampling.BICUBIC)
+            scale, shift = side / part.width, np.array([left, top], np.float64)
+            found.setdefault(quarters, []).extend(
+                _Found(one.landmarks * scale + shift, one.confidence, one.size * scale, one.points * scale + shift)
+                for one in self._look(part, self._cnn, CLOSE)
+            )
+        if not any(found.values()) and any(face.confidence >= LIKELIEST for face, quarters in places if not quarters):
+            found[0] = self._look(turns[0], self._cnn, CAREFULLY)
+        return found
 
     @staticmethod
     def _back(face: _Found, quarters: int, size: tuple[int, int]) -> Detection:
@@ -216,7 +263,7 @@ class _Finder:
 
     def _cnn(self, pixels: NDArray[np.uint8]) -> list[tuple[list[int], float]]:
         try:
-            found = self._tools.get("finder")(pixels, 1 if max(pixels.shape) < CAREFULLY // 2 else 0)
+            found = self._tools.get("finder")(pixels, 0)
         except RuntimeError:  # a picture that is narrower than its filters
             return []
         return [(_sides(one.rect), one.confidence / (1 + one.confidence)) for one in found]

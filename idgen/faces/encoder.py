@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from idgen import models
-from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
+from idgen.faces.align import ALIGNMENTS
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.pixels import check_pixels, to_pictures, to_side
 from idgen.faces.strangers import measured_on, strangers
 from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
@@ -34,22 +35,6 @@ from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME = "calibration.json"
-
-
-class Alignment(NamedTuple):
-    """How faces are cut out for a recogniser, as those that it was trained on: by `cut`, to crops of `size` pixels a
-    side, which are then resized with averaging or, without `antialias`, by bilinear interpolation alone."""
-
-    cut: Callable[[Image.Image, Any, int], Image.Image]
-    size: int
-    antialias: bool
-
-
-ALIGNMENTS = {
-    "arcface": Alignment(align, TEMPLATE_SIZE, True),
-    # IDiff-Face: FFHQ at 128 pixels, resized as torchvision 0.14 resizes a tensor.
-    "ffhq": Alignment(align_ffhq, 128, False),
-}
 
 
 class FaceEncoder:
@@ -198,9 +183,9 @@ class FaceEncoder:
         """(N, D) on the CPU, not normalised."""
         faces = several(images)
         if not aligned:
-            faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
+            faces = [self.detect_and_align(picture)[0] for picture in to_pictures(faces)]
         if isinstance(faces, Tensor):
-            _check_pixels(faces)
+            check_pixels(faces)
         out = [torch.empty(0, self.dim, dtype=torch.float32)]
         for start in range(0, len(faces), batch_size):
             part = faces[start : start + batch_size]
@@ -224,6 +209,13 @@ class FaceEncoder:
         Raises:
             InputError: the photo cannot be opened or has no face, or not so many, or this encoder has no finder.
         """
+        picture, face, found = self.locate(image, domain, which)
+        return self.crop(picture, face), face, found
+
+    def locate(
+        self, image: ImageSource, domain: str | None = None, which: int | None = None
+    ) -> tuple[Image.Image, Detection, list[Detection]]:
+        """The photo as it was opened, where its face is, and all faces; as `detect_and_align`."""
         name, finder, picture = describe(image), self._finder(), open_image(image)
         if self.photo_finder is not None and (domain_of(image) if domain is None else domain) == domains.PHOTOGRAPHS:
             finder = self.photo_finder
@@ -232,13 +224,12 @@ class FaceEncoder:
         if not found:
             raise NoFaceError(f"No face found in {name}: give a photo with one clearly visible face.")
         if which is not None and arguments.whole("number of the face", which, 1) > len(found):
-            raise InputError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
+            raise NoFaceError(f"There is no face {which} in {name}: {len(found)} found, the largest is number 1.")
         if len(found) > 1 and which is None:
             x, y = (found[0].centre / picture.size * 100).round().astype(int)
             where = f"{x} % from the left and {y} % from the top"
             warnings.warn(f"{len(found)} faces found in {name}: the largest is taken, at {where}.", stacklevel=2)
-        face = found[0 if which is None else which - 1]
-        return self.crop(picture, face), face, found
+        return picture, found[0 if which is None else which - 1], found
 
     @pinned()
     def shows_face(self, crop: ImageSource) -> bool:
@@ -261,6 +252,7 @@ class FaceEncoder:
         name: str | None = None,
         domain: str | None = None,
         face: int | None = None,
+        viewers: Sequence[FaceEncoder] = (),
     ) -> Identity:
         """The identity on one or several photos of one person: the normalised mean of their vectors. Warns when they
         do not look like one person, see `strangers`.
@@ -271,6 +263,8 @@ class FaceEncoder:
             name: what to call it; by default after the first photo's file.
             domain: what kind of pictures they are (`idgen.ground.domain`); by default what each one's file says.
             face: which face of each photo, from 1 for the largest; by default that.
+            viewers: further recognisers, whose own vectors of the same faces go along: of crops, those that see faces
+                cut out alike.
 
         Raises:
             InputError: there are no photos, or as `encode` and `detect_and_align`.
@@ -283,20 +277,52 @@ class FaceEncoder:
             name = "me" if file == describe(None) else safe_name(Path(file).stem)
         kinds = [domain_of(photo) if domain is None else domains.check(domain) for photo in given]
         called = [str(one) if isinstance(one, str | os.PathLike) else f"photo {at}" for at, one in enumerate(given, 1)]
+        viewers = [self, *(one for one in viewers if one.alignment == self.alignment or not aligned)]
+        seen: list[tuple[Any, ...]] = [(photo,) * len(viewers) for photo in given]
         if not aligned:
-            given = [self.detect_and_align(photo, of, face)[0] for photo, of in zip(given, kinds, strict=True)]
-        vectors = self.encode(given)
-        if doubt := strangers(vectors, called, self.space, measured_on(self.calibration, kinds)):
+            seen = [self.views(photo, viewers, of, face) for photo, of in zip(given, kinds, strict=True)]
+        person = self.of_views(seen, viewers, kinds, name)
+        if doubt := strangers(person[1], called, self.space, measured_on(self.calibration, kinds)):
             warnings.warn(doubt, stacklevel=2)
-        return mean(Identity(one, self.space, seen_in([of], 1), name) for one, of in zip(vectors, kinds, strict=True))
+        return person[0]
 
-    def views(self, photo: ImageSource, viewers: Sequence[FaceEncoder]) -> tuple[Any, ...]:
-        """The largest face of a photo, found by this encoder and cut out for each of the viewers. InputError as
-        `detect_and_align`, which also warns."""
-        crop, face, _ = self.detect_and_align(photo)
-        return tuple(
-            crop if viewer.alignment == self.alignment else viewer.crop(open_image(photo), face) for viewer in viewers
-        )
+    def of_views(
+        self, seen: Sequence[tuple[Any, ...]], viewers: Sequence[FaceEncoder], kinds: Sequence[str], name: str
+    ) -> tuple[Identity, Tensor]:
+        """Who is on N faces, and this encoder's vectors (N, D) of them.
+
+        Args:
+            seen: what each of the viewers is to see of each face, see `views`.
+            viewers: this encoder, and others.
+            kinds: what kind of picture each is of.
+            name: what to call the person.
+        """
+        by = [viewer.encode([each[place] for each in seen]) for place, viewer in enumerate(viewers)]
+        spaces = [viewer.space for viewer in viewers[1:]]
+        single = [
+            Identity(
+                by[0][row],
+                self.space,
+                seen_in([of], 1),
+                name,
+                dict(zip(spaces, (one[row] for one in by[1:]), strict=True)),
+            )
+            for row, of in enumerate(kinds)
+        ]
+        return mean(single), by[0]
+
+    def views(
+        self,
+        photo: ImageSource,
+        viewers: Sequence[FaceEncoder],
+        domain: str | None = None,
+        which: int | None = None,
+    ) -> tuple[Any, ...]:
+        """A face of a photo, found by this encoder and cut out for each of the viewers. Arguments, errors and warnings
+        as of `detect_and_align`."""
+        picture, face, _ = self.locate(photo, domain, which)
+        crop = self.crop(picture, face)
+        return tuple(crop if viewer.alignment == self.alignment else viewer.crop(picture, face) for viewer in viewers)
 
     def crops(
         self, pictures: Tensor | Sequence[ImageSource], viewers: Sequence[FaceEncoder], aligned: bool = True
@@ -310,7 +336,7 @@ class FaceEncoder:
         out: list[tuple[Any, ...] | None] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
-            for picture in _to_pictures(pictures):
+            for picture in to_pictures(pictures):
                 try:
                     out.append(self.views(picture, viewers))
                 except NoFaceError:
@@ -368,33 +394,6 @@ class FaceEncoder:
         return vectors.cpu()
 
 
-def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
-    """(N, 3, H, H) resized to (N, 3, side, side), bilinearly."""
-    if pixels.shape[-1] == side:
-        return pixels
-    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=antialias, align_corners=False)
-
-
 def _a_weight(network: torch.nn.Module) -> Tensor:
     """Says where a network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds."""
     return next(network.parameters())
-
-
-def _check_pixels(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise InputError(f"Expected square RGB faces (N, 3, H, H), got the shape {tuple(images.shape)}.")
-    if not images.is_floating_point():
-        raise InputError(f"Expected floating-point pixels in [0, 1], got {images.dtype}: divide 8-bit ones by 255.")
-    if images.numel():
-        low, high = (float(value) for value in torch.aminmax(images))
-        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
-            raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
-
-
-def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:
-    """(N, 3, H, W) in [0, 1] as pictures that can be opened, or what is a list of such already."""
-    if not isinstance(images, Tensor):
-        return images
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
-    return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]

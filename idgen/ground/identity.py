@@ -11,7 +11,7 @@ import json
 import operator
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,8 @@ from idgen.ground.errors import InputError
 
 Vectors = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]]
 
-FORMAT, VERSION = "idgen.identities", 1
+FORMAT, VERSION, VERSION_OF_SEVERAL = "idgen.identities", 1, 2
+"""A file of people who hold vectors of several spaces has another version, which idgen before 0.3 refuses."""
 UNIT_TOLERANCE = 1e-3
 SAMPLED = "sampled"
 """How the source of a person who does not exist begins."""
@@ -112,6 +113,8 @@ class Identity:
         space: name of the embedding space, that is of the encoder that made the vector.
         source: where it came from: "sampled, seed 7, number 2", "1 photo", "mean of 3 photos".
         name: what to call it; also the name of its folder, where `folder_names` says so.
+        also: name of another embedding space → (D',) unit length: what that recogniser sees in the same photos, or, of
+            a sampled person, in a model's own pictures.
 
     Raises:
         InputError: the vector holds NaN or infinity or is not of unit length, or the name cannot be a folder's.
@@ -121,6 +124,7 @@ class Identity:
     space: str
     source: str
     name: str
+    also: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         vector = _as_tensor(self.vector)
@@ -128,7 +132,11 @@ class Identity:
             raise InputError(f"An identity is one vector (D,), got the shape {tuple(vector.shape)}: use Identities.")
         _check_names([self.name])
         _check_vectors(vector[None], [self.name])
+        also = {space: _as_tensor(other) for space, other in self.also.items()}
+        for other in also.values():
+            _check_vectors(other.reshape(1, -1), [self.name])
         object.__setattr__(self, "vector", vector)
+        object.__setattr__(self, "also", also)
 
     @property
     def from_photo(self) -> bool:
@@ -164,12 +172,20 @@ class Identities(Sequence[Identity]):
         space: name of the embedding space.
         sources: N texts, see `Identity`.
         names: N different names.
+        also: N mappings, see `Identity`.
 
     Raises:
         InputError: no vectors, NaN or infinity, not of unit length, or names that are missing, repeated or unusable.
     """
 
-    def __init__(self, vectors: Vectors, space: str, sources: Sequence[str], names: Sequence[str]):
+    def __init__(
+        self,
+        vectors: Vectors,
+        space: str,
+        sources: Sequence[str],
+        names: Sequence[str],
+        also: Sequence[Mapping[str, Tensor]] = (),
+    ):
         tensor = _as_tensor(vectors)
         if tensor.ndim != 2 or not tensor.numel():
             shape = tuple(tensor.shape)
@@ -182,12 +198,14 @@ class Identities(Sequence[Identity]):
         _check_vectors(tensor, names)
         self.vectors, self.space = tensor, space
         self.sources, self.names = tuple(sources), tuple(names)
+        self.also = tuple(also) or ({},) * len(tensor)
 
     @classmethod
     def of(cls, identities: Iterable[Identity]) -> Identities:
         """Put single identities of one space together."""
         people = list(identities)
-        return cls(_stacked(people), people[0].space, [who.source for who in people], [who.name for who in people])
+        told = [who.source for who in people], [who.name for who in people], [who.also for who in people]
+        return cls(_stacked(people), people[0].space, *told)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -198,9 +216,11 @@ class Identities(Sequence[Identity]):
     def __getitem__(self, index: slice) -> Identities: ...
     def __getitem__(self, index: int | slice) -> Identity | Identities:
         if isinstance(index, slice):
-            return Identities(self.vectors[index], self.space, self.sources[index], self.names[index])
+            told = self.sources[index], self.names[index], self.also[index]
+            return Identities(self.vectors[index], self.space, *told)
         index = operator.index(index)
-        return Identity(self.vectors[range(len(self))[index]], self.space, self.sources[index], self.names[index])
+        vector = self.vectors[range(len(self))[index]]
+        return Identity(vector, self.space, self.sources[index], self.names[index], self.also[index])
 
     def __repr__(self) -> str:
         return f"Identities({len(self)} × {self.vectors.shape[1]}, space={self.space!r}, names={list(self.names)!r})"
@@ -223,10 +243,19 @@ class Identities(Sequence[Identity]):
         """Write a safetensors file, complete or not at all; missing parent folders are made. InputError if the file
         cannot be written there."""
         texts = {"space": self.space, "names": json.dumps(self.names), "sources": json.dumps(self.sources)}
-        metadata = {"format": FORMAT, "version": str(VERSION), **texts}
+        spaces = sorted(set().union(*self.also))
+        metadata = {"format": FORMAT, "version": str(VERSION_OF_SEVERAL if spaces else VERSION), **texts}
+        metadata |= {"also": json.dumps(spaces)} if spaces else {}
+        others = {f"also.{number}": self._in(space) for number, space in enumerate(spaces)}
         with files.aside(path) as beside:
-            save_file({"vectors": self.vectors}, beside, metadata)
+            save_file({"vectors": self.vectors, **others}, beside, metadata)
         return Path(path)
+
+    def _in(self, space: str) -> Tensor:
+        """(N, D') in another space; a row of NaN for who has none there."""
+        dim = next(len(one[space]) for one in self.also if space in one)
+        nothing = torch.full((dim,), torch.nan, dtype=torch.float32)
+        return torch.stack([one.get(space, nothing) for one in self.also])
 
     @classmethod
     def load(cls, path: str | Path) -> Identities:
@@ -238,39 +267,59 @@ class Identities(Sequence[Identity]):
             raise InputError(f"{what}: give a file of identities, made by `idgen sample` or `identify`.")
         try:
             with safe_open(path, "pt") as file:
-                metadata, tensors = file.metadata() or {}, list(file.keys())
-                vectors = file.get_tensor("vectors") if tensors == ["vectors"] else None
+                held = file.keys()
+                metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in held}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a readable safetensors file ({error}): was it cut short?") from error
-        if metadata.get("format") != FORMAT or vectors is None or not vectors.is_floating_point():
+        vectors = tensors.pop("vectors", None)
+        strange = any(not name.startswith("also.") for name in tensors)
+        if metadata.get("format") != FORMAT or vectors is None or not vectors.is_floating_point() or strange:
             raise InputError(f"{path} is a safetensors file, but not of identities: give one made by `idgen sample`.")
-        if metadata.get("version") != str(VERSION):
+        if metadata.get("version") not in (str(VERSION), str(VERSION_OF_SEVERAL)):
             raise InputError(
-                f"{path} has version {metadata.get('version')} of the format, this idgen reads {VERSION}: update idgen."
+                f"{path} has version {metadata.get('version')} of the format, this idgen reads {VERSION_OF_SEVERAL}: "
+                "update idgen."
             )
         try:
             space, names, sources = metadata["space"], json.loads(metadata["names"]), json.loads(metadata["sources"])
-            if not all(isinstance(text, str) for text in [*names, *sources]):
+            spaces = json.loads(metadata.get("also", "[]"))
+            if not all(isinstance(text, str) for text in [*names, *sources, *spaces]):
                 raise TypeError("names and sources must be lists of texts")
+            others = {space: tensors.pop(f"also.{number}") for number, space in enumerate(spaces)}
+            if tensors or any(len(rows) != len(vectors) or rows.ndim != 2 for rows in others.values()):
+                raise ValueError("other tensors than its spaces")
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path} has damaged names, sources or space: make it again.") from error
         try:
-            return cls(vectors, space, sources, names)
+            also = [
+                {name: rows[row] for name, rows in others.items() if not rows[row].isnan().all()}
+                for row in range(len(vectors))
+            ]
+            people = cls(vectors, space, sources, names, also)
+            return people if not others else cls.of(people)  # which checks each
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
 
 def mean(identities: Iterable[Identity], name: str | None = None) -> Identity:
     """The normalised mean of one person's vectors; called `name`, or as the first of them. InputError if there are
-    none, they live in different spaces, or they cancel out."""
+    none, they live in different spaces, or they cancel out. Of other spaces, too, where all of them have a vector."""
     people = list(identities)
-    total = _stacked(people).double().mean(0)
-    if total.norm() < 1e-6:
-        raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
+    total = _mean(_stacked(people))
+    spaces = set(people[0].also).intersection(*(person.also for person in people))
+    also = {space: _mean(torch.stack([person.also[space] for person in people])) for space in sorted(spaces)}
     seen = [person.domain for person in people if person.from_photo]
     source = f"{SAMPLED}, mean of {len(people)}" if not seen else seen_in(seen, len(people))
     source = people[0].source if len(people) == 1 else source
-    return Identity((total / total.norm()).float(), people[0].space, source, people[0].name if name is None else name)
+    return Identity(total, people[0].space, source, people[0].name if name is None else name, also)
+
+
+def _mean(vectors: Tensor) -> Tensor:
+    """The normalised mean (D,) of (N, D)."""
+    total = vectors.double().mean(0)
+    if total.norm() < 1e-6:
+        raise InputError("The identities cancel out, so they have no mean: they cannot be of one person.")
+    return (total / total.norm()).float()
 
 
 def centres(embeddings: Tensor, labels: ArrayLike) -> Tensor:

@@ -155,9 +155,9 @@ def _property(root: ElementTree.Element, name: str) -> str:
     return ""
 
 
-def domain_of(source: Any) -> str:
-    """What kind of picture this is (`idgen.ground.domain`): by the mark in its file or bytes; without one, and of
-    pixels alone, a photograph. Pictures of a built-in model are rendered, as what it learned from."""
+def mark_of(source: Any) -> dict[str, Any] | None:
+    """What a generated picture, a file or its bytes, says of how it was made: the `info` of `encode`. None for one
+    without a mark, and for pixels alone."""
     data = b""
     if isinstance(source, str | Path):
         with suppress(OSError):  # who opens the picture says what is wrong with it
@@ -165,14 +165,22 @@ def domain_of(source: Any) -> str:
     elif isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     if b"trainedAlgorithmicMedia" not in data:
-        return PHOTOGRAPHS
+        return None
     with suppress(InputError):
         said = _said(_read(data)[1])
-        if not str(said.get("digital_source_type", "")).lower().endswith("trainedalgorithmicmedia"):
-            return PHOTOGRAPHS
-        name = str(said.get("model") or "another program")
-        return RENDERED if name in builtin_models() else generated_by(name)
-    return PHOTOGRAPHS
+        if str(said.pop("digital_source_type", "")).lower().endswith("trainedalgorithmicmedia"):
+            return {"generator": "another program", **said}
+    return None
+
+
+def domain_of(source: Any) -> str:
+    """What kind of picture this is (`idgen.ground.domain`): by the mark in its file or bytes; without one, and of
+    pixels alone, a photograph. Pictures of a built-in model are rendered, as what it learned from."""
+    said = mark_of(source)
+    if said is None:
+        return PHOTOGRAPHS
+    name = str(said.get("model") or "another program")
+    return RENDERED if name in builtin_models() else generated_by(name)
 
 
 def report(path: str | Path, anchors: str | None = None) -> dict[str, Any]:

@@ -28,8 +28,16 @@ def at_fmr(rate: float) -> str:
     return f"at a false-match rate of {one_in(rate)}"
 
 
-def verdicts(matches: int, of: int, fmr: float, domains: Sequence[str]) -> str:
-    """How many pictures are the wanted person, says the judge, who was measured on pictures of these domains."""
-    verb, kinds = "is" if matches == 1 else "are", " and ".join(map(domain.pictures, domains))
-    said = f"{matches or 'None'} of {of} {verb} the wanted person, says the independent judge, {at_fmr(fmr)}"
+def agrees(number: int, own: bool = False) -> str:
+    """ "are the wanted person", of so many pictures; with `own`, of what is compared with a model's own pictures."""
+    if own:
+        return f"{'agrees' if number == 1 else 'agree'} with its own pictures"
+    return f"{'is' if number == 1 else 'are'} the wanted person"
+
+
+def verdicts(matches: int, of: int, fmr: float, domains: Sequence[str], own: bool = False) -> str:
+    """How many pictures are the wanted person, or agree with the model's `own` ones, says the judge, who was measured
+    on pictures of these domains."""
+    kinds = " and ".join(map(domain.pictures, domains))
+    said = f"{matches or 'None'} of {of} {agrees(matches, own)}, says the independent judge, {at_fmr(fmr)}"
     return f"{said}, measured on {kinds}."

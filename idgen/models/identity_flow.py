@@ -69,6 +69,15 @@ class IdentityFlow(ModelMixin, ConfigMixin):
             x = x + layer(x)
         return cast(Tensor, self.outputs(x))
 
+    def loss(self, vectors: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """What training makes small: the error of the velocity at vectors (N, D) mixed with noise (N, K) at times
+        (N,)."""
+        clean = self.to_coordinates(vectors)
+        mixed = (1 - time[:, None]) * clean + time[:, None] * noise
+        # An error counts by what it moves: an axis by its variance.
+        weight = self.deviations.square() / self.deviations.square().mean()
+        return ((self(mixed, time).float() - (noise - clean)).square() * weight).mean()
+
     @torch.no_grad()
     def sample(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, K) to unit vectors (N, D), by Heun's method."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from idgen.ground import arguments, domain, provenance, words
+from idgen.ground import arguments, domain, provenance
 from idgen.ground.devices import pinned
 from idgen.ground.domain import RENDERED
 from idgen.ground.errors import InputError
@@ -27,6 +27,7 @@ from idgen.ground.identity import Identities, Identity
 from idgen.ground.images import several
 from idgen.scoring.bridge import Bridge
 from idgen.scoring.calibration import Calibration, Meaning, calibrations_of, meaning
+from idgen.scoring.score import BRIDGE, OWN_PICTURES, OWN_VECTOR, Comparison, Score, compared, verdicts
 
 
 class Recogniser(Protocol):
@@ -51,82 +52,6 @@ class JudgeOf(Protocol):
     def encode(self, images: Any) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Score:
-    """One picture against the identity it was made for.
-
-    Args:
-        similarity: the encoder's cosine to the wanted vector; NaN where no face is found.
-        judge_similarity: the judge's cosine to the bridged vector; NaN where no face is found.
-        match: the judge's verdict: `judge_similarity` reaches `judge_threshold`; None where none is measured.
-        threshold, judge_threshold: the two cosines that count as the same person, or None.
-        domain: of the judge's calibration that gave the verdict, or None.
-        fmr: the false-match rate of the verdict, or None.
-        of: the domain of what was compared.
-    """
-
-    similarity: float
-    judge_similarity: float
-    match: bool | None
-    threshold: float | None
-    judge_threshold: float | None
-    domain: str | None = RENDERED
-    fmr: float | None = arguments.FMR
-    of: str = RENDERED
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two photos or identities against each other.
-
-    Args:
-        kind: the encoder's kind of comparison.
-        cosine: the encoder's; threshold: that from which on it counts as a match, or None where none is measured.
-        match: whether they are the same person: the judge's verdict, the encoder's where the judge has nothing to look
-            at (two identities); None where neither was measured on such pictures.
-        judge_cosine, judge_threshold: the judge's, or None.
-        fmr: the false-match rate of the verdict: the one asked for, or the strictest that the calibration carries.
-        of: the domain of what was compared; "" for two people without a picture.
-        domain: that of the calibration that gave the verdict, or None.
-        by: who gave it: "judge", "encoder", or the space of another recogniser.
-        asked: the false-match rate that was asked for.
-    """
-
-    kind: str
-    cosine: float
-    threshold: float | None
-    match: bool | None
-    judge_cosine: float | None
-    judge_threshold: float | None
-    fmr: float
-    of: str = RENDERED
-    domain: str | None = RENDERED
-    by: str = "judge"
-    asked: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """ "same person", "different people" or "no verdict"."""
-        return "no verdict" if self.match is None else "same person" if self.match else "different people"
-
-    def sentence(self) -> str:
-        """The verdict in plain words."""
-        cosine, threshold = self.judge_cosine, self.judge_threshold
-        if cosine is None:
-            cosine, threshold = self.cosine, self.threshold
-        if threshold is None or self.domain is None:
-            return (
-                f"No verdict: {cosine:.2f} is the similarity by the {self.by}, which was not measured on "
-                f"{domain.pictures(self.of)}. {domain.advice(self.of)}"
-            )
-        strict = "" if self.asked in (None, self.fmr) else f" (too few comparisons were measured for {self.asked:g})"
-        return (
-            f"{self.verdict.capitalize()}, says the {self.by}: {cosine:.2f}, where {threshold:.2f} or more counts as "
-            f"the same person and {words.one_in(self.fmr)} comparisons of different people gets there by chance, "
-            f"measured on {domain.pictures(self.domain)}{strict}."
-        )
-
-
 def judge_meaning(judge: JudgeOf, kind: str, fmr: float = arguments.FMR, of: str = "") -> Meaning:
     """What the judge's cosines of a kind of comparison mean, on pictures of a domain.
 
@@ -145,6 +70,46 @@ def judge_meaning(judge: JudgeOf, kind: str, fmr: float = arguments.FMR, of: str
 def judge_threshold(judge: JudgeOf, kind: str, fmr: float = arguments.FMR, of: str = "") -> float:
     """The judge's cosine from which on a comparison of this kind counts as the same person; see `judge_meaning`."""
     return judge_meaning(judge, kind, fmr, of).threshold
+
+
+@dataclass(frozen=True)
+class Way:
+    """How pictures of a person are judged: against what, in comparisons of which domain, and what that means."""
+
+    against: str
+    of: str
+    meaning: Meaning | None
+
+    def vector(self, person: Identity, judge: JudgeOf) -> Tensor:
+        """(Dj,) what the judge compares with."""
+        return judge.bridge(person.vector) if self.against == BRIDGE else person.also[judge.space]
+
+    def score(self, cosine: float, judged: float, own: Meaning | None) -> Score:
+        """A picture's, with the two cosines, and what the encoder's means."""
+        at, known = None if own is None else own.threshold, self.meaning
+        if known is None:
+            return Score(cosine, judged, None, at, None, None, None, self.of, self.against)
+        how = known.calibration.domain, known.fmr, self.of, self.against
+        return Score(cosine, judged, judged >= known.threshold, at, known.threshold, *how)
+
+
+@dataclass(frozen=True)
+class _By:
+    """Who compares two sides, what the cosine means, and what it has of a person who is one of them."""
+
+    recogniser: Any
+    name: str
+    meaning: Meaning | None
+    bridge: Bridge | None = None
+
+    def of_person(self, person: Identity) -> Tensor:
+        """(D,) by the bridge, or its own vector."""
+        return person.also[self.recogniser.space] if self.bridge is None else self.bridge(person.vector)
+
+    @property
+    def second(self) -> bool:
+        """Whether it is the judge, whose view of a face is the second."""
+        return self.name == "judge"
 
 
 class Scorer:
@@ -191,7 +156,31 @@ class Scorer:
             person: who is wanted, or the domain of the pictures their vector is of.
             of: the domain of the pictures; by default of those that the model paints.
         """
-        return meaning(self.judge.calibrations, self.compared(person, of), "image-bridge", self.fmr)
+        return self.way(person, of).meaning
+
+    def way(self, person: Identity | str = "", of: str | None = None) -> Way:
+        """How pictures of a person are judged; arguments as those of `meaning`."""
+        return self._way_of(person, self.compared(person, of))
+
+    def wants_own_pictures(self, person: Identity) -> bool:
+        """Whether pictures of a sampled person can only be judged by the model's own pictures, which nobody has looked
+        at yet: see `idgen.scoring.score.AGAINST`."""
+        if person.from_photo or self.judge.space in person.also or self.meaning(person) is not None:
+            return False
+        return meaning(self.judge.calibrations, self.compared(person), "image-mean", self.fmr) is not None
+
+    def _way_of(self, person: Identity | str, of: str) -> Way:
+        """How pictures of a person, or of one of whom only the domain is known, are judged: the first way of those that
+        were measured on such comparisons. Like with like goes first: of people from photos the judge's own vector of
+        these, of sampled people the bridge."""
+        ways = [(BRIDGE, "image-bridge")]
+        if isinstance(person, Identity) and self.judge.space in person.also:
+            if person.from_photo:
+                ways.insert(0, (OWN_VECTOR, "image-image" if person.from_one else "image-mean"))
+            else:
+                ways.append((OWN_PICTURES, "image-mean"))
+        known = [Way(name, of, meaning(self.judge.calibrations, of, kind, self.fmr)) for name, kind in ways]
+        return next((way for way in known if way.meaning is not None), known[0])
 
     def compared(self, person: Identity | str = "", of: str | None = None) -> str:
         """The domain of comparisons of pictures with a person; arguments as those of `meaning`."""
@@ -228,43 +217,39 @@ class Scorer:
         count = len(images)
         if not count:
             raise InputError("There are no pictures to score: give at least one.")
-        wanted, theirs = self._wanted(vectors, count)
+        wanted, people = self._wanted(vectors, count)
         own, judges = self.encoder.embed_by(images, [self.encoder, self.judge.recognizer], aligned)
-        similarity, judge_similarity = _cosines(own, wanted), _cosines(judges, self.judge.bridge(wanted))
-        kinds = [self.compared(person) if of is None else domain.check(of) for person in theirs]
-        means = {kind: meaning(self.judge.calibrations, kind, "image-bridge", self.fmr) for kind in set(kinds)}
+        of = None if of is None else domain.check(of)
+        ways = [self._way_of(person, self.compared(person) if of is None else of) for person in people]
+        expected = self.judge.bridge(wanted)
+        for row, (person, way) in enumerate(zip(people, ways, strict=True)):
+            if isinstance(person, Identity) and way.against != BRIDGE:
+                expected[row] = way.vector(person, self.judge)
         # A threshold from means errs on the safe side for a vector from one photo: fewer false matches, not more.
-        owns = {kind: meaning(self.calibrations, kind, "image-mean", self.fmr) for kind in set(kinds)}
-        out = []
-        for cosine, judged, kind in zip(similarity, judge_similarity, kinds, strict=True):
-            known, own_known = means[kind], owns[kind]
-            at = None if own_known is None else own_known.threshold
-            if known is None:
-                out.append(Score(cosine, judged, None, at, None, None, None, kind))
-            else:
-                match = judged >= known.threshold
-                how = known.calibration.domain, known.fmr, kind
-                out.append(Score(cosine, judged, match, at, known.threshold, *how))
-        return out
+        owns = {way.of: meaning(self.calibrations, way.of, "image-mean", self.fmr) for way in ways}
+        scores = zip(_cosines(own, wanted), _cosines(judges, expected), ways, strict=True)
+        return [way.score(cosine, judged, owns[way.of]) for cosine, judged, way in scores]
 
     def _wanted(
         self, vectors: Tensor | Identity | Identities | Sequence[Identity], count: int
-    ) -> tuple[Tensor, list[str]]:
-        """(N, D) for N pictures, and the domain that each is of."""
+    ) -> tuple[Tensor, list[Identity | str]]:
+        """(N, D) for N pictures, and who each is of, or only the domain that their vector is of."""
+        people: list[Identity | str] = [domain.PHOTOGRAPHS]
         if isinstance(vectors, Tensor):
-            wanted, theirs = vectors.detach().cpu().float(), [domain.PHOTOGRAPHS]
+            wanted = vectors.detach().cpu().float()
             wanted = wanted[None] if wanted.ndim == 1 else wanted
+            people = people * max(1, len(wanted))
         else:
-            people = [vectors] if isinstance(vectors, Identity) else list(vectors)
-            for person in people:
+            known = [vectors] if isinstance(vectors, Identity) else list(vectors)
+            for person in known:
                 person.require_space(self.encoder.space)
-            wanted, theirs = torch.stack([person.vector for person in people]), [person.domain for person in people]
+            wanted, people = torch.stack([person.vector for person in known]), [*known]
         if wanted.ndim == 2 and len(wanted) == 1:
-            wanted = wanted.expand(count, -1)
+            wanted, people = wanted.expand(count, -1), [people[0]] * count
         dim = self.judge.bridge.weight.shape[1]
         if wanted.shape != (count, dim):
             raise InputError(f"{count} pictures need vectors ({count}, {dim}), got the shape {tuple(wanted.shape)}.")
-        return wanted, theirs * count if len(theirs) == 1 else theirs
+        return wanted, people
 
     @pinned()
     def compare(self, a: Any, b: Any, of: str | None = None) -> Comparison:
@@ -287,83 +272,52 @@ class Scorer:
             of = domain.against(self._known(one) for one in domains if one)
         else:
             of = domain.check(of) if of else of
-        known = meaning(self.judge.calibrations, of, "image-bridge" if sides else "image-image", self.fmr)
-        witness, knows = (None, None) if sides or known is not None else self.witness(of)
-        viewers = self.encoder, self.judge.recognizer, *([] if witness is None else [witness])
-        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, viewers) for photo in photos]
-        single = len(faces) + sum(person.from_one for person in sides)
+        single = len(photos) + sum(person.from_one for person in sides)
         kind = ("mean-mean", "image-mean", "image-image")[single]
+        by = self._by(sides, kind, of, bool(photos))
+        viewers = self.encoder, self.judge.recognizer, *([] if by is None or by.second else [by.recogniser])
+        faces = [photo if isinstance(photo, tuple) else self.encoder.views(photo, viewers) for photo in photos]
+        if by is not None and not by.second and any(len(each) < 3 for each in faces):
+            by = self._by(sides, kind, of, bool(photos), witnesses=False)
         vectors = [person.vector for person in sides]
         if faces:
             vectors += list(self.encoder.encode([each[0] for each in faces]))
         (cosine,) = _cosines(vectors[0][None], vectors[1][None])
         own = meaning(self.calibrations, of, kind, self.fmr)
         at = None if own is None else own.threshold
-        if not faces:
-            return _compared(kind, cosine, at, None, own, of, self.fmr, "encoder")
-        judged = list(self.judge.encode([each[1] for each in faces]))
-        judged += [self.judge.bridge(person.vector) for person in sides]
-        by = "judge"
-        if witness is not None and all(len(each) > 2 for each in faces):
-            known, by = knows, witness.space
-            judged = list(witness.encode([each[2] for each in faces]))
+        if by is None or (by.meaning is None and not faces):
+            return compared(kind, cosine, at, None, own, of, self.fmr, "encoder")
+        judged = [by.of_person(person) for person in sides]
+        if faces:
+            judged += list(by.recogniser.encode([each[1 if by.second else 2] for each in faces]))
         (seen,) = _cosines(judged[0][None], judged[1][None])
-        return _compared(kind, cosine, at, seen, known, of, self.fmr, by)
+        return compared(kind, cosine, at, seen, by.meaning, of, self.fmr, by.name)
 
-    def witness(self, of: str) -> tuple[Recogniser | None, Meaning | None]:
-        """Who else was measured on pairs of pictures of a domain, and what the cosines mean."""
+    def _by(self, sides: Sequence[Identity], kind: str, of: str, photos: bool, witnesses: bool = True) -> _By | None:
+        """Who compares: the first who was measured on such pictures, and sees all of the sides. The judge and then
+        others by their own vectors of people; or, beside a photo, the judge by the bridge."""
+        judge, ways = self.judge, []
+        for who in (judge.recognizer, *(self.witnesses if witnesses else ())):
+            if all(who.space in person.also for person in sides):
+                known = judge.calibrations if who is judge.recognizer else calibrations_of(who)
+                name = "judge" if who is judge.recognizer else who.space
+                ways.append(_By(who, name, meaning(known, of, kind, self.fmr)))
+        if sides and photos:
+            bridged = meaning(judge.calibrations, of, "image-bridge", self.fmr)
+            ways.append(_By(judge.recognizer, "judge", bridged, judge.bridge))
+        return next((way for way in ways if way.meaning is not None), ways[0] if ways else None)
+
+    def witness(self, of: str, kind: str = "image-image") -> tuple[Recogniser | None, Meaning | None]:
+        """Who else was measured on comparisons of a domain, and what the cosines mean."""
         for witness in self.witnesses:
-            if (knows := meaning(calibrations_of(witness), of, "image-image", self.fmr)) is not None:
+            if (knows := meaning(calibrations_of(witness), of, kind, self.fmr)) is not None:
                 return witness, knows
         return None, None
 
     def sentence(self, scores: Sequence[Score]) -> str:
         """How many are the wanted person, in plain words; or that nothing says so, and how to get a verdict."""
-        lines = [(one.match, one.judge_similarity, one.domain, one.fmr, one.of) for one in scores]
+        lines = [(one.match, one.judge_similarity, one.domain, one.fmr, one.of, one.against) for one in scores]
         return verdicts(lines, self.fmr)
-
-
-def verdicts(scores: Sequence[tuple[Any, ...]], asked: float) -> str:
-    """How many pictures are the wanted person, says the judge, in plain words; where no calibration applies: how
-    similar they are, and how to get a verdict.
-
-    Args:
-        scores: `match`, `judge_similarity`, `domain`, `fmr` and `of` of each, see `Score`.
-        asked: the false-match rate asked for.
-    """
-    judged = [one for one in scores if one[2] is not None]
-    said = []
-    if judged:
-        matches, rates = sum(bool(one[0]) for one in judged), {float(one[3] or asked) for one in judged}
-        said.append(words.verdicts(matches, len(judged), max(rates), sorted({str(one[2]) for one in judged})))
-        if max(rates) != asked:
-            said.append(f"Too few comparisons were measured for {words.one_in(asked)}.")
-    if without := [one for one in scores if one[2] is None]:
-        seen = [float(one[1]) for one in without if one[1] is not None and one[1] == one[1]]
-        mean = f": their mean similarity by the judge is {sum(seen) / len(seen):.2f}" if seen else ""
-        of = sorted({one[4] for one in without})
-        kinds = " and ".join(map(domain.pictures, of))
-        some = f"{len(without)} of {len(scores)}" if judged else words.count(len(without), "picture", "pictures")
-        said.append(f"No verdict on {some}{mean}, which was not measured on {kinds}. {domain.advice(of[-1])}")
-    return " ".join(said)
-
-
-def _compared(
-    kind: str,
-    cosine: float,
-    at: float | None,
-    judged: float | None,
-    by: Meaning | None,
-    of: str,
-    asked: float,
-    who: str,
-) -> Comparison:
-    """A comparison with its verdict, where there is one."""
-    seen = cosine if judged is None else judged
-    match = None if by is None else seen >= by.threshold
-    least = None if by is None or judged is None else by.threshold
-    fmr, known = (asked, None) if by is None else (by.fmr, by.calibration.domain)
-    return Comparison(kind, cosine, at, match, judged, least, fmr, of, known, who, asked)
 
 
 def _cosines(a: Tensor, b: Tensor) -> list[float]:

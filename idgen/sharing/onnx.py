@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from idgen.faces.encoder import ALIGNMENTS, FaceEncoder
+from idgen.faces.align import ALIGNMENTS
+from idgen.faces.encoder import FaceEncoder
 from idgen.ground import files
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.hub import resolve

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from idgen import models
 from idgen.evaluation.attributes import reading_errors
-from idgen.evaluation.calibrate import write_calibrations
+from idgen.evaluation.completing import Seen, fit_parts
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
 from idgen.faces.reader import AttributeReader
@@ -39,8 +39,6 @@ from idgen.models import (
     ResNetRecognizer,
 )
 from idgen.pipelines import IDiffFacePipeline
-from idgen.sampling.sampler import IdentitySampler
-from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import ORIGIN, digest
 from idgen.training.recognition import cached_embeddings
@@ -126,9 +124,9 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     content = " ".join(digest(network(run)) for run in ("recognizer", "judge"))
     name = args.name or f"{called}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
     spaces = f"{name}-encoder", f"{name}-judge"
-    by_encoder, by_judge = (
-        centres(cached_embeddings(network(run), faces), faces.labels) for run in ("recognizer", "judge")
-    )
+    by_both = [cached_embeddings(network(run), faces) for run in ("recognizer", "judge")]
+    shown = Seen(by_both[0], by_both[1], faces.labels)
+    by_encoder = centres(shown.by_encoder, faces.labels)
     prior = _prior(denoiser, faces, by_encoder)
     # Half precision in the files only: everything is computed in float32 after loading.
     IDiffFacePipeline(
@@ -156,15 +154,11 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     two = FaceEncoder.from_pretrained(folder / "encoder"), FaceEncoder.from_pretrained(folder / "judge")
 
     components = min(48, len(by_encoder) - 1, by_encoder.shape[1]) if args.components is None else args.components
-    sampler = IdentitySampler.fit(by_encoder, spaces[0], components, flow=flow.half())
-    sampler.save_pretrained(folder / "sampler")
-    Bridge.fit(by_encoder, by_judge, *spaces).save(folder / "judge" / BRIDGE_NAME)
-
     vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
-    own, judged = write_calibrations(
-        folder, vectors[0], vectors[1], unseen.labels, args.measured_on or said, check(args.domain)
-    )
-    own.threshold("image-mean", 1e-3), judged.threshold("image-bridge", 1e-3)  # what every verdict needs
+    measured, how = Seen(vectors[0], vectors[1], unseen.labels), {"components": components, "flow": flow.half()}
+    parts = fit_parts(spaces, shown, measured, args.measured_on or said, check(args.domain), crowd=shown, **how)
+    parts.save(folder)
+    parts.own.threshold("image-mean", 1e-3), parts.judged.threshold("image-bridge", 1e-3)  # what every verdict needs
 
 
 def _prior(denoiser: IdentityDiT, faces: Faces, vectors: Tensor) -> AttributePrior | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
+from idgen.aligning import check_aligned
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.sets import Source, read_source
@@ -103,8 +104,8 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
         labelled: whether Parquet must say who is on each image; without, everybody is somebody else.
 
     Raises:
-        InputError: nothing readable is there, labels are missing, an image is damaged or not square, sizes differ, or
-            the cache has no room.
+        InputError: nothing readable is there, labels are missing, an image is damaged or not square, sizes differ, the
+            faces are not aligned, or the cache has no room.
     """
     path = Path(source)
     found = list(files.walk(path)) if path.is_dir() else [path] * path.is_file()
@@ -114,7 +115,7 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
     key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "3"]).encode()).hexdigest()[:20]
     folder = files.cache("decoded", key)
     if not (folder / "labels.npy").exists():
-        _decode(read_source(path, ("landmarks",), labelled), size, folder)
+        _decode(read_source(path, ("landmarks",), labelled), path, size, folder)
     with np.load(folder / "columns.npz") as archive:
         columns = {name: archive[name] for name in archive.files}
     images = np.load(folder / "images.npy", mmap_mode="r")
@@ -123,7 +124,7 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
     return Faces(images, np.load(folder / "labels.npy"), columns, (folder / "content.txt").read_text("utf-8"))
 
 
-def _decode(source: Source, size: int | None, folder: Path) -> None:
+def _decode(source: Source, path: Path, size: int | None, folder: Path) -> None:
     if source.open is None:
         raise InputError(f"{source.name} holds vectors: training needs the pictures.")
     side = size or max(source.open(0).size)
@@ -134,13 +135,15 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
             f"Decoded, {source.name} takes {math.prod(shape) / 1e9:,.1f} GB, and {folder.parent} has "
             f"{free / 1e9:,.1f}: make room there, or set IDGEN_CACHE to a folder elsewhere."
         )
+    if "landmarks" not in source.columns:  # else they are whole pictures, to find faces in
+        check_aligned(source, path)
     with files.aside(folder) as beside:
         beside.mkdir()
         images = np.lib.format.open_memmap(beside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         content, wrong = hashlib.sha256(str(shape).encode()), []
         for index in tqdm(range(len(source)), desc=f"decoding {source.name}", unit="image"):
             try:
-                images[index] = _square(source, index, side, resize=size is not None)
+                images[index] = _square(source, path, index, side, resize=size is not None)
             except InputError as error:
                 wrong.append(str(error))
             content.update(images[index].tobytes())
@@ -159,12 +162,12 @@ def _decode(source: Source, size: int | None, folder: Path) -> None:
         (beside / "note.txt").write_text(source.note, "utf-8")
 
 
-def _square(source: Source, index: int, side: int, resize: bool) -> NDArray[np.uint8]:
+def _square(source: Source, path: Path, index: int, side: int, resize: bool) -> NDArray[np.uint8]:
     assert source.open is not None
     image = source.open(index)
     sized = f"{source.names[index]} is {image.width}×{image.height} pixels"
     if image.width != image.height:
-        raise InputError(f"{sized}: cut faces square, aligned as ArcFace has them.")
+        raise InputError(f"{sized}: cut faces out square first, by idgen align {path} OUT, and take OUT.")
     if image.width != side:
         if not resize:
             raise InputError(f"{sized}, the first one {side}×{side}: make all alike.")

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
-from pytorch_metric_learning import losses
 from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, normalize, smooth_l1_loss
 from torch.optim import AdamW, Optimizer
 
 from idgen.ground import files
-from idgen.ground.errors import InputError
+from idgen.ground.errors import InputError, require_package
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training import augment
@@ -48,6 +47,10 @@ class RecognizerArgs(FacesArgs):
     pictures that it is measured on (Touvron et al. 2019), at the cost of some robustness."""
 
 
+def _losses() -> Any:
+    return require_package("pytorch_metric_learning.losses", "train", "Training a recogniser")
+
+
 class RecognizerTask(Task):
     """A recogniser and the class vectors of its loss."""
 
@@ -62,6 +65,7 @@ class RecognizerTask(Task):
         network: Any = build(ARCHITECTURES[args.architecture], args.model)
         self.network = network.to(memory_format=torch.channels_last)
         size, people = self.network.config.embedding_dim, faces.people
+        losses = _losses()
         kinds: dict[str, tuple[Any, dict[str, float]]] = {
             "cosface": (losses.CosFaceLoss, {"margin": args.margin, "scale": args.scale}),
             "arcface": (losses.ArcFaceLoss, {"margin": args.margin * 57.29578, "scale": args.scale}),
@@ -183,6 +187,7 @@ def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None)
 
 def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     """Train a recogniser; the network is written to `args.out/model`."""
+    _losses()  # refused before the faces are decoded
     everybody = load_faces(args.data, args.size)
     faces, held_out = everybody.split_people(args.held_out_people)
     if faces.people < 2:

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from idgen.ground.errors import InputError
 from idgen.ground.identity import centres
 from idgen.models.identity_flow import IdentityFlow
+from idgen.sampling.fitting import neighbourhood
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
 from idgen.training.data import Album, hold_out, load_faces
@@ -56,12 +57,8 @@ class SamplerTask(Task):
     def _loss(self, network: IdentityFlow, vectors: Tensor, generator: Generator) -> Tensor:
         device = network.mean.device
         rng = Random(generator, device)
-        clean = network.to_coordinates(vectors.to(device))
-        noise, time = rng.normal(tuple(clean.shape)), rng.normal((len(clean),)).sigmoid()
-        mixed = (1 - time[:, None]) * clean + time[:, None] * noise
-        # An error counts by what it moves: an axis by its variance.
-        weight = network.deviations.square() / network.deviations.square().mean()
-        return ((network(mixed, time).float() - (noise - clean)).square() * weight).mean()
+        noise = rng.normal((len(vectors), len(network.axes)))
+        return network.loss(vectors.to(device), noise, rng.normal((len(vectors),)).sigmoid())
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
@@ -85,18 +82,6 @@ class SamplerTask(Task):
             "off_real": real[1],
             "off_sampled": drawn[1],
         }
-
-
-def neighbourhood(vectors: Tensor, people: Tensor, near: int = 24, flat: int = 12) -> tuple[float, float]:
-    """Of unit vectors (N, D): the mean cosine to the nearest of `people` (P, D), and the mean distance to the
-    `flat`-dimensional plane through the `near` nearest of them."""
-    cosines, rows = (vectors @ people.T).topk(min(near, len(people)), 1)
-    around = people[rows]
-    middle = around.mean(1, keepdim=True)
-    plane = torch.linalg.svd(around - middle, full_matrices=False).Vh[:, :flat]
-    aside = vectors[:, None] - middle
-    aside = aside - aside @ plane.transpose(1, 2) @ plane
-    return float(cosines[:, 0].mean()), float(aside.norm(dim=2).mean())
 
 
 def train_sampler(args: SamplerArgs) -> dict[str, float]:

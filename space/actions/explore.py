@@ -16,7 +16,7 @@ from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 
 from ..stream import Teller, stream
-from .painting import Progress, paint
+from .painting import Progress, looked_at, paint
 from .recipe import Recipe, sample, somebody
 from .scores import Line, embedded, reference
 
@@ -71,11 +71,12 @@ def explore(
     Raises:
         InputError: there is nobody or no encoder (at once), or nothing could be measured.
     """
-    person = somebody(identity, "explore")
+    asked = somebody(identity, "explore")
     if not model.has("encoder"):
         raise InputError(f"{model.name} has no face encoder, so nothing can be measured: choose another model.")
 
     def work(teller: Teller[Curve]) -> None:
+        person = looked_at(model, asked, recipe)
         known = reference(model, person)
         threshold = None if known is None else known.threshold
         points: list[Point] = []

@@ -40,6 +40,7 @@ def report(result: Result) -> dict[str, Any]:
         "fmr": None if known is None else known.fmr,
         "threshold": None if known is None else known.threshold,
         "domain": None if known is None else known.calibration.domain,
+        "against": result.scores[0].get("against") if result.scores else None,
         "sentence": result.sentence,
         "matrix": rows and [[None if isnan(value) else value for value in row] for row in rows],
         "pictures": [{**one, "model": result.model} for one in pictures],

@@ -17,7 +17,7 @@ from idgen.sampling.interpolation import interpolate
 from idgen.scoring import Meaning
 
 from ..stream import Teller, stream
-from .painting import Progress, paint
+from .painting import Progress, looked_at, paint
 from .recipe import Recipe
 from .scores import Line, reference, why_not
 
@@ -53,11 +53,12 @@ def morph(
     people = interpolate(first, second, MORPH)
 
     def work(teller: Teller[Progress | Morph]) -> None:
-        images, to_first = paint(model, people, recipe, teller, callback=_share_noise)
-        to_second = scoring(model)([image.image for image in images], [second] * MORPH)
-        scores, known = (to_first, to_second), _of_both(model, first, second)
+        ends = looked_at(model, first, recipe), looked_at(model, second, recipe)
+        images, to_first = paint(model, people, recipe, teller, callback=_share_noise, judged_as=ends[0])
+        to_second = scoring(model)([image.image for image in images], [ends[1]] * MORPH)
+        scores, known = (to_first, to_second), _of_both(model, *ends)
         if known is None:
-            unknown = first if reference(model, first) is None else second
+            unknown = ends[0] if reference(model, ends[0]) is None else ends[1]
             sentence = f"From one person to the other. {why_not(model, unknown)}"
         else:
             sentence = _crossing(scores, known)

@@ -14,17 +14,16 @@ import torch
 from PIL import Image
 
 from idgen import painting
-from idgen.ground import words
 from idgen.ground.identity import Identities, Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
 from idgen.sampling.variation import parse_variation
 from idgen.scoring import Meaning
-from idgen.similarity import batched
+from idgen.similarity import batched, with_own_pictures
 
 from ..stream import Teller, stream
 from .recipe import Recipe, somebody
-from .scores import Line, embedded, reference, why_not
+from .scores import Line, embedded, judged
 
 _PATIENCE = 0.5  # seconds between previews
 _OVERHEAD = 12  # and at least so many times what the last one cost
@@ -65,20 +64,23 @@ def generate(model: Model, identity: Identity | None, recipe: Recipe) -> Generat
     Raises:
         InputError: there is nobody (at once), or the person is of another space than the model's.
     """
-    person = somebody(identity, "make pictures of")
+    asked = somebody(identity, "make pictures of")
 
     def work(teller: Teller[Progress | Result]) -> None:
+        person = looked_at(model, asked, recipe)
         images, scores = paint(model, Identities.of([person]), recipe, teller)
-        vectors, known = embedded(model, images), reference(model, person)
+        vectors = embedded(model, images)
         matrix = None if vectors is None else vectors @ vectors.T
-        if known is None:
-            sentence = why_not(model, person)
-        else:
-            matches, of = sum(bool(line["match"]) for line in scores), known.calibration.domain
-            sentence = words.verdicts(matches, len(scores), known.fmr, [of])
+        sentence, known = judged(model, person, scores)
         teller.say(Result(person, images, scores, matrix, sentence, known, model.name, recipe))
 
     return stream(work)
+
+
+def looked_at(model: Model, person: Identity, recipe: Recipe) -> Identity:
+    """The person, with what the judge sees in the model's own pictures where only these tell whether others agree."""
+    how = {"num_inference_steps": recipe.steps, "guidance_scale": recipe.guidance}
+    return with_own_pictures(model, Identities.of([person]), options=how, progress=False)[0]
 
 
 def paint(
@@ -90,13 +92,15 @@ def paint(
     snapshot: Callable[[Progress], Any] = lambda progress: progress,
     callback: Callable[[int, dict[str, Any]], dict[str, Any] | None] = lambda step, tensors: None,
     attributes: Sequence[Any] | None = None,
+    judged_as: Identity | None = None,
 ) -> tuple[list[GeneratedImage], list[Line]]:
-    """Paint everybody, a few pictures at a time, and score them against the first of the people.
+    """Paint everybody, a few pictures at a time, and score them against one person.
 
     Args:
         teller: is told how far they are, by what `snapshot` makes of it.
         callback: step and tensors of a denoising step → tensors to go on with instead.
         attributes: instead of the recipe's, those of each picture.
+        judged_as: who the pictures are scored against; by default the first of the people.
     """
     pipeline, score = model.pipeline, painting.scoring(model)
     on_gpu = not str(model.device).startswith("cpu")
@@ -131,7 +135,7 @@ def paint(
     made = painting.paint(pipeline, people, places, recipe.seed, parse_variation(recipe.variation), options)
     try:
         for batch in batched(made, together):
-            new = score([one.image for one in batch], [people[0]] * len(batch))
+            new = score([one.image for one in batch], [people[0] if judged_as is None else judged_as] * len(batch))
             images += batch
             lines += new
             say([])

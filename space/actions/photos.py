@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,25 +16,30 @@ from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
-from idgen.ground.provenance import domain_of
+from idgen.ground.provenance import domain_of, encode, mark_of
 from idgen.model import Model
 from idgen.scoring import UNCALIBRATED, Comparison, Meaning, meaning
 
 from .scores import reference, why_not
 
+MOST_COPY = 500_000
+"""Bytes of a photo that a page hands back."""
 _WHITE, _GREEN = (255, 255, 255), (15, 118, 110)
 
 
 @dataclass(frozen=True)
 class Face:
     """A face read from a photo: its crop, its views by the encoder, the judge and maybe a witness, the photo with the
-    face drawn on it, how many faces there were, and what kind of picture it is."""
+    face drawn on it, how many faces there were, and what kind of picture it is. Where there are several: where their
+    middles are, in shares of the photo's width and height, and a copy of the photo for the page, to choose another."""
 
     face: Image.Image
     views: tuple[Image.Image, ...]
     marked: Image.Image
     faces: int
     domain: str
+    places: tuple[tuple[float, float], ...] = ()
+    copy: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -48,29 +53,39 @@ class Found:
 
 
 def identify(
-    model: Model, photos: Sequence[bytes], consent: Any, pixels: int = MAX_PIXELS, which: int | None = None
+    model: Model,
+    photos: Sequence[bytes],
+    consent: Any,
+    pixels: int = MAX_PIXELS,
+    which: int | None = None,
+    near: tuple[float, float] | None = None,
 ) -> Found:
-    """A face of each photo, of at most `pixels` pixels, the largest unless another is asked for (from 1), and the mean
-    of their vectors. Nothing is written.
+    """A face of each photo, of at most `pixels` pixels, the largest unless another is asked for, by its number (from 1)
+    or a place (in shares of width and height), and the mean of their vectors. Nothing is written.
 
     Raises:
         InputError: no consent, not a usable picture, or no face in one.
     """
-    faces = [_read(model, photo, consent, pixels, which) for photo in photos]
+    faces = [_read(model, photo, consent, pixels, which, near) for photo in photos]
     kinds = {face.domain for face in faces}
     of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the doubt is said below
-        identity = model.encoder.identify([face.face for face in faces], aligned=True, name="photo", domain=of)
+    seen, viewers = [face.views for face in faces], [model.encoder, *model.viewers]
+    identity, vectors = model.encoder.of_views(seen, viewers, [of] * len(faces), "photo")
     names = [f"photo {number}" for number in range(1, len(faces) + 1)]
-    vectors = model.encoder.encode([face.face for face in faces])
     doubt = strangers(vectors, names, model.encoder.space, measured_on(model.encoder.calibration, [of]))
     known = reference(model, identity)
     scope = why_not(model, identity) if known is None else known.calibration.scope
     return Found(identity, faces, scope, doubt[:1].upper() + doubt[1:])
 
 
-def _read(model: Model, photo: bytes, consent: Any, pixels: int, which: int | None = None) -> Face:
+def _read(
+    model: Model,
+    photo: bytes,
+    consent: Any,
+    pixels: int,
+    which: int | None = None,
+    near: tuple[float, float] | None = None,
+) -> Face:
     """A face, by default the largest, of an uploaded photo of at most `pixels` pixels."""
     if consent is not True:
         raise InputError("A photo needs the consent of the person in it: tick the box first, then choose the photo.")
@@ -79,13 +94,34 @@ def _read(model: Model, photo: bytes, consent: Any, pixels: int, which: int | No
     image = open_image(photo, pixels, UPLOADS)
     encoder = model.encoder
     of = domain_of(photo)
-    face, detection, everybody = encoder.detect_and_align(image, of, which)
-    viewers: list[Any] = [encoder]
-    if model.has("judge"):
-        witness, _ = model.scorer.witness(of)
-        viewers += [model.judge.recognizer, *([] if witness is None else [witness])]
+    _, detection, everybody = encoder.locate(image, of, 1 if which is None else which)
+    places = [one.centre / image.size for one in everybody]
+    if near is not None:
+        detection = everybody[int(np.argmin([np.linalg.norm((place - near) * image.size) for place in places]))]
+    face = encoder.crop(image, detection)
+    viewers = [encoder, *model.viewers]
     views = tuple(face if one.alignment == encoder.alignment else one.crop(image, detection) for one in viewers)
-    return Face(face, views, mark(image, np.asarray(detection.landmarks, float)), len(everybody), of)
+    marked = mark(image, np.asarray(detection.landmarks, float))
+    if len(everybody) == 1:
+        return Face(face, views, marked, 1, of)
+    there = tuple((round(float(x), 4), round(float(y), 4)) for x, y in places)
+    return Face(face, views, marked, len(everybody), of, there, _copy(image, photo))
+
+
+def _copy(image: Image.Image, photo: bytes) -> bytes:
+    """A photo as a JPEG that a page can hand back in a request, which says what the photo says of how it was made."""
+    info = mark_of(photo)
+    for side in (1280, 960, 640, 320):
+        small = image.copy()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        if info is not None:
+            data = encode(small, info, "JPEG", quality=90)
+        else:
+            small.save(file := io.BytesIO(), "JPEG", quality=90)
+            data = file.getvalue()
+        if len(data) <= MOST_COPY:
+            break
+    return data
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from idgen.ground import domain
+from idgen.ground import domain, words
 from idgen.ground.identity import Identity
 from idgen.model import Model
 from idgen.pipelines import GeneratedImage
-from idgen.scoring import Meaning
+from idgen.scoring import OWN_PICTURES, Meaning
 
 Line = dict[str, Any]
-"""A picture's scores: `similarity` by the encoder, `judge_similarity` and `match` by the judge; None: not measured."""
+"""A picture's scores: `similarity` by the encoder, `judge_similarity` and `match` by the judge, and what this compared
+it `against`; None: not measured."""
 
 
 def reference(model: Model, person: Identity | str = "") -> Meaning | None:
     """The meaning of the judge's scores of the model's pictures of a person; None where there is no judge, or it was
     not measured on such pictures."""
     return model.scorer.meaning(person) if model.has("judge") and model.has("encoder") else None
+
+
+def judged(model: Model, person: Identity, scores: Sequence[Line]) -> tuple[str, Meaning | None]:
+    """How many of a person's pictures the judge accepts, or why nobody knows, in plain words; and what that means."""
+    known = reference(model, person)
+    if known is None:
+        return why_not(model, person), None
+    matches, own = sum(bool(line["match"]) for line in scores), model.scorer.way(person).against == OWN_PICTURES
+    return words.verdicts(matches, len(scores), known.fmr, [known.calibration.domain], own), known
 
 
 def why_not(model: Model, person: Identity) -> str:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from PIL import Image
 
-from idgen.ground import words
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.provenance import made_by, marked
@@ -18,9 +17,9 @@ from idgen.scoring import Meaning
 
 from ..models import vocabulary
 from ..stream import Teller, stream
-from .painting import Progress, paint
+from .painting import Progress, looked_at, paint
 from .recipe import Recipe, somebody
-from .scores import Line, reference, why_not
+from .scores import Line, judged
 
 STRIP = 9  # pictures
 STRIPS: dict[str, tuple[str, float, float]] = {"yaw": ("Turn the head", -45.0, 45.0), "smile": ("Smile", 0.0, 1.0)}
@@ -69,7 +68,7 @@ def strip(
     Raises:
         InputError: there is nobody, or the model knows no such attribute (at once).
     """
-    person = somebody(identity, "turn")
+    asked = somebody(identity, "turn")
     if name not in STRIPS or name not in vocabulary(model):
         raise InputError(f"{model.name} cannot be told of {name}: choose another model.")
     _, low, high = STRIPS[name]
@@ -79,18 +78,14 @@ def strip(
 
     def work(teller: Teller[Progress | Strip]) -> None:
         pipeline: Any = model.pipeline
+        person = looked_at(model, asked, recipe)
         told = pipeline.told(person.vector, recipe.seed, 0, dict(recipe.attributes))
         told |= dict.fromkeys(GOES_WITH.get(name, ()))
         names = [f"step-{step}" for step in range(STRIP)]
         vectors = person.vector.expand(STRIP, -1)
-        people = Identities(vectors, person.space, [person.source] * STRIP, names)
+        people = Identities(vectors, person.space, [person.source] * STRIP, names, [person.also] * STRIP)
         images, scores = paint(model, people, recipe, teller, attributes=[{**told, name: value} for value in values])
-        known = reference(model, person)
-        if known is None:
-            sentence = why_not(model, person)
-        else:
-            matches, of = sum(bool(line["match"]) for line in scores), known.calibration.domain
-            sentence = words.verdicts(matches, len(scores), known.fmr, [of])
+        sentence, known = judged(model, person, scores)
         teller.say(Strip(name, person, values, images, scores, sentence, known, model.name, recipe))
 
     return stream(work)

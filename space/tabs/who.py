@@ -15,10 +15,10 @@ from idgen.sampling.who import KINDS
 from .. import actions, people, view
 from ..actions import TRAITS
 from ..models import reads_traits, space
-from ..parts import part
+from ..parts import part, script
 from ..settings import INVERSION
-from ..uploads import take
-from .shared import QUIET, Origin, PhotoBox, Shared, take_in
+from ..uploads import handed_back, take
+from .shared import HEAVY, QUIET, Origin, PhotoBox, Shared, take_in
 
 FIRST_SEED = 7
 ANY = "any"
@@ -43,7 +43,7 @@ class Who:
                 gr.HTML(part("note", what="photo", style=pictures(shared.models.get().paints)))
                 agreement = "This is me, or the person agreed to it."
                 self.photos = PhotoBox("photo", "Photos of one person, one clear face each", "consent", agreement)
-                self.found = gr.HTML(elem_id="found")
+                self.found = gr.HTML(elem_id="found", js_on_load=script("choose"))
             with gr.Tab("Vector", id="vector", visible=shared.settings.vector_uploads) as self.vector:
                 self.note = gr.HTML(self.vector_note(shared.models.names[0]))
                 files = [".safetensors", ".npy"]
@@ -71,6 +71,9 @@ class Who:
             leave = functools.partial(self.leave, name)
             tab.select(leave, shared.origin, [person, self.found, self.brought], **QUIET)
         self.photos.wire(self.identify, [shared.origin, shared.model], [person, self.found], self.photos.box)
+        inputs = [shared.origin, shared.model, self.photos.consent]
+        outputs = [person, self.found]
+        self.found.select(self.choose, inputs, outputs, show_progress_on=self.found, **HEAVY)
         inputs = [shared.origin, shared.model, self.file, self.space]
         take_in(self.file, self.bring, inputs, [person, self.brought], **QUIET)
         wanted = [shared.model, *self.kinds.values()]
@@ -121,7 +124,17 @@ class Who:
         """Somebody from photos."""
         contents = take(photos, self.shared.settings.photos_per_request)
         self.shared.limits.admit(request)
-        found = self.shared.networks.read(name, contents, consent) if origin.still("photo", name) else None
+        return self.read(origin, name, contents, consent)
+
+    def choose(self, request: gr.Request, origin: Origin, name: str, consent: bool, event: gr.EventData) -> Any:
+        """Another face of the photo, which only the page still has."""
+        content, near = handed_back(event._data)
+        self.shared.limits.admit(request)
+        return self.read(origin, name, [content], consent, near)
+
+    def read(self, origin: Origin, name: str, photos: list[bytes], consent: bool, near: Any = None) -> Any:
+        """Who is on photos, and what is said of them."""
+        found = self.shared.networks.read(name, photos, consent, None, near) if origin.still("photo", name) else None
         if found is None or not origin.still("photo", name):  # it was long in the queue, or in the work
             return gr.skip()
         return found.identity, part("found", found=found, notice=self.shared.models.get(name).encoder.notice)

@@ -1,5 +1,6 @@
 """insightface's pair files: read without running anything, and the 10-fold accuracy against scikit-learn's KFold."""
 
+import io
 import os
 import pickle
 import subprocess
@@ -7,8 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from tiny import encoded
+from tiny import encoded, patterns
 
 from idgen.evaluation.bins import read_bin, ten_fold_accuracy, write_bin
 from idgen.ground.errors import InputError
@@ -135,3 +137,37 @@ def test_perfect_and_refused():
     assert ten_fold_accuracy(first, second, same).accuracy == 1
     with pytest.raises(InputError, match="too few"):
         ten_fold_accuracy(first[:9], second[:9], same[:9])
+
+
+def test_evaluate_gives_the_accuracy_of_the_protocol(tiny_model, tmp_path):
+    """From the file's pictures to the figure, derived anew: plain pickle, the bare network, scikit-learn's folds."""
+    selection = pytest.importorskip("sklearn.model_selection")
+    pytest.importorskip("matplotlib")
+    from idgen.evaluation.evaluate import evaluate
+    from idgen.models import PlainRecognizer
+
+    crops, _ = patterns(30, 2, seed=4)
+    files = [encoded(Image.fromarray((crop.permute(1, 2, 0).numpy() * 255).astype(np.uint8))) for crop in crops]
+    same = np.arange(30) % 2 == 0
+    second = [2 * row + 1 if yes else (2 * row + 3) % 60 for row, yes in enumerate(same)]
+    listed = [file for row, other in enumerate(second) for file in (files[2 * row], files[other])]
+    (tmp_path / "lfw-like.bin").write_bytes(pickle.dumps((listed, same.tolist())))
+    result = evaluate(tmp_path / "lfw-like.bin", tmp_path / "out", by=[str(tiny_model / "judge")], progress=False)
+    (found,) = result.folds.values()
+
+    content, truth = pickle.loads((tmp_path / "lfw-like.bin").read_bytes())
+    network = PlainRecognizer.from_pretrained(tiny_model / "judge" / "recognizer").eval()
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in content]).transpose(0, 3, 1, 2)
+    x = torch.from_numpy(pixels / 127.5 - 1).float()
+    with torch.no_grad():
+        raw = (network(x) + network(x.flip(3))).double().numpy()
+    vectors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    distance = np.square(vectors[::2] - vectors[1::2]).sum(1)
+    thresholds, accuracies = np.arange(0, 4, 0.01), []
+    for rest, held_out in selection.KFold(10, shuffle=False).split(distance):
+        training = [np.mean((distance[rest] < t) == np.array(truth)[rest]) for t in thresholds]
+        best = thresholds[int(np.argmax(training))]
+        accuracies.append(np.mean((distance[held_out] < best) == np.array(truth)[held_out]))
+    assert 0.5 < np.mean(accuracies) <= 1
+    np.testing.assert_allclose(found.folds, accuracies, atol=1e-9)
+    assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-9)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from intervals import covered
 from tiny import encoded, patterns
 from typer.testing import CliRunner
 
@@ -141,3 +143,11 @@ def test_an_interval_is_of_people_drawn_again() -> None:
     assert found["fmr@0.1"][0] == pytest.approx((impostor >= 0.4).mean())
     at = min(np.linspace(-1, 1, 4001), key=lambda t: abs((impostor >= t).mean() - (genuine < t).mean()))
     assert found["eer"][0] == pytest.approx(((impostor >= at).mean() + (genuine < at).mean()) / 2, abs=0.01)
+
+
+def test_a_stated_rate_holds_on_other_people() -> None:
+    """The interval of the difference covers 0 about as often as it says: `benchmarks/intervals.py` on random people."""
+    generator = torch.Generator().manual_seed(0)
+    people = torch.randn(60, 1, 12, generator=generator)
+    vectors = torch.nn.functional.normalize((people + 0.6 * torch.randn(60, 4, 12, generator=generator)).flatten(0, 1))
+    assert 0.85 <= covered(vectors, np.repeat(np.arange(60), 4), splits=30, fmr=1e-2) <= 1

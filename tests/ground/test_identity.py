@@ -137,7 +137,7 @@ def metadata(**changes) -> dict[str, str]:
         ({"vectors": torch.ones(1, 4, dtype=torch.int64)}, metadata(), "not of identities"),
         ({"vectors": units(1)}, metadata(format="pt"), "not of identities"),
         ({"vectors": units(1)}, None, "not of identities"),
-        ({"vectors": units(1)}, metadata(version="2"), "update idgen"),
+        ({"vectors": units(1)}, metadata(version="3"), "update idgen"),
         ({"vectors": units(1)}, metadata(names="["), "damaged"),
         ({"vectors": units(1)}, metadata(names="[1]"), "damaged"),
         ({"vectors": units(1)}, metadata(names=json.dumps(["../../x"])), "cannot name"),
@@ -235,3 +235,34 @@ def test_only_names_that_no_system_takes_for_more_become_folders() -> None:
     names = ["anna_B-2", "CON", "nul.txt", "lpt1", "名" * 86, "a" * 65, "José", "000004"]
     folders = ["anna_B-2", "000001", "000002", "000003", "_000004", "000005", "000006", "000004"]
     assert folder_names(names) == folders
+
+
+def test_vectors_of_several_spaces(tmp_path):
+    """Each named, in the file, too; one without any is as it was, and read by any idgen."""
+    other, third = units(2, 8, seed=1), units(1, 5, seed=2)
+    also = [{"b": other[0], "c": third[0]}, {}, {"b": other[1]}]
+    some = Identities(units(3), "a", ["1 photo"] * 3, ["p", "q", "r"], also)
+    plain = Identities(some.vectors, "a", some.sources, some.names)
+    assert some.fingerprint() == plain.fingerprint(), "who they are does not depend on it"
+    for again in (
+        Identities.load(some.save(tmp_path / "x.safetensors")),
+        Identities.of(some),
+        some[:],
+        some.take([0, 1, 2]),
+    ):
+        assert [set(one) for one in again.also] == [{"b", "c"}, set(), {"b"}]
+        assert torch.equal(again[0].also["c"], third[0]) and torch.equal(again[2].also["b"], other[1])
+    assert b'"version":"1"' in plain.save(tmp_path / "y.safetensors").read_bytes()
+    assert b'"version":"2"' in (tmp_path / "x.safetensors").read_bytes()
+    single = mean([some[0], some[2]])
+    assert set(single.also) == {"b"}, "of a space in which all of them have a vector"
+    assert torch.allclose(single.also["b"], torch.nn.functional.normalize(other.mean(0), dim=0), atol=1e-6)
+    assert not mean([some[0], some[1]]).also and set(mean([some[0]]).also) == {"b", "c"}
+    for wrong in (torch.ones(8), torch.full((8,), torch.nan)):
+        with pytest.raises(InputError):
+            Identity(units()[0], "a", "1 photo", "p", {"b": wrong})
+    stored = {"vectors": units(), "also.0": units(2, 8)}
+    header = {"format": "idgen.identities", "version": "2", "space": "a", "also": json.dumps(["b"])}
+    save_file(stored, tmp_path / "z.safetensors", {**header, "names": '["p","q","r"]', "sources": '["x","x","x"]'})
+    with pytest.raises(InputError, match="damaged"):
+        Identities.load(tmp_path / "z.safetensors")

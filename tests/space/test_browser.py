@@ -385,6 +385,38 @@ def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address:
         shoot(page, "desktop-vector-no-judge")
 
 
+def test_a_click_on_a_face_takes_it(browser: Any, address: str, photos: list[dict]) -> None:
+    """By its number, and on the photo, which only the page still has."""
+    faces = [Image.open(io.BytesIO(photo["buffer"])).convert("RGB").resize((200, 150)) for photo in photos[:2]]
+    both = Image.new("RGB", (360, 150))
+    both.paste(faces[0], (0, 0))
+    both.paste(faces[1].resize((160, 120)), (200, 20))
+    group = {"name": "group.jpg", "mimeType": "image/jpeg"}
+    group["buffer"] = provenance.encode(both, {"model": "nobody-128"}, "JPEG", quality=95)  # type: ignore[assignment]
+    with visit(browser, address) as page:
+        tab(page, "Photos")
+        consent(page)
+        upload(page, "photo", group)
+        page.wait_for_selector("#found .faces button")
+        seen = page.get_attribute("#found .person img.face", "src")
+        first, another = (
+            seen,
+            "old => ![null, old].includes(document.querySelector('#found .person img.face')?.src ?? null)",
+        )
+        page.locator("#found .faces button").nth(1).click()
+        page.wait_for_function(another, arg=first)
+        second = page.get_attribute("#found .person img.face", "src")
+        place = page.locator("#found .faces button").nth(0)
+        x, y = (float(place.get_attribute(f"data-{side}") or 0) for side in "xy")
+        photo = page.locator("#found img.choose")
+        box, (width, height) = photo.bounding_box(), photo.evaluate("one => [one.naturalWidth, one.naturalHeight]")
+        scale = min(box["width"] / width, box["height"] / height)
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.click(middle[0] + (x - 0.5) * width * scale, middle[1] + (y - 0.5) * height * scale)
+        page.wait_for_function(another, arg=second)
+        shoot(page, "desktop-photo-5-several-faces")
+
+
 def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
     with visit(browser, address) as page:
         tab(page, "Two people")

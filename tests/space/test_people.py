@@ -6,6 +6,7 @@ import io
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,11 @@ def npy(array: np.ndarray) -> bytes:
 
 def test_what_was_handed_out_comes_back_as_it_was(small: Model, person: Identity, somebody: Identity) -> None:
     seals = Seals()
-    for identity in (person, somebody):
+    several = replace(somebody, also={"tiny-judge": unit_vectors(1, 48)[0], "dlib": unit_vectors(1, 128)[0]})
+    for identity in (person, somebody, several):
         back = seals.open(seals.describe(identity), small, vectors_allowed=False)
-        assert torch.equal(back.vector, identity.vector)
+        assert torch.equal(back.vector, identity.vector) and back.also.keys() == identity.also.keys()
+        assert all(torch.equal(back.also[space], vector) for space, vector in identity.also.items())
         assert (back.source, back.name, back.space) == (identity.source, identity.name, identity.space)
     unsealed = {**seals.describe(person), "seal": ""}
     assert not seals.open(unsealed, small, vectors_allowed=False).from_photo, "anybody can sample that person"
@@ -43,6 +46,10 @@ def test_what_was_handed_out_comes_back_as_it_was(small: Model, person: Identity
 
 def test_a_changed_identity_is_not_known_again(small: Model, somebody: Identity) -> None:
     seals = Seals()
+    described = seals.describe(somebody)
+    described["also"] = {"tiny-judge": described["vector"]}
+    with pytest.raises(InputError, match="switched off"):
+        seals.open(described, small, vectors_allowed=False)
     described = seals.describe(somebody)
     lies = {"vector": [-value for value in described["vector"]], "source": "sampled, seed 7, number 0"}
     for changed in (*lies.items(), *(("seal", seal) for seal in (Seals().seal(somebody), None, "ü"))):

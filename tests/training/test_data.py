@@ -77,7 +77,7 @@ def test_every_picture_that_cannot_be_used_is_counted(folder):
         load_faces(folder)
     for name in ("p0/1.png", "p2/0.png"):
         Image.new("RGB", (100, 120)).save(folder / name)
-    with pytest.raises(ValueError, match="100×120 pixels: cut faces square"):
+    with pytest.raises(ValueError, match="100×120 pixels: cut faces out square first, by idgen align"):
         load_faces(folder, size=128)
     assert not list((files.cache("decoded")).iterdir()), "nothing half-written stays"
 

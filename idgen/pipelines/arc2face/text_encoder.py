@@ -41,7 +41,7 @@ class EncodedIdentities(Identities):
     """
 
     def __init__(self, identities: Identities, prompts: Tensor, nobody: Tensor):
-        super().__init__(identities.vectors, identities.space, identities.sources, identities.names)
+        super().__init__(identities.vectors, identities.space, identities.sources, identities.names, identities.also)
         self.prompts, self.nobody = prompts, nobody
 
 
