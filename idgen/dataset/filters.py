@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL.Image import Image, Resampling
+from PIL.Image import Image
 
 from idgen.dataset.plan import Plan
 from idgen.ground import arguments, domain
 from idgen.ground.identity import Identities
+from idgen.ground.images import shrunk
 from idgen.model import Model
 from idgen.painting import rounded
 from idgen.scoring import meaning
@@ -126,7 +127,7 @@ class Filters:
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:
     """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
-    grey = np.asarray(picture.convert("L").resize((32, 32), Resampling.BOX), np.float32).ravel()
+    grey = shrunk(picture).astype(np.float32)
     grey = grey - grey.mean()
     length = float(np.linalg.norm(grey))
     return grey / length if length > 0 else grey

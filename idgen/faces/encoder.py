@@ -33,7 +33,7 @@ from idgen.ground.images import ImageSource, describe, open_image, several
 from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
-CALIBRATION_NAME = "calibration.json"
+CALIBRATION_NAME, QUALITY = "calibration.json", "quality"
 
 
 class Alignment(NamedTuple):
@@ -74,6 +74,8 @@ class FaceEncoder:
     notice = ""
     photo_finder: Any = None
     """Another finder, for photographs: looked with instead of `finder` where it is set."""
+    quality_net: Any = None
+    """What `idgen train quality` learned of this recogniser: (N, D) vectors as they come to (N,); or None."""
 
     def __init__(
         self,
@@ -125,7 +127,10 @@ class FaceEncoder:
             where = folder / CONFIG_NAME
             raise InputError(f"{where} asks for {asked!r}, which is no {cls.__name__} here: update idgen?")
         calibration = folder / CALIBRATION_NAME
-        return kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
+        encoder = kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
+        if (folder / QUALITY).is_dir():
+            encoder.quality_net = models.load(folder / QUALITY, models.QualityNet).eval()
+        return encoder
 
     @classmethod
     def from_folder(cls, folder: Path, config: dict[str, Any], calibration: dict[str, Any] | None) -> FaceEncoder:
@@ -149,6 +154,8 @@ class FaceEncoder:
         write_json(folder / CONFIG_NAME, self._save_parts(folder))
         if self.calibration is not None:
             write_json(folder / CALIBRATION_NAME, self.calibration)
+        if self.quality_net is not None:
+            self.quality_net.save_pretrained(folder / QUALITY)
         return folder
 
     def _save_parts(self, folder: Path) -> dict[str, Any]:
@@ -183,30 +190,58 @@ class FaceEncoder:
         """
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """What `rate` measures: `norm`, and `cr-fiqa` where somebody trained it."""
+        return ("norm", "cr-fiqa") if self.quality_net is not None or self._has_head else ("norm",)
+
+    @property
+    def _has_head(self) -> bool:
+        return bool(getattr(getattr(getattr(self, "recognizer", None), "config", None), "quality", False))
+
     @torch.no_grad()
     @pinned()
+    def rate(self, images: Tensor | Sequence[ImageSource], batch_size: int = 64) -> tuple[Tensor, Tensor]:
+        """Vectors of aligned faces as `encode` gives them, and how recognisable each face is, (N, len(rated)): higher
+        is better, under this recogniser alone.
+
+        - `norm`: the length of its vector before it is normalised, divided by √D (the observation of MagFace, 2021);
+        - `cr-fiqa`: how much nearer to its own person than to anybody else it is expected to be, from -1 to 1 (Boutros
+          et al. 2023; see `idgen.training.recognition.certainty_ratio`).
+        """
+        rated = self._rated if self._has_head and self.quality_net is None else self._embed
+        raw = self._raw(images, True, batch_size, rated)
+        vectors, certain = (raw, raw[:, :0]) if rated == self._embed else (raw[:, :-1], raw[:, -1:])
+        if self.quality_net is not None and len(vectors):
+            certain = self.quality_net(vectors.to(_a_weight(self.quality_net).device))[:, None].cpu()
+        norms = vectors.norm(dim=1, keepdim=True) / self.dim**0.5
+        return F.normalize(vectors, dim=1), torch.cat([norms, certain], 1)
+
     def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
-        """Vectors of aligned faces as `encode` gives them, and a proxy (N,) of how recognisable each face is: the
-        length of the recogniser's vector before it is normalised, divided by √D (the observation of MagFace, CVPR
-        2021). Higher is better, but uncalibrated: it compares pictures under one recogniser."""
-        raw = self._raw(images)
-        return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
+        """Vectors, and how recognisable each face is, (N,): the last measure of `rate`."""
+        vectors, rated = self.rate(images)
+        return vectors, rated[:, -1]
 
     def _raw(
-        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+        self,
+        images: Tensor | ImageSource | Sequence[ImageSource],
+        aligned: bool = True,
+        batch_size: int = 64,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """(N, D) on the CPU, not normalised."""
+        embed = embed or self._embed
         faces = several(images)
         if not aligned:
             faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
         if isinstance(faces, Tensor):
             _check_pixels(faces)
-        out = [torch.empty(0, self.dim, dtype=torch.float32)]
+        out = []
         for start in range(0, len(faces), batch_size):
             part = faces[start : start + batch_size]
             pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
-            out.append(self._embed(pixels))
-        return torch.cat(out)
+            out.append(embed(pixels))
+        return torch.cat(out) if out else torch.empty(0, self.dim, dtype=torch.float32)
 
     def detect_and_align(
         self, image: ImageSource, domain: str | None = None, which: int | None = None
@@ -366,6 +401,13 @@ class FaceEncoder:
         if self.flip:
             vectors = vectors + self.recognizer(x.flip(3)).float()
         return vectors.cpu()
+
+    def _rated(self, pixels: Tensor) -> Tensor:
+        """`_embed` of a recogniser with a second head, what that says as one more number: (N, D + 1)."""
+        x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
+        vectors, certain = self.recognizer.embed_and_rate(x)
+        vectors = vectors.float() + (self.recognizer(x.flip(3)).float() if self.flip else 0)
+        return torch.cat([vectors, certain.float()[:, None]], 1).cpu()
 
 
 def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
