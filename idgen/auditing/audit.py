@@ -11,7 +11,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from idgen.auditing import groups
+from idgen.auditing import attributes as looks
+from idgen.auditing import capacity, groups, quality
 from idgen.auditing.labels import predicted, told
 from idgen.auditing.looking import Looked, look
 from idgen.auditing.page import write_csv, write_page
@@ -29,6 +30,9 @@ from idgen.model import Model, load_model
 JSON, CSV, PAGE, SEEN, DONE = "audit.json", "audit.csv", "audit.html", "seen", "sections"
 SECTIONS: dict[str, Callable[[Audited], Section]] = {
     "groups": groups.section,
+    "quality": quality.section,
+    "attributes": looks.section,
+    "capacity": capacity.section,
 }
 """In their order."""
 

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from idgen.evaluation.reading import Reader
@@ -31,7 +29,6 @@ from idgen.sets import Source, read_source
 AT_ONCE = 64
 PROGRESS = "looked.json"
 _TOGETHER = 16  # batches between two notes of how far it is
-_BROKEN = 1e-6
 
 
 @dataclass
@@ -150,7 +147,7 @@ class _Store:
                     array.flush()
                 files.write_json(self.folder / PROGRESS, {"key": self.key, "done": stop, "kept": kept})
 
-    def _open(self, name: str, fresh: bool) -> NDArray[Any]:
+    def _open(self, name: str, fresh: bool) -> Any:
         path, (shape, kind) = self.folder / f"{name}.npy", self.shapes[name]
         if not fresh:
             return np.lib.format.open_memmap(path, "r+")
@@ -186,7 +183,7 @@ def _batch(
     out: dict[str, NDArray[Any]] = {"rows": np.array([start + place for place in shown], np.int64)}
     out["thumbnails"] = np.array([shrunk(each[-1]) for each in seen], np.uint8).reshape(len(seen), 1024)
     for place, recogniser in enumerate(recognisers):
-        vectors, rated = recogniser.rate([each[place] for each in seen]) if seen else (_none(recogniser), Tensor())
+        vectors, rated = recogniser.rate([each[place] for each in seen])
         lengths = vectors.norm(dim=1)
         if not ((lengths - 1).abs() < 1e-3).all():
             name = source.names[start + shown[int(((lengths - 1).abs() >= 1e-3).nonzero()[0])]]
@@ -195,10 +192,6 @@ def _batch(
     if attributes is not None:
         out["attributes"] = attributes.read([each[-1] for each in seen]).numpy()
     return out
-
-
-def _none(recogniser: FaceEncoder) -> Tensor:
-    return torch.zeros(0, recogniser.dim)
 
 
 def _key(source: Source, more: Sequence[str]) -> str:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from idgen.dataset.plan import Plan
+from idgen.faces.encoder import CERTAINTY
 from idgen.ground import arguments, domain
+from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.images import shrunk
 from idgen.model import Model
@@ -25,6 +27,7 @@ NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
 ANOTHER_PERSON = "nearer to another person"
+LOW_QUALITY = "low quality"
 DUPLICATE = "near-duplicate"
 
 
@@ -58,6 +61,13 @@ class Filters:
         self.encoder = model.encoder if model.has("encoder") else None
         self.judge = model.judge if model.has("judge") else None
         self.aligned = model.pipeline.aligned
+        raters = [one for one in (self.encoder, self.judge and self.judge.recognizer) if one is not None]
+        self.rater = next((one for one in raters if CERTAINTY in one.rated), raters[-1] if raters else None)
+        if plan.quality is not None and (self.rater is None or CERTAINTY not in self.rater.rated):
+            raise InputError(
+                f"Neither recogniser of {model.name} knows how recognisable a face is: leave out `quality`, or train "
+                "it, idgen train quality."
+            )
         self.threshold = math.nan
         if self.judge is not None:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
@@ -77,10 +87,14 @@ class Filters:
             (5, len(pictures)), torch.nan, dtype=torch.float32
         )  # similarity, judge's, highest other, who, quality
         if shown and self.encoder is not None:
-            vectors, values[4, shown] = self.encoder.encode_with_quality(seen[0])
+            vectors, quality = self.encoder.encode_with_quality(seen[0])
             values[0, shown] = (vectors * self.people.vectors[mine]).sum(1)
+            if self.rater is self.encoder:
+                values[4, shown] = quality
         if shown and self.judge is not None:
-            vectors, values[4, shown] = self.judge.recognizer.encode_with_quality(seen[-1])
+            vectors, quality = self.judge.recognizer.encode_with_quality(seen[-1])
+            if self.rater is self.judge.recognizer:
+                values[4, shown] = quality
             cosines, place = vectors @ self._bridged.T, torch.arange(len(shown))
             values[1, shown] = cosines[place, mine]
             cosines[place, mine] = -torch.inf
@@ -114,6 +128,8 @@ class Filters:
             reason = NOT_THE_PERSON
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
+        elif self.plan.quality is not None and not quality >= self.plan.quality:
+            reason = LOW_QUALITY
         columns = {
             "similarity": rounded(ours),
             "judge_similarity": rounded(judged),

@@ -34,6 +34,8 @@ from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME, QUALITY = "calibration.json", "quality"
+NORM, CERTAINTY = "norm", "cr-fiqa"
+"""Measures of `FaceEncoder.rate`."""
 
 
 class Alignment(NamedTuple):
@@ -193,7 +195,7 @@ class FaceEncoder:
     @property
     def rated(self) -> tuple[str, ...]:
         """What `rate` measures: `norm`, and `cr-fiqa` where somebody trained it."""
-        return ("norm", "cr-fiqa") if self.quality_net is not None or self._has_head else ("norm",)
+        return (NORM, CERTAINTY) if self.quality_net is not None or self._has_head else (NORM,)
 
     @property
     def _has_head(self) -> bool:
@@ -209,13 +211,21 @@ class FaceEncoder:
         - `cr-fiqa`: how much nearer to its own person than to anybody else it is expected to be, from -1 to 1 (Boutros
           et al. 2023; see `idgen.training.recognition.certainty_ratio`).
         """
+        if not len(images):
+            return torch.zeros(0, self.dim), torch.zeros(0, len(self.rated))
         rated = self._rated if self._has_head and self.quality_net is None else self._embed
         raw = self._raw(images, True, batch_size, rated)
         vectors, certain = (raw, raw[:, :0]) if rated == self._embed else (raw[:, :-1], raw[:, -1:])
-        if self.quality_net is not None and len(vectors):
+        if self.quality_net is not None:
             certain = self.quality_net(vectors.to(_a_weight(self.quality_net).device))[:, None].cpu()
         norms = vectors.norm(dim=1, keepdim=True) / self.dim**0.5
         return F.normalize(vectors, dim=1), torch.cat([norms, certain], 1)
+
+    @torch.no_grad()
+    @pinned()
+    def embed_raw(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        """Aligned faces to (N, D), as they come from the recogniser, not normalised."""
+        return self._raw(images)
 
     def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
         """Vectors, and how recognisable each face is, (N,): the last measure of `rate`."""
