@@ -12,7 +12,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from idgen.auditing import attributes as looks
-from idgen.auditing import capacity, groups, quality
+from idgen.auditing import capacity, counterfactual, groups, inversion, lookalikes, quality, realness, search
 from idgen.auditing.labels import predicted, told
 from idgen.auditing.looking import Looked, look
 from idgen.auditing.page import write_csv, write_page
@@ -33,6 +33,11 @@ SECTIONS: dict[str, Callable[[Audited], Section]] = {
     "quality": quality.section,
     "attributes": looks.section,
     "capacity": capacity.section,
+    "lookalikes": lookalikes.section,
+    "search": search.section,
+    "inversion": inversion.section,
+    "realness": realness.section,
+    "counterfactual": counterfactual.section,
 }
 """In their order."""
 

@@ -103,8 +103,8 @@ def section(audited: Audited) -> Section:
     if not raters:
         out.say("note", "Not measured: a file of vectors says nothing of its pictures.")
         return out
-    measures = {
-        f"{WORDS.get(name, name)} by {seen.by}": np.asarray(values)
+    measures: dict[str, Floats] = {
+        f"{WORDS.get(name, name)} by {seen.by}": np.asarray(values, float)
         for seen in raters
         for name, values in seen.quality.items()
         if len(values) and float(np.ptp(values)) > 0

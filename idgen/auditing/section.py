@@ -73,9 +73,9 @@ class Section:
         """A finding."""
         self.findings.append((level, text))
 
-    def add(self, name: str, value: Value, **more: Any) -> None:
+    def add(self, name: str, value: Value, low: float | None = None, high: float | None = None, **more: Any) -> None:
         """A figure, see `Figure`."""
-        self.figures.append(Figure(name, value, **more))
+        self.figures.append(Figure(name, value, low, high, **more))
 
     def add_rate(self, name: str, rate: Rate, **more: Any) -> None:
         """A rate with its interval; None for too few people."""

@@ -61,7 +61,8 @@ class Filters:
         self.encoder = model.encoder if model.has("encoder") else None
         self.judge = model.judge if model.has("judge") else None
         self.aligned = model.pipeline.aligned
-        raters = [one for one in (self.encoder, self.judge and self.judge.recognizer) if one is not None]
+        judges = [] if self.judge is None else [self.judge.recognizer]
+        raters = judges if self.encoder is None else [self.encoder, *judges]
         self.rater = next((one for one in raters if CERTAINTY in one.rated), raters[-1] if raters else None)
         if plan.quality is not None and (self.rater is None or CERTAINTY not in self.rater.rated):
             raise InputError(

@@ -52,7 +52,7 @@ class QualityTask(Task):
 
     def _targets(self, vectors: Tensor, rows: np.ndarray, side: int) -> Tensor:
         return certainty_ratio(
-            normalize(vectors), self.centres[side], torch.from_numpy(self.frozen[1 + side].labels[rows])
+            normalize(vectors), self.centres[side], torch.from_numpy(self.frozen[1:][side].labels[rows])
         )
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
