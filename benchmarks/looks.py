@@ -19,7 +19,7 @@ from PIL import Image
 
 from idgen import models
 from idgen.faces.align import template
-from idgen.faces.encoder import to_side
+from idgen.faces.pixels import to_side
 from idgen.training.data import load_faces
 
 BANDS = ((1 / 16, 1 / 8), (1 / 8, 1 / 4), (1 / 4, 1 / 2))

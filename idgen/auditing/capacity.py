@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn.functional import normalize
 
 from idgen.auditing.looking import Seen
 from idgen.auditing.section import Audited, Section
@@ -20,7 +21,6 @@ from idgen.evaluation import charts
 from idgen.evaluation.page import legend
 from idgen.evaluation.separability import Separability
 from idgen.ground.domain import pictures
-from idgen.ground.identity import centres
 from idgen.ground.words import count, one_in, percent
 from idgen.scoring import meaning
 from idgen.scoring.calibration import mean_mean_scores
@@ -241,8 +241,12 @@ def _held(audited: Audited, seen: Seen, names: NDArray[np.str_], out: Section) -
 
 
 def means_of(vectors: NDArray[np.float32], people: NDArray[np.intp]) -> NDArray[np.float32]:
-    """(G, D) unit means, without a copy of the vectors."""
-    return centres(torch.from_numpy(np.asarray(vectors)), people).numpy()
+    """(G, D) unit means, without a copy of the vectors (N, D); people (N,) are numbered from 0."""
+    sums = torch.zeros(int(people.max()) + 1, vectors.shape[1])
+    for start in range(0, len(vectors), 65536):
+        part = slice(start, start + 65536)
+        sums.index_add_(0, torch.from_numpy(people[part]), torch.from_numpy(np.array(vectors[part])))
+    return normalize(sums).numpy()
 
 
 def _threshold(audited: Audited, seen: Seen, means: NDArray[np.float32]) -> tuple[float, float, str]:

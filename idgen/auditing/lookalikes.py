@@ -30,7 +30,7 @@ _MANY = 0.01
 _MOST_COPIES = 2_000_000
 _MOST_SEARCHED = 200_000
 _LOW = 8  # frequencies a side
-_BLOCK = 4096
+_BLOCK, _WIDE = 1024, 16384
 _SHOWN = 8
 
 
@@ -121,8 +121,8 @@ def near_duplicates(thumbnails: NDArray[np.uint8], correlation: float = ALIKE) -
     found, limit = [], np.float32(-(1 - correlation) - 1e-5)
     for start in range(0, len(low), _BLOCK):
         ours = _units(thumbnails[start : start + _BLOCK])
-        for first in range(start, len(low), 4 * _BLOCK):
-            near = left[start : start + _BLOCK] @ right[first : first + 4 * _BLOCK].T >= limit
+        for first in range(start, len(low), _WIDE):
+            near = left[start : start + _BLOCK] @ right[first : first + _WIDE].T >= limit
             pairs = np.argwhere(near) + np.array([start, first])
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             for part in np.array_split(pairs, len(pairs) // 65536 + 1):
@@ -305,6 +305,10 @@ def _copies(audited: Audited, out: Section) -> None:
         out.say("note", "Copies were not looked for: there are no pictures.")
         return
     pairs = near_duplicates(thumbnails)
+    if len(pairs) > _MOST_COPIES:
+        out.say(
+            "bad", f"There are over {_MOST_COPIES:,} pairs of near-duplicates: what follows is of the first pictures."
+        )
     people = audited.people
     within = people[pairs[:, 0]] == people[pairs[:, 1]]
     for kind, chosen in (("one person", within), ("different people", ~within)):

@@ -18,7 +18,7 @@ from idgen.auditing.looking import Seen
 from idgen.auditing.section import Audited, Section
 from idgen.evaluation import charts
 from idgen.evaluation.page import heads, legend, table
-from idgen.faces.encoder import CERTAINTY, NORM
+from idgen.faces.rating import CERTAINTY, NORM
 from idgen.ground.words import percent
 from idgen.scoring.verification import numbered
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from idgen.auditing.capacity import means_of
 from idgen.auditing.looking import Looked
 from idgen.auditing.section import Audited, Section
 from idgen.evaluation import charts
 from idgen.evaluation.attributes import some_people
 from idgen.evaluation.page import heads, legend, table
-from idgen.ground.identity import centres
 from idgen.ground.words import percent
 from idgen.scoring.intervals import FEWEST_PEOPLE, Rate, fnmr_rate
 from idgen.scoring.verification import numbered
@@ -152,10 +151,10 @@ def _map(audited: Audited, against: Looked, out: Section) -> None:
         other = audited.other(seen)
         if other is None:
             return
-        means = [
-            centres(torch.from_numpy(np.asarray(one)), labels)[:_ON_THE_MAP].double().numpy()
-            for one, labels in ((seen.vectors, audited.people), (other.vectors, against.source.labels))
-        ]
+        means = []
+        for one, labels in ((seen.vectors, audited.people), (other.vectors, against.source.labels)):
+            rows = some_people(labels, np.arange(len(labels)), MOST, audited.seed)
+            means.append(means_of(one[rows], numbered(rows, labels[rows])).astype(float)[:_ON_THE_MAP])
         places = plane(np.concatenate(means))
         groups = [
             ("this set", "genuine", places[: len(means[0])]),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from idgen.dataset.plan import Plan
-from idgen.faces.encoder import CERTAINTY
+from idgen.faces.rating import CERTAINTY
 from idgen.ground import arguments, domain
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities

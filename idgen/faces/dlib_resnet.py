@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from idgen.faces.align import TEMPLATE_SIZE, similarity, template, warp
-from idgen.faces.encoder import FaceEncoder, to_side
+from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import Detection, distinct
+from idgen.faces.pixels import to_side
 from idgen.ground.errors import InputError, how_to_install, require_package
 from idgen.ground.geometry import apply, invert
 

@@ -22,6 +22,8 @@ from torch import Tensor
 from idgen import models
 from idgen.faces.align import TEMPLATE_SIZE, align, align_ffhq
 from idgen.faces.finder import Detection, FaceFinder
+from idgen.faces.pixels import check_pixels, to_pictures, to_side
+from idgen.faces.rating import Rating, a_weight
 from idgen.faces.strangers import measured_on, strangers
 from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
@@ -34,8 +36,6 @@ from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
 CALIBRATION_NAME, QUALITY = "calibration.json", "quality"
-NORM, CERTAINTY = "norm", "cr-fiqa"
-"""Measures of `FaceEncoder.rate`."""
 
 
 class Alignment(NamedTuple):
@@ -54,7 +54,7 @@ ALIGNMENTS = {
 }
 
 
-class FaceEncoder:
+class FaceEncoder(Rating):
     """Embeds faces, on aligned crops or on photos.
 
     Another kind of recogniser derives from it (see `idgen.faces`) and brings `dim`, `image_size`, `to`, `from_folder`,
@@ -76,8 +76,6 @@ class FaceEncoder:
     notice = ""
     photo_finder: Any = None
     """Another finder, for photographs: looked with instead of `finder` where it is set."""
-    quality_net: Any = None
-    """What `idgen train quality` learned of this recogniser: (N, D) vectors as they come to (N,); or None."""
 
     def __init__(
         self,
@@ -192,45 +190,11 @@ class FaceEncoder:
         """
         return F.normalize(self._raw(images, aligned, batch_size), dim=1)
 
-    @property
-    def rated(self) -> tuple[str, ...]:
-        """What `rate` measures: `norm`, and `cr-fiqa` where somebody trained it."""
-        return (NORM, CERTAINTY) if self.quality_net is not None or self._has_head else (NORM,)
-
-    @property
-    def _has_head(self) -> bool:
-        return bool(getattr(getattr(getattr(self, "recognizer", None), "config", None), "quality", False))
-
-    @torch.no_grad()
-    @pinned()
-    def rate(self, images: Tensor | Sequence[ImageSource], batch_size: int = 64) -> tuple[Tensor, Tensor]:
-        """Vectors of aligned faces as `encode` gives them, and how recognisable each face is, (N, len(rated)): higher
-        is better, under this recogniser alone.
-
-        - `norm`: the length of its vector before it is normalised, divided by √D (the observation of MagFace, 2021);
-        - `cr-fiqa`: how much nearer to its own person than to anybody else it is expected to be, from -1 to 1 (Boutros
-          et al. 2023; see `idgen.training.recognition.certainty_ratio`).
-        """
-        if not len(images):
-            return torch.zeros(0, self.dim), torch.zeros(0, len(self.rated))
-        rated = self._rated if self._has_head and self.quality_net is None else self._embed
-        raw = self._raw(images, True, batch_size, rated)
-        vectors, certain = (raw, raw[:, :0]) if rated == self._embed else (raw[:, :-1], raw[:, -1:])
-        if self.quality_net is not None:
-            certain = self.quality_net(vectors.to(_a_weight(self.quality_net).device))[:, None].cpu()
-        norms = vectors.norm(dim=1, keepdim=True) / self.dim**0.5
-        return F.normalize(vectors, dim=1), torch.cat([norms, certain], 1)
-
     @torch.no_grad()
     @pinned()
     def embed_raw(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
         """Aligned faces to (N, D), as they come from the recogniser, not normalised."""
         return self._raw(images)
-
-    def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
-        """Vectors, and how recognisable each face is, (N,): the last measure of `rate`."""
-        vectors, rated = self.rate(images)
-        return vectors, rated[:, -1]
 
     def _raw(
         self,
@@ -243,9 +207,9 @@ class FaceEncoder:
         embed = embed or self._embed
         faces = several(images)
         if not aligned:
-            faces = [self.detect_and_align(picture)[0] for picture in _to_pictures(faces)]
+            faces = [self.detect_and_align(picture)[0] for picture in to_pictures(faces)]
         if isinstance(faces, Tensor):
-            _check_pixels(faces)
+            check_pixels(faces)
         out = []
         for start in range(0, len(faces), batch_size):
             part = faces[start : start + batch_size]
@@ -355,7 +319,7 @@ class FaceEncoder:
         out: list[tuple[Any, ...] | None] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several faces: the largest is meant
-            for picture in _to_pictures(pictures):
+            for picture in to_pictures(pictures):
                 try:
                     out.append(self.views(picture, viewers))
                 except NoFaceError:
@@ -399,54 +363,15 @@ class FaceEncoder:
     def _resize(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, H) in [0, 1] to the side of what the recogniser sees, where it is."""
         alignment = ALIGNMENTS[self.alignment]
-        pixels = pixels.to(_a_weight(self.recognizer).device, torch.float32)
+        pixels = pixels.to(a_weight(self.recognizer).device, torch.float32)
         if not alignment.antialias:  # only from the crop's own size: anything larger was made smaller with care
             pixels = to_side(pixels, alignment.size, True)
         return to_side(pixels, self.image_size, alignment.antialias)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         """What `_resize` gives to (N, D), on the CPU."""
-        x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
+        x = (pixels * 2 - 1).to(a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
         vectors = self.recognizer(x).float()
         if self.flip:
             vectors = vectors + self.recognizer(x.flip(3)).float()
         return vectors.cpu()
-
-    def _rated(self, pixels: Tensor) -> Tensor:
-        """`_embed` of a recogniser with a second head, what that says as one more number: (N, D + 1)."""
-        x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
-        vectors, certain = self.recognizer.embed_and_rate(x)
-        vectors = vectors.float() + (self.recognizer(x.flip(3)).float() if self.flip else 0)
-        return torch.cat([vectors, certain.float()[:, None]], 1).cpu()
-
-
-def to_side(pixels: Tensor, side: int, antialias: bool) -> Tensor:
-    """(N, 3, H, H) resized to (N, 3, side, side), bilinearly."""
-    if pixels.shape[-1] == side:
-        return pixels
-    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=antialias, align_corners=False)
-
-
-def _a_weight(network: torch.nn.Module) -> Tensor:
-    """Says where a network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds."""
-    return next(network.parameters())
-
-
-def _check_pixels(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise InputError(f"Expected square RGB faces (N, 3, H, H), got the shape {tuple(images.shape)}.")
-    if not images.is_floating_point():
-        raise InputError(f"Expected floating-point pixels in [0, 1], got {images.dtype}: divide 8-bit ones by 255.")
-    if images.numel():
-        low, high = (float(value) for value in torch.aminmax(images))
-        if not (low >= -1e-3 and high <= 1 + 1e-3):  # so that NaN is caught too
-            raise InputError(f"Expected pixels in [0, 1], got [{low:g}, {high:g}]: scale them first.")
-
-
-def _to_pictures(images: Tensor | Sequence[ImageSource]) -> Sequence[ImageSource]:
-    """(N, 3, H, W) in [0, 1] as pictures that can be opened, or what is a list of such already."""
-    if not isinstance(images, Tensor):
-        return images
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"Expected RGB pictures (N, 3, H, W), got the shape {tuple(images.shape)}.")
-    return [image.permute(1, 2, 0).float().cpu().numpy() for image in images]

@@ -22,8 +22,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from idgen.faces.align import TEMPLATE_SIZE, scale_of, similarity, template
-from idgen.faces.encoder import FaceEncoder, to_side
+from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import Detection
+from idgen.faces.pixels import to_side
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.files import left_behind
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL, resolve

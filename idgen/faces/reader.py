@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idgen.faces.encoder import to_side
+from idgen.faces.pixels import to_side
 from idgen.ground import files
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.domain import RENDERED
