@@ -157,7 +157,7 @@ def section(audited: Audited) -> Section:
         painter(model, audited.seed, audited.progress),
         lambda made, one: model.encoder.embed_by(made, [one], model.pipeline.aligned)[0],
     )
-    _said(audited, victims, found, own, out)
+    _said(audited, found, own, out)
     return out
 
 
@@ -196,7 +196,7 @@ def _measured(audited: Audited, encoder: FaceEncoder) -> float:
     return threshold_at_fmr(pair_scores(vectors, labels[rows])[1], audited.fmr)
 
 
-def _said(audited: Audited, victims: Looked, found: list[Attack], own: str, out: Section) -> None:
+def _said(audited: Audited, found: list[Attack], own: str, out: Section) -> None:
     rows = []
     for one in found:
         named = {
@@ -225,11 +225,12 @@ def _said(audited: Audited, victims: Looked, found: list[Attack], own: str, out:
     out.html.append(table(head, rows))
     out.details["matrix"] = {f"{one.database} → {one.target}": _success(one.missed_other) for one in found}
     worst = max(found, key=lambda one: (one.database == own, one.target != own, _success(one.missed_other)))
+    # It goes into cards, so it names no set.
     out.details[SENTENCE] = (
         f"Whoever has a person's vector of `{worst.database}` gets a picture by this model that passes for them before "
         f"`{worst.target}` in {percent(_success(worst.missed_other))} of the cases (type II, "
-        f"{worst.missed_other.comparisons} "
-        f"people of {victims.source.name}, {one_in(audited.fmr)} for strangers): keep vectors as you keep photos."
+        f"{worst.missed_other.comparisons} people, {one_in(audited.fmr)} for strangers): keep vectors as "
+        "you keep photos."
     )
 
 
