@@ -282,7 +282,7 @@ def _in_words(
         out.say(
             "note", f"From about {grown.half:,.0f} people{ends} on, {percent(CROWDED)} have a look-alike, by {seen.by}."
         )
-    elif grown.low is not None:
+    elif grown.low is not None and grown.low >= apart.people:
         out.say(
             "note",
             f"No two people collide: surely below {percent(CROWDED)} up to {grown.low:,.0f} people, by {seen.by}.",

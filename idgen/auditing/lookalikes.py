@@ -264,10 +264,13 @@ def _pasted(audited: Audited, against: Looked, out: Section) -> None:
         if (other := audited.other(seen)) is None:
             continue
         scores, nearer, chances, who = [], [], [], []
+        at = audited.threshold(seen).value
         for row in both:
             theirs = rows_of[str(audited.people[row])]
             shown = theirs[0] if said is None else names.get(str(said[row]), -1)
             if shown not in theirs:
+                continue
+            if float((other.vectors[theirs] @ seen.vectors[row]).max()) < at:  # another person of that name
                 continue
             rest = theirs[theirs != shown]
             score, near = copy_paste(seen.vectors[row], other.vectors[shown], other.vectors[rest])
@@ -275,6 +278,7 @@ def _pasted(audited: Audited, against: Looked, out: Section) -> None:
             nearer.append(near)
             chances.append(1 / (len(rest) + 1))
             who.append(audited.people[row])
+        out.add("pictures like their person in the other set", len(scores), by=seen.by, count=len(both))
         if scores:
             _say_pasted(seen, scores, nearer, chances, who, said is not None, out)
 

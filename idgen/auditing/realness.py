@@ -34,7 +34,8 @@ def spectrum(picture: Image.Image) -> Floats:
     at = np.arange(_SIDE) - _SIDE // 2
     ring = np.minimum(np.hypot(at[:, None], at[None]) / (_SIDE // 2) * _RINGS, 1.4143 * _RINGS).astype(int)
     total, counts = np.bincount(ring.ravel(), power.ravel()), np.bincount(ring.ravel())
-    return np.log(total[:_RINGS] / counts[:_RINGS] + 1e-9)
+    logs = np.log(total[:_RINGS] / counts[:_RINGS] + 1e-9)
+    return logs - logs.mean()  # contrast is no matter of frequencies
 
 
 def colour(picture: Image.Image) -> Floats:

@@ -61,7 +61,7 @@ def test_a_generator_that_gives_people_away_and_one_that_does_not(people):
             want = int(((made * other).sum(1) < at[target]).sum())
             assert found["a", target].missed_other.errors == want, "type II: another picture"
         same = found["a", "a"].missed_same
-        assert same.errors == (0 if succeeds else COUNT) and same.comparisons == COUNT
+        assert same.comparisons == COUNT and (same.errors == 0 if succeeds else same.errors >= COUNT - 2)
         assert (found["a", "b"].missed_other.errors < COUNT / 4) == succeeds
     assert found["a", "a"].missed_genuine.errors < COUNT / 4
 
