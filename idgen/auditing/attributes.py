@@ -13,7 +13,7 @@ from idgen.auditing.labels import PREDICTED, WORDS, Label
 from idgen.auditing.section import Audited, Section
 from idgen.evaluation.page import heads, table
 from idgen.ground.domain import pictures
-from idgen.ground.words import percent
+from idgen.ground.words import count, percent
 from idgen.scoring.verification import numbered
 
 MOST_VALUES = 12
@@ -124,7 +124,12 @@ def section(audited: Audited) -> Section:
         if label.known.any():
             _told(audited, key, label, out)
     if audited.against is None:
-        out.say("note", "No gaps: give a set to compare with, --against SET.")
+        out.say("note", "Gaps were not looked for: give a set to compare with, --against SET.")
+    elif not any(level == "bad" for level, _ in out.findings):
+        compared = sum(figure.name == "gap" for figure in out.figures)
+        out.say(
+            "good", f"No gap to {audited.against.source.name} beyond chance, of {count(compared, 'label', 'labels')}."
+        )
     return out
 
 
