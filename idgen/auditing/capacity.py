@@ -32,6 +32,7 @@ MOST_PEOPLE = 50_000
 CROWDED = 0.05
 _DRAWS = 200
 _DOUBLED = 0.005
+_EVERYBODY = 8e9
 _QUANTILE = 0.05
 _SINGLES = 10_000
 Floats = NDArray[np.float64]
@@ -287,4 +288,5 @@ def _in_words(
             "note",
             f"No two people collide: surely below {percent(CROWDED)} up to {grown.low:,.0f} people, by {seen.by}.",
         )
-    out.say("note", f"The ratio of hyperspheres allows {ratio:,.3g} people at most, by {seen.by}.")
+    bound = f"{ratio:,.3g} people at most" if ratio < _EVERYBODY else "more people than there are, so it bounds nothing"
+    out.say("note", f"The ratio of hyperspheres allows {bound}, by {seen.by}.")
