@@ -131,9 +131,8 @@ def _cues(looked: Looked, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
 
 
 def _told(name: str, wrong: Rate, against: Looked, out: Section) -> list[str]:
-    assert wrong.value is not None
     low, high = (None, None) if wrong.low is None or wrong.high is None else (1 - wrong.high, 1 - wrong.low)
-    right = 1 - wrong.value
+    right = 1 - wrong.errors / wrong.comparisons
     out.add("told apart", right, low, high, group=name, count=wrong.comparisons)
     if low is not None and low > _TELLS:
         out.say(
