@@ -145,6 +145,8 @@ def growth(pairs: NDArray[np.intp], people: int, seed: int = 0) -> Growth:
     sizes = np.unique(np.geomspace(2, people, 24).astype(int))
     shares = expected_shares(degrees, people, sizes)
     rate, power = _fit(sizes, shares)
+    if rate <= 0 and degrees.any():  # too few sizes for a line, or everybody has one
+        return Growth(sizes.astype(float), shares, 50.0 * float(shares[-1] >= 1), 0.0, float(sizes[0]), None, None)
     if rate <= 0:
         # Nobody of G: with 95 %, a pair collides in fewer than one of these.
         most = 3 / (people / 2)

@@ -72,6 +72,8 @@ def test_growth_is_foreseen():
     share = len(np.unique(more)) / 3000
     assert found.at(3000) == pytest.approx(share, rel=0.25)
     assert found.low < found.half < found.high and found.at(found.half) == pytest.approx(CROWDED)
+    all_ = growth(np.array([[0, 1]]), 2)
+    assert all_.shares.tolist() == [1] and all_.half == 2 and all_.at(2) == 1 and all_.low is None
     none = growth(np.zeros((0, 2), int), 100)
     assert none.half == math.inf and none.low > 1 and none.high is None
 
