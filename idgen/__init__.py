@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
+    from idgen.auditing.audit import audit
     from idgen.choosing import best_of, identity_boundary
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.reader import AttributeReader
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from idgen.sharing.push import push
 
 _NAMES = {
+    "auditing.audit": "audit",
     "choosing": "best_of identity_boundary",
     "faces.encoder": "FaceEncoder",
     "faces.reader": "AttributeReader",

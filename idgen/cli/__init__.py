@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from idgen.cli import convert, dataset, models, share
+from idgen.cli.audit import audit
 from idgen.cli.demo import demo
 from idgen.cli.evaluate import calibrate, evaluate
 from idgen.cli.generate import generate
@@ -16,7 +17,7 @@ from idgen.ground.version import __version__
 app = group(
     "From a face-recognition vector, or from nobody at all, to pictures of one person, each with an honest score."
 )
-for _command in (sample, identify, generate, align, evaluate, calibrate, compare, share.provenance):
+for _command in (sample, identify, generate, align, evaluate, audit, calibrate, compare, share.provenance):
     app.command()(_command)
 app.command(**PASSED_ON)(train)
 app.command()(share.push)

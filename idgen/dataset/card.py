@@ -36,7 +36,8 @@ _COLUMNS = {
     "judge_similarity, match": "cosine to the wanted person by an independent recogniser, and its verdict "
     "(null where it was not measured on such pictures)",
     "other_similarity, nearest_other": "the judge's highest cosine to anybody else of the dataset, and who that is",
-    "quality": "length of the judge's vector before it is normalised, over √D: how recognisable, uncalibrated",
+    "quality": "how recognisable: CR-FIQA, from -1 to 1, where a recogniser of the model has it; else the length of "
+    "the judge's vector before it is normalised, over √D",
     "soft_label": "who the person is made of, with weights; one of weight 1 where nobody was mixed",
     "model, weights, source, digital_source_type": "where the picture comes from",
 }

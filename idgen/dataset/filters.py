@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL.Image import Image, Resampling
+from PIL.Image import Image
 
 from idgen.dataset.plan import Plan
+from idgen.faces.rating import CERTAINTY
 from idgen.ground import arguments, domain
+from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
+from idgen.ground.images import shrunk
 from idgen.model import Model
 from idgen.painting import rounded
 from idgen.scoring import meaning
@@ -24,6 +27,7 @@ NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
 ANOTHER_PERSON = "nearer to another person"
+LOW_QUALITY = "low quality"
 DUPLICATE = "near-duplicate"
 
 
@@ -57,6 +61,14 @@ class Filters:
         self.encoder = model.encoder if model.has("encoder") else None
         self.judge = model.judge if model.has("judge") else None
         self.aligned = model.pipeline.aligned
+        judges = [] if self.judge is None else [self.judge.recognizer]
+        raters = judges if self.encoder is None else [self.encoder, *judges]
+        self.rater = next((one for one in raters if CERTAINTY in one.rated), raters[-1] if raters else None)
+        if plan.quality is not None and (self.rater is None or CERTAINTY not in self.rater.rated):
+            raise InputError(
+                f"Neither recogniser of {model.name} knows how recognisable a face is: leave out `quality`, or train "
+                "it, idgen train quality."
+            )
         self.threshold = math.nan
         if self.judge is not None:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
@@ -76,10 +88,14 @@ class Filters:
             (5, len(pictures)), torch.nan, dtype=torch.float32
         )  # similarity, judge's, highest other, who, quality
         if shown and self.encoder is not None:
-            vectors, values[4, shown] = self.encoder.encode_with_quality(seen[0])
+            vectors, quality = self.encoder.encode_with_quality(seen[0])
             values[0, shown] = (vectors * self.people.vectors[mine]).sum(1)
+            if self.rater is self.encoder:
+                values[4, shown] = quality
         if shown and self.judge is not None:
-            vectors, values[4, shown] = self.judge.recognizer.encode_with_quality(seen[-1])
+            vectors, quality = self.judge.recognizer.encode_with_quality(seen[-1])
+            if self.rater is self.judge.recognizer:
+                values[4, shown] = quality
             cosines, place = vectors @ self._bridged.T, torch.arange(len(shown))
             values[1, shown] = cosines[place, mine]
             cosines[place, mine] = -torch.inf
@@ -113,6 +129,8 @@ class Filters:
             reason = NOT_THE_PERSON
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
+        elif self.plan.quality is not None and not quality >= self.plan.quality:
+            reason = LOW_QUALITY
         columns = {
             "similarity": rounded(ours),
             "judge_similarity": rounded(judged),
@@ -126,7 +144,7 @@ class Filters:
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:
     """(1024,) grey 32 × 32, centred and of unit length; zeros where the picture is one grey."""
-    grey = np.asarray(picture.convert("L").resize((32, 32), Resampling.BOX), np.float32).ravel()
+    grey = shrunk(picture).astype(np.float32)
     grey = grey - grey.mean()
     length = float(np.linalg.norm(grey))
     return grey / length if length > 0 else grey

@@ -70,13 +70,15 @@ class Plan:
     """Drop pictures that are nearer to another person of the dataset, by the judge."""
     duplicate: float | None = 0.98
     """Drop near-duplicates: pictures of a person that correlate so strongly, 32 x 32 pixels in grey; none: keep all."""
+    quality: float | None = None
+    """Keep only pictures of at least this quality by CR-FIQA, from -1 to 1, such as 0.3; none: keep all."""
     tries: float = 4.0
     """Times `images`: pictures made at most of a person to find enough that are kept."""
     shard: int | None = None
     """People a Parquet file; by default so many that it has about 500 pictures."""
 
     def __post_init__(self) -> None:
-        for name in ("apart_fmr", "guidance", "match", "duplicate", "tries"):  # 3 and 3.0 are the same plan
+        for name in ("apart_fmr", "guidance", "match", "duplicate", "quality", "tries"):  # 3 and 3.0 are the same plan
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         arguments.whole("number of people", self.people, 1)
@@ -93,6 +95,8 @@ class Plan:
         arguments.number("`tries` of a plan", self.tries, 1, 1000)
         if self.duplicate is not None:
             arguments.number("`duplicate` of a plan", self.duplicate, 1e-6, 1)
+        if self.quality is not None:
+            arguments.number("`quality` of a plan", self.quality, -1, 1)
         if self.shard is not None:
             arguments.whole("`shard` of a plan", self.shard, 1)
 

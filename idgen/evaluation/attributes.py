@@ -42,9 +42,9 @@ def reading_errors(
 MOST_VALUES = 8
 _FEWEST_PAIRS, _MOST_COMPARED = 30, 6000
 # What idgen itself writes of a picture is no attribute of it.
-_NOT_ATTRIBUTES = (
+NOT_ATTRIBUTES = (
     *("file", "file_name", "path", "k", "seed", "model", "weights", "source", "digital_source_type", "label", "vector"),
-    *("similarity", "judge_similarity", "other_similarity", "nearest_other", "match"),
+    *("similarity", "judge_similarity", "other_similarity", "nearest_other", "match", "quality"),
 )
 
 
@@ -109,7 +109,7 @@ def breakdown(
     """
     out: dict[str, list[Group]] = {}
     for name, column in columns.items():
-        words = None if name in _NOT_ATTRIBUTES else groups(column)
+        words = None if name in NOT_ATTRIBUTES else groups(column)
         if words is None:
             continue
         places = {word: np.flatnonzero(words == word) for word in set(words.tolist())}

@@ -87,6 +87,74 @@ def det(curves: Sequence[tuple[str, str, NDArray[np.floating], NDArray[np.floati
     return _svg(parts, "DET curve: false-non-match rate against false-match rate")
 
 
+def curves(
+    lines: Sequence[tuple[str, str, ArrayLike, ArrayLike]],
+    across: str,
+    up: str,
+    bands: Sequence[tuple[str, ArrayLike, ArrayLike, ArrayLike]] = (),
+    log: bool = False,
+) -> str:
+    """Lines over one axis, with bands of what is plausible.
+
+    Args:
+        lines: (name, CSS class, x (K,), y (K,)).
+        across, up: what is under and beside the axes.
+        bands: (CSS class, x, low, high).
+        log: x is a logarithm's.
+    """
+    scaled = (lambda values: np.log10(np.asarray(values, float))) if log else (lambda values: np.asarray(values, float))
+    drawn = [(name, kind, scaled(x), np.asarray(y, float)) for name, kind, x, y in lines]
+    ends = [np.asarray(y, float) for _, _, *pair in bands for y in pair[1:]]
+    all_x = np.concatenate([x for _, _, x, _ in drawn])
+    all_y = np.concatenate([*(y for *_, y in drawn), *ends])
+    all_y = all_y[np.isfinite(all_y)] if np.isfinite(all_y).any() else np.zeros(1)
+    (left, right), (low, high) = _around(all_x), _around(all_y)
+    x, y = _scale(left, right, _LEFT, WIDTH - _RIGHT), _scale(low, high, _BASE, _TOP - 26)
+    parts = [_line("base", _LEFT, _BASE, WIDTH - _RIGHT, _BASE)]
+    for tick in _steps(left, right):
+        parts.append(_line("grid", x(tick), _TOP - 26, x(tick), _BASE))
+        parts.append(_text("tick", x(tick), _BASE + 15, f"{10**tick:.3g}" if log else f"{tick:g}"))
+    for tick in _steps(low, high):
+        parts.append(_line("grid", _LEFT, y(tick), WIDTH - _RIGHT, y(tick)))
+        parts.append(_text("tick", _LEFT - 4, y(tick) + 4, f"{tick:g}", "end"))
+    for kind, at, below, above in bands:
+        edge = [*zip(scaled(at), np.asarray(below), strict=True)], [*zip(scaled(at), np.asarray(above), strict=True)]
+        outline = [(x(a), y(b)) for a, b in (*edge[0], *reversed(edge[1])) if np.isfinite(b)]
+        parts.append(_shape("polygon", f"area {kind}", outline, "95 %"))
+    for name, kind, at, value in drawn:
+        points = [(x(a), y(b)) for a, b in zip(at, value, strict=True) if np.isfinite(b)]
+        parts.append(_shape("polyline", f"curve {kind}", points, name))
+    parts.append(_text("axis", (_LEFT + WIDTH) / 2, HEIGHT - 6, across))
+    middle = (_BASE + _TOP - 26) / 2
+    parts.append(_text("axis", 10, middle, up, turn=f' transform="rotate(-90 10 {middle:g})"'))
+    return _svg(parts, f"{up} over {across}")
+
+
+def dots(groups: Sequence[tuple[str, str, ArrayLike]], title: str) -> str:
+    """A map: groups of points in the plane, (name, CSS class, (N, 2)), without units."""
+    placed = [np.asarray(points, float) for _, _, points in groups]
+    (left, right), (low, high) = (_around(axis) for axis in np.concatenate(placed).T)
+    x, y = _scale(left, right, _LEFT, WIDTH - _RIGHT), _scale(low, high, _BASE, _TOP - 26)
+    parts = [
+        f'<circle class="dot {kind}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3"><title>{escape(name)}</title></circle>'
+        for (name, kind, _), points in zip(groups, placed, strict=True)
+        for a, b in points
+    ]
+    return _svg(parts, title)
+
+
+def _around(values: NDArray[np.floating]) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _steps(low: float, high: float) -> list[float]:
+    size = 10 ** np.floor(np.log10(high - low))
+    step = next(part * size for part in (0.1, 0.2, 0.5, 1, 2) if (high - low) / (part * size) <= 8)
+    return [float(f"{k * step:.10g}") for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     return lambda value: start + (float(value) - low) / (high - low) * (end - start)
 

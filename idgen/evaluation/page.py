@@ -15,6 +15,7 @@ from idgen.ground import provenance
 from idgen.sets import Source
 
 _SIDE = 104  # of a picture, in pixels
+_SIGNS = {"good": ("✓", "good"), "note": ("•", "to know"), "bad": ("!", "look here")}
 _MADE = ("model", "seed", "k")  # what our manifests say of every picture
 
 
@@ -34,6 +35,15 @@ def page(title: str, parts: Iterable[str]) -> str:
 def section(title: str, lead: str, *content: str) -> str:
     """A part of the page with its heading; `lead` is HTML that says what it shows."""
     return f"<section><h2>{title}</h2><p>{lead}</p>{''.join(content)}</section>"
+
+
+def words(findings: Iterable[tuple[str, str]]) -> str:
+    """Findings in plain words, each good, a note, or bad."""
+    lines = ""
+    for level, text in findings:
+        sign, title = _SIGNS[level]
+        lines += f'<li class="{level}"><span title="{title}">{sign}</span>{escape(text)}</li>'
+    return f'<ul class="words">{lines}</ul>'
 
 
 def two(*content: str, kind: str = "two") -> str:

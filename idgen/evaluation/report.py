@@ -12,7 +12,7 @@ import numpy as np
 
 from idgen.evaluation import charts
 from idgen.evaluation.leakage import ALARM_RATE, Search
-from idgen.evaluation.page import heads, legend, page, pair, picture, section, table, two, yes_no
+from idgen.evaluation.page import heads, legend, page, pair, picture, section, table, two, words, yes_no
 from idgen.evaluation.reading import Set
 from idgen.evaluation.results import AT, Comparisons, Evaluation
 from idgen.ground import files
@@ -25,7 +25,6 @@ from idgen.scoring.verification import FEWEST_FALSE_MATCHES, RATES, det_curve
 
 Value = TypeVar("Value")
 _SHEET_PEOPLE, _SHEET_PICTURES, _SHOWN_ALARMS = 8, 8, 12
-_SIGNS = {"good": ("✓", "good"), "note": ("•", "to know"), "bad": ("!", "look here")}
 
 
 def write_report(path: str | Path, result: Evaluation, set_: Set | None, training: Set | None = None) -> None:
@@ -83,11 +82,7 @@ def _cards(result: Evaluation) -> str:
 
 
 def _summary(result: Evaluation) -> str:
-    lines = ""
-    for level, text in result.summary:
-        sign, title = _SIGNS[level]
-        lines += f'<li class="{level}"><span title="{title}">{sign}</span>{escape(text)}</li>'
-    return f'<section><h2>In plain words</h2><ul class="words">{lines}</ul></section>'
+    return f"<section><h2>In plain words</h2>{words(result.summary)}</section>"
 
 
 def _recognition(found: list[Comparisons], result: Evaluation) -> str:

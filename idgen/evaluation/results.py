@@ -186,14 +186,15 @@ class Evaluation:
             "leakage": {"training": self.training, "searches": [search.to_dict() for search in self.searches]},
             "attributes": {name: [asdict(group) for group in row] for name, row in self.attributes.items()},
         }
-        return _finite(content)
+        return finite(content)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value for JSON: numbers that are not finite become null, those of NumPy plain ones."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

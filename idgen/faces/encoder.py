@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from idgen import models
 from idgen.faces.align import ALIGNMENTS
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.faces.pixels import check_pixels, to_pictures, to_side
+from idgen.faces.rating import Rating, a_weight
 from idgen.faces.strangers import measured_on, strangers
 from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
@@ -34,10 +35,10 @@ from idgen.ground.images import ImageSource, describe, open_image, several
 from idgen.ground.provenance import domain_of
 from idgen.models.finder import FaceFinderNet
 
-CALIBRATION_NAME = "calibration.json"
+CALIBRATION_NAME, QUALITY = "calibration.json", "quality"
 
 
-class FaceEncoder:
+class FaceEncoder(Rating):
     """Embeds faces, on aligned crops or on photos.
 
     Another kind of recogniser derives from it (see `idgen.faces`) and brings `dim`, `image_size`, `to`, `from_folder`,
@@ -110,7 +111,10 @@ class FaceEncoder:
             where = folder / CONFIG_NAME
             raise InputError(f"{where} asks for {asked!r}, which is no {cls.__name__} here: update idgen?")
         calibration = folder / CALIBRATION_NAME
-        return kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
+        encoder = kind.from_folder(folder, config, read_json(calibration) if calibration.exists() else None)
+        if (folder / QUALITY).is_dir():
+            encoder.quality_net = models.load(folder / QUALITY, models.QualityNet).eval()
+        return encoder
 
     @classmethod
     def from_folder(cls, folder: Path, config: dict[str, Any], calibration: dict[str, Any] | None) -> FaceEncoder:
@@ -134,6 +138,8 @@ class FaceEncoder:
         write_json(folder / CONFIG_NAME, self._save_parts(folder))
         if self.calibration is not None:
             write_json(folder / CALIBRATION_NAME, self.calibration)
+        if self.quality_net is not None:
+            self.quality_net.save_pretrained(folder / QUALITY)
         return folder
 
     def _save_parts(self, folder: Path) -> dict[str, Any]:
@@ -170,15 +176,16 @@ class FaceEncoder:
 
     @torch.no_grad()
     @pinned()
-    def encode_with_quality(self, images: Tensor | Sequence[ImageSource]) -> tuple[Tensor, Tensor]:
-        """Vectors of aligned faces as `encode` gives them, and a proxy (N,) of how recognisable each face is: the
-        length of the recogniser's vector before it is normalised, divided by √D (the observation of MagFace, CVPR
-        2021). Higher is better, but uncalibrated: it compares pictures under one recogniser."""
-        raw = self._raw(images)
-        return F.normalize(raw, dim=1), raw.norm(dim=1) / self.dim**0.5
+    def embed_raw(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        """Aligned faces to (N, D), as they come from the recogniser, not normalised."""
+        return self._raw(images)
 
     def _raw(
-        self, images: Tensor | ImageSource | Sequence[ImageSource], aligned: bool = True, batch_size: int = 64
+        self,
+        images: Tensor | ImageSource | Sequence[ImageSource],
+        aligned: bool = True,
+        batch_size: int = 64,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """(N, D) on the CPU, not normalised."""
         faces = several(images)
@@ -186,12 +193,11 @@ class FaceEncoder:
             faces = [self.detect_and_align(picture)[0] for picture in to_pictures(faces)]
         if isinstance(faces, Tensor):
             check_pixels(faces)
-        out = [torch.empty(0, self.dim, dtype=torch.float32)]
-        for start in range(0, len(faces), batch_size):
-            part = faces[start : start + batch_size]
+        out = []
+        for part in (faces[at : at + batch_size] for at in range(0, len(faces), batch_size)):
             pixels = self._resize(part) if isinstance(part, Tensor) else torch.cat([self._read(one) for one in part])
-            out.append(self._embed(pixels))
-        return torch.cat(out)
+            out.append((embed or self._embed)(pixels))
+        return torch.cat(out) if out else torch.empty(0, self.dim, dtype=torch.float32)
 
     def detect_and_align(
         self, image: ImageSource, domain: str | None = None, which: int | None = None
@@ -380,20 +386,15 @@ class FaceEncoder:
     def _resize(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, H) in [0, 1] to the side of what the recogniser sees, where it is."""
         alignment = ALIGNMENTS[self.alignment]
-        pixels = pixels.to(_a_weight(self.recognizer).device, torch.float32)
+        pixels = pixels.to(a_weight(self.recognizer).device, torch.float32)
         if not alignment.antialias:  # only from the crop's own size: anything larger was made smaller with care
             pixels = to_side(pixels, alignment.size, True)
         return to_side(pixels, self.image_size, alignment.antialias)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         """What `_resize` gives to (N, D), on the CPU."""
-        x = (pixels * 2 - 1).to(_a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
+        x = (pixels * 2 - 1).to(a_weight(self.recognizer).dtype, memory_format=torch.channels_last)
         vectors = self.recognizer(x).float()
         if self.flip:
             vectors = vectors + self.recognizer(x.flip(3)).float()
         return vectors.cpu()
-
-
-def _a_weight(network: torch.nn.Module) -> Tensor:
-    """Says where a network is; `ModelMixin.device` and `.dtype` import peft and transformers, which takes seconds."""
-    return next(network.parameters())

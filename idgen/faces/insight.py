@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers.utils import CONFIG_NAME
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -214,7 +213,7 @@ class InsightFaceEncoder(FaceEncoder):
         # One face a call: files with a fixed batch take no more.
         faces = (pixels * 255).round().byte().permute(0, 2, 3, 1).flip(3).numpy()  # BGR
         vectors = [np.asarray(self._recognizer.get_feat(np.ascontiguousarray(face))).reshape(-1) for face in faces]
-        return F.normalize(torch.from_numpy(np.stack(vectors)).float(), dim=1)
+        return torch.from_numpy(np.stack(vectors)).float()
 
 
 class _Finder:

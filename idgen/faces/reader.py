@@ -13,6 +13,7 @@ from torch import Tensor
 from idgen.faces.pixels import to_side
 from idgen.ground import files
 from idgen.ground.attributes import Vocabulary
+from idgen.ground.domain import RENDERED
 from idgen.ground.images import ImageSource, open_image
 from idgen.models import load
 from idgen.models.attribute_net import AttributeNet
@@ -28,10 +29,17 @@ class AttributeReader:
         errors: attribute → how well it reads it, see `idgen.evaluation.attributes.reading_errors`; measured on people
             it has not seen. On pictures of another kind, such as photographs, its statements are not measured.
         measured_on: what those were.
+        domain: what kind of pictures they are, see `idgen.ground.domain`.
     """
 
-    def __init__(self, network: AttributeNet, errors: dict[str, dict[str, float]], measured_on: str = "nothing"):
-        self.network, self.errors, self.measured_on = network.eval(), errors, measured_on
+    def __init__(
+        self,
+        network: AttributeNet,
+        errors: dict[str, dict[str, float]],
+        measured_on: str = "nothing",
+        domain: str = RENDERED,
+    ):
+        self.network, self.errors, self.measured_on, self.domain = network.eval(), errors, measured_on, domain
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -64,12 +72,14 @@ class AttributeReader:
     def from_pretrained(cls, folder: str | Path) -> AttributeReader:
         """Read a reader's folder; InputError for what is missing or damaged."""
         about = files.read_json(Path(folder) / ERRORS)
-        return cls(load(folder, AttributeNet).float(), about["errors"], about["measured_on"])
+        domain = about.get("domain", RENDERED)
+        return cls(load(folder, AttributeNet).float(), about["errors"], about["measured_on"], domain)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` reads."""
         self.network.save_pretrained(folder)
-        files.write_json(Path(folder) / ERRORS, {"errors": self.errors, "measured_on": self.measured_on})
+        about = {"errors": self.errors, "measured_on": self.measured_on, "domain": self.domain}
+        files.write_json(Path(folder) / ERRORS, about)
 
 
 def _pixels(image: ImageSource, size: int) -> Tensor:

@@ -14,6 +14,7 @@ from idgen.faces.encoder import FaceEncoder
 from idgen.faces.insight import ROOT, InsightFaceEncoder
 from idgen.ground import files, hub
 from idgen.ground.errors import InputError
+from idgen.models import QualityNet, load
 
 DLIB = "dlib"
 PACKS = ("antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc")
@@ -32,6 +33,8 @@ def recogniser(name: str | os.PathLike[str]) -> FaceEncoder:
         InputError: there is no such recogniser, or a package for it is missing.
     """
     encoder = _load(os.fspath(name))
+    if encoder.quality_net is None and user_quality(encoder.space).is_dir():
+        encoder.quality_net = load(user_quality(encoder.space), QualityNet).eval()
     own = user_calibration(encoder.space)
     if own.is_file():
         encoder.calibration = _together(encoder.calibration, files.read_json(own))
@@ -48,7 +51,16 @@ def _together(shipped: dict[str, Any] | None, own: dict[str, Any]) -> dict[str, 
 
 def user_calibration(space: str) -> Path:
     """Where this user keeps what was measured of a recogniser that has no folder of its own to write to."""
-    return files.cache("calibrations", f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in space)}.json")
+    return files.cache("calibrations", f"{_file(space)}.json")
+
+
+def user_quality(space: str) -> Path:
+    """Where this user keeps the measure of quality of such a recogniser."""
+    return files.cache("quality", _file(space))
+
+
+def _file(space: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in space)
 
 
 @functools.lru_cache(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from idgen.ground.errors import InputError
@@ -36,6 +36,13 @@ def number(what: str, value: Any, low: float, high: float) -> float:
     if wrong or not low <= value <= high:  # NaN is in no range
         raise InputError(f"The {what} is a number from {low:g} to {high:g}, got {_shown(value)}.")
     return float(value)
+
+
+def among(what: str, asked: Sequence[str], known: Collection[str]) -> list[str]:
+    """Those asked for, in the order in which they are known; all where none is. InputError for one that is not."""
+    if strange := [name for name in asked if name not in known]:
+        raise InputError(f"There is no {what} {strange[0]!r}: choose among {', '.join(known)}.")
+    return [name for name in known if name in asked or not asked]
 
 
 def seed(value: Any, what: str = "seed") -> int:

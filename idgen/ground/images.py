@@ -56,6 +56,11 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower().removeprefix(".") in SUFFIXES
 
 
+def shrunk(picture: Image.Image) -> NDArray[np.uint8]:
+    """(1024,) grey 32 × 32: what near-duplicates are compared by."""
+    return np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.BOX)).ravel()
+
+
 def open_image(
     source: ImageSource, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS, name: str | None = None
 ) -> Image.Image:

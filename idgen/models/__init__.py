@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from idgen.models.finder import FaceFinderNet
     from idgen.models.identity_flow import IdentityFlow
     from idgen.models.iresnet import IResNetRecognizer
+    from idgen.models.quality_net import QualityNet
     from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
     from idgen.models.unet import IdentityUNet
 
 # Each is imported when it is first used: diffusers' autoencoders alone take seconds, which a recogniser does not need.
 _PLACES = (
     "attribute_net.AttributeNet attribute_prior.AttributePrior autoencoder.FaceAutoencoder dit.IdentityDiT "
-    "finder.FaceFinderNet identity_flow.IdentityFlow iresnet.IResNetRecognizer recognizer.PlainRecognizer "
-    "recognizer.ResNetRecognizer unet.IdentityUNet"
+    "finder.FaceFinderNet identity_flow.IdentityFlow iresnet.IResNetRecognizer quality_net.QualityNet "
+    "recognizer.PlainRecognizer recognizer.ResNetRecognizer unet.IdentityUNet"
 )
 _HOME = {place.partition(".")[2]: place.partition(".")[0] for place in _PLACES.split()}
 __all__ = [*_HOME, "load"]

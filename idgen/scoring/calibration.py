@@ -135,7 +135,7 @@ class Calibration:
         kinds = {
             "image-image": _pairs_of_pictures(vectors, people),
             "image-mean": ErrorRates.measure(*image_mean_scores(vectors, vectors, people)),
-            "mean-mean": ErrorRates.measure(*_mean_mean_scores(vectors, people)),
+            "mean-mean": ErrorRates.measure(*mean_mean_scores(vectors, people)),
         }
         return cls(space, int(people.max()) + 1, len(people), data, kinds, domain)
 
@@ -341,7 +341,7 @@ def image_mean_scores(
     return genuine, np.concatenate(impostor)
 
 
-def _mean_mean_scores(vectors: Scores, people: NDArray[np.intp]) -> tuple[Scores, Scores]:
+def mean_mean_scores(vectors: Scores, people: NDArray[np.intp]) -> tuple[Scores, Scores]:
     """The mean of every second picture of a person against the mean of the others, own and other people's."""
     order = np.argsort(people, kind="stable")
     counts = np.bincount(people)

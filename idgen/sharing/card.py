@@ -47,6 +47,15 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def risk(path: str | Path | None) -> str:
+    """What `idgen audit` said of template inversion, in a sentence, where its audit.json lies beside an evaluation;
+    else that it was not measured."""
+    file = None if path is None else (Path(path) if Path(path).is_dir() else Path(path).parent) / "audit.json"
+    content = {} if file is None or not file.is_file() else read_json(file)
+    said = [one.get("details", {}).get("sentence") for one in content.get("sections", []) if one["key"] == "inversion"]
+    return str(said[0]) if said and said[0] else "How often that passes for them was not measured (`idgen audit`)."
+
+
 def figures(evaluation: dict[str, Any]) -> list[Figure]:
     """What a card shows of an evaluation: nothing that names a file or a person."""
     rows: list[Figure] = []
@@ -111,6 +120,7 @@ def model_card(
     rows: Sequence[Figure] = (),
     measured: str = "",
     sheet: bool = False,
+    inversion: str = "",
 ) -> str:
     """The page of a model that has none.
 
@@ -121,6 +131,7 @@ def model_card(
         alone: whether its code is in the repository, for people without idgen.
         rows, measured: figures, and on what they were measured, in a sentence.
         sheet: whether there is `SHEET`.
+        inversion: how often a stolen vector gives a picture that passes for its owner, see `risk`.
 
     Raises:
         InputError: there is no licence.
@@ -165,8 +176,8 @@ pictures = pipeline(vectors, images_per_identity=8).images"""
         "## Intended use and limits",
         "For research on face recognition with people who do not exist, for teaching, and for demonstrations. Not for "
         "identifying people, and not for pictures of real people without their consent: from the vector of a real "
-        "person it draws that person, so it is a template-inversion tool too. Generated pictures have to say that they "
-        "are; idgen writes that into their metadata.",
+        "person it draws that person, so it is a template-inversion tool too. "
+        f"{inversion} Generated pictures have to say that they are; idgen writes that into their metadata.",
         f"## Licence\n\n`{licence}`. {encoder.notice if encoder is not None else ''}".rstrip(),
     ]
     text = "\n\n".join(section for section in sections if section) + "\n"

@@ -105,7 +105,8 @@ def push(
         message: of the commit.
         licence: the Hub's name of one, such as "apache-2.0"; not needed where the card says it.
         data: what it was trained on, a sentence for a card that is made.
-        evaluation: of a model, the result of `idgen evaluate`, its folder or its JSON, whose figures go into the card.
+        evaluation: of a model, the result of `idgen evaluate`, its folder or its JSON, whose figures go into the card;
+            and what an `idgen audit` in the same folder says of template inversion.
         measure: for a model's card that is made, without `evaluation`: make and evaluate 12 people × 6 pictures.
         token: of the Hub; by default that of `hf auth login` or HF_TOKEN.
         device: for a model's networks.
@@ -146,6 +147,7 @@ def push(
             target.make(private)
         else:
             page = partial(cards.model_card, model, repo, licence=licence, data=data, alone=bool(code))
+            page = partial(page, inversion=cards.risk(evaluation))
             page()  # refuses what would be refused after the pictures
             target.make(private)
             made, said = _new_card(model, repo, page, people, known, measure, aside)

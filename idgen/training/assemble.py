@@ -142,7 +142,7 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     ).save_pretrained(folder)
     blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
     if (args.runs / "attributes" / "model").is_dir():
-        reader = AttributeReader(models.load(network("attributes"), AttributeNet), {}, said)
+        reader = AttributeReader(models.load(network("attributes"), AttributeNet), {}, said, check(args.domain))
         told = reader.vocabulary.rows(attributes.labels(unseen.columns))
         reader.errors = reading_errors(
             reader.read(unseen.pixels(np.arange(len(unseen)))).numpy(), told, reader.vocabulary

@@ -16,6 +16,7 @@ TRAINERS = {
     "generator": ("idgen.training.generator", "GeneratorArgs", "train_generator"),
     "student": ("idgen.training.student", "StudentArgs", "train_student"),
     "attributes": ("idgen.training.attributes", "AttributesArgs", "train_attributes"),
+    "quality": ("idgen.training.quality", "QualityArgs", "train_quality"),
     "sampler": ("idgen.training.sampler", "SamplerArgs", "train_sampler"),
     "model": ("idgen.training.assemble", "AssembleArgs", "assemble"),
 }

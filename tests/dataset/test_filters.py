@@ -30,10 +30,11 @@ def pictured(model: Model) -> tuple[Any, list[Image.Image]]:
 
 def test_the_numbers_are_those_of_encoder_and_judge(model: Model, pictured: tuple[Any, list[Image.Image]]) -> None:
     people, pictures = pictured
-    found = Filters(Plan(people=3), model, people).measure(pictures, [0, 1, 2])
+    filters = Filters(Plan(people=3), model, people)
+    found = filters.measure(pictures, [0, 1, 2])
     encoder, judge = model.encoder.encode(pictures).double(), model.judge.encode(pictures).double()
     bridged = model.judge.bridge(people.vectors).double()
-    quality = model.judge.recognizer.encode_with_quality(pictures)[1].tolist()
+    quality = filters.rater.encode_with_quality(pictures)[1].tolist()
     for row, one in enumerate(found):
         cosines, names = (bridged @ judge[row]).tolist(), list(people.names)
         wanted = {"similarity": float(encoder[row] @ people.vectors[row].double()), "quality": quality[row]}

@@ -146,7 +146,7 @@ def test_an_interval_is_of_people_drawn_again() -> None:
 
 
 def test_a_stated_rate_holds_on_other_people() -> None:
-    """The interval of the difference covers 0 about as often as it says: `benchmarks/intervals.py` on random people."""
+    """The interval of the difference covers 0 as often as it says: `benchmarks/calibrated.py` on random people."""
     generator = torch.Generator().manual_seed(0)
     people = torch.randn(60, 1, 12, generator=generator)
     vectors = torch.nn.functional.normalize((people + 0.6 * torch.randn(60, 4, 12, generator=generator)).flatten(0, 1))

@@ -17,7 +17,7 @@ from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.model import Model
-from idgen.sharing.card import completed, figures, read_evaluation
+from idgen.sharing.card import completed, figures, read_evaluation, risk
 from idgen.sharing.push import push
 
 BUILTIN = Path(__file__).parents[2] / "idgen" / "builtin" / "nobody-128" / "README.md"
@@ -136,3 +136,10 @@ def test_what_is_no_evaluation(tmp_path: Path) -> None:
         (tmp_path / "evaluation.json").write_text(content)
         with pytest.raises(InputError, match=r"is not valid JSON|does not hold a JSON object|is not what"):
             read_evaluation(tmp_path)
+
+
+def test_a_card_says_what_a_stolen_vector_gives_away(tmp_path: Path) -> None:
+    assert "was not measured" in risk(None) and "was not measured" in risk(tmp_path / "evaluation.json")
+    said = {"key": "inversion", "details": {"sentence": "Whoever has a vector gets a picture."}}
+    (tmp_path / "audit.json").write_text(json.dumps({"sections": [{"key": "groups", "details": {}}, said]}))
+    assert risk(tmp_path) == risk(tmp_path / "evaluation.json") == "Whoever has a vector gets a picture."

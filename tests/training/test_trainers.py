@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from planted import Fine, fine_pictures
 from tiny import encoded, labelled
 from torch import Generator
 
 from idgen import models
 from idgen.evaluation.no_face import procedural
 from idgen.faces.align import template
+from idgen.faces.encoder import FaceEncoder
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import InputError
 from idgen.models import FaceAutoencoder, IdentityFlow, PlainRecognizer, ResNetRecognizer
@@ -26,6 +28,7 @@ from idgen.training.data import Faces, load_faces
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
 from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
 from idgen.training.loop import train
+from idgen.training.quality import QualityArgs, train_quality
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, certainty_ratio, train_recognizer
 from idgen.training.sampler import SamplerArgs, SamplerTask, train_sampler
 from idgen.training.student import StudentArgs, StudentTask, train_student
@@ -372,6 +375,21 @@ def test_the_reader_learns_what_a_picture_shows(tmp_path):
     assert found["hat"] > 0.9
     assert found["yaw"] < 22  # chance is 30
     resumes(tmp_path / "again", models.AttributeNet, train_attributes, AttributesArgs, **options)
+
+
+def test_a_measure_of_quality_is_learned_for_any_recogniser(tmp_path, monkeypatch):
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
+    FaceEncoder(ResNetRecognizer(**RECOGNIZERS["resnet"][1]), space="some").save_pretrained(tmp_path / "encoder")
+    data = fine_pictures(tmp_path / "set", 30, 4, ruin=3)
+    options = {**QUICK, "data": data, "recogniser": str(tmp_path / "encoder"), "size": 64, "model": {"width": 16}}
+    options["held_out_people"] = 10
+    resumes(tmp_path / "none", models.QualityNet, train_quality, QualityArgs, **options, put=False)
+    assert FaceEncoder.from_pretrained(tmp_path / "encoder").rated == ("norm",)
+    monkeypatch.setattr("idgen.training.quality.recogniser", lambda name: Fine())
+    learned = {**options, "batch_size": 32, "steps": 60, "validate_every": 60, "often": 0.0}
+    found = train_quality(QualityArgs(out=tmp_path / "run", **learned, lr=1e-2, ema=0.9))
+    assert found["rank_correlation"] > 0.3  # chance is 0
+    assert (tmp_path / "encoder" / "quality" / "config.json").exists()
 
 
 def test_the_student_learns_the_denoisers_guided_paths(told, tmp_path, recognizer, autoencoder):
