@@ -63,7 +63,7 @@ def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[
 
 
 def build_official(folder: Path, width: int = WIDTH) -> Path:
-    """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, and the base's vae/ and scheduler/."""
+    """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, ref_adapter/, and the base's vae/ and scheduler/."""
     from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DConditionModel
 
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +106,23 @@ def build_official(folder: Path, width: int = WIDTH) -> Path:
     torch.save(weights, folder / "encoder" / "pytorch_model.bin")
     (folder / "exp_adapter").mkdir()
     torch.save(adapter(unet), folder / "exp_adapter" / "exp_adapter.bin")
+    (folder / "ref_adapter").mkdir()
+    reference_lora(unet, folder / "ref_adapter" / "pytorch_lora_weights.safetensors")
     return folder
+
+
+def reference_lora(denoiser: Any, file: Path, names: tuple[str, str] = ("lora.down", "lora.up"), **about: str) -> None:
+    """A LoRA on the attentions, as diffusers saves one; which layers the published one is on was never seen."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(11)
+    weights = {}
+    for name, module in denoiser.named_modules():
+        if name.endswith(("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "ff.net.2")):
+            out, into = module.weight.shape
+            weights[f"unet.{name}.{names[0]}.weight"] = torch.randn(3, into, generator=generator) * 0.3
+            weights[f"unet.{name}.{names[1]}.weight"] = torch.randn(out, 3, generator=generator) * 0.3
+    save_file(weights, file, about or None)
 
 
 def lcm_lora(denoiser: Any, file: Path, rank: int = 4) -> dict[str, Tensor]:
