@@ -230,16 +230,17 @@ class Arc2FacePipeline(AdaptedPipeline):
     ) -> Callable[[tuple[int, int], Generator], Tensor]:
         """What gives the latents (C, h, w) that a picture keeps to, by its person and number and from its generator:
         drawn, as officially, from what the autoencoder makes of the reference."""
-        pictures = references.read_all(given, self.image_size, people, images)
-        place = self._execution_device, self.autoencoder.dtype
-        with torch.inference_mode():
-            spread = references.latents_of(self.autoencoder, torch.stack(pictures).to(*place))
+        each = references.read_all(given, self.image_size, people, images)
+        place, spreads = (self._execution_device, self.autoencoder.dtype), dict[int, Any]()
 
         def latents(image: tuple[int, int], generator: Generator) -> Tensor:
-            row = {1: 0, people: image[0]}.get(len(spread), image[0] * images + image[1])
-            mean, deviation = (part[0].cpu().float() for part in (spread[row].mean, spread[row].std))
-            drawn = mean + deviation * torch.randn(mean.shape, generator=generator, dtype=torch.float32, device="cpu")
-            return drawn * self.autoencoder.config.scaling_factor
+            picture = each[{1: 0, people: image[0]}.get(len(each), image[0] * images + image[1])]
+            if id(picture) not in spreads:
+                with torch.inference_mode():
+                    spreads[id(picture)] = references.spread_of(self.autoencoder, picture.to(*place))
+            mean, deviation = spreads[id(picture)]
+            noise = torch.randn(mean.shape, generator=generator, dtype=torch.float32, device="cpu")
+            return (mean + deviation * noise) * self.autoencoder.config.scaling_factor
 
         return latents
 

@@ -152,16 +152,18 @@ def read(reference: ImageSource, size: int) -> Tensor:
 
 def read_all(references: ImageSource | Sequence[ImageSource], size: int, people: int, images: int) -> list[Tensor]:
     """One picture, or one a person, or one for each of a call's pictures, person by person; errors as `read`."""
-    given: list[ImageSource] = [*references] if isinstance(references, (list, tuple)) else [references]  # type: ignore[list-item]
+    given: list[Any] = [*references] if isinstance(references, (list, tuple)) else [references]
     if len(given) not in (1, people, people * images):
         raise InputError(
             f"Give one reference, or one for each of the {people} people or {people * images} pictures, not "
             f"{len(given)}."
         )
-    return [read(one, size) for one in given]
+    read_once = {id(one): read(one, size) for one in {id(one): one for one in given}.values()}
+    return [read_once[id(one)] for one in given]
 
 
-def latents_of(autoencoder: Any, pictures: Tensor) -> list[Any]:
-    """Of pictures (N, 3, H, W) in [-1, 1], on the autoencoder's device: the distributions of their latents."""
-    moments = by_image(lambda one: autoencoder.encode(one).latent_dist.parameters, pictures[:, None])
-    return [DiagonalGaussianDistribution(one) for one in moments]
+def spread_of(autoencoder: Any, picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a picture (3, H, W) in [-1, 1] on the autoencoder's device: mean and deviation of its latents (C, h, w)."""
+    moments = by_image(lambda one: autoencoder.encode(one).latent_dist.parameters, picture[None, None])
+    spread = DiagonalGaussianDistribution(moments[0].cpu().float())
+    return spread.mean[0], spread.std[0]
