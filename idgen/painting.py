@@ -110,22 +110,11 @@ def generate(
     people.require_space(pipeline.config.space, pipeline.identity_dim)
     attributes = _posed(model, attributes)
     asking = asked(pipeline.vocabulary, attributes, as_in)
+    faces = None if reference is None else _portraits(model, reference, len(people))
     words = settled(variation, lambda: similarity_curve(model))
-    settings = {
-        "model": model.name,
-        "weights": weights.fingerprint(model.folder),
-        "people": people.fingerprint(),
-        "seed": seed,
-        "steps": pipeline.config.num_inference_steps if steps is None else steps,
-        "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
-        "variation": words,
-        "fmr": arguments.fmr(fmr),
-        **_asked_settings(asking, attributes, as_in),
-    }
-    how: dict[str, Any] = {} if asking is None else {"attributes": asking}
-    if reference is not None:
-        how["reference"] = faces = _portraits(model, reference, len(people))
-        settings["reference"] = [hashlib.sha256(face.tobytes()).hexdigest()[:16] for face in faces]
+    settings = _settings(model, people, steps, guidance) | {"seed": seed, "variation": words, "fmr": arguments.fmr(fmr)}
+    settings |= _asked_settings(asking, attributes, as_in, faces)
+    how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
     pipeline.prepare(people, 1, **how)  # refused before anything is written
     _settle(out, settings, people, overwrite)
     options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size, **how}
@@ -193,12 +182,31 @@ def _portraits(model: Model, reference: ImageSource | Sequence[ImageSource], peo
     return faces * (people if len(faces) == 1 else 1)
 
 
-def _asked_settings(asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any) -> dict[str, Any]:
-    """What a folder notes of what was asked, a set by its content."""
+def _settings(model: Model, people: Identities, steps: int | None, guidance: float | None) -> dict[str, Any]:
+    """What a folder notes of what it was made by and of whom."""
+    own = model.pipeline.config
+    return {
+        "model": model.name,
+        "weights": weights.fingerprint(model.folder),
+        "people": people.fingerprint(),
+        "steps": own.num_inference_steps if steps is None else steps,
+        "guidance": own.guidance_scale if guidance is None else guidance,
+    }
+
+
+def _asked_settings(
+    asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any, faces: Sequence[Image] | None
+) -> dict[str, Any]:
+    """What a folder notes of what was asked, a set and references by their content."""
+    given = {} if faces is None else {"reference": [_digest(face.tobytes()) for face in faces]}
     if asking is None:
-        return {}
-    content = None if asking.like is None else hashlib.sha256(asking.like.numpy().tobytes()).hexdigest()[:16]
-    return {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
+        return given
+    content = None if asking.like is None else _digest(asking.like.numpy().tobytes())
+    return given | {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def paint(

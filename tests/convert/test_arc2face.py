@@ -29,6 +29,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.hub import REVISIONS
 from idgen.ground.identity import Identities
 from idgen.model import load_model
+from idgen.painting import generate
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.arc2face.normals import head_normals
 from idgen.sets import read_manifest
@@ -107,38 +108,43 @@ def test_expression_and_pose_in_words_by_the_command(official: Path, tmp_path: P
 
 def test_a_photos_pose_and_a_photos_looks_by_the_command(official: Path, tmp_path: Path) -> None:
     """The photo's largest face is cut out as FFHQ does, and its landmarks say where it points to."""
-    model, me, photo = tmp_path / "model", tmp_path / "me.safetensors", tmp_path / "photo.png"
+    folder, me, photo = tmp_path / "model", tmp_path / "me.safetensors", tmp_path / "photo.png"
     build_pack(tmp_path / "antelopev2", "glintr100.onnx")
     parts = ["--controlnet", "--expression", "--reference", "--pack", tmp_path / "antelopev2"]
-    run("convert", "arc2face", official, model, *parts, "--float32")
-    assert "reference_adapter/pytorch_lora_weights.safetensors" in (model / "README.md").read_text()
+    run("convert", "arc2face", official, folder, *parts, "--float32")
+    assert "reference_adapter/pytorch_lora_weights.safetensors" in (folder / "README.md").read_text()
     red_face().save(photo)
     red_face(at=(40, 90)).save(tmp_path / "other.png")
     Identities(torch.eye(512)[:2], "arcface-webface42m", ["1 photo"] * 2, ["me", "you"]).save(me)
-    how = ["generate", me, "--model", model, "--device", "cpu", "--images", 2, "--steps", 1, "--out"]
-    no = [*how, tmp_path / "no"]
-    run(*how, tmp_path / "posed", "--with", f"pose={photo}", "--with", "expression=yawn")
-    face = load_model(model, device="cpu").encoder.detect_and_align(photo)[1].landmarks
+    asked = ["--with", f"pose={photo}", "--with", "expression=yawn", "--reference", photo]
+    how = ["--model", folder, "--device", "cpu", "--images", 2, "--steps", 1]
+    run("generate", me, *how, *asked, "--out", tmp_path / "asked")
+    model, people = load_model(folder, device="cpu"), Identities.load(me)
+    face = model.encoder.detect_and_align(photo)[1].landmarks
     pose = {"yaw": round(float(yaw_from_landmarks(face[None])[0]), 1)}
     pose["pitch"] = round(float(pitch_from_landmarks(face[None])[0]), 1)
-    assert all(line["attributes"] == {**pose, "expression": "yawn"} for line in read_manifest(tmp_path / "posed"))
-    assert "leave these out" in run(*no, "--with", f"pose={photo}", "--with", "yaw=3", code=2)
-    assert "no file none.png" in run(*no, "--with", "pose=none.png", code=2)
+    crop = align_ffhq(Image.open(photo).convert("RGB"), face, model.pipeline.image_size)
+    told = {"expression": "yawn", "normals": head_normals(**pose, size=32)}
+    made = model.pipeline(people, 2, num_inference_steps=1, reference=crop, **told).images
+    for line, picture in zip(read_manifest(tmp_path / "asked"), made, strict=True):
+        assert line["attributes"] == {**pose, "expression": "yawn"}
+        assert Image.open(tmp_path / "asked" / line["file"]).convert("RGB").tobytes() == picture.tobytes()
 
-    kept = tmp_path / "kept"
-    run(*how, kept, "--reference", photo)
-    run(*how, kept, "--reference", photo)  # nothing is left to do
-    pipeline = Arc2FacePipeline.from_pretrained(model)
-    crop = align_ffhq(Image.open(photo).convert("RGB"), face, pipeline.image_size)
-    made = pipeline(Identities.load(me), 2, num_inference_steps=1, reference=crop).images
-    for line, picture in zip(read_manifest(kept), made, strict=True):
-        assert Image.open(kept / line["file"]).convert("RGB").tobytes() == picture.tobytes()
-    assert "pictures with reference" in run(*how, kept, "--reference", tmp_path / "other.png", code=2)
-    run(*how, tmp_path / "two", "--reference", photo, "--reference", tmp_path / "other.png")
-    files = [line["file"] for line in read_manifest(kept)]
-    same = [(tmp_path / "two" / file).read_bytes() == (kept / file).read_bytes() for file in files]
-    assert same == [True, True, False, False]
-    assert "one for each of the 2 people" in run(*no, *["--reference", photo] * 3, code=2)
+    def kept(*references: Any, out: str = "kept", **more: Any) -> list[bytes]:
+        paint = {"model": model, "steps": 1, "progress": False, **more}
+        generate(people, tmp_path / out, 1, reference=[*references], **paint)
+        return [(tmp_path / out / line["file"]).read_bytes() for line in read_manifest(tmp_path / out)]
+
+    one, two = kept(photo), kept(photo, tmp_path / "other.png", out="two")
+    assert one[0] == two[0] and one[1] != two[1] and kept(photo) == one
+    for references, more, words in (
+        ([tmp_path / "other.png"], {}, "pictures with reference"),
+        ([photo] * 3, {"out": "no"}, "one for each of the 2 people"),
+        ([photo], {"out": "no", "attributes": {"pose": photo, "yaw": 3}}, "leave these out"),
+        ([photo], {"out": "no", "attributes": {"pose": "none.png"}}, r"no file none\.png"),
+    ):
+        with pytest.raises(InputError, match=words):
+            kept(*references, **more)
     own = ["generate", "--sample", 1, "--out", tmp_path / "no"]
     assert "keeps to no reference" in run(*own, "--reference", photo, code=2)
     assert "cannot be told" in run(*own, "--with", f"pose={photo}", code=2)

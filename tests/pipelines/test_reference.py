@@ -75,8 +75,7 @@ def official(files: Path, ours: Arc2FacePipeline, item: Any, vector: Tensor, fac
         for name, module in network.named_modules():
             if name.endswith("attn1"):
                 module.set_processor(Bank(tokens, name, bool(reads)))
-    generator = torch.Generator().manual_seed(item.seed)
-    torch.randn(1, 4, 8, 8, generator=generator)  # what the picture begins as
+    generator = torch.Generator().manual_seed(item.seed + 1)
     pixels = torch.from_numpy(np.asarray(face, np.float32) / 255 * 2 - 1).permute(2, 0, 1)[None]
     who = ours.encode(vector)
     with torch.no_grad():
@@ -181,7 +180,7 @@ def test_bad_references_are_refused(pipeline: Arc2FacePipeline, options: Any, wo
 
 def test_an_adapter_that_does_not_fit_is_refused(pipeline: Arc2FacePipeline, files: Path, tmp_path: Path) -> None:
     bare = Arc2FacePipeline.from_pretrained(files, identity_dim=DIM)
-    with pytest.raises(InputError, match=r"no reference adapter: .*--reference"):
+    with pytest.raises(InputError, match="no reference adapter: load it with reference=True"):
         bare(people(1), reference=FACES[0])
     other = UNet2DConditionModel.from_config(bare.denoiser.config, block_out_channels=(16, 64))
     reference_lora(other, tmp_path / "other.safetensors")

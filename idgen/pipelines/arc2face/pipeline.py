@@ -175,16 +175,13 @@ class Arc2FacePipeline(AdaptedPipeline):
             InputError: any of these cannot be used, or the part it needs is not loaded.
         """
         super().prepare(people, images_per_identity, **options)
-        if expression is not None and self._expressive is None:
-            raise InputError(
-                "This Arc2Face has no expression adapter: add it by `with_expression`, or load it with expression=True."
-            )
-        if normals is not None and self.controlnet is None:
-            raise InputError("This Arc2Face has no ControlNet for the pose: load it with controlnet=True.")
-        if reference is not None and self._reference is None:
-            raise InputError(
-                "This Arc2Face has no reference adapter: add it by `with_reference`, or convert it with --reference."
-            )
+        for asked, part, missing in (
+            (expression, self._expressive, "expression adapter: load it with expression=True, or `with_expression`"),
+            (normals, self.controlnet, "ControlNet for the pose: load it with controlnet=True"),
+            (reference, self._reference, "reference adapter: load it with reference=True, or `with_reference`"),
+        ):
+            if asked is not None and part is None:
+                raise InputError(f"This Arc2Face has no {missing}; `idgen convert` takes the same words.")
         number("strength of the reference", reference_strength, 0, 1)
         if attributes and (expression is not None or normals is not None):
             raise InputError("Give attributes, or an expression and normal maps, not both.")
@@ -228,8 +225,8 @@ class Arc2FacePipeline(AdaptedPipeline):
     def _references(
         self, given: ImageSource | Sequence[ImageSource], people: int, images: int
     ) -> Callable[[tuple[int, int], Generator], Tensor]:
-        """What gives the latents (C, h, w) that a picture keeps to, by its person and number and from its generator:
-        drawn, as officially, from what the autoencoder makes of the reference."""
+        """What gives the latents (C, h, w) that a picture keeps to, by its person and number and its generator's
+        seed: drawn, as officially, from what the autoencoder makes of the reference."""
         each = references.read_all(given, self.image_size, people, images)
         place, spreads = (self._execution_device, self.autoencoder.dtype), dict[int, Any]()
 
@@ -239,7 +236,8 @@ class Arc2FacePipeline(AdaptedPipeline):
                 with torch.inference_mode():
                     spreads[id(picture)] = references.spread_of(self.autoencoder, picture.to(*place))
             mean, deviation = spreads[id(picture)]
-            noise = torch.randn(mean.shape, generator=generator, dtype=torch.float32, device="cpu")
+            own = Generator().manual_seed(generator.initial_seed() + 1)  # whatever else is drawn for the picture
+            noise = torch.randn(mean.shape, generator=own, dtype=torch.float32, device="cpu")
             return (mean + deviation * noise) * self.autoencoder.config.scaling_factor
 
         return latents
