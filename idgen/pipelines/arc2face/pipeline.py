@@ -30,6 +30,7 @@ from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SAVED_REFERENCE, SPACE
 from idgen.pipelines.arc2face.normals import read_all_normals
 from idgen.pipelines.arc2face.text_encoder import EncodedIdentities, load_text_encoder
 from idgen.pipelines.base import Condition
+from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
 
@@ -255,24 +256,25 @@ class Arc2FacePipeline(AdaptedPipeline):
             return torch.stack([values, other], 1)
 
         given = {"prompts": rows(condition["prompts"], condition["nobody"])}
-        denoiser: Any = self.denoiser
+        denoiser, controlnet = self.denoiser, self.controlnet
         if (faces := condition["expression"]) is not None:
             given["face"] = rows(faces[:, None], torch.zeros(1, 1, expressions.SIZE))
             denoiser = self._expressive
         if (maps := condition["normals"]) is not None:
-            given["map"] = rows(maps)
+            given["map"], controlnet = rows(maps), packed(self.controlnet)
         if (kept_to := condition["reference"]) is not None and self._reference is not None:
             noted = references.note(self.denoiser, kept_to.to(device, dtype), condition["prompts"].to(device, dtype))
             given["noted"] = noted[:, None].expand(-1, 2, -1)
             given["which"] = torch.tensor([True, False], device=device).expand(len(noted), 2)
             denoiser = self._reference.adapted(denoiser, condition["strength"])
+        denoiser = packed(denoiser)
 
         def call(sample: Tensor, timestep: Tensor, *values: Tensor) -> Tensor:
             told, added, network = dict(zip(given, values, strict=True)), {}, denoiser
             if "face" in told:
                 added["added_cond_kwargs"] = {"image_embeds": [told["face"]]}
             if "map" in told:
-                down, middle = self.controlnet(sample, timestep, told["prompts"], told["map"], return_dict=False)
+                down, middle = controlnet(sample, timestep, told["prompts"], told["map"], return_dict=False)
                 added |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
             if "noted" in told:
                 network = references.seeing(denoiser, told["noted"], told["which"])

@@ -24,7 +24,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.images import ImageSource, describe, open_image
 from idgen.pipelines.arc2face.adapters import lora_layers
 from idgen.pipelines.arc2face.files import ORIGIN
-from idgen.pipelines.arc2face.shells import replaced
+from idgen.pipelines.shells import replaced
 from idgen.pipelines.workers import by_image
 
 STRENGTH = 0.8

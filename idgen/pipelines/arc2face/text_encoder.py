@@ -17,7 +17,7 @@ from idgen.ground.errors import InputError, require_package
 from idgen.ground.identity import Identities
 from idgen.ground.weights import check_fit, read_shards, variant_in, weight_files
 from idgen.pipelines.arc2face.files import ORIGIN
-from idgen.pipelines.arc2face.shells import replaced
+from idgen.pipelines.shells import replaced
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
