@@ -21,7 +21,6 @@ import numpy as np
 import painted
 import pytest
 import torch
-from arc2face_reference import IDS, prompt_embeds
 from diffusers import (
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
@@ -33,6 +32,7 @@ from diffusers import (
 )
 from painted import agree, by_name, quiet, same
 from PIL import Image, ImageOps
+from reference.arc2face import IDS, prompt_embeds
 from safetensors.torch import load_file, save_file
 from tiny_arc2face import DIM, WIDTH, adapter, build_official, lcm_lora, text_encoder
 from torch import Tensor
