@@ -14,10 +14,11 @@ different 8-bit value of a picture differs. `--full` has the published widths (A
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import sys
 import tempfile
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +56,18 @@ def say(what: str, ours: Tensor | Image.Image, theirs: Tensor | Image.Image) -> 
         print(json.dumps({what: {"of 255": most}}), flush=True)
 
 
+def in_place_of(name: str, **content: Any) -> None:
+    """A module that an official program imports for what is not run here, where it is not installed."""
+    top = name.partition(".")[0]
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        for part in (top, name):
+            sys.modules.setdefault(part, types.ModuleType(part)).__dict__.update(content)
+
+
 @contextmanager
 def program(folder: str, *names: str) -> Iterator[list[Any]]:
     """Modules of an official program, whose folder is on the path meanwhile; what it puts on a GPU stays here."""
+    in_place_of("pytorch_lightning.utilities", rank_zero_only=lambda call: call)
     root, before = str(Path(folder).resolve()), set(sys.modules)
     with patch.object(sys, "path", [root, *sys.path]), patch.object(Tensor, "cuda", lambda tensor, *_, **__: tensor):
         yield [importlib.import_module(name) for name in names]

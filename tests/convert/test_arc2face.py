@@ -179,21 +179,22 @@ def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Pa
 
 def test_the_page(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Python runs, in one step and at small width, and its commands parse."""
-    (code,) = blocks(page("docs/arc2face.md"), "py")
+    (code,) = [code for code in blocks(page("docs/published.md"), "py") if "Arc2Face" in code]
     monkeypatch.chdir(tmp_path)
-    pipeline = Arc2FacePipeline.from_pretrained(official, controlnet=True, expression=True)
+    pipeline = Arc2FacePipeline.from_pretrained(official, controlnet=True, expression=True, reference=True)
     pipeline.register_to_config(num_inference_steps=1)
-    pipeline.save_pretrained("arc2face-512")
+    pipeline.save_pretrained("arc2face-told")
     lcm_lora(pipeline.denoiser, tmp_path / "lora.safetensors")
     Identities(torch.eye(512)[:1], "arcface-webface42m", ["1 photo"], ["me"]).save("me.safetensors")
     head_normals(size=pipeline.image_size).save("pose.png")
+    Image.new("RGB", (pipeline.image_size,) * 2, "teal").save("crop.png")
     assert "few_step()" in code
     code = code.replace("few_step()", "few_step('lora.safetensors')")
     names: dict[str, Any] = {}
-    exec(compile(code, "arc2face.md", "exec"), names)
+    exec(compile(code, "published.md", "exec"), names)
     assert len(names["pictures"]) == 4 and names["fast"].config.num_inference_steps == 3
-    shutil.rmtree("arc2face-512")
-    (line,) = [line for line in lines(page("docs/arc2face.md"), "console") if "convert" in line]
+    shutil.rmtree("arc2face-told")
+    line, _ = [line for line in lines(page("docs/published.md"), "console") if "convert arc2face" in line]
     arguments = shlex.split(line)[1:]
     assert arguments[:3] == ["convert", "arc2face", "FoivosPar/Arc2Face"]
     said = run(*arguments, code=2)

@@ -15,6 +15,7 @@ Networks may be of a variant or a pickle, too, see `_ENDINGS`.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from diffusers import DPMSolverMultistepScheduler
 
 from idgen.ground.errors import InputError
-from idgen.ground.files import left_behind
+from idgen.ground.files import left_behind, read_json
 from idgen.ground.hub import resolve
 from idgen.ground.weights import first_sentence
 
@@ -164,6 +165,19 @@ def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
     if not path.is_dir() and (path.is_absolute() or path.suffix == ".safetensors"):
         raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
     return _folder(place, [(name,)], LCM_LORA, hub, "revision") / name
+
+
+def warn_of_earlier(folder: Path) -> None:
+    """Say so of a converted folder by a version of idgen that lost what schedulers other than its own need to know."""
+    with suppress(InputError):
+        config = read_json(folder / "scheduler" / "scheduler_config.json")
+        if config.get("timestep_spacing") == "linspace" and "skip_prk_steps" not in config:
+            warnings.warn(
+                f"{folder} was converted by an earlier version of idgen: its own scheduler paints what it did, any "
+                "other one made from its configuration wrong pictures; for those, convert the same files again, with "
+                "the same options, to another folder (idgen convert arc2face).",
+                stacklevel=4,
+            )
 
 
 def scheduler(folder: Path) -> DPMSolverMultistepScheduler:

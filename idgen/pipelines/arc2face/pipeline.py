@@ -319,6 +319,7 @@ class Arc2FacePipeline(AdaptedPipeline):
         else:
             folder = Path(pretrained_model_name_or_path)
             folder = folder if folder.is_dir() else Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
+            files.warn_of_earlier(folder)
             more = {"controlnet": controlnet} if isinstance(controlnet, ControlNetModel) else {}
             pipeline = super().from_pretrained(folder, **kwargs, **more)
             pipeline._attach_saved(folder)
