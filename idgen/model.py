@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from diffusers.utils import logging
+from PIL import Image
 from torch import Tensor
 
+from idgen.faces.align import align_ffhq
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.finder import FaceFinder
+from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
 from idgen.faces.reader import AttributeReader
 from idgen.faces.resolve import for_photographs
 from idgen.ground import arguments, devices, hub, uploading
@@ -22,6 +26,7 @@ from idgen.ground.domain import RENDERED, generated_by
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.ground.identity import Identity
+from idgen.ground.images import ImageSource, open_image
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, calibrations_of, from_dict
@@ -112,6 +117,35 @@ class Model:
                 f"The model {self.name!r} reads no gender, age, skin tone or ancestry from vectors: leave out `who`."
             )
         return cast(Tensor, prior.traits(vectors))
+
+    def portrait(self, photo: ImageSource, size: int) -> Image.Image:
+        """The face of a photo, the largest, cut out as FFHQ's are: what a reference is. The picture as it is for a
+        model that finds no faces.
+
+        Raises:
+            InputError: the photo cannot be opened or shows no face.
+        """
+        if not self.has("encoder"):
+            return open_image(photo)
+        return align_ffhq(open_image(photo), self.encoder.detect_and_align(photo)[1].landmarks, size)
+
+    def pose(self, photo: ImageSource) -> dict[str, float]:
+        """Where the head of a photo's largest face points to, yaw and pitch in degrees, as far as the pipeline can be
+        told: by the model's attribute reader, else by five landmarks, of which pitch is rough.
+
+        Raises:
+            InputError: the photo cannot be opened or shows no face, or the model finds none or poses none.
+        """
+        values, parts = self.pipeline.vocabulary, ("yaw", "pitch")
+        ranges = {name: values.of(name) for name in parts if name in values or name == "yaw"}
+        crop, face, _ = self.encoder.detect_and_align(photo)
+        found = {
+            "yaw": yaw_from_landmarks(face.landmarks[None])[0],
+            "pitch": pitch_from_landmarks(face.landmarks[None])[0],
+        }
+        if self.has("attributes"):
+            found |= {name: value for name, value in self.attributes.describe([crop])[0].items() if name in parts}
+        return {name: float(np.clip(found[name], *ends).round(1)) for name, ends in ranges.items()}
 
     @property
     def scorer(self) -> Scorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import warnings
@@ -24,6 +25,8 @@ from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, folder_names
+from idgen.ground.images import ImageSource
+from idgen.ground.words import count
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
@@ -54,6 +57,7 @@ def generate(
     *,
     attributes: Mapping[str, Any] | None = None,
     as_in: str | Path | None = None,
+    reference: ImageSource | Sequence[ImageSource] | None = None,
     fmr: float = arguments.FMR,
     batch_size: int = 8,
     device: str | None = None,
@@ -83,8 +87,11 @@ def generate(
         guidance: guidance scale; by default the model's own.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
-        attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`.
+        attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`;
+            {"pose": FILE} takes yaw and pitch of the face in a picture.
         as_in: a labelled set: what its pictures look like is drawn from it together; `attributes` go before.
+        reference: a photo, or one a person, whose appearance and background the pictures keep to; for an Arc2Face with
+            its reference adapter.
         fmr: false-match rate of the verdicts: 0.01, 0.001 or 0.0001.
         batch_size: pictures at a time; changes speed and memory only.
         device: "cpu", "cuda", "mps"; by default the best there is.
@@ -101,21 +108,15 @@ def generate(
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model, fmr)  # what cannot be loaded is refused before anything is made
     people.require_space(pipeline.config.space, pipeline.identity_dim)
+    attributes = _posed(model, attributes)
     asking = asked(pipeline.vocabulary, attributes, as_in)
+    faces = None if reference is None else _portraits(model, reference, len(people))
     words = settled(variation, lambda: similarity_curve(model))
-    settings = {
-        "model": model.name,
-        "weights": weights.fingerprint(model.folder),
-        "people": people.fingerprint(),
-        "seed": seed,
-        "steps": pipeline.config.num_inference_steps if steps is None else steps,
-        "guidance": pipeline.config.guidance_scale if guidance is None else guidance,
-        "variation": words,
-        "fmr": arguments.fmr(fmr),
-        **_asked_settings(asking, attributes, as_in),
-    }
+    settings = _settings(model, people, steps, guidance) | {"seed": seed, "variation": words, "fmr": arguments.fmr(fmr)}
+    settings |= _asked_settings(asking, attributes, as_in, faces)
+    how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
+    pipeline.prepare(people, 1, **how)  # refused before anything is written
     _settle(out, settings, people, overwrite)
-    how = {} if asking is None else {"attributes": asking}
     options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size, **how}
     made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
     if made or not (out / SHEET).exists():
@@ -159,12 +160,53 @@ def asked(
     return Asking(attributes or {}, vocabulary, as_in)
 
 
-def _asked_settings(asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any) -> dict[str, Any]:
-    """What a folder notes of what was asked, a set by its content."""
+def _posed(model: Model, attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What is asked for, a picture's pose in numbers."""
+    if not attributes or "pose" not in attributes:
+        return attributes
+    rest = {name: wish for name, wish in attributes.items() if name != "pose"}
+    if "yaw" in rest or "pitch" in rest:
+        raise InputError("A pose says yaw and pitch: leave these out, or the pose.")
+    model.pipeline.vocabulary.require()
+    return {**rest, **model.pose(attributes["pose"])}
+
+
+def _portraits(model: Model, reference: ImageSource | Sequence[ImageSource], people: int) -> list[Image]:
+    """A reference a person, as a pipeline takes them."""
+    given: list[Any] = [*reference] if isinstance(reference, (list, tuple)) else [reference]
+    if len(given) not in (1, people):
+        raise InputError(f"Give one reference, or one for each of the {count(people, 'person', 'people')}.")
+    if "reference" not in inspect.signature(model.pipeline.prepare).parameters:
+        raise InputError(f"The model {model.name!r} keeps to no reference: that is for an Arc2Face, converted with it.")
+    faces = [model.portrait(one, model.pipeline.image_size) for one in given]
+    return faces * (people if len(faces) == 1 else 1)
+
+
+def _settings(model: Model, people: Identities, steps: int | None, guidance: float | None) -> dict[str, Any]:
+    """What a folder notes of what it was made by and of whom."""
+    own = model.pipeline.config
+    return {
+        "model": model.name,
+        "weights": weights.fingerprint(model.folder),
+        "people": people.fingerprint(),
+        "steps": own.num_inference_steps if steps is None else steps,
+        "guidance": own.guidance_scale if guidance is None else guidance,
+    }
+
+
+def _asked_settings(
+    asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any, faces: Sequence[Image] | None
+) -> dict[str, Any]:
+    """What a folder notes of what was asked, a set and references by their content."""
+    given = {} if faces is None else {"reference": [_digest(face.tobytes()) for face in faces]}
     if asking is None:
-        return {}
-    content = None if asking.like is None else hashlib.sha256(asking.like.numpy().tobytes()).hexdigest()[:16]
-    return {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
+        return given
+    content = None if asking.like is None else _digest(asking.like.numpy().tobytes())
+    return given | {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def paint(
@@ -185,7 +227,9 @@ def paint(
     """
     for some in batched(places, 64 * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
-        vectors = people.vectors[rows]
+        vectors, options = people.vectors[rows], dict(options)
+        if "reference" in options:  # one a person
+            options["reference"] = [options["reference"][row] for row in rows]
         habits: dict[str, Any] = {"habits": vectors} if getattr(pipeline, "prior", None) is not None else {}
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
@@ -271,7 +315,7 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
         return "files of the same names that another program wrote"
     if before.get("people") != settings["people"]:
         return "pictures of other people"
-    for key in ("model", "seed", "steps", "guidance", "variation", "fmr", "attributes"):
+    for key in ("model", "seed", "steps", "guidance", "variation", "fmr", "attributes", "reference"):
         was, now = (held.get(key, "left open") for held in (before, settings))
         if was != now:
             return f"pictures with {key} {was}, not {now}"

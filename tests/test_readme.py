@@ -22,8 +22,7 @@ every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relati
 # Python that needs a server, a download or large weights: the tests that run it, by the page.
 ELSEWHERE = {
     "app.md": "space/test_readme_app.py",
-    "arc2face.md": "convert/test_arc2face.py",
-    "idiff-face.md": "convert/test_idiff_face.py",
+    "published.md": "convert/test_arc2face.py",  # and convert/test_idiff_face.py
     "sharing.md": "sharing/test_readme.py",
 }
 

@@ -62,22 +62,28 @@ def adapter(denoiser: Any, tokens: int = 4, values: int = 55) -> dict[str, dict[
     return {"image_proj": project, "ip_adapter": crossing}
 
 
-def build_official(folder: Path, width: int = WIDTH) -> Path:
-    """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, and the base's vae/ and scheduler/."""
+def build_official(folder: Path, width: int = WIDTH, full: bool = False) -> Path:
+    """arc2face/, encoder/ (a pickle), controlnet/, exp_adapter/, ref_adapter/, and the base's vae/ and scheduler/; with
+    `full` at the published widths."""
     from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DConditionModel
 
+    width = 768 if full else width
+    sides = (128, 256, 512, 512) if full else (8, 8, 16)
+    own = {"cross_attention_dim": width, "sample_size": 64} if full else unet_config(width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        unet = UNet2DConditionModel(**unet_config(width)).eval()
+        unet = UNet2DConditionModel(**own).eval()
         vae = AutoencoderKL(
-            block_out_channels=(8, 8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=4,
+            block_out_channels=sides,
+            down_block_types=("DownEncoderBlock2D",) * len(sides),
+            up_block_types=("UpDecoderBlock2D",) * len(sides),
+            layers_per_block=2 if full else 1,
+            norm_num_groups=32 if full else 4,
             latent_channels=4,
             sample_size=32,
         ).eval()
-        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8))
+        more = {} if full else {"conditioning_embedding_out_channels": (4, 8, 8)}
+        controlnet = ControlNetModel.from_unet(unet, **more)
         for weight in controlnet.parameters():  # some start at zero, so that the map would do nothing
             if not weight.any() and weight.ndim > 1:
                 torch.nn.init.normal_(weight, std=0.1)
@@ -97,7 +103,8 @@ def build_official(folder: Path, width: int = WIDTH) -> Path:
     config = json.loads(file.read_text())
     del config["timestep_spacing"]
     file.write_text(json.dumps({**config, "clip_sample": False}))
-    encoder = text_encoder(hidden_size=width)
+    sizes = {"num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072} if full else {}
+    encoder = text_encoder(hidden_size=width, **sizes)
     encoder.config.architectures = ["CLIPTextModelWrapper"]
     encoder.config.save_pretrained(folder / "encoder")
     # As transformers 4.2x–4.5x saved them, whatever generation is installed.
@@ -106,7 +113,23 @@ def build_official(folder: Path, width: int = WIDTH) -> Path:
     torch.save(weights, folder / "encoder" / "pytorch_model.bin")
     (folder / "exp_adapter").mkdir()
     torch.save(adapter(unet), folder / "exp_adapter" / "exp_adapter.bin")
+    (folder / "ref_adapter").mkdir()
+    reference_lora(unet, folder / "ref_adapter" / "pytorch_lora_weights.safetensors")
     return folder
+
+
+def reference_lora(denoiser: Any, file: Path, names: tuple[str, str] = ("lora.down", "lora.up"), **about: str) -> None:
+    """A LoRA on the attentions, as diffusers saves one; which layers the published one is on was never seen."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(11)
+    weights = {}
+    for name, module in denoiser.named_modules():
+        if name.endswith(("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "ff.net.2")):
+            out, into = module.weight.shape
+            weights[f"unet.{name}.{names[0]}.weight"] = torch.randn(3, into, generator=generator) * 0.3
+            weights[f"unet.{name}.{names[1]}.weight"] = torch.randn(out, 3, generator=generator) * 0.3
+    save_file(weights, file, about or None)
 
 
 def lcm_lora(denoiser: Any, file: Path, rank: int = 4) -> dict[str, Tensor]:

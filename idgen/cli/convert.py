@@ -65,6 +65,7 @@ def arc2face(
     pack: str = option(None, "insightface pack that finds the faces in photos: name, folder or repository."),
     controlnet: bool = flag("--controlnet", "With the ControlNet for the pose."),
     expression: bool = flag("--expression", "With the expression adapter."),
+    reference: bool = flag("--reference", "With the reference adapter."),
     few_step: bool = flag("--few-step", "With the LCM-LoRA: 2 to 4 steps."),
     lora: str = option(None, "Where the LCM-LoRA is, if not on the hub."),
     revision: str = option(None, "Commit, tag or branch of SRC's repository."),
@@ -76,7 +77,8 @@ def arc2face(
 
     from idgen.convert.arc2face import convert
 
-    parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "few_step": lora or few_step}
+    parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "reference": reference}
+    parts["few_step"] = lora or few_step
     commits: dict[str, Any] = {"revision": revision, "base_revision": base_revision}
     dtype = torch.float32 if single else torch.float16
     folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)

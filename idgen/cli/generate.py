@@ -46,9 +46,14 @@ def generate(
         metavar="TEXT",
     ),
     wishes: list[str] = option(
-        [], "How they look: yaw=30, smile=[0.5,1], glasses=yes, expression='open smile'; again for more.", "--with"
+        [],
+        "How they look: yaw=30, smile=[0.5,1], expression='open smile', pose=PHOTO; again for more.",
+        "--with",
     ),
     as_in: Path = option(None, "A labelled set: draw poses, light and so on together as its pictures have them."),
+    reference: list[Path] = option(
+        [], "A photo whose looks and background to keep to (Arc2Face); again: one a person."
+    ),
     fmr: float = FMR,
     batch_size: int = BATCH_SIZE,
     overwrite: bool = flag("--overwrite", "Replace what other settings left in the folder."),
@@ -70,7 +75,7 @@ def generate(
     if identities is None:
         identities = loaded.sampler.sample(sample, seed)
     how: dict[str, Any] = {"attributes": attributes, "as_in": as_in, "fmr": fmr}
-    how |= {"batch_size": batch_size, "overwrite": overwrite}
+    how |= {"reference": reference or None, "batch_size": batch_size, "overwrite": overwrite}
     try:
         painting.generate(identities, out, images, seed, loaded, steps, guidance, variation, **how)
     except KeyboardInterrupt:

@@ -12,7 +12,16 @@ from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.hub import REVISIONS
 from idgen.pipelines.arc2face import Arc2FacePipeline
-from idgen.pipelines.arc2face.files import BASE, LCM_LORA, RECOGNIZERS, SAVED_ADAPTER, Place, folders, recognizer_file
+from idgen.pipelines.arc2face.files import (
+    BASE,
+    LCM_LORA,
+    RECOGNIZERS,
+    SAVED_ADAPTER,
+    SAVED_REFERENCE,
+    Place,
+    folders,
+    recognizer_file,
+)
 
 
 def convert(
@@ -23,6 +32,7 @@ def convert(
     few_step: bool | Place = False,
     controlnet: bool = False,
     expression: bool = False,
+    reference: bool = False,
     pack: Place | None = None,
     revision: str | None = None,
     base_revision: str | None = None,
@@ -36,7 +46,7 @@ def convert(
         base: folder or repository with Stable Diffusion 1.5's vae/ and scheduler/; by default `source` if it is a
             folder that has them, else "stable-diffusion-v1-5/stable-diffusion-v1-5".
         few_step: put the LCM-LoRA into the denoiser, see `Arc2FacePipeline.few_step`.
-        controlnet, expression: put these in too.
+        controlnet, expression, reference: put these in too.
         pack: insightface pack (name, folder or hub repository) whose face detector is put into the folder's encoder/
             together with the `arcface.onnx` in it, or else the source's; without a pack, the folder makes pictures but
             reads no photos.
@@ -51,7 +61,7 @@ def convert(
     if out.exists():
         raise InputError(f"{out} exists already: choose another folder, or remove it.")
     files.check_writable(out)
-    more = {"controlnet": controlnet, "expression": expression}
+    more = {"controlnet": controlnet, "expression": expression, "reference": reference}
     in_pack = pack is not None and (Path(pack) / RECOGNIZERS[0]).is_file()
     wants = pack is not None and not in_pack
     folder, base_folder = folders(
@@ -85,6 +95,7 @@ def _card(folder: Path, source: str, base: str, few_step: bool | Place) -> str:
         ("in the denoiser", f"LCM-LoRA for Stable Diffusion 1.5, {lora}", "OpenRAIL++", few_step),
         ("controlnet", "Arc2Face", "as the denoiser", (folder / "controlnet").exists()),
         (SAVED_ADAPTER, "Arc2Face (arXiv 2510.04706)", "as the denoiser", (folder / SAVED_ADAPTER).exists()),
+        (SAVED_REFERENCE, "Arc2Face (arXiv 2510.04706)", "as the denoiser", (folder / SAVED_REFERENCE).exists()),
         ("encoder/arcface.onnx", "Arc2Face", "as the denoiser", (folder / "encoder").exists()),
         ("encoder/, the face detector", "insightface", "non-commercial research only", (folder / "encoder").exists()),
     ]

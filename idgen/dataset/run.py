@@ -246,9 +246,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _shown(planned: Planned) -> Iterator[None]:
-    """A bar of the pictures, drawn by a thread that looks at the folder."""
+    """A bar of the pictures, those that are not finished by their steps, drawn by a thread that looks at the folder."""
     done, began, name = threading.Event(), status(planned), planned.folder.resolve().name
-    bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", smoothing=0.1)
+    bar = tqdm(total=began.wanted, initial=began.pictures, desc=name, unit="image", unit_scale=True, smoothing=0.1)
 
     def look() -> None:
         finished = False
@@ -256,7 +256,7 @@ def _shown(planned: Planned) -> Iterator[None]:
             finished = done.wait(_POLL)
             with suppress(InputError):
                 now = status(planned)
-                bar.n = min(bar.total, max(bar.n, now.pictures))
+                bar.n = min(bar.total, max(bar.n, now.pictures + now.ahead))
                 bar.set_postfix(shards=f"{now.done}/{now.shards}", rejected=now.rejected_pictures, refresh=False)
                 bar.refresh()
 

@@ -24,7 +24,7 @@ from idgen.ground import files, provenance
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import require_package
 from idgen.painting import Place, asked, paint
-from idgen.pipelines.base import GeneratedImage
+from idgen.pipelines.base import GeneratedImage, counting
 from idgen.sampling.variation import parse_variation
 from idgen.similarity import batched
 
@@ -44,10 +44,12 @@ class _Person:
 
 @dataclass
 class _Shard:
-    """What there is of a shard so far: of its people, by row, and of the pictures that were not kept."""
+    """What there is of a shard so far: of its people, by row, and of the pictures that were not kept; `ahead` is how
+    far those are that are not finished, in pictures."""
 
     people: dict[int, _Person]
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    ahead: float = 0.0
     began: float = field(default_factory=time.monotonic)
     noted: float = field(default_factory=time.monotonic)
 
@@ -55,6 +57,12 @@ class _Shard:
         """How many pictures are kept, and how many were made."""
         people = self.people.values()
         return {"pictures": sum(len(one.rows) for one in people), "tries": sum(one.tried for one in people)}
+
+    def note(self, beat: Path) -> None:
+        """Tell `status` from time to time."""
+        if (now := time.monotonic()) - self.noted > _BEAT:
+            self.noted = now
+            note(beat, {**self.counts(), "ahead": self.ahead, "seconds": now - self.began})
 
 
 class ShardMaker:
@@ -116,16 +124,22 @@ class ShardMaker:
 
     def _try(self, shard: _Shard, missing: list[Place], beat: Path) -> None:
         """Make pictures and keep those that pass; the order follows from the plan alone."""
-        seed = self.planned.plan.seed
-        made = paint(self.model.pipeline, self.planned.people, missing, seed, self.variation, self.options)
+        seed, pipeline = self.planned.plan.seed, self.model.pipeline
+        steps = self.planned.plan.steps or pipeline.config.num_inference_steps
+
+        def moved(pictures: int) -> None:
+            shard.ahead += pictures / steps
+            shard.note(beat)
+
+        options = {**self.options, "callback_on_step_end": counting(moved, steps)}
+        made = paint(pipeline, self.planned.people, missing, seed, self.variation, options)
         with closing(made):
             for chunk in batched(made, AT_ONCE):
                 measured = self.filters.measure([item.image for item in chunk], [item.identity for item in chunk])
                 for item, found in zip(chunk, measured, strict=True):
                     self._decide(shard, item, found)
-                if (now := time.monotonic()) - shard.noted > _BEAT:
-                    shard.noted = now
-                    note(beat, {**shard.counts(), "seconds": now - shard.began})
+                    shard.ahead = max(0.0, shard.ahead - 1)
+                shard.note(beat)
 
     def _decide(self, shard: _Shard, item: GeneratedImage, found: Measured) -> None:
         """Keep a picture, or note why not."""

@@ -16,7 +16,7 @@ from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name,
 from idgen.ground import files
 from idgen.ground.errors import InputError
 
-_ALIVE = 60.0  # seconds after which a shard in the making counts as left
+_ALIVE = 300.0  # seconds after which a shard in the making counts as left; a step of a large model takes minutes
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Status:
         rejected: reason → how many, in finished shards.
         short: name → how many, of people with fewer pictures than planned.
         working: shards that are being made.
-        rate: pictures kept a second, over all who work; None while nobody does.
+        ahead: how far pictures are there that are not finished, in pictures: half of the steps of eight are 4.
+        rate: pictures a second, over all who work; None while nobody does.
     """
 
     shards: int
@@ -44,6 +45,7 @@ class Status:
     rejected: dict[str, int] = field(default_factory=dict)
     short: dict[str, int] = field(default_factory=dict)
     working: int = 0
+    ahead: float = 0.0
     rate: float | None = None
 
     @property
@@ -54,7 +56,7 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """At the present rate."""
-        return (self.wanted - self.pictures) / self.rate if self.rate else None
+        return max(0.0, self.wanted - self.pictures - self.ahead) / self.rate if self.rate else None
 
     def lines(self) -> list[str]:
         """In words."""
@@ -107,7 +109,8 @@ def status(dataset: str | Path | Planned, whole: bool = False) -> Status:
             continue
         now.working += 1
         now.pictures += beat["pictures"]
-        now.rate = (now.rate or 0) + beat["pictures"] / max(beat["seconds"], 1e-3)
+        now.ahead += beat["ahead"]
+        now.rate = (now.rate or 0) + (beat["pictures"] + beat["ahead"]) / max(beat["seconds"], 1e-3)
     return now
 
 

@@ -17,6 +17,7 @@ from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, image_seed, key
 from idgen.pipelines.base import Condition, IdentityPipeline, Predict
+from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
 
@@ -165,7 +166,7 @@ class IDiffFacePipeline(IdentityPipeline):
         drop = torch.tensor([False, True], device=device).expand(len(vectors), -1)
         identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
         told = () if condition is None else (condition.to(device)[:, None].expand(-1, 2, -1),)
-        return self.denoiser, (identity, drop, *told)
+        return packed(self.denoiser), (identity, drop, *told)
 
     @torch.inference_mode()
     @pinned()

@@ -19,6 +19,7 @@ from idgen.ground.errors import InputError
 from idgen.models.unet import AttentionHook, IdentityUNet
 from idgen.pipelines.base import Predict
 from idgen.pipelines.idiff_face import IDiffFacePipeline
+from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
 Logits = dict[Literal["self", "cross"], list[Tensor]]
@@ -71,16 +72,17 @@ class UIFacePipeline(IDiffFacePipeline):
         identity = vectors.to(self._execution_device, self.denoiser.dtype)
         settled = torch.zeros(len(identity), dtype=torch.bool, device=identity.device)
         before: Tensor | None = None
+        network = packed(self.denoiser)
 
         def first(sample: Tensor, timestep: Tensor, identity: Tensor, settled: Tensor) -> Tensor:
             seen: Logits = {"self": [], "cross": []}
-            _, hook = self._nobody(sample, timestep, identity, seen, mix=False)
-            noise = self.denoiser(sample, timestep, identity, ~settled, hook).float()
+            _, hook = nobodys(network, sample, timestep, identity, seen, mix=False)
+            noise = network(sample, timestep, identity, ~settled, hook).float()
             return torch.cat([noise, identity_map(seen["cross"], sample.shape[-1])[:, None]], 1)
 
         def second(sample: Tensor, timestep: Tensor, identity: Tensor, strength: Tensor) -> Tensor:
-            nobody, hook = self._nobody(sample, timestep, identity, {"self": [], "cross": []}, mix=True)
-            wanted = self.denoiser(sample, timestep, identity, None, hook).float()
+            nobody, hook = nobodys(network, sample, timestep, identity, {"self": [], "cross": []}, mix=True)
+            wanted = network(sample, timestep, identity, None, hook).float()
             return nobody + strength[:, None, None, None] * (wanted - nobody)
 
         def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
@@ -98,27 +100,28 @@ class UIFacePipeline(IDiffFacePipeline):
 
         return predict
 
-    def _nobody(
-        self, sample: Tensor, timestep: Tensor, identity: Tensor, seen: Logits, mix: bool
-    ) -> tuple[Tensor, AttentionHook]:
-        """The empty identity's noise, float32, and what gives its attention to the next run, whose own is put in
-        `seen`."""
-        source: Logits = {"self": [], "cross": []}
 
-        def watch(kind: Literal["self", "cross"], logits: Tensor) -> Tensor:
-            source[kind].append(logits)
-            return logits
+def nobodys(
+    network: Any, sample: Tensor, timestep: Tensor, identity: Tensor, seen: Logits, mix: bool
+) -> tuple[Tensor, AttentionHook]:
+    """The empty identity's noise, float32, and what gives its attention to the next run, whose own is put in
+    `seen`."""
+    source: Logits = {"self": [], "cross": []}
 
-        everybody = torch.ones(len(sample), dtype=torch.bool, device=sample.device)
-        noise = self.denoiser(sample, timestep, identity, everybody, watch).float()
-        upcoming: dict[str, Iterator[Tensor]] = {kind: iter(logits) for kind, logits in source.items()}
+    def watch(kind: Literal["self", "cross"], logits: Tensor) -> Tensor:
+        source[kind].append(logits)
+        return logits
 
-        def follow(kind: Literal["self", "cross"], logits: Tensor) -> Tensor:
-            seen[kind].append(logits)
-            theirs = next(upcoming[kind])
-            return theirs if kind == "self" else blend(logits, theirs) if mix else logits
+    everybody = torch.ones(len(sample), dtype=torch.bool, device=sample.device)
+    noise = network(sample, timestep, identity, everybody, watch).float()
+    upcoming: dict[str, Iterator[Tensor]] = {kind: iter(logits) for kind, logits in source.items()}
 
-        return noise, follow
+    def follow(kind: Literal["self", "cross"], logits: Tensor) -> Tensor:
+        seen[kind].append(logits)
+        theirs = next(upcoming[kind])
+        return theirs if kind == "self" else blend(logits, theirs) if mix else logits
+
+    return noise, follow
 
 
 def blend(logits: Tensor, source: Tensor) -> Tensor:

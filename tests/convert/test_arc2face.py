@@ -23,10 +23,13 @@ pytest.importorskip("insightface")
 from tiny_insight import build_pack, build_recognizer, red_face
 
 from idgen.cli import app
+from idgen.faces.align import align_ffhq
+from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
 from idgen.ground.errors import InputError
 from idgen.ground.hub import REVISIONS
 from idgen.ground.identity import Identities
 from idgen.model import load_model
+from idgen.painting import generate
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.arc2face.normals import head_normals
 from idgen.sets import read_manifest
@@ -103,6 +106,51 @@ def test_expression_and_pose_in_words_by_the_command(official: Path, tmp_path: P
     assert "neutral or mouth open" in run(*how, "--out", tmp_path / "no", "--with", "expression=glad", code=2)
 
 
+def test_a_photos_pose_and_a_photos_looks_by_the_command(official: Path, tmp_path: Path) -> None:
+    """The photo's largest face is cut out as FFHQ does, and its landmarks say where it points to."""
+    folder, me, photo = tmp_path / "model", tmp_path / "me.safetensors", tmp_path / "photo.png"
+    build_pack(tmp_path / "antelopev2", "glintr100.onnx")
+    parts = ["--controlnet", "--expression", "--reference", "--pack", tmp_path / "antelopev2"]
+    run("convert", "arc2face", official, folder, *parts, "--float32")
+    assert "reference_adapter/pytorch_lora_weights.safetensors" in (folder / "README.md").read_text()
+    red_face().save(photo)
+    red_face(at=(40, 90)).save(tmp_path / "other.png")
+    Identities(torch.eye(512)[:2], "arcface-webface42m", ["1 photo"] * 2, ["me", "you"]).save(me)
+    asked = ["--with", f"pose={photo}", "--with", "expression=yawn", "--reference", photo]
+    how = ["--model", folder, "--device", "cpu", "--images", 2, "--steps", 1]
+    run("generate", me, *how, *asked, "--out", tmp_path / "asked")
+    model, people = load_model(folder, device="cpu"), Identities.load(me)
+    face = model.encoder.detect_and_align(photo)[1].landmarks
+    pose = {"yaw": round(float(yaw_from_landmarks(face[None])[0]), 1)}
+    pose["pitch"] = round(float(pitch_from_landmarks(face[None])[0]), 1)
+    crop = align_ffhq(Image.open(photo).convert("RGB"), face, model.pipeline.image_size)
+    told = {"expression": "yawn", "normals": head_normals(**pose, size=32)}
+    made = model.pipeline(people, 2, num_inference_steps=1, reference=crop, **told).images
+    for line, picture in zip(read_manifest(tmp_path / "asked"), made, strict=True):
+        assert line["attributes"] == {**pose, "expression": "yawn"}
+        assert Image.open(tmp_path / "asked" / line["file"]).convert("RGB").tobytes() == picture.tobytes()
+
+    def kept(*references: Any, out: str = "kept", **more: Any) -> list[bytes]:
+        paint = {"model": model, "steps": 1, "progress": False, **more}
+        generate(people, tmp_path / out, 1, reference=[*references], **paint)
+        return [(tmp_path / out / line["file"]).read_bytes() for line in read_manifest(tmp_path / out)]
+
+    one, two = kept(photo), kept(photo, tmp_path / "other.png", out="two")
+    assert one[0] == two[0] and one[1] != two[1] and kept(photo) == one
+    for references, more, words in (
+        ([tmp_path / "other.png"], {}, "pictures with reference"),
+        ([photo] * 3, {"out": "no"}, "one for each of the 2 people"),
+        ([photo], {"out": "no", "attributes": {"pose": photo, "yaw": 3}}, "leave these out"),
+        ([photo], {"out": "no", "attributes": {"pose": "none.png"}}, r"no file none\.png"),
+    ):
+        with pytest.raises(InputError, match=words):
+            kept(*references, **more)
+    own = ["generate", "--sample", 1, "--out", tmp_path / "no"]
+    assert "keeps to no reference" in run(*own, "--reference", photo, code=2)
+    assert "cannot be told" in run(*own, "--with", f"pose={photo}", code=2)
+    assert not (tmp_path / "no").exists()
+
+
 def test_half_precision_and_no_pack(official: Path, tmp_path: Path) -> None:
     assert "reads no photos" in run("convert", "arc2face", official, tmp_path / "half")
     half = Arc2FacePipeline.from_pretrained(tmp_path / "half", dtype=torch.float16)
@@ -131,21 +179,22 @@ def test_the_commit_that_was_fetched_is_in_the_card(official: Path, tmp_path: Pa
 
 def test_the_page(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Python runs, in one step and at small width, and its commands parse."""
-    (code,) = blocks(page("docs/arc2face.md"), "py")
+    (code,) = [code for code in blocks(page("docs/published.md"), "py") if "Arc2Face" in code]
     monkeypatch.chdir(tmp_path)
-    pipeline = Arc2FacePipeline.from_pretrained(official, controlnet=True, expression=True)
+    pipeline = Arc2FacePipeline.from_pretrained(official, controlnet=True, expression=True, reference=True)
     pipeline.register_to_config(num_inference_steps=1)
-    pipeline.save_pretrained("arc2face-512")
+    pipeline.save_pretrained("arc2face-told")
     lcm_lora(pipeline.denoiser, tmp_path / "lora.safetensors")
     Identities(torch.eye(512)[:1], "arcface-webface42m", ["1 photo"], ["me"]).save("me.safetensors")
     head_normals(size=pipeline.image_size).save("pose.png")
+    Image.new("RGB", (pipeline.image_size,) * 2, "teal").save("crop.png")
     assert "few_step()" in code
     code = code.replace("few_step()", "few_step('lora.safetensors')")
     names: dict[str, Any] = {}
-    exec(compile(code, "arc2face.md", "exec"), names)
+    exec(compile(code, "published.md", "exec"), names)
     assert len(names["pictures"]) == 4 and names["fast"].config.num_inference_steps == 3
-    shutil.rmtree("arc2face-512")
-    (line,) = [line for line in lines(page("docs/arc2face.md"), "console") if "convert" in line]
+    shutil.rmtree("arc2face-told")
+    line, _ = [line for line in lines(page("docs/published.md"), "console") if "convert arc2face" in line]
     arguments = shlex.split(line)[1:]
     assert arguments[:3] == ["convert", "arc2face", "FoivosPar/Arc2Face"]
     said = run(*arguments, code=2)

@@ -449,15 +449,16 @@ def test_nothing_is_overwritten(download: Path, tmp_path: Path) -> None:
 
 def test_the_page(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Python runs, in two steps, and its commands parse."""
-    (code,) = blocks(page("docs/idiff-face.md"), "py")
+    (code,) = [code for code in blocks(page("docs/published.md"), "py") if "IDiffFace" in code]
     (tmp_path / "idiff-face").symlink_to(converted)
     monkeypatch.chdir(tmp_path)
     load = 'from_pretrained("idiff-face"'
     assert load in code
     names: dict[str, Any] = {}
-    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "idiff-face.md", "exec"), names)
+    exec(compile(code.replace(load, f"{load}, num_inference_steps=2"), "published.md", "exec"), names)
     assert len(names["pictures"]) == 4 and names["pictures"][0].size == (128, 128)
-    commands = [line for line in lines(page("docs/idiff-face.md"), "console") if "convert" in line]
+    console = lines(page("docs/published.md"), "console")
+    commands = [line for line in console if "convert idiff-face" in line or "convert uiface" in line]
     assert len(commands) == 2
     for line in commands:
         result = CliRunner().invoke(app, shlex.split(line)[1:])

@@ -259,12 +259,21 @@ def test_a_full_disk_is_said_and_what_is_finished_stays(
 
 def test_status_sees_a_shard_in_the_making(planned: Planned) -> None:
     beat = planned.folder / MAKING / "00001.json"
-    note(beat, {"pictures": 3, "tries": 4, "seconds": 6.0})
+    note(beat, {"pictures": 3, "tries": 4, "ahead": 1.5, "seconds": 9.0})
     now = status(planned.folder)
-    assert (now.working, now.pictures, now.rate, now.seconds_left) == (1, 3, 0.5, 30.0)
-    assert "1 in the making" in now.lines()[0] and "about 0:00:30 left" in now.lines()[1]
+    assert (now.working, now.pictures, now.rate, now.seconds_left) == (1, 3, 0.5, 27.0)
+    assert "1 in the making" in now.lines()[0] and "about 0:00:27 left" in now.lines()[1]
     beat.write_text(json.dumps({**json.loads(beat.read_text()), "time": time.time() - 3600}))
     assert status(planned.folder).working == 0
+
+
+def test_steps_inside_a_batch_are_noted(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two people × three pictures, each in two steps, which are one batch."""
+    noted: list[float] = []
+    monkeypatch.setattr("idgen.dataset.shard._BEAT", -1.0)
+    monkeypatch.setattr("idgen.dataset.shard.note", lambda path, content: noted.append(content["ahead"]))
+    ShardMaker(planned).make(0)
+    assert noted == [3.0, 6.0, 0.0]
 
 
 def test_an_engine_that_is_not_there(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ import numpy as np
 import painted
 import pytest
 import torch
-from arc2face_reference import IDS, prompt_embeds
 from diffusers import (
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
@@ -33,6 +33,7 @@ from diffusers import (
 )
 from painted import agree, by_name, quiet, same
 from PIL import Image, ImageOps
+from reference.arc2face import IDS, prompt_embeds
 from safetensors.torch import load_file, save_file
 from tiny_arc2face import DIM, WIDTH, adapter, build_official, lcm_lora, text_encoder
 from torch import Tensor
@@ -449,6 +450,20 @@ def test_saved_and_loaded_in_one_line(pipeline: Arc2FacePipeline, tmp_path: Path
     half = quiet(Arc2FacePipeline.from_pretrained(tmp_path, dtype=torch.bfloat16))
     assert half.denoiser.dtype == half.text_encoder.dtype == half._expressive.dtype == torch.bfloat16
     assert half(people(1), num_inference_steps=2, expression="yawn").images[0].size == (32, 32)
+
+
+def test_a_folder_by_an_earlier_version_says_what_to_convert_again(pipeline: Arc2FacePipeline, tmp_path: Path) -> None:
+    """Its scheduler's file named a spacing and lost what Stable Diffusion's says of others."""
+    pipeline.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Arc2FacePipeline.from_pretrained(tmp_path)
+    file = tmp_path / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text())
+    lost = {name: value for name, value in config.items() if name not in ("skip_prk_steps", "clip_sample")}
+    file.write_text(json.dumps({**lost, "timestep_spacing": "linspace"}))
+    with pytest.warns(UserWarning, match="convert the same files again, with the same options"):
+        Arc2FacePipeline.from_pretrained(tmp_path)
 
 
 def change(path: Path, edit: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import diffusers
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from idgen.ground.errors import InputError, require_package
 from idgen.ground.weights import read_tensors
@@ -75,13 +75,34 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
     Raises:
         InputError: peft is missing, or the LoRA cannot be read or is of another network.
     """
-    require_package("peft", "arc2face", "The LCM-LoRA")
+    _inject(denoiser, file, LCM_LORA)
+    denoiser.fuse_lora()
+    denoiser.unload_lora()
+
+
+def lora_layers(denoiser: UNet2DConditionModel, file: Path) -> list[tuple[str, nn.Module, nn.Module, float]]:
+    """What a LoRA adds to a network, which stays as it is: of each layer its name, and the two maps and the factor of
+    (Hu et al. 2021, eq. 3). Errors as those of `fuse_lora`."""
+    with torch.device("meta"):
+        other = UNet2DConditionModel.from_config(denoiser.config)
+    other.load_state_dict(denoiser.state_dict(), assign=True)  # other parameters of the same memory: peft freezes them
+    _inject(other, file, ORIGIN)
+    layers = [(name, part) for name, part in other.named_modules() if getattr(part, "lora_A", None)]
+    return [(name, part.lora_A[_NAME].eval(), part.lora_B[_NAME].eval(), part.scaling[_NAME]) for name, part in layers]
+
+
+_NAME = "added"
+
+
+def _inject(denoiser: UNet2DConditionModel, file: Path, origin: str) -> None:
+    require_package("peft", "arc2face", "A LoRA")
     loader = diffusers.loaders.StableDiffusionLoraLoaderMixin  # there only with transformers
-    weights = read_tensors(file, "LoRA", LCM_LORA)
+    weights = read_tensors(file, "LoRA", origin)
     try:
         with _without_notes():
-            state, alphas, *_ = loader.lora_state_dict(dict(weights))
-            loader.load_lora_into_unet(state, alphas, denoiser, adapter_name="lcm")
+            where = {"weight_name": file.name, "local_files_only": True, "return_lora_metadata": True}
+            state, alphas, about = loader.lora_state_dict(str(file.parent), **where)
+            loader.load_lora_into_unet(state, alphas, denoiser, adapter_name=_NAME, metadata=about)
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise InputError(f"The LoRA {file} does not fit the denoiser: {' '.join(str(error).split())}") from error
     taken = sum(".lora_" in name or ".lora." in name for name, _ in denoiser.named_parameters())
@@ -90,8 +111,6 @@ def fuse_lora(denoiser: UNet2DConditionModel, file: Path) -> None:
         raise InputError(
             f"Only {taken} of the {given} weights of the LoRA {file} belong to the denoiser: it is of another model."
         )
-    denoiser.fuse_lora()
-    denoiser.unload_lora()
 
 
 @contextlib.contextmanager

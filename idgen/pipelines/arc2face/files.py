@@ -5,6 +5,7 @@
                                                                  (or model.safetensors)
     controlnet/config.json, diffusion_pytorch_model.safetensors  for the pose
     exp_adapter/exp_adapter.bin                                  for the expression
+    ref_adapter/pytorch_lora_weights.safetensors                 for a reference
     arcface.onnx                                                 the recogniser, see `idgen.faces.insight`
 
 and, from Stable Diffusion 1.5, vae/ and scheduler/. There is no model_index.json, so diffusers cannot load it alone.
@@ -14,6 +15,7 @@ Networks may be of a variant or a pickle, too, see `_ENDINGS`.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 from diffusers import DPMSolverMultistepScheduler
 
 from idgen.ground.errors import InputError
-from idgen.ground.files import left_behind
+from idgen.ground.files import left_behind, read_json
 from idgen.ground.hub import resolve
 from idgen.ground.weights import first_sentence
 
@@ -35,7 +37,9 @@ LCM_LORA = "latent-consistency/lcm-lora-sdv1-5"
 ADAPTER = "exp_adapter/exp_adapter.bin"
 RECOGNIZERS = ("arcface.onnx", "antelopev2/arcface.onnx")  # as published, and as its README has it be put
 SAVED_ADAPTER = "expression_adapter/ip_adapter.safetensors"
-"""The adapter in a folder that `Arc2FacePipeline.save_pretrained` wrote."""
+"""The expression adapter in a folder that `Arc2FacePipeline.save_pretrained` wrote."""
+REFERENCE = "ref_adapter/pytorch_lora_weights.safetensors"
+SAVED_REFERENCE = "reference_adapter/pytorch_lora_weights.safetensors"
 
 _STEM = "diffusion_pytorch_model"
 _ENDINGS = ("safetensors", "fp16.safetensors", "bin", "fp16.bin")
@@ -78,6 +82,7 @@ def folders(
     *,
     controlnet: bool = False,
     expression: bool = False,
+    reference: bool = False,
     recognizer: bool = False,
     base_revision: str | None = None,
 ) -> tuple[Path, Path]:
@@ -87,13 +92,13 @@ def folders(
         source: where the published files are.
         base: where vae/ and scheduler/ are; by default `source` if it is a folder that has them, else `BASE`.
         hub: what `idgen.ground.hub.resolve` takes, for `source`; for `base` with `base_revision`.
-        controlnet, expression, recognizer: what is wanted beside the denoiser and the text encoder.
+        controlnet, expression, reference, recognizer: what is wanted beside the denoiser and the text encoder.
 
     Raises:
         InputError: a file is missing, or cannot be fetched.
     """
     wanted = [*_FILES, *(_network("controlnet") if controlnet else [])]
-    wanted += [(ADAPTER,)] * expression + [RECOGNIZERS] * recognizer
+    wanted += [(ADAPTER,)] * expression + [(REFERENCE,)] * reference + [RECOGNIZERS] * recognizer
     if (Path(source) / "models" / "arc2face").is_dir():  # the official program's folder, with its models/ in it
         source = Path(source) / "models"
     if base is None:
@@ -160,6 +165,19 @@ def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
     if not path.is_dir() and (path.is_absolute() or path.suffix == ".safetensors"):
         raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
     return _folder(place, [(name,)], LCM_LORA, hub, "revision") / name
+
+
+def warn_of_earlier(folder: Path) -> None:
+    """Say so of a converted folder by a version of idgen that lost what schedulers other than its own need to know."""
+    with suppress(InputError):
+        config = read_json(folder / "scheduler" / "scheduler_config.json")
+        if config.get("timestep_spacing") == "linspace" and "skip_prk_steps" not in config:
+            warnings.warn(
+                f"{folder} was converted by an earlier version of idgen: its own scheduler paints what it did, any "
+                "other one made from its configuration wrong pictures; for those, convert the same files again, with "
+                "the same options, to another folder (idgen convert arc2face).",
+                stacklevel=4,
+            )
 
 
 def scheduler(folder: Path) -> DPMSolverMultistepScheduler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, ControlNetModel, LCMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from safetensors.torch import save_file
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from idgen.ground import hub
+from idgen.ground.arguments import number
 from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
@@ -24,16 +23,18 @@ from idgen.ground.weights import load_published
 from idgen.pipelines.arc2face import attributes as attributes_of
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files
+from idgen.pipelines.arc2face import reference as references
 from idgen.pipelines.arc2face import text_encoder as texts
-from idgen.pipelines.arc2face.adapters import fuse_lora, read_adapter, with_adapter
-from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SPACE
+from idgen.pipelines.arc2face.adapted import AdaptedPipeline
+from idgen.pipelines.arc2face.files import SAVED_ADAPTER, SAVED_REFERENCE, SPACE
 from idgen.pipelines.arc2face.normals import read_all_normals
 from idgen.pipelines.arc2face.text_encoder import EncodedIdentities, load_text_encoder
-from idgen.pipelines.base import Condition, IdentityPipeline
+from idgen.pipelines.base import Condition
+from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
 
-class Arc2FacePipeline(IdentityPipeline):
+class Arc2FacePipeline(AdaptedPipeline):
     """Photoreal pictures, 512×512, of given identities in the space of Arc2Face's recogniser.
 
     An identity takes the place of one token in a fixed prompt, which a fine-tuned CLIP text encoder turns into what a
@@ -54,7 +55,7 @@ class Arc2FacePipeline(IdentityPipeline):
 
     aligned = False
     half_on_accelerator = True
-    extra_files = (SAVED_ADAPTER,)
+    extra_files = (SAVED_ADAPTER, SAVED_REFERENCE)
     at_once = 4  # each takes 0.14 GB in float16 (`benchmarks/arc2face.py --memory`), one alone as much as four
     decoded_at_once = 1  # which fills a GPU
     model_cpu_offload_seq = "text_encoder->denoiser->autoencoder"
@@ -92,8 +93,6 @@ class Arc2FacePipeline(IdentityPipeline):
                 f"makes {text}, the ControlNet takes {pose}, and an identity, which has to fit in, is {identity_dim}."
             )
         self._nobody: dict[tuple[torch.device, torch.dtype], Tensor] = {}
-        self._expressive: UNet2DConditionModel | None = None
-        self._adapter: dict[str, Tensor] = {}
 
     @property
     def identity_dim(self) -> int:
@@ -151,6 +150,8 @@ class Arc2FacePipeline(IdentityPipeline):
         expression: str | Mapping[str, float] | Tensor | None = None,
         expression_strength: float = 1.0,
         normals: ImageSource | Sequence[ImageSource] | None = None,
+        reference: ImageSource | Sequence[ImageSource] | None = None,
+        reference_strength: float = references.STRENGTH,
         attributes: Mapping[str, Any] | Asking | None = None,
         **options: Any,
     ) -> Condition:
@@ -164,20 +165,25 @@ class Arc2FacePipeline(IdentityPipeline):
             expression_strength: factor on a random expression.
             normals: a normal map for the pose of all pictures, or a list of K, one for each picture of a person; see
                 `idgen.pipelines.arc2face.normals`. Needs the ControlNet.
-            attributes: instead of both, how the pictures are to look in the words of every model, see `vocabulary` and
-                `idgen.ground.attributes.Asking`: yaw and pitch by the ControlNet and a plain head, expression,
-                mouth_open and eyes_shut by the adapter. What is left open is straight and neutral.
+            reference: a face, cut out as FFHQ does, whose appearance and background are kept to: for all pictures, or a
+                list, one a person or one a picture; see `idgen.pipelines.arc2face.reference`. Needs that adapter.
+            reference_strength: 0 to 1: less leaves more room for expression and pose.
+            attributes: instead of expression and normals, how the pictures are to look in the words of every model, see
+                `vocabulary` and `idgen.ground.attributes.Asking`: yaw and pitch by the ControlNet and a plain head,
+                expression, mouth_open and eyes_shut by the adapter. What is left open is straight and neutral.
 
         Raises:
             InputError: any of these cannot be used, or the part it needs is not loaded.
         """
         super().prepare(people, images_per_identity, **options)
-        if expression is not None and self._expressive is None:
-            raise InputError(
-                "This Arc2Face has no expression adapter: add it by `with_expression`, or load it with expression=True."
-            )
-        if normals is not None and self.controlnet is None:
-            raise InputError("This Arc2Face has no ControlNet for the pose: load it with controlnet=True.")
+        for asked, part, missing in (
+            (expression, self._expressive, "expression adapter: load it with expression=True, or `with_expression`"),
+            (normals, self.controlnet, "ControlNet for the pose: load it with controlnet=True"),
+            (reference, self._reference, "reference adapter: load it with reference=True, or `with_reference`"),
+        ):
+            if asked is not None and part is None:
+                raise InputError(f"This Arc2Face has no {missing}; `idgen convert` takes the same words.")
+        number("strength of the reference", reference_strength, 0, 1)
         if attributes and (expression is not None or normals is not None):
             raise InputError("Give attributes, or an expression and normal maps, not both.")
         asking = Asking(attributes or {}, self.vocabulary) if not isinstance(attributes, Asking) else attributes
@@ -185,6 +191,7 @@ class Arc2FacePipeline(IdentityPipeline):
         faces = expressions.for_pictures(expression, expression_strength, len(people), images_per_identity)
         maps = None if normals is None else read_all_normals(normals, self.image_size, images_per_identity)
         nobody = people.nobody if isinstance(people, EncodedIdentities) else self._nobody_prompt()
+        kept_to = None if reference is None else self._references(reference, len(people), images_per_identity)
         known: dict[int, Tensor] = {}  # prompts of the batch before: a person's pictures may be in two
 
         def prompts(rows: Sequence[int]) -> Tensor:
@@ -197,26 +204,44 @@ class Arc2FacePipeline(IdentityPipeline):
             return torch.stack([known[row] for row in rows])
 
         def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> dict[str, Any]:
-            each = zip(images, generators, strict=True)
+            each, told = list(zip(images, generators, strict=True)), None
+            looks = None if faces is None else [faces(*one) for one in each]
+            poses = None if maps is None else [maps[k % len(maps)] for _, k in images]
             if asking.asked:
                 told = [self.vocabulary.words(asking.draw(generator)) for generator in generators]
-                poses = [attributes_of.pose_of(one, self.image_size) for one in told] if with_pose else []
-                looks = [attributes_of.expression_of(one) for one in told] if with_face else []
-                return {
-                    "prompts": prompts([person for person, _ in images]),
-                    "nobody": nobody,
-                    "expression": torch.stack(looks) if looks else None,
-                    "normals": torch.stack(poses) if poses else None,
-                    "told": told,
-                }
+                poses = [attributes_of.pose_of(one, self.image_size) for one in told] if with_pose else None
+                looks = [attributes_of.expression_of(one) for one in told] if with_face else None
             return {
                 "prompts": prompts([person for person, _ in images]),
                 "nobody": nobody,
-                "expression": None if faces is None else torch.stack([faces(*one) for one in each]),
-                "normals": None if maps is None else torch.stack([maps[k % len(maps)] for _, k in images]),
+                "expression": None if looks is None else torch.stack(looks),
+                "normals": None if poses is None else torch.stack(poses),
+                "reference": None if kept_to is None else torch.stack([kept_to(*one) for one in each]),
+                "strength": reference_strength,
+                "told": told,
             }
 
         return condition
+
+    def _references(
+        self, given: ImageSource | Sequence[ImageSource], people: int, images: int
+    ) -> Callable[[tuple[int, int], Generator], Tensor]:
+        """What gives the latents (C, h, w) that a picture keeps to, by its person and number and its generator's
+        seed: drawn, as officially, from what the autoencoder makes of the reference."""
+        each = references.read_all(given, self.image_size, people, images)
+        place, spreads = (self._execution_device, self.autoencoder.dtype), dict[int, Any]()
+
+        def latents(image: tuple[int, int], generator: Generator) -> Tensor:
+            picture = each[{1: 0, people: image[0]}.get(len(each), image[0] * images + image[1])]
+            if id(picture) not in spreads:
+                with torch.inference_mode():
+                    spreads[id(picture)] = references.spread_of(self.autoencoder, picture.to(*place))
+            mean, deviation = spreads[id(picture)]
+            own = Generator().manual_seed(generator.initial_seed() + 1)  # whatever else is drawn for the picture
+            noise = torch.randn(mean.shape, generator=own, dtype=torch.float32, device="cpu")
+            return (mean + deviation * noise) * self.autoencoder.config.scaling_factor
+
+        return latents
 
     def _told(self, condition: Any, count: int) -> list[dict[str, Any]]:
         return condition.get("told") or super()._told(condition, count)
@@ -230,88 +255,32 @@ class Arc2FacePipeline(IdentityPipeline):
             other = values if without is None else without.to(device, dtype).expand_as(values)
             return torch.stack([values, other], 1)
 
-        given = [rows(condition["prompts"], condition["nobody"])]
+        given = {"prompts": rows(condition["prompts"], condition["nobody"])}
+        denoiser, controlnet = self.denoiser, self.controlnet
         if (faces := condition["expression"]) is not None:
-            given.append(rows(faces[:, None], torch.zeros(1, 1, expressions.SIZE)))
+            given["face"] = rows(faces[:, None], torch.zeros(1, 1, expressions.SIZE))
+            denoiser = self._expressive
         if (maps := condition["normals"]) is not None:
-            given.append(rows(maps))
-        denoiser: Any = self.denoiser if faces is None else self._expressive
+            given["map"], controlnet = rows(maps), packed(self.controlnet)
+        if (kept_to := condition["reference"]) is not None and self._reference is not None:
+            noted = references.note(self.denoiser, kept_to.to(device, dtype), condition["prompts"].to(device, dtype))
+            given["noted"] = noted[:, None].expand(-1, 2, -1)
+            given["which"] = torch.tensor([True, False], device=device).expand(len(noted), 2)
+            denoiser = self._reference.adapted(denoiser, condition["strength"])
+        denoiser = packed(denoiser)
 
-        def call(sample: Tensor, timestep: Tensor, prompts: Tensor, *more: Tensor) -> Tensor:
-            added: dict[str, Any] = {}
-            if faces is not None:
-                added["added_cond_kwargs"] = {"image_embeds": [more[0]]}
-            if maps is not None:
-                down, middle = self.controlnet(sample, timestep, prompts, more[-1], return_dict=False)
+        def call(sample: Tensor, timestep: Tensor, *values: Tensor) -> Tensor:
+            told, added, network = dict(zip(given, values, strict=True)), {}, denoiser
+            if "face" in told:
+                added["added_cond_kwargs"] = {"image_embeds": [told["face"]]}
+            if "map" in told:
+                down, middle = controlnet(sample, timestep, told["prompts"], told["map"], return_dict=False)
                 added |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-            return denoiser(sample, timestep, prompts, **added, return_dict=False)[0]
+            if "noted" in told:
+                network = references.seeing(denoiser, told["noted"], told["which"])
+            return network(sample, timestep, told["prompts"], **added, return_dict=False)[0]
 
-        return call, tuple(given)
-
-    def few_step(self, lora: str | os.PathLike[str] = files.LCM_LORA, **hub: Any) -> Arc2FacePipeline:
-        """This model with the LCM-LoRA in its denoiser: 2 to 4 steps without guidance. This one stays as it is, and the
-        rest is shared. Needs the package peft.
-
-        Args:
-            lora: a safetensors file, a folder that holds `pytorch_lora_weights.safetensors`, or a hub repository.
-            hub: revision, token and the like.
-
-        Raises:
-            InputError: the LoRA cannot be read or does not fit the denoiser.
-        """
-        denoiser = copy.deepcopy(self.denoiser)
-        fuse_lora(denoiser, files.lora_file(lora, hub))
-        other = copy.copy(self)
-        other.register_modules(denoiser=denoiser, scheduler=LCMScheduler.from_config(self.scheduler.config))
-        other.register_to_config(num_inference_steps=3, guidance_scale=1.0)
-        if self._adapter:
-            other._attach(self._adapter, self.config.expression_scale)
-        return other
-
-    def with_expression(
-        self, adapter: str | os.PathLike[str] | Mapping[str, Tensor], scale: float = 1.0
-    ) -> Arc2FacePipeline:
-        """This model with an expression adapter; this one stays as it is, and all weights are shared.
-
-        Args:
-            adapter: `exp_adapter.bin` (read without executing anything), a safetensors file of the same content, or
-                that content.
-            scale: weight of the expression's attention.
-
-        Raises:
-            InputError: the file cannot be read, takes no 55 values, or does not fit the denoiser.
-        """
-        other = copy.copy(self)
-        other._attach(dict(adapter) if isinstance(adapter, Mapping) else read_adapter(adapter), scale)
-        return other
-
-    @classmethod
-    def from_pipe(cls, pipeline: Any, **changed: Any) -> Arc2FacePipeline:
-        """As `IdentityPipeline.from_pipe`, expression adapter included."""
-        other = super().from_pipe(pipeline, **changed)
-        if adapter := getattr(pipeline, "_adapter", None):
-            other._attach(adapter, other.config.expression_scale)
-        return other
-
-    def _attach(self, adapter: dict[str, Tensor], scale: float) -> None:
-        self._expressive, self._adapter = with_adapter(self.denoiser, adapter, scale), adapter
-        self.register_to_config(expression_scale=scale)
-
-    def to(self, *args: Any, **kwargs: Any) -> Arc2FacePipeline:
-        """As `DiffusionPipeline.to`."""
-        super().to(*args, **kwargs)
-        if self._expressive is not None:
-            nn.Module.to(self._expressive, self.denoiser.device, self.denoiser.dtype)
-        return self
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """As `DiffusionPipeline.save_pretrained`: one folder that `from_pretrained` reads, adapter included."""
-        with texts.without_bars():
-            super().save_pretrained(save_directory, **kwargs)
-        if self._adapter:
-            file = Path(save_directory) / SAVED_ADAPTER
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.contiguous() for name, tensor in self._adapter.items()}, file, {"format": "pt"})
+        return call, tuple(given.values())
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -322,6 +291,7 @@ class Arc2FacePipeline(IdentityPipeline):
         few_step: bool | str | os.PathLike[str] = False,
         controlnet: Any = None,
         expression: bool = False,
+        reference: bool = False,
         **kwargs: Any,
     ) -> Arc2FacePipeline:
         """Load what `save_pretrained` wrote, or the files as Arc2Face's authors published them.
@@ -334,7 +304,7 @@ class Arc2FacePipeline(IdentityPipeline):
                 "stable-diffusion-v1-5/stable-diffusion-v1-5".
             few_step: add the LCM-LoRA, see `few_step`: True, or where it is.
             controlnet: a loaded one for the pose, or True for that of the official files.
-            expression: only for the official files: load the expression adapter too.
+            expression, reference: only for the official files: load this adapter too.
             kwargs: of `DiffusionPipeline.from_pretrained`: dtype, revision, token, cache_dir, …
 
         Raises:
@@ -342,17 +312,17 @@ class Arc2FacePipeline(IdentityPipeline):
                 code, is damaged, or its weights do not fit.
         """
         if files.are_official(pretrained_model_name_or_path, hub.options_in(kwargs)):
-            pipeline = cls._from_official(pretrained_model_name_or_path, base, controlnet is True, expression, **kwargs)
+            parts = {"controlnet": controlnet is True, "expression": expression, "reference": reference}
+            pipeline = cls._from_official(pretrained_model_name_or_path, base, parts, **kwargs)
             if isinstance(controlnet, ControlNetModel):
                 pipeline.register_modules(controlnet=controlnet)
         else:
             folder = Path(pretrained_model_name_or_path)
             folder = folder if folder.is_dir() else Path(cls.download(str(pretrained_model_name_or_path), **kwargs))
+            files.warn_of_earlier(folder)
             more = {"controlnet": controlnet} if isinstance(controlnet, ControlNetModel) else {}
             pipeline = super().from_pretrained(folder, **kwargs, **more)
-            if (folder / SAVED_ADAPTER).is_file():
-                pipeline._attach(read_adapter(folder / SAVED_ADAPTER), pipeline.config.expression_scale)
-                pipeline.to(pipeline.denoiser.device)
+            pipeline._attach_saved(folder)
         return pipeline.few_step(files.LCM_LORA if few_step is True else few_step) if few_step else pipeline
 
     @classmethod
@@ -360,8 +330,7 @@ class Arc2FacePipeline(IdentityPipeline):
         cls,
         source: files.Place,
         base: files.Place | None,
-        controlnet: bool,
-        expression: bool,
+        parts: Mapping[str, bool],
         *,
         base_revision: str | None = None,
         identity_dim: int = 512,
@@ -373,18 +342,19 @@ class Arc2FacePipeline(IdentityPipeline):
         options, dtype = hub.options_in(kwargs), dtype or torch_dtype
         if unknown := sorted(kwargs.keys() - options.keys()):
             raise InputError(f"There is no option {unknown[0]!r} for Arc2Face's official files: leave it out.")
-        folder, base_folder = files.folders(
-            source, base, options, controlnet=controlnet, expression=expression, base_revision=base_revision
-        )
+        folder, base_folder = files.folders(source, base, options, **parts, base_revision=base_revision)
+        controlnet = folder / "controlnet" if parts["controlnet"] else None
         pipeline = cls(
             load_published(UNet2DConditionModel, folder / "arc2face", dtype).eval(),
             load_published(AutoencoderKL, base_folder / "vae", dtype).eval(),
             files.scheduler(base_folder / "scheduler"),
             load_text_encoder(folder / "encoder", dtype),
-            load_published(ControlNetModel, folder / "controlnet", dtype).eval() if controlnet else None,
+            None if controlnet is None else load_published(ControlNetModel, controlnet, dtype).eval(),
             identity_dim=identity_dim,
         )
-        return pipeline.with_expression(folder / files.ADAPTER) if expression else pipeline
+        if parts["expression"]:
+            pipeline = pipeline.with_expression(folder / files.ADAPTER)
+        return pipeline.with_reference(folder / files.REFERENCE) if parts["reference"] else pipeline
 
     @classmethod
     def _load_network(

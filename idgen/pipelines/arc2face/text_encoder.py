@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from idgen.ground.errors import InputError, require_package
 from idgen.ground.identity import Identities
 from idgen.ground.weights import check_fit, read_shards, variant_in, weight_files
 from idgen.pipelines.arc2face.files import ORIGIN
+from idgen.pipelines.shells import replaced
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
@@ -77,17 +77,8 @@ def encode_prompt(encoder: CLIPTextModel, prompt: Sequence[int], vectors: Tensor
         return encoder(ids[None])[0]
     table = encoder.get_input_embeddings()
     path = next(name for name, module in encoder.named_modules() if module is table)
-    patched = _replaced(encoder, path.split("."), _Token(table, ID_POSITION, vectors))
+    patched = replaced(encoder, {path: _Token(table, ID_POSITION, vectors)})
     return patched(ids.expand(len(vectors), -1))[0]
-
-
-def _replaced(module: nn.Module, path: Sequence[str], new: nn.Module) -> Any:
-    """The same module with another one at `path`; everything else is shared."""
-    if not path:
-        return new
-    shell = copy.copy(module)
-    shell._modules = {**module._modules, path[0]: _replaced(module._modules[path[0]], path[1:], new)}  # type: ignore[arg-type]
-    return shell
 
 
 @pinned()
