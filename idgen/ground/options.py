@@ -53,6 +53,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
         if kind is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
+        elif _several(hints[name]):
+            parser.add_argument(option, action="append", metavar="TEXT", **common)
         else:
             metavar = {int: "N", float: "X", Path: "PATH"} | dict.fromkeys((dict, list, tuple, Any), "YAML")
             parser.add_argument(option, metavar=metavar.get(kind, "TEXT"), **common)
@@ -114,6 +116,11 @@ def _plain(hint: Any) -> Any:
     return typing.get_origin(hint) or hint
 
 
+def _several(hint: Any) -> bool:
+    """Whether an option is given once for each of its values."""
+    return _plain(hint) is list and typing.get_args(hint) == (str,)
+
+
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -125,6 +132,8 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
     try:
         if kind is Any:
             return yaml.safe_load(value) if isinstance(value, str) else value
+        if _several(hint):
+            return [str(one) for one in ([value] if isinstance(value, (str, Path)) else value)]
         if kind in (dict, list, tuple):
             value = yaml.safe_load(value) if isinstance(value, str) else value
             if not isinstance(value, dict if kind is dict else list):

@@ -43,7 +43,7 @@ from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import ORIGIN, digest
-from idgen.training.recognition import cached_embeddings
+from idgen.training.embedding import cached_embeddings
 
 
 @dataclass(kw_only=True)

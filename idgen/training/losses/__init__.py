@@ -31,15 +31,18 @@ BY_CLASS: dict[str, Callable[..., Any]] = {
 OF_PAIRS: dict[str, Callable[..., Any]] = {"triplet": Triplet, "multibatch": Multibatch}
 """Losses of the pictures of a batch among themselves, which therefore holds several of a person: `loss(margin)`."""
 NAMES = (*BY_CLASS, "proxy_anchor", *OF_PAIRS)
+MARGINS = {"cosface": 0.35, "arcface": 0.5, "adaface": 0.4, "elastic_cos": 0.35, "elastic_arc": 0.5}
+MARGINS |= {"proxy_anchor": 0.1, "triplet": 0.2, "multibatch": 1.0}
+"""The published margins."""
 
 
-def make(name: str, people: int, size: int, margin: float, scale: float, sampled: float = 1.0) -> Any:
+def make(name: str, people: int, size: int, margin: float | None, scale: float, sampled: float = 1.0) -> Any:
     """A loss by its name.
 
     Args:
         name: one of `NAMES`.
         people, size: C class vectors of D numbers, where there are any.
-        margin, scale: see the losses.
+        margin, scale: see the losses; None for the published margin.
         sampled: share of the class vectors that a step compares with, see `PartialFC`.
 
     Raises:
@@ -50,6 +53,7 @@ def make(name: str, people: int, size: int, margin: float, scale: float, sampled
     arguments.number("share of sampled class vectors (sampled)", sampled, 1e-6, 1)
     if sampled < 1 and name not in BY_CLASS:
         raise InputError(f"The loss {name} samples no class vectors: leave --sampled out, or take cosface.")
+    margin = MARGINS[name] if margin is None else margin
     if name in OF_PAIRS:
         return OF_PAIRS[name](margin)
     made = {**BY_CLASS, "proxy_anchor": ProxyAnchor}[name](people, size, margin, scale)
