@@ -29,7 +29,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         args_class: a dataclass; the docstring of a field is the help of its option.
         argv: the command line after the command; `--recipe FILE` names another recipe, and `--help` prints and exits.
         prog: how the command is called.
-        recipe: the recipe to use when `argv` names none; left out when there is no such file.
+        recipe: the recipe to use when `argv` names none; left out when there is no such file. In the folder of its name
+            are others, which `--recipe NAME` finds.
 
     Raises:
         InputError: an option or a recipe that cannot be used.
@@ -38,9 +39,11 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--recipe", type=Path, default=recipe)
     with contextlib.suppress(argparse.ArgumentError):  # said below
-        recipe = first.parse_known_args(list(argv))[0].recipe
+        named = first.parse_known_args(list(argv))[0].recipe
+        ours = None if recipe is None else recipe.with_suffix("") / f"{named}.yaml"
+        recipe = ours if ours is not None and ours.is_file() and not named.is_file() else named
     parser = _Parser(prog=prog, description=inspect.getdoc(args_class), allow_abbrev=False)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below.")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below, or the name of one of ours.")
     hints, docs = typing.get_type_hints(args_class), _field_docs(args_class)
     fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
     values = {} if recipe is None else _read(recipe, set(fields))

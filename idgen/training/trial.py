@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -58,6 +59,8 @@ def load_test(path: str | Path, size: int, name: str | None = None) -> Test:
     name = name or path.stem
     if path.suffix == ".bin":
         pairs = read_bin(path)
+        if pairs.same.all() or not pairs.same.any():
+            raise InputError(f"{path} has pairs of one kind only, and a test needs some of one person and some of two.")
         images = np.empty((2 * len(pairs), size, size, 3), np.uint8)
         for number in tqdm(range(len(images)), desc=f"decoding {path.name}", unit="image"):
             images[number] = pairs.picture(number).resize((size, size), resample=3)
@@ -89,6 +92,7 @@ def _pairs(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return first, second, np.tile([True, False], half)
 
 
+@torch.no_grad()
 def measure(network: Any, test: Test) -> dict[str, float]:
     """Accuracy over ten folds, EER, and TAR at false-match rates of 1e-3 and 1e-4; a rate that no ten comparisons of
     different people stand behind is left out."""

@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from idgen.ground.errors import InputError
 from idgen.training.losses import BY_CLASS, NAMES, PartialFC, adaface, elasticface, make
@@ -98,7 +96,7 @@ def test_adafaces_statistics_run_while_it_learns_only():
     loss.eval()(embeddings, labels)
     assert loss.running.tolist() == [20, 100]
     loss.train()(embeddings, labels)
-    assert loss.running[0] == pytest.approx(0.99 * 20 + 0.01 * float(embeddings.norm(dim=1).mean()))
+    assert loss.running[0] == pytest.approx(0.99 * 20 + 0.01 * float(embeddings.detach().norm(dim=1).mean()))
     assert adaface.MOMENTUM == 0.99 and elasticface.SIGMA == 0.05
 
 
@@ -176,44 +174,3 @@ def test_losses_that_are_not_there():
         make("softmax", PEOPLE, SIZE, 0.3, SCALE)
     with pytest.raises(InputError, match="triplet samples no class vectors"):
         make("triplet", PEOPLE, SIZE, 0.3, SCALE, sampled=0.5)
-
-
-def both_halves(rank, address, out):
-    """One of two processes, each with half of the batch: the mean of their losses and of their gradients."""
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    found = {}
-    for name, more in CASES:
-        loss, (embeddings, labels) = case(name, more), batch(12)
-        half = slice(6 * rank, 6 * rank + 6)
-        value = loss(embeddings[half], labels[half]).mean()
-        value.backward()
-        whole = [value.detach()[None], embeddings.grad, *(p.grad for p in loss.parameters())]
-        for tensor in whole:
-            dist.all_reduce(tensor)
-            tensor /= 2
-        found[f"{name}{more}"] = whole
-    if rank == 0:
-        torch.save(found, out)
-    dist.destroy_process_group()
-
-
-CASES = [(name, {}) for name in NAMES if not name.startswith(("elastic", "proxy"))] + [("cosface", {"sampled": 0.6})]
-
-
-def case(name, more):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return make(name, PEOPLE, SIZE, MARGIN.get(name, 0.5), SCALE, **more).double()
-
-
-def test_two_processes_have_the_loss_of_one_with_both_batches(tmp_path):
-    mp.spawn(both_halves, (f"file://{tmp_path / 'meet'}", str(tmp_path / "found.pt")), nprocs=2)
-    found = torch.load(tmp_path / "found.pt")
-    for name, more in CASES:
-        loss, (embeddings, labels) = case(name, more), batch(12)
-        value = loss(embeddings, labels).mean()
-        value.backward()
-        whole = [value.detach()[None], embeddings.grad, *(p.grad for p in loss.parameters())]
-        for one, two in zip(whole, found[f"{name}{more}"], strict=True):
-            assert torch.allclose(one, two, rtol=1e-5, atol=1e-9), name
