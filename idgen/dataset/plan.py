@@ -24,8 +24,7 @@ PLAN, PLANNED = "plan.yaml", "planned.json"
 PEOPLE, LABELS, LIKE = "identities.safetensors", "soft-labels.json", "as-in.safetensors"
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
-SUBMITTED = "slurm-job"
-MADE, MAKING, LOGS = "made", "making", "logs"
+MADE, MAKING = "made", "making"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,12 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         ours = None if recipe is None else recipe.with_suffix("") / f"{named}.yaml"
         recipe = ours if ours is not None and ours.is_file() and not named.is_file() else named
     parser = _Parser(prog=prog, description=inspect.getdoc(args_class), allow_abbrev=False)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below, or the name of one of ours.")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with any of the options below, or the name of one of ours.",
+    )
     hints, docs = typing.get_type_hints(args_class), _field_docs(args_class)
     fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
     values = {} if recipe is None else _read(recipe, set(fields))

@@ -42,8 +42,8 @@ from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.training.data import Faces, load_faces
-from idgen.training.loop import ORIGIN, digest
 from idgen.training.embedding import cached_embeddings
+from idgen.training.loop import ORIGIN, digest
 
 
 @dataclass(kw_only=True)

@@ -110,7 +110,9 @@ def _autocontrast(images: Tensor, strength: Tensor, signs: Tensor) -> Tensor:
 def _equalize(images: Tensor, strength: Tensor, signs: Tensor) -> Tensor:
     """Pillow's: every channel's histogram made flat."""
     levels = (images * 255).round().long().flatten(0, 1).flatten(1)  # (3N, pixels)
-    histogram = torch.zeros(len(levels), 256, device=images.device).scatter_add_(1, levels, torch.ones_like(levels).float())
+    histogram = torch.zeros(len(levels), 256, device=images.device).scatter_add_(
+        1, levels, torch.ones_like(levels).float()
+    )
     last = histogram.gather(1, levels.amax(1, keepdim=True))
     step = ((histogram.sum(1, keepdim=True) - last) / 255).floor()
     before = histogram.cumsum(1) - histogram

@@ -20,8 +20,8 @@ from idgen.training import architectures, losses, views
 from idgen.training.curve import LOG
 from idgen.training.data import Faces
 from idgen.training.embedding import embed
-from idgen.training.losses.partial_fc import LazyAdam, PartialFC
 from idgen.training.loop import RunArgs, Task, step_seed, train
+from idgen.training.losses.partial_fc import LazyAdam, PartialFC
 from idgen.training.mixture import Mixture, load_mixture
 from idgen.training.trial import Test, load_test, measure
 
@@ -127,7 +127,7 @@ class RecognizerTask(Task):
         self.strengths = views.strengths(args.augment)
         self.strengths["colour"] *= args.colour
         if self.network.config.get("quality") and args.loss in losses.OF_PAIRS:
-            raise InputError(f"The loss {args.loss} has no class vectors for a quality head to learn from: leave it out.")
+            raise InputError(f"The loss {args.loss} has no class vectors, which a quality head learns from.")
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
         for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)

@@ -17,8 +17,8 @@ from idgen.models.identity_flow import IdentityFlow
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
 from idgen.training.data import Album, hold_out, load_faces
-from idgen.training.loop import FacesArgs, Task, build, digest, train
 from idgen.training.embedding import cached_embeddings
+from idgen.training.loop import FacesArgs, Task, build, digest, train
 
 
 @dataclass(kw_only=True)

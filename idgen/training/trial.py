@@ -63,7 +63,7 @@ def load_test(path: str | Path, size: int, name: str | None = None) -> Test:
             raise InputError(f"{path} has pairs of one kind only, and a test needs some of one person and some of two.")
         images = np.empty((2 * len(pairs), size, size, 3), np.uint8)
         for number in tqdm(range(len(images)), desc=f"decoding {path.name}", unit="image"):
-            images[number] = pairs.picture(number).resize((size, size), resample=3)
+            images[number] = np.asarray(pairs.picture(number).resize((size, size), resample=3))
         content = hashlib.sha256(images.tobytes() + pairs.same.tobytes()).hexdigest()
         first = np.arange(0, len(images), 2)
         return Test(name, Faces(images, np.arange(len(images))), first, first + 1, pairs.same, False, content)

@@ -32,7 +32,7 @@ def strengths(asked: Mapping[str, Any]) -> dict[str, float]:
         raise InputError(f"No augmentation {wrong[0]!r}: choose among {', '.join((*USUAL, *MORE))}, or usual.")
     told = {name: arguments.number(f"strength of {name}", value, 0, 3) for name, value in asked.items()}
     usual = told.pop("usual", 1.0)
-    return {**{name: usual for name in USUAL}, **dict.fromkeys(MORE, 0.0), **told}
+    return {**dict.fromkeys(USUAL, usual), **dict.fromkeys(MORE, 0.0), **told}
 
 
 def view(

@@ -69,7 +69,13 @@ def test_the_published_sizes_by_name(name: str, size: int) -> None:
     with torch.device("meta"):
         network = make(name, {})
     assert sum(parameter.numel() for parameter in network.parameters()) == size
-    published = {"conv1.weight", "layer3.0.downsample.0.weight", "layer4.1.bn3.running_var", "fc.bias", "features.weight"}
+    published = {
+        "conv1.weight",
+        "layer3.0.downsample.0.weight",
+        "layer4.1.bn3.running_var",
+        "fc.bias",
+        "features.weight",
+    }
     assert published < network.state_dict().keys()
     assert not network.features.weight.requires_grad
 

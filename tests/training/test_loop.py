@@ -117,12 +117,18 @@ class Diverging(Task):
 
 
 def test_a_training_that_diverges_stops_with_its_best_weights(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"more than guessing costs: the last good weights are in .*best; lower"):
+    with pytest.raises(
+        FloatingPointError, match=r"more than guessing costs: the last good weights are in .*best; lower"
+    ):
         train(Diverging(), run_args(tmp_path, steps=SETTLED + 30))
     best = json.loads((tmp_path / "best" / "best.json").read_text())
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["step"] <= SETTLED + 3 and abs(best["weight"]) == pytest.approx(min(abs(l["weight"]) for l in log), abs=1e-5)
-    assert abs(float(Net.from_pretrained(tmp_path / "best").layer.weight.sum())) == pytest.approx(abs(best["weight"]), abs=1e-5)
+    assert log[-1]["step"] <= SETTLED + 3 and abs(best["weight"]) == pytest.approx(
+        min(abs(line["weight"]) for line in log), abs=1e-5
+    )
+    assert abs(float(Net.from_pretrained(tmp_path / "best").layer.weight.sum())) == pytest.approx(
+        abs(best["weight"]), abs=1e-5
+    )
 
 
 def test_a_step_without_a_number_changes_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Every loss against its definition, written out picture by picture and pair by pair, with its gradients, in float64."""
+"""Every loss against its definition, written out picture by picture and pair by pair, with gradients, in float64."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from idgen.ground.errors import InputError
-from idgen.training.losses import BY_CLASS, NAMES, PartialFC, adaface, elasticface, make
+from idgen.training.losses import BY_CLASS, PartialFC, adaface, elasticface, make
 from idgen.training.losses.multibatch import Multibatch
 from idgen.training.losses.partial_fc import LazyAdam
 from idgen.training.losses.triplet import Triplet

@@ -87,7 +87,7 @@ def test_soft_labels_are_those_of_the_dataset(tmp_path):
     [
         ([], "The soft label of row 0 of .* names nobody"),
         ([{"identity": None, "weight": 1.0}], "names nobody"),
-        ([{"identity": "ann", "weight": 0.4}], "names ann with shares of 0.4 together"),
+        ([{"identity": "ann", "weight": 0.4}], "names ann, with shares of 0.4 together"),
     ],
 )
 def test_soft_labels_that_name_nobody(tmp_path, told, why):
@@ -150,7 +150,9 @@ def test_who_has_one_picture_is_left_out_of_pairs(folder, tmp_path, capsys):
     for person in (1, 2):
         for k in (1, 2, 3):
             (folder / f"p{person}" / f"{k}.png").unlink()
-    with pytest.raises(InputError, match=r"compares two pictures of a person, and of the people of .* 3 have one and 1"):
+    with pytest.raises(
+        InputError, match=r"compares two pictures of a person, and of the people of .* 3 have one and 1"
+    ):
         task(folder, tmp_path, loss="multibatch")
 
 
@@ -175,8 +177,8 @@ def test_aligned_or_not_is_told_by_landmarks_and_by_faces(tmp_path):
     there = np.repeat(template(112)[None], 4, 0)
     check_aligned(Faces(images, np.arange(4)), "nobody")  # no face is seen: nobody can say
     check_aligned(Faces(images, np.arange(4), {"landmarks": there + 3}), "aligned")
-    with pytest.raises(InputError, match="faces of photos are not aligned: .* 25% of the side away"):
-        check_aligned(Faces(images, np.arange(4), {"landmarks": there + (0, 28)}), "photos")
+    with pytest.raises(InputError, match=r"faces of photos are not aligned: .* 25% of the side away"):
+        check_aligned(Faces(images, np.arange(4), {"landmarks": there + np.array([0, 28])}), "photos")
 
 
 def test_a_face_that_is_elsewhere_is_seen(painted_face):
@@ -192,7 +194,9 @@ def painted_face():
     from idgen import load_model
 
     model = load_model("nobody-128")
-    return model.pipeline(model.sampler.sample(1, seed=7), images_per_identity=1, seed=7, num_inference_steps=6).images[0]
+    return model.pipeline(model.sampler.sample(1, seed=7), images_per_identity=1, seed=7, num_inference_steps=6).images[
+        0
+    ]
 
 
 def test_tests_are_measured_while_it_learns_and_the_best_is_kept(folder, people, tmp_path):
