@@ -10,6 +10,7 @@ from idgen.cli.evaluate import calibrate, evaluate
 from idgen.cli.generate import generate
 from idgen.cli.people import compare, identify, sample
 from idgen.cli.shell import PASSED_ON, flag, group, say
+from idgen.cli.study import study
 from idgen.cli.train import train
 from idgen.ground.version import __version__
 
@@ -19,6 +20,7 @@ app = group(
 for _command in (sample, identify, generate, evaluate, calibrate, compare, share.provenance):
     app.command()(_command)
 app.command(**PASSED_ON)(train)
+app.command()(study)
 app.command()(share.push)
 app.command()(demo)
 for _name, _group in (("convert", convert), ("dataset", dataset), ("export", share), ("model", models)):
