@@ -4,11 +4,10 @@
                                  [--card idgen/builtin/nobody-128/README.md]
 
 FACES holds `val/` (aligned faces of people that nobody trained on) and `photos/` (whole pictures with landmarks, of
-which the last 500 are kept out of training). The stages `yaw encoder finder astronaut generated val-people diversity
-distance speed app` can be run one by one: what `--out` holds of the others is kept, and marked when the weights have
-changed since. Generated pictures are kept in the cache folder (IDGEN_CACHE), by the weights that made them, so an
-interrupted run goes on where it stopped. With `--card` the table replaces what stands between two `<!-- figures -->`
-marks.
+which the last 500 are kept out of training). The stages (`--only`, see `STAGES`) can be run one by one: what `--out`
+holds of the others is kept, and marked when the weights have changed since. Generated pictures are kept in the cache
+folder (IDGEN_CACHE), by the weights that made them, so an interrupted run goes on where it stopped. With `--card` the
+table replaces what stands between two `<!-- figures -->` marks. `--photos` is for the stage `photographs`.
 
 What changes the figures: `--people` sampled people with `--images` pictures of each; `--val-people` of val's people
 generated from their vectors, with `--val-images` of each; `--negatives`, pictures without a face; `--seed`, not one
@@ -34,8 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import how
 import numpy as np
 import torch
+import who
 from common import ROOT, options, python, running_app
 from numpy.typing import NDArray
 from PIL import Image
@@ -55,8 +56,9 @@ from idgen.scoring.verdict import judge_threshold
 from idgen.scoring.verification import Verification, pair_scores
 from idgen.training.data import Faces, load_faces
 
+Bound = float | tuple[float, float] | None
 MARK = "<!-- figures -->"
-PAINTER = ("denoiser", "autoencoder", "scheduler", "model_index.json")
+PAINTER = ("denoiser", "student", "prior", "autoencoder", "scheduler", "model_index.json")
 Figures = dict[str, Any]
 
 # skimage.data.astronaut(), marked by hand on an enlargement: eye, eye, nose tip, mouth corner, mouth corner.
@@ -65,6 +67,8 @@ ASTRONAUT = np.array([[203.6, 101.1], [247.2, 103.4], [225.0, 126.3], [204.6, 14
 
 class Bench:
     """The model, the faces, and what several stages need of them, each computed once."""
+
+    painter = PAINTER
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.model = options, load_model(options.model, options.device)
@@ -113,6 +117,15 @@ class Bench:
     def generated(self) -> NDArray[np.uint8]:
         """(people · images, H, W, 3), person by person."""
         return self.generate(self.sampled, self.options.images, "sampled people")
+
+    @functools.cached_property
+    def val_read(self) -> NDArray[np.float32]:
+        """(N, A) what the attribute reader reads of val."""
+        return how.read(self, self.val.images, "val read")
+
+    def encode(self, pictures: NDArray[np.uint8], by: Any) -> NDArray[np.float32]:
+        """(N, D) of aligned faces, by the encoder or the judge."""
+        return encode_all(pictures, by.encode, "encode")
 
     @functools.cached_property
     def generated_by_judge(self) -> NDArray[np.float32]:
@@ -353,6 +366,9 @@ def app(bench: Bench) -> Figures:
         out["sample_seconds"] = time.perf_counter() - since
         client.predict(8, 15, 0, 0, api_name="/generate")
         out["pictures_seconds"] = time.perf_counter() - since
+        again = time.perf_counter()
+        next(iter(client.submit(1, 15, 0, 0, api_name="/generate")))
+        out["first_seconds"] = time.perf_counter() - again
         peak = said(f"/proc/{process}/status", r"VmHWM:\s*(\d+)")
         out["peak_gb"] = None if peak is None else int(peak) * 1024 / 1e9
     return out
@@ -375,6 +391,14 @@ STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
     "val-people": (val_people, ("encoder/recognizer", "judge", *PAINTER)),
     "diversity": (diversity, ("encoder/finder", "judge", "sampler", *PAINTER)),
     "distance": (distance, ("judge", "sampler", *PAINTER)),
+    "autoencoder": (who.autoencoder, ("autoencoder", "judge")),
+    "looks": (who.looks, ("judge", "sampler", *PAINTER)),
+    "apart": (who.apart, ("judge", "sampler", *PAINTER)),
+    "reader": (how.reader, ("attributes",)),
+    "control": (how.control, ("attributes", "sampler", *PAINTER)),
+    "profile": (how.profile, ("encoder/recognizer", "judge", "sampler", *PAINTER)),
+    "habits": (how.habits, ("attributes", "sampler", *PAINTER)),
+    "photographs": (who.photographs, ("encoder", *PAINTER)),
     "speed": (speed, ("",)),
     "app": (app, ("",)),
 }
@@ -391,8 +415,8 @@ class Row:
     stage: str
     key: str  # of its number, in the stage
     form: str = "%"  # or digits after the point with a unit ("2 s")
-    must: float | None = None  # bounds, where the figure is not only reported
-    aim: float | None = None
+    must: Bound = None  # where the figure is not only reported: from or up to there, or from there to there
+    aim: Bound = None
     low: bool = False  # lower is better
 
     def show(self, value: float | None) -> str:
@@ -403,67 +427,111 @@ class Row:
         digits, _, unit = self.form.partition(" ")
         return f"{value:.{digits}f} {unit}".rstrip()
 
-    def bound(self, value: float | None) -> str:
-        if value is None:
+    def bound(self, bound: Bound) -> str:
+        if bound is None:
             return ""
-        number = self.show(value) if self.form == "%" else f"{value:g} {self.form.partition(' ')[2]}".rstrip()
+        if isinstance(bound, tuple):
+            return f"{bound[0]:g} to {bound[1]:g}"
+        number = self.show(bound) if self.form == "%" else f"{bound:g} {self.form.partition(' ')[2]}".rstrip()
         return f"{'≤' if self.low else '≥'} {number}"
+
+    def _meets(self, value: float | None, bound: Bound) -> bool:
+        if value is None or bound is None:
+            return False
+        if isinstance(bound, tuple):
+            return bound[0] <= value <= bound[1]
+        return value <= bound if self.low else value >= bound
 
     def reached(self, value: float | None) -> str:
         if self.must is None:
             return ""
-        met = [value is not None and (value <= b if self.low else value >= b) for b in (self.must, self.aim)]
-        return "aim" if all(met) else "must" if met[0] else "**no**"
+        return "**no**" if not self._meets(value, self.must) else "aim" if self._meets(value, self.aim) else "must"
+
+
+_BANDS = ("1/16 to 1/8", "1/8 to 1/4", "1/4 to 1/2")
+
+
+def _bands(stage: str, what: str, aim: Bound = None) -> tuple[Row, ...]:
+    rows = enumerate(_BANDS, 1)
+    return tuple(
+        Row(f"{what}: energy at {band} cycles a pixel ÷ the renders'", stage, f"band_{n}", "2", (0.85, 1.15), aim)
+        for n, band in rows
+    )
 
 
 ROWS = (
-    Row("encoder on val, all pairs: EER", "encoder", "encoder_eer", "%", 0.03, 0.015, True),
-    Row("encoder on val, all pairs: TAR at FMR 1e-3", "encoder", "encoder_tar", "%", 0.85, 0.94),
-    Row("judge on val, all pairs: EER", "encoder", "judge_eer"),
-    Row("judge on val, all pairs: TAR at FMR 1e-3", "encoder", "judge_tar"),
-    Row("face finder: landmark error ÷ eye distance", "finder", "landmark_error", "%", 0.08, 0.04, True),
+    Row("encoder on val, all pairs: EER", "encoder", "encoder_eer", "%", 0.01, 0.005, True),
+    Row("encoder on val, all pairs: TAR at FMR 1e-3", "encoder", "encoder_tar", "%", 0.965, 0.99),
+    Row("judge on val, all pairs: EER", "encoder", "judge_eer", "%", 0.015, 0.008, True),
+    Row("judge on val, all pairs: TAR at FMR 1e-3", "encoder", "judge_tar", "%", 0.94, 0.975),
+    Row("autoencoder on val: PSNR", "autoencoder", "psnr", "1 dB", 30, 32),
+    Row("… in boxes round eyes and mouth", "autoencoder", "boxes_psnr", "1 dB", 28, 30),
+    *_bands("autoencoder", "autoencoder on val", (0.95, 1.05)),
+    Row("… FD in the judge's first stages ÷ two halves of val", "autoencoder", "early_fd_ratio", "2", 1.5, 1.2, True),
+    Row("attribute reader on val: mean error of yaw", "reader", "yaw", "1 °", 4, None, True),
+    Row("… of pitch", "reader", "pitch", "1 °", 4, None, True),
+    Row("… glasses, balanced accuracy", "reader", "glasses", "%", 0.97),
+    Row("… hat", "reader", "hat", "%", 0.97),
+    Row("… beard", "reader", "beard", "%", 0.97),
+    Row("… gender", "reader", "gender", "%", 0.97),
+    Row("… mean error of age", "reader", "age", "2", 0.1, None, True),
+    Row("… of skin tone", "reader", "skin_tone", "2", 0.1, None, True),
+    Row("face finder: landmark error ÷ face size", "finder", "landmark_error", "%", 0.045, 0.03, True),
     Row("face finder: the same, median", "finder", "median_error"),
-    Row("face finder: misses", "finder", "misses", "%", 0.03, 0.01, True),
-    Row("face finder: false finds in pictures with no face", "finder", "false_finds", "%", 0.03, 0.01, True),
+    Row("face finder: misses", "finder", "misses", "%", 0.01, 0.005, True),
+    Row("face finder: false finds in pictures with no face", "finder", "false_finds", "%", 0.01, 0.005, True),
     Row("… in procedural pictures", "finder", "false_finds_procedural"),
     Row("… in scikit-image's photographs (never trained on)", "finder", "false_finds_photographs"),
     Row("… in photos with the head covered", "finder", "false_finds_covered"),
-    Row("astronaut: faces found", "astronaut", "found", "0", 1, 1),
-    Row("astronaut: landmark error ÷ eye distance", "astronaut", "landmark_error", "%", 0.15, 0.08, True),
-    Row("astronaut: images generated", "astronaut", "images", "0", 1, 1),
-    Row("astronaut: of these match, says the judge", "astronaut", "matching", "0"),
+    Row("astronaut (a photograph): landmark error ÷ face size", "astronaut", "landmark_error", "%"),
     Row("generated match the wanted identity at FMR 1e-3, judge", "generated", "wanted"),
     Row("… val's real pictures", "generated", "wanted_val"),
-    Row("… ratio", "generated", "wanted_ratio", "2", 0.8, 1.0),
+    Row("… ratio", "generated", "wanted_ratio", "2", 0.97, 1.0),
     Row("generated match their person's other pictures, judge", "generated", "others"),
     Row("… val's real pictures", "generated", "others_val"),
-    Row("… ratio", "generated", "others_ratio", "2", 0.8, 1.0),
+    Row("… ratio", "generated", "others_ratio", "2", 0.97, 1.0),
+    Row("1 − mean genuine cosine, judge", "diversity", "distance", "3"),
+    Row("… val's real pictures", "diversity", "distance_val", "3"),
+    Row("… ratio", "diversity", "distance_ratio", "2", (0.9, 1.05)),
     Row("generated from val's people match their real pictures, judge", "val-people", "match"),
     Row("… val's real pictures", "val-people", "match_val"),
-    Row("… ratio", "val-people", "match_ratio", "2", 0.8, 1.0),
+    Row("… ratio", "val-people", "match_ratio", "2", 0.97, 1.0),
+    Row("likeness with the head turned by 40° to 50° ÷ the renders' own there", "profile", "match_ratio", "2", 0.95, 1),
     Row("two different sampled people match: picture against vector", "generated", "confused"),
     Row("… val's real people", "generated", "confused_val"),
     Row("two different sampled people match: mean against mean", "generated", "alike"),
     Row("… val's real people", "generated", "alike_val"),
+    Row("unique people of 500 ÷ the renders'", "apart", "unique_ratio", "2", 0.95, 1.0),
+    Row("EER among 200 sampled people ÷ among 200 of val", "apart", "eer_ratio", "2", (0.85, 1.15)),
     Row(
         "cosine of a sampled person to the nearest training person: median", "generated", "nearest_training_median", "2"
     ),
     Row("… highest", "generated", "nearest_training_max", "2"),
-    Row("diversity: standard deviation of yaw", "diversity", "yaw", "1 °"),
-    Row("… val's real pictures, measured the same way", "diversity", "yaw_val", "1 °"),
-    Row("… ratio", "diversity", "yaw_ratio", "2", 0.6, 0.9),
-    Row("diversity: 1 − mean genuine cosine, judge", "diversity", "distance", "3"),
-    Row("… val's real pictures", "diversity", "distance_val", "3"),
-    Row("… ratio", "diversity", "distance_ratio", "2", 0.6, 0.9),
-    Row("FD in the judge's features against val (`fd_judge`)", "distance", "fd_judge", "1"),
-    Row("… of other real people", "distance", "fd_judge_floor", "1"),
-    Row("KID in the judge's features against val (`kid_judge`)", "distance", "kid_judge", "3"),
-    Row("… of other real people", "distance", "kid_judge_floor", "3"),
-    Row("`generate` of 8 images, warm", "speed", "seconds", "2 s", 6, 2, True),
+    *_bands("looks", "generated"),
+    Row("FD in the judge's features ÷ that of other rendered people", "looks", "fd_ratio", "2", 1.3, 1.1, True),
+    Row("… in its first two stages", "looks", "early_fd_ratio", "2"),
+    Row("yaw: standard deviation, by the reader", "habits", "yaw", "1 °"),
+    Row("… ÷ val's", "habits", "yaw_ratio", "2", (0.95, 1.05)),
+    Row("beards on people read as women − val's", "habits", "beards_more", "%", 0.01, None, True),
+    Row("hair styles a person ÷ val's", "habits", "styles_ratio", "2", (0.8, 1.2)),
+    Row("control: mean error of yaw", "control", "yaw_error", "1 °", 6, 4, True),
+    Row("… the reader's own", "control", "yaw_error_own", "1 °"),
+    Row("control: mean error of pitch", "control", "pitch_error", "1 °", 6, 4, True),
+    Row("… the reader's own", "control", "pitch_error_own", "1 °"),
+    Row("control: correlation of the smile", "control", "smile_correlation", "2", 0.85, 0.9),
+    Row("control: glasses, asked half and half, balanced accuracy", "control", "glasses", "%", 0.95, 0.98),
+    Row("control: beards of men", "control", "beard", "%", 0.95, 0.98),
+    Row("control: hats", "control", "hat", "%", 0.85, 0.95),
+    Row("one attribute changed: the others' change ÷ the reader's error", "control", "kept", "2", 1.2, 1.0, True),
+    Row("from photographs, by dlib: accepted as the photo's person", "photographs", "accepted", "%", 0.5, 0.75),
+    Row("… pairs of one photo person's pictures that match", "photographs", "pairs", "%", 0.9),
+    Row("… other people accepted", "photographs", "others", "%", 0.01, None, True),
+    Row("`generate` of 8 images, warm", "speed", "seconds", "2 s", 1, 0.5, True),
     Row("… share of its wall time inside the networks", "speed", "network_share", "%", 0.85, 0.95),
     Row("… peak memory", "speed", "peak_gb", "2 GB", 2, 1.5, True),
     Row("app: start to the page", "app", "page_seconds", "1 s"),
     Row("app: start to its first answer, a sampled person", "app", "sample_seconds", "1 s", 20, 10, True),
+    Row("app: first picture, warm", "app", "first_seconds", "2 s", 0.6, 0.4, True),
     Row("app: peak memory after 8 pictures", "app", "peak_gb", "2 GB", 2, 1.5, True),
 )
 
@@ -531,7 +599,7 @@ def take(name: str, bench: Bench) -> Figures:
 def main() -> int:
     chosen = {"model": "nobody-128", "out": Path("figures.json"), "only": list(STAGES), "card": None, "device": None}
     counts = {"people": 200, "images": 8, "val_people": 100, "val_images": 4, "negatives": 500}
-    args = options(__doc__, faces=Path, **chosen, **counts, seed=2026, limit=0, threads=2)
+    args = options(__doc__, faces=Path, **chosen, **counts, photos=None, seed=2026, limit=0, threads=2)
     torch.set_num_threads(args.threads)
     bench, out = Bench(args), args.out
     report = files.read_json(out) if out.exists() else {}

@@ -63,6 +63,11 @@ def vocabulary(model: Model) -> Vocabulary:
     return Vocabulary(_json(model, "denoiser", "config.json").get("attributes") or {})
 
 
+def reads_traits(model: Model) -> bool:
+    """Whether it says of the people it draws what kind they are, without loading it."""
+    return model.has("sampler") and (model.folder / "prior").is_dir()
+
+
 def space(model: Model) -> str:
     """The embedding space whose vectors a model paints, without loading its networks."""
     return str(_index(model).get("space", ""))

@@ -53,7 +53,7 @@ class Page:
         settings = [one.steps, one.guidance, explore.guidance]
         fields = [one.who.seed, between.seed, one.images, one.variation, explore.variation, one.seed]
         cards = [between.first, explore.person, between.second]
-        looks = [one.how.panel, *one.how.inputs, one.strips, *one.turns.values()]
+        looks = [one.who.kind, one.how.panel, *one.how.inputs, one.strips, *one.turns.values()]
         opened = [self.tabs, shared.model, *people, *settings, *fields, *cards, *looks]
         start = demo.load(self.opened, shared.origin, opened, **QUIET)
         start.success(None, js=script("press", BUTTONS=BUTTONS), **PRIVATE)

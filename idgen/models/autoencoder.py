@@ -34,6 +34,31 @@ class PlainBlock(nn.Module):
         return cast(Tensor, x + self.conv2(torch.relu(self.conv1(torch.relu(x)))))
 
 
+class Grain(nn.Module):
+    """ReLU, and before it fixed noise, as strong in every place and channel as the features there say.
+
+    Fine grain says nothing that a latent could keep, and a decoder without noise of its own can only draw a pattern in
+    its place (Karras et al. 2019, §3.2). The noise is always the same: so are the pictures. Begins without any.
+    """
+
+    noise: Tensor
+
+    def __init__(self, channels: int, side: int = 64):
+        super().__init__()
+        self.gain = nn.Conv2d(channels, channels, 1)
+        for parameter in self.gain.parameters():
+            nn.init.zeros_(parameter)
+        noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("noise", noise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (height, width), noise = x.shape[2:], self.noise
+        side = noise.shape[2]
+        if height > side or width > side:
+            noise = noise.repeat(1, 1, -(-height // side), -(-width // side))
+        return torch.relu(x + self.gain(x) * noise[:, :, :height, :width])
+
+
 def _alike(layer: nn.Conv2d, group: int) -> nn.Conv2d:
     """A layer that begins with the same weights for all pixels that one rearrangement makes: no grid (ICNR, Aitken et
     al. 2017)."""
@@ -43,7 +68,7 @@ def _alike(layer: nn.Conv2d, group: int) -> nn.Conv2d:
     return layer
 
 
-def _decoder(latent_channels: int, channels: Sequence[int], blocks: Sequence[int]) -> nn.Sequential:
+def _decoder(latent_channels: int, channels: Sequence[int], blocks: Sequence[int], grain: bool) -> nn.Sequential:
     """From 1/8 of the picture's side upwards, a stage a scale; what is left is pixel rearrangement."""
     layers: list[nn.Module] = [nn.Conv2d(latent_channels, channels[-1], 3, 1, 1)]
     for stage in reversed(range(len(channels))):
@@ -53,7 +78,7 @@ def _decoder(latent_channels: int, channels: Sequence[int], blocks: Sequence[int
             layers += [nn.ReLU(), _alike(wider, 4), nn.PixelShuffle(2)]
     fold = 8 >> (len(channels) - 1)
     last = nn.Conv2d(channels[0], 3 * fold**2, 3, 1, 1)
-    return nn.Sequential(*layers, nn.ReLU(), _alike(last, fold**2), nn.PixelShuffle(fold))
+    return nn.Sequential(*layers, Grain(channels[0]) if grain else nn.ReLU(), _alike(last, fold**2), nn.PixelShuffle(fold))
 
 
 def _stage(channels: int, blocks: int) -> list[nn.Module]:
@@ -70,6 +95,7 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
             without norms, which keeps fine detail.
         encoder_blocks: residual blocks of each encoder stage.
         decoder_blocks: residual blocks of each decoder stage.
+        grain: of a decoder with three widths, noise that the last stage draws grain with.
         scaling_factor: latents are multiplied by it before diffusion; 1, since a batch norm without gain already makes
         them unit.
     """
@@ -83,6 +109,7 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
         encoder_blocks: tuple[int, int] = (1, 2),
         decoder_blocks: tuple[int, ...] = (2, 2),
         scaling_factor: float = 1.0,
+        grain: bool = False,
     ):
         super().__init__()
         fine, coarse = encoder_channels
@@ -97,7 +124,7 @@ class FaceAutoencoder(ModelMixin, ConfigMixin):
             nn.BatchNorm2d(latent_channels, affine=False),
         )
         if len(decoder_channels) > 2:
-            self.decoder = _decoder(latent_channels, decoder_channels, decoder_blocks)
+            self.decoder = _decoder(latent_channels, decoder_channels, decoder_blocks, grain)
             return
         fine, coarse = decoder_channels
         self.decoder = nn.Sequential(

@@ -154,7 +154,7 @@ class GeneratorTask(Task):
         loss = (predicted - velocity).square().mean()
         logs = {"mse": loss.detach()}
         if self.args.direction_weight:
-            turned = 1 - F.cosine_similarity(predicted.flatten(1), velocity.flatten(1)).mean()
+            turned = 1 - F.cosine_similarity(predicted.flatten(1), velocity.flatten(1), eps=1.0).mean()
             loss = loss + self.args.direction_weight * turned
         if self.args.identity_weight:
             some = slice(0, self.args.identity_images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,13 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.model import Model
 from idgen.painting import asked
+from idgen.sampling.who import KINDS, kind_of
 
-from ..models import defaults, vocabulary
+from ..models import defaults, reads_traits, vocabulary
 
+TRAITS = ("gender", "age", "skin_tone")
+"""By what visitors choose who is drawn."""
+_NEW_SEEDS, _TRIES = 10**6, 60
 MOST_IMAGES, MOST_STEPS, MOST_GUIDANCE = 64, 100, 10.0
 MAX_SEED = 2**53 - 1  # whole numbers beyond it are not exact in a browser
 
@@ -83,6 +89,32 @@ def sample(model: Model, seed: Any) -> tuple[Identity, float]:
         )
     identity = model.sampler.sample(1, number)[0]
     return identity, float(model.sampler.nearest(identity.vector[None])[0][0])
+
+
+def seed_of(model: Model, kind: Mapping[str, str]) -> int:
+    """The seed of somebody new, of a kind of people. What is left open is drawn evenly: as many women as men, as many
+    old people as young ones, whatever the training people were.
+
+    Args:
+        kind: by some of `TRAITS`, a kind, see `idgen.sampling.who.KINDS`.
+
+    Raises:
+        InputError: such people are too rare to be found by drawing.
+    """
+    if not reads_traits(model):
+        return secrets.randbelow(_NEW_SEEDS)
+    wanted = {name: kind.get(name) or secrets.choice(list(KINDS[name])) for name in TRAITS}
+    fits = None
+    for seed in (secrets.randbelow(_NEW_SEEDS) for _ in range(_TRIES)):
+        traits = model.traits(model.sampler.sample(1, seed).vectors)
+        found = {name: kind_of(name, traits)[0] for name in TRAITS}
+        if found == wanted:
+            return seed
+        if fits is None and all(found[name] == value for name, value in kind.items()):
+            fits = seed
+    if fits is None:
+        raise InputError(f"Of {_TRIES} people drawn none was {', '.join(kind.values())}: try again, or ask for less.")
+    return fits
 
 
 def somebody(identity: Identity | None, what: str) -> Identity:

@@ -16,6 +16,7 @@ from idgen.model import Model
 from .. import actions, again, view
 from ..actions import MOST_STEPS, STRIP, STRIPS, Progress, Recipe, Result
 from ..models import defaults, vocabulary
+from ..opening import opening
 from ..parts import file_name, grid, part, script, uri
 from .how import How
 from .shared import HEAVY, QUIET, SameAgain, Shared, controls, let_end_early, outcome, start_and_stop
@@ -50,7 +51,7 @@ class OnePerson:
         with outcome():
             self.note = gr.HTML(elem_id="note-one")
             self.turned = gr.HTML(elem_id="turned", js_on_load=script("enlarge"))
-            self.empty = gr.HTML(part("empty", what="one"), elem_id="empty")
+            self.empty = gr.HTML(opening(shared.models.names[0]), elem_id="empty", js_on_load=script("enlarge"))
             with gr.Column(visible=False, elem_id="results") as self.results:
                 self.summary = gr.HTML(elem_id="summary")
                 self.pictures = gr.HTML(elem_id="pictures", js_on_load=script("enlarge"))
@@ -89,7 +90,7 @@ class OnePerson:
         """The panel and the strips' buttons for a model."""
         possible = self._strips(model)
         buttons = {button: gr.update(visible=name in possible) for name, button in self.turns.items()}
-        return {**self.how.show(model, asked), **buttons, self.strips: gr.update(visible=bool(possible))}
+        return {**self.who.show(model), **self.how.show(model, asked), **buttons, self.strips: gr.update(visible=bool(possible))}
 
     @staticmethod
     def forget(identity: Any, shown: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from typing import Any
 
 import gradio as gr
@@ -11,15 +10,18 @@ import gradio as gr
 from idgen.ground.domain import pictures
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
+from idgen.sampling.who import KINDS
 
 from .. import actions, people, view
-from ..models import space
+from ..actions import TRAITS
+from ..models import reads_traits, space
 from ..parts import part
 from ..settings import INVERSION
 from ..uploads import take
 from .shared import QUIET, Origin, PhotoBox, Shared, take_in
 
 FIRST_SEED = 7
+ANY = "any"
 
 
 class Who:
@@ -34,6 +36,8 @@ class Who:
                     label = "Person's seed"
                     self.seed = gr.Number(FIRST_SEED, label=label, precision=None, min_width=110, elem_id="who")
                     self.another = gr.Button("Sample a person", min_width=150, elem_id="sample")
+                with gr.Row(visible=reads_traits(shared.models.get()), elem_id="kind") as self.kind:
+                    self.kinds = {name: self._list(name) for name in TRAITS}
                 self.sampled = gr.HTML(elem_id="sampled")
             with gr.Tab("Photos", id="photo") as self.photo:
                 gr.HTML(part("note", what="photo", style=pictures(shared.models.get().paints)))
@@ -48,6 +52,15 @@ class Who:
                 self.space = gr.Textbox(label=label, placeholder="who made it", elem_id="space")
                 self.brought = gr.HTML(elem_id="brought")
 
+    @staticmethod
+    def _list(name: str) -> gr.Dropdown:
+        options: dict[str, Any] = {"filterable": False, "min_width": 90, "elem_id": f"kind-{name}"}
+        return gr.Dropdown([ANY, *KINDS[name]], value=ANY, label=name.replace("_", " ").capitalize(), **options)
+
+    def show(self, model: Any) -> dict[Any, Any]:
+        """What can be chosen of a model's people."""
+        return {self.kind: gr.update(visible=reads_traits(model))}
+
     def wire(self) -> Any:
         """Connect it; returns the event after which somebody new is drawn by the button."""
         shared, person = self.shared, self.shared.person
@@ -60,7 +73,8 @@ class Who:
         self.photos.wire(self.identify, [shared.origin, shared.model], [person, self.found], self.photos.box)
         inputs = [shared.origin, shared.model, self.file, self.space]
         take_in(self.file, self.bring, inputs, [person, self.brought], **QUIET)
-        return self.another.click(lambda: secrets.randbelow(10**6), None, self.seed, **QUIET).then(self.draw, **drawn)
+        wanted = [shared.model, *self.kinds.values()]
+        return self.another.click(self.somebody, wanted, self.seed, **QUIET).success(self.draw, **drawn)
 
     def vector_note(self, name: str) -> str:
         """What face vectors a model takes."""
@@ -80,6 +94,11 @@ class Who:
                 raise
             return None, view.nobody(str(error), "Not here")
         return identity, view.sampled(identity, nearest, len(model.sampler.people))
+
+    def somebody(self, name: str, *kinds: str) -> int:
+        """The seed of somebody new, of the kinds that are chosen; what is left open is drawn evenly."""
+        kind = {trait: value for trait, value in zip(TRAITS, kinds, strict=True) if value in KINDS[trait]}
+        return actions.seed_of(self.shared.models.get(name), kind)
 
     def draw(self, origin: Origin, name: str, seed: float, strict: bool = True) -> Any:
         """Somebody who does not exist."""

@@ -22,6 +22,7 @@ from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.model import Model
+from idgen.sampling.who import kind_of
 from space import actions, view
 from space.actions import Recipe, painting
 from space.actions.photos import mark
@@ -333,3 +334,24 @@ def test_attributes_are_refused_before_anything_is_painted(told: Model, small: M
             Recipe.of(model, attributes=attributes)
     with pytest.raises(InputError, match="cannot be told of yaw"):
         actions.strip(small, person, Recipe.of(small, 1), "yaw")
+
+
+def test_somebody_of_a_kind_is_drawn_and_what_is_left_open_is_drawn_evenly(told: Model) -> None:
+    def kinds(seed: int) -> dict[str, str]:
+        traits = told.traits(actions.sample(told, seed)[0].vector[None])
+        return {name: kind_of(name, traits)[0] for name in actions.TRAITS}
+
+    usual = [kinds(seed) for seed in range(60)]
+    share = sum(one["gender"] == "female" for one in usual) / 60
+    assert 0 < share < 1  # or nothing is shown here
+    for gender in ("female", "male"):
+        assert kinds(actions.seed_of(told, {"gender": gender}))["gender"] == gender
+    evenly = [kinds(actions.seed_of(told, {}))["gender"] == "female" for _ in range(16)]
+    assert 1 <= sum(evenly) <= 15  # each a fair coin: wrong once in 30,000 runs
+
+
+def test_people_who_hardly_exist_are_refused_in_a_sentence(told: Model, small: Model, monkeypatch) -> None:
+    monkeypatch.setattr(told, "traits", lambda vectors: torch.zeros(len(vectors), 6))
+    with pytest.raises(InputError, match=r"^Of 60 people drawn none was male, old: try again, or ask for less\.$"):
+        actions.seed_of(told, {"gender": "male", "age": "old"})
+    assert 0 <= actions.seed_of(small, {"gender": "male"}) < 10**6  # a model that reads none takes people as they come

@@ -326,6 +326,20 @@ def test_a_decoder_without_norms_starts_without_a_grid():
     assert torch.allclose(made, made[:, :1, :1].expand_as(made), atol=1e-5)
 
 
+def test_grain_begins_as_nothing_and_is_the_same_every_time():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = FaceAutoencoder(4, (16, 16), (16, 16, 16), (1, 1), (1, 1, 1))
+        grainy = FaceAutoencoder(4, (16, 16), (16, 16, 16), (1, 1), (1, 1, 1), grain=True)
+    latents = torch.randn(1, 4, 20, 8, generator=torch.Generator().manual_seed(1))  # taller than the noise at its scale
+    left = grainy.load_state_dict(plain.state_dict(), strict=False)
+    assert not left.unexpected_keys and all("gain" in key or "noise" in key for key in left.missing_keys)
+    assert torch.equal(plain.decode(latents).sample, grainy.decode(latents).sample)
+    torch.nn.init.constant_(grainy.decoder[-3].gain.bias, 0.5)
+    made = grainy.decode(latents).sample
+    assert (made - plain.decode(latents).sample).std() > 0.01 and torch.equal(made, grainy.decode(latents).sample)
+
+
 def test_the_reader_learns_what_a_picture_shows(tmp_path):
     """Brightness is the smile, a dark upper half is a hat, and what is brighter on the right has turned there."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,31 @@
+"""The person with whom the page opens is what the model paints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idgen.ground import provenance
+from idgen.model import Model
+from space import opening
+
+
+def test_the_model_paints_the_opening_again_to_the_bit(built_in: Model, tmp_path: Path) -> None:
+    opening.paint(built_in, tmp_path / "again")
+    kept, again = (json.loads((folder / "opening.json").read_text()) for folder in (opening.FOLDER, tmp_path / "again"))
+    assert kept["sentence"] == again["sentence"] and len(kept["pictures"]) == 8
+    for one, other in zip(kept["pictures"], again["pictures"], strict=True):
+        assert one["judge_similarity"] == pytest.approx(other["judge_similarity"], abs=1e-3)
+        pictures = [np.asarray(Image.open(folder / one["file"])) for folder in (opening.FOLDER, tmp_path / "again")]
+        assert np.array_equal(*pictures), "paint it again: python -m space.opening"
+        assert provenance.read(opening.FOLDER / one["file"])["model"] == built_in.name
+
+
+def test_the_page_opens_with_the_models_own_person_or_with_nobody(small: Model) -> None:
+    page = opening.opening("nobody-128")
+    assert page.count("data:image/png") == 8 and "This person does not exist" in page and "wanted person" in page
+    assert "Nobody here yet" in opening.opening(small.name) and "data:" not in opening.opening(small.name)
