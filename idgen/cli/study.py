@@ -25,13 +25,13 @@ def study(
     """Train a recogniser on every row of a plan and test all alike; called again, it goes on where it stopped."""
     with needing("train,dataset,eval"):
         from idgen.ground.options import mapping
-        from idgen.study.run import study as room
+        from idgen.study.run import run_study
 
         places = dict(word.partition("=")[::2] for word in sets)
         if wrong := [name for name, path in places.items() if not (name and path)]:
             raise InputError(f"Where a set lies is written NAME=PATH, got {wrong[0]!r}.")
         options = mapping(slurm, "--slurm")
-        table = room(
+        table = run_study(
             plan,
             out,
             sets=places,

@@ -78,7 +78,9 @@ def _decoder(latent_channels: int, channels: Sequence[int], blocks: Sequence[int
             layers += [nn.ReLU(), _alike(wider, 4), nn.PixelShuffle(2)]
     fold = 8 >> (len(channels) - 1)
     last = nn.Conv2d(channels[0], 3 * fold**2, 3, 1, 1)
-    return nn.Sequential(*layers, Grain(channels[0]) if grain else nn.ReLU(), _alike(last, fold**2), nn.PixelShuffle(fold))
+    return nn.Sequential(
+        *layers, Grain(channels[0]) if grain else nn.ReLU(), _alike(last, fold**2), nn.PixelShuffle(fold)
+    )
 
 
 def _stage(channels: int, blocks: int) -> list[nn.Module]:

@@ -31,7 +31,9 @@ def write_page(found: Table, out: Path) -> None:
             "it in points, in colour where no seed of one lies among those of the other."
         )
         parts.append(
-            section(escape(test), lead, table(heads(["learned from", *map(FIGURES.get, figures)]), rows), *charts)
+            section(
+                escape(test), lead, table(heads(["learned from", *(FIGURES[name] for name in figures)]), rows), *charts
+            )
         )
     if found.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)

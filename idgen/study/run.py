@@ -24,7 +24,7 @@ from idgen.training.recognition import RecognizerArgs
 from idgen.training.trial import load_test
 
 
-def study(
+def run_study(
     plan: str | Path | Study,
     out: str | Path,
     *,
@@ -93,7 +93,7 @@ def _make(
 def _cells(wanted: Study, out: Path, device: str | None) -> list[Cell]:
     """All cells; reads every set, so that what cannot be read is refused before anything is trained."""
     size = int(wanted.training.get("size", RecognizerArgs.size))
-    contents = {}
+    contents: dict[str, str] = {}
     for row in wanted.rows:
         options = wanted.row(row, out)
         for text in (*options["data"], *options.get("pretrain", ())):

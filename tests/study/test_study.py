@@ -25,7 +25,7 @@ from idgen.study import run as room
 from idgen.study.cells import RunCells
 from idgen.study.page import gaps
 from idgen.study.plan import PLANS, Study
-from idgen.study.run import study
+from idgen.study.run import run_study
 from idgen.study.table import Spread, Table, apart
 from idgen.training.recognition import RecognizerArgs
 
@@ -68,7 +68,7 @@ def numbers(out: Path) -> dict[str, Any]:
 
 def test_the_table_is_that_of_the_cells(plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    table = study(Study(**plan), out, device="cpu")
+    table = run_study(Study(**plan), out, device="cpu")
     found = cells(out)
     assert len(found) == 4 and (table.done, table.cells) == (4, 4)
     for row in plan["rows"]:
@@ -85,13 +85,13 @@ def test_the_table_is_that_of_the_cells(plan: dict[str, Any], tmp_path: Path, mo
     before = numbers(out)
     real = room.RunCells.__call__
     monkeypatch.setattr("idgen.study.cells.train_recognizer", lambda args: trained.append(args.out.name) or real)
-    study(Study(**plan), out, device="cpu")
+    run_study(Study(**plan), out, device="cpu")
     plan["tests"]["again"] = "val"
-    table = study(Study(**plan), out, device="cpu")
+    table = run_study(Study(**plan), out, device="cpu")
     assert trained == [] and {name: {"val": cell["val"]} for name, cell in numbers(out).items()} == before
     assert table.rows["A"]["again"] == table.rows["A"]["val"] and "average" in table.rows["A"]
     plan["rows"]["A"]["pictures"] = 2
-    study(Study(**plan), out, device="cpu")
+    run_study(Study(**plan), out, device="cpu")
     assert len(trained) == 2, "a row that is changed is another cell; the others stay"
 
 
@@ -101,7 +101,7 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
     plan["sets"]["mixed"] = {**made, "steps": 1, "method": "mixup", "file": "@made"}
     plan["rows"] = {"made": {"data": "made"}, "mixed": {"data": ["mixed:0.5", "made"], "soft_labels": True}}
     plan["seeds"] = [0]
-    table = study(Study(**plan), tmp_path / "out", device="cpu")
+    table = run_study(Study(**plan), tmp_path / "out", device="cpu")
     assert table.done == 2 and "One seed says nothing of the spread." in table.notes
     assert (tmp_path / "out" / "sets" / "mixed" / "soft-labels.json").is_file()
 
@@ -109,7 +109,7 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
 def test_a_test_that_knows_its_people_is_named(plan: dict[str, Any], tmp_path: Path) -> None:
     plan["tests"] = {"same": "a", "val": "val", "names": str(people(tmp_path / "other", 9, names="a"))}
     plan["rows"], plan["seeds"] = {"A": {"data": "a"}}, [0]
-    notes = study(Study(**plan), tmp_path / "out", device="cpu").notes
+    notes = run_study(Study(**plan), tmp_path / "out", device="cpu").notes
     assert any("same tests on people of" in note and "5 people of it have pictures in both" in note for note in notes)
     assert any("names may test on people of" in note and "5 names are in both (a0, a1, a2)" in note for note in notes)
     assert not any(note.startswith("val") for note in notes)
@@ -126,7 +126,7 @@ def test_a_cell_that_diverges_is_said_and_not_tried_again(
     monkeypatch.setattr("idgen.study.cells.train_recognizer", diverge)
     plan["rows"] = {"A": {"data": "a"}}
     for _ in range(2):
-        table = study(Study(**plan), tmp_path / "out", device="cpu")
+        table = run_study(Study(**plan), tmp_path / "out", device="cpu")
     assert tried == [0, 1] and table.rows["A"] == {}
     assert "A, seed 1: The loss became nan: lower --lr." in table.notes
     assert "—" not in (tmp_path / "out" / "study.md").read_text()
@@ -197,7 +197,7 @@ def test_killed_at_any_moment_it_loses_doubles_and_changes_nothing(plan: dict[st
     """Ten times, at random moments of the trainings."""
     plan["training"] |= {"steps": 24, "checkpoint_minutes": 0.0, "validate_every": 6}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
-    study(Study(**plan), tmp_path / "whole", device="cpu")
+    run_study(Study(**plan), tmp_path / "whole", device="cpu")
     out, killed = tmp_path / "killed", 0
     command = [sys.executable, "-m", "idgen.cli", "study", str(tmp_path / "plan.yaml"), "--out", str(out)]
     chance = random.Random(0)
@@ -212,5 +212,5 @@ def test_killed_at_any_moment_it_loses_doubles_and_changes_nothing(plan: dict[st
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         killed += 1
-    study(Study(**plan), out, device="cpu")
+    run_study(Study(**plan), out, device="cpu")
     assert numbers(out) == numbers(tmp_path / "whole") and killed >= 3
