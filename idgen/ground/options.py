@@ -76,6 +76,12 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     ]
     if absent:
         raise InputError(f"{prog} needs {' and '.join(absent)}: give them here or in a recipe.")
+    return made(args_class, values)
+
+
+def made(args_class: type[Args], values: dict[str, Any]) -> Args:
+    """Arguments of what a file or a command line says of each; InputError for one that cannot be used."""
+    hints = typing.get_type_hints(args_class)
     try:
         return args_class(**{name: _convert(_option(name), value, hints[name]) for name, value in values.items()})
     except InputError:

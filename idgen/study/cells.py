@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from idgen import models
 from idgen.dataset.engine import gpu_of
 from idgen.ground import files
+from idgen.ground.options import made
 from idgen.study.plan import Study, slug
 from idgen.training.loop import BEST
 from idgen.training.mixture import Asked
@@ -59,7 +60,7 @@ def cells_of(study: Study, out: Path, contents: dict[str, str], device: str | No
     for row in study.rows:
         options = {**study.training, **study.row(row, out)}
         for seed in study.seeds or ():
-            args = RecognizerArgs(out=out, seed=seed, device=device, **options)
+            args = made(RecognizerArgs, {**options, "out": out, "seed": seed, "device": device})
             told = {name: str(value) for name, value in asdict(args).items() if name not in ("out", "device", "test")}
             for part in ("data", "pretrain"):
                 asked = [Asked.read(text) for text in getattr(args, part)]

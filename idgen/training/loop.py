@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from diffusers.models.modeling_utils import ModelMixin
 from numpy.random import SeedSequence
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
@@ -29,6 +29,7 @@ from idgen import models
 from idgen.ground import arguments, devices, files
 from idgen.ground.errors import InputError
 from idgen.ground.weights import check_fit, first_sentence, read_shards, variant_in, weight_files
+from idgen.training.averaging import average
 from idgen.training.curve import draw_curve
 
 ORIGIN = "origin.json"
@@ -145,6 +146,10 @@ class Task(nn.Module):
         """Of a validation, larger for a better network; None where the last one counts as the best."""
         return None
 
+    def kept(self, step: int) -> str | None:
+        """The folder in the run's that the averaged network is kept in after so many steps, if it is."""
+        return None
+
 
 def digest(folder: Path) -> str:
     """Names the weights of a network that was trained before by their content."""
@@ -249,6 +254,8 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
                 file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
             bar.write(json.dumps({name: round(value, 4) for name, value in line.items()}))
             draw_curve(args.out)
+        if hasattr(task, "kept") and (folder := task.kept(run.step)) is not None:
+            run.save_network(args.out / folder)
         if due or run.step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60:
             run.save()
             saved = time.monotonic()
@@ -279,7 +286,7 @@ class _Run:
             check_fit(task.network.state_dict(), tensors, started[0], type(task.network).__name__)
             task.network.load_state_dict(tensors)
         task.to(self.device)
-        self.average: Any = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
+        self.average: Any = AveragedModel(task.network, multi_avg_fn=average(args.ema), use_buffers=True)
         self.average.module.requires_grad_(False).eval()
         if args.compile:
             task.network.compile()
@@ -337,7 +344,7 @@ class _Run:
             metrics: dict[str, float] = self.task.validate(self.average.module, self.args.out)
         goodness = self.task.goodness(metrics) if hasattr(self.task, "goodness") else None
         if goodness is not None and goodness > self._best_so_far():
-            self._save_network(self.best, {"step": self.step, "goodness": list(goodness), **metrics})
+            self.save_network(self.best, {"step": self.step, "goodness": list(goodness), **metrics})
         return metrics
 
     def _best_so_far(self) -> tuple[float, ...]:
@@ -356,9 +363,10 @@ class _Run:
         with files.aside(self.checkpoint) as beside:
             beside.mkdir()
             torch.save(state, beside / "state.pt")
-        self._save_network(self.args.out / "model")
+        self.save_network(self.args.out / "model")
 
-    def _save_network(self, folder: Path, about: dict[str, Any] | None = None) -> None:
+    def save_network(self, folder: Path, about: dict[str, Any] | None = None) -> None:
+        """The averaged network as it is, with what is to be said of it."""
         with files.aside(folder) as beside:
             self.average.module.save_pretrained(beside)
             files.write_json(beside / ORIGIN, self.origin)
@@ -389,16 +397,3 @@ class _Run:
             for group, (lr, decay) in zip(optimizer.param_groups, given, strict=True):
                 group["initial_lr"], group["weight_decay"] = lr, decay  # a resumed run may be given others
         self.step = int(state["step"])
-
-
-def _average(decay: float) -> Any:
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        n = float(count)
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        for a, c in zip(averaged, current, strict=True):
-            if torch.is_floating_point(a):
-                a.lerp_(c.to(a.dtype), share)
-            else:
-                a.copy_(c)
-
-    return update

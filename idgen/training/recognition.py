@@ -23,6 +23,7 @@ from idgen.training.embedding import embed
 from idgen.training.loop import RunArgs, Task, step_seed, train
 from idgen.training.losses.partial_fc import LazyAdam, PartialFC
 from idgen.training.mixture import Mixture, load_mixture
+from idgen.training.teacher import SNAPSHOTS, Teacher
 from idgen.training.trial import Test, load_test, measure
 
 _ALL = 2**20  # in place of a process's number: what all processes draw alike
@@ -67,6 +68,13 @@ class RecognizerArgs(RunArgs):
     """Share of the steps over which the margin grows from 0: a small network does not start with the full one."""
     sampled: float = 1.0
     """Share of the people with whom a step compares (partial FC), for very many."""
+    teacher: Path | None = None
+    """Folder of a trained network whose vectors are learned, too; or a run's snapshots/, each for its part of the
+    steps."""
+    teacher_weight: float = 1.0
+    """Of the mean 1 - cosine to the teacher's vectors, beside the loss."""
+    snapshots: int = 0
+    """Networks to keep in snapshots/, evenly over the steps: teachers as far as their students are."""
     a_person: int | None = None
     """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16."""
     optimizer: str = "adamw"
@@ -131,6 +139,7 @@ class RecognizerTask(Task):
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
         for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)
+        self.teacher = () if args.teacher is None else (Teacher(args.teacher, size),)
         if hasattr(self.loss, "chance"):
             self.hopeless = _DIVERGED * self.loss.chance()
 
@@ -167,12 +176,15 @@ class RecognizerTask(Task):
         if isinstance(self.loss, PartialFC):
             self.loss.generator.manual_seed(step_seed(self.args.seed, step, _ALL))
         with torch.autocast(device.type, enabled=False):
-            loss = cost(self.loss, embeddings.float(), targets, weights)
+            loss, seen = cost(self.loss, embeddings.float(), targets, weights), {}
+            for teacher in self.teacher:
+                seen["teacher"] = teacher.cost(step / self.args.steps, pixels, embeddings.float())
+                loss = loss + self.args.teacher_weight * seen["teacher"]
             if rated is None:
-                return loss, {}
+                return loss, seen
             certainty = certainty_ratio(embeddings.detach().float(), self.loss.vectors.detach(), targets[:, 0])
             quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
-        return loss + 10 * quality, {"certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
+        return loss + 10 * quality, {**seen, "certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
 
     def batch(self, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Augmented pictures (N, 3, S, S) in [0, 1], and of whom they are, (N, K) targets and weights."""
@@ -203,6 +215,11 @@ class RecognizerTask(Task):
         for test in self.tests:
             found |= {f"{test.name} {figure}": value for figure, value in measure(network, test).items()}
         return found
+
+    def kept(self, step: int) -> str | None:
+        number = self.args.snapshots
+        due = [k for k in range(1, number + 1) if round(k * self.args.steps / number) == step]
+        return f"{SNAPSHOTS}/{due[0]}" if due else None
 
     def goodness(self, metrics: dict[str, float]) -> tuple[float, ...]:
         """By the held-out part of the people to learn from, never by a test."""
@@ -249,7 +266,10 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     tests = [load_test(path, args.size) for path in args.test]
     origin = {"data": content, "number of held-out people": str(held_out.people)}
     origin |= {"architecture": args.architecture, "loss": args.loss}
-    return train(RecognizerTask(args, faces, held_out, tests), args, origin)
+    task = RecognizerTask(args, faces, held_out, tests)
+    for teacher in task.teacher:
+        origin["teacher"] = teacher.content()
+    return train(task, args, origin)
 
 
 def _pretrained(args: RecognizerArgs) -> dict[str, float]:

@@ -31,7 +31,7 @@ from idgen.training.recognition import RecognizerArgs
 
 TRAINING: dict[str, Any] = {
     "model": {"channels": [16, 16, 16], "blocks": [1, 1, 1], "embedding_dim": 16},
-    **{"steps": 2, "batch_size": 8, "size": 64, "precision": "no", "warmup": 1, "validate_every": 1},
+    **{"steps": 2, "batch_size": 8, "size": 64, "precision": "no", "warmup": 1, "validate_every": 1, "lr": "1e-3"},
 }
 
 

@@ -1,5 +1,8 @@
 """What a recogniser learns from: sets mixed in every batch, told apart; soft labels; who has one picture; alignment."""
 
+import os
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +22,7 @@ from idgen.training.aligned import check_aligned
 from idgen.training.data import Faces, load_faces
 from idgen.training.mixture import Asked, load_mixture
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, cost, train_recognizer
+from idgen.training.teacher import Teacher
 from idgen.training.trial import load_test
 
 MODEL = {"channels": (16, 16, 16), "blocks": (1, 1, 1), "embedding_dim": 16}
@@ -244,3 +248,36 @@ def test_every_loss_trains(folder, tmp_path, loss):
     train_recognizer(args)
     args.steps = 3
     assert "eer" in train_recognizer(args)  # its optimisers' states are read again
+
+
+def test_a_teacher_is_as_far_as_its_student(folder, tmp_path):
+    options = {**QUICK, "steps": 6, "validate_every": 6}
+    train_recognizer(RecognizerArgs(out=tmp_path / "teacher", data=folder, snapshots=3, **options))
+    kept = sorted((tmp_path / "teacher" / "snapshots").iterdir())
+    assert [one.name for one in kept] == ["1", "2", "3"]
+    last, final = (ResNetRecognizer.from_pretrained(one).state_dict() for one in (kept[-1], tmp_path / "teacher/model"))
+    assert all(torch.equal(value, final[name]) for name, value in last.items())
+    multi, plain = (Teacher(one, 16) for one in (tmp_path / "teacher" / "snapshots", kept[1]))
+    pixels, student = torch.rand(4, 3, 96, 96) * 2 - 1, torch.randn(4, 16, requires_grad=True)
+    for share in (0.34, 0.66):
+        assert torch.equal(multi.cost(share, pixels, student), plain.cost(0.0, pixels, student))
+    assert not torch.equal(multi.cost(0.7, pixels, student), plain.cost(0.7, pixels, student))
+    network = ResNetRecognizer.from_pretrained(kept[1]).eval()
+    with torch.no_grad():
+        theirs = network(torch.nn.functional.interpolate(pixels, (112, 112), mode="bilinear", antialias=True))
+    expected = 1 - torch.nn.functional.cosine_similarity(student, theirs).mean()
+    assert torch.allclose(multi.cost(0.5, pixels, student), expected, atol=1e-5)
+
+    learns = {**options, "teacher": tmp_path / "teacher" / "snapshots", "teacher_weight": 5.0}
+    assert "eer" in train_recognizer(RecognizerArgs(out=tmp_path / "student", data=folder, **learns))
+    assert "teacher" in (tmp_path / "student" / "curve.svg").read_text()
+    with pytest.raises(InputError, match=r"The vectors of the teacher .* have 16 numbers, the student's 8"):
+        task(folder, tmp_path, teacher=kept[0], model={**MODEL, "embedding_dim": 8})
+    with pytest.raises(InputError, match="There is no trained network in"):
+        task(folder, tmp_path, teacher=tmp_path)
+
+
+def test_code_in_a_bin_is_refused(tmp_path):
+    (tmp_path / "evil.bin").write_bytes(pickle.dumps(os.system))
+    with pytest.raises(InputError, match=r"Nothing in it was run"):
+        load_test(tmp_path / "evil.bin", 64)
