@@ -181,7 +181,7 @@ def paint(
         pipeline, people, seed: as the pipeline takes them.
         places: (row of the person, number k) of each.
         variation: see `idgen.sampling.variation.parse_variation`; None for none.
-        options: what else `pipeline.iterate` takes; a `batch_size` at least.
+        options: what else `pipeline.iterate` takes; a `batch_size` at least; `negative` has a row a person.
     """
     for some in batched(places, 64 * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
@@ -190,7 +190,9 @@ def paint(
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
         # Each vector is pictured once, with its own number: equal vectors give different pictures, too.
-        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **habits, **options)
+        negative = options.get("negative")
+        away = {} if negative is None else {"negative": negative[rows]}
+        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **{**options, **habits, **away})
         for row, item in zip(rows, made, strict=True):
             yield replace(item, identity=row)
 

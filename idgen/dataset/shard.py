@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -25,6 +25,7 @@ from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import require_package
 from idgen.painting import Place, asked, paint
 from idgen.pipelines.base import GeneratedImage
+from idgen.sampling.negatives import negatives
 from idgen.sampling.variation import parse_variation
 from idgen.similarity import batched
 
@@ -73,6 +74,10 @@ class ShardMaker:
         self.variation = parse_variation(planned.variation)
         self.options: dict[str, Any] = {"batch_size": batch_size}
         self.options |= {"num_inference_steps": planned.plan.steps, "guidance_scale": planned.plan.guidance}
+        if (away := cast(Any, planned.plan.away)) is not None:
+            vectors = planned.people.vectors
+            self.options["negative"] = vectors[negatives(vectors, away, planned.plan.seed)]
+            self.options["negative_weight"] = planned.plan.away_weight
         self.vocabulary = self.model.pipeline.vocabulary
         if asking := asked(self.vocabulary, planned.plan.attributes, planned.like):
             self.options["attributes"] = asking

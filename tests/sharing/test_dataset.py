@@ -56,7 +56,7 @@ def test_vectors_of_photos_stay_here(
     from idgen.model import Model
 
     people = Model(tiny_model).sampler.sample(2, 0)
-    photographed = Identities([dataclasses.replace(one, source="photo.jpg") for one in people])
+    photographed = Identities.of([dataclasses.replace(one, source="photo.jpg") for one in people])
     photographed.save(tmp_path / "people.safetensors")
     folder = tmp_path / "few"
     make_plan(Plan(model=str(tiny_model), method="file", file=tmp_path / "people.safetensors", **FEW), folder)
