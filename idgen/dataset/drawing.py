@@ -99,6 +99,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
 def _check_model(plan: Plan, model: Model) -> None:
     """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
     needed = {"match: none": plan.match is not None, "other: false": plan.other, "apart: 0": plan.apart > 0}
+    needed["easiest: none"] = plan.easiest is not None
     if (unmet := [without for without, wanted in needed.items() if wanted]) and not model.has("judge"):
         lacks = f"The model {model.name!r} has no judge, which `{unmet[0].split(':')[0]}` of the plan needs"
         raise InputError(f"{lacks}: set {' and '.join(unmet)}.")

@@ -66,6 +66,8 @@ class Plan:
     """Lead every person's pictures away from another one of the dataset: far, close, mid or random (NegFaceDiff)."""
     away_weight: float = 0.5
     """How strongly; each step takes one more pass of the network, two with guidance."""
+    easiest: float | None = None
+    """Drop pictures that the judge finds more similar to the person than this cosine, so that harder ones are left."""
     face: bool = True
     """Keep only pictures in which a face is found."""
     match: float | None = 1e-3
@@ -107,6 +109,8 @@ class Plan:
                 raise InputError(f"`away` of a plan is one of {choices}, of at least 2 people, got {self.away!r}.")
         arguments.whole("`apart` of a plan", self.apart, 0, 100)
         arguments.number("`tries` of a plan", self.tries, 1, 1000)
+        if self.easiest is not None:
+            arguments.number("`easiest` of a plan", self.easiest, -1, 1)
         if self.duplicate is not None:
             arguments.number("`duplicate` of a plan", self.duplicate, 1e-6, 1)
         if self.shard is not None:
