@@ -16,7 +16,7 @@ from .parts import part, tile, uri
 
 SEED = 7
 """Of the person."""
-FOLDER = Path(__file__).parent / "opening"
+FOLDER = Path(__file__).parent / "painted"
 _ABOUT = "opening.json"
 
 
@@ -24,6 +24,7 @@ def paint(model: Model, folder: Path = FOLDER) -> None:
     """Paint the person as a press of *Generate pictures* does on a fresh page, and keep pictures and scores."""
     person, _ = actions.sample(model, SEED)
     *_, result = actions.generate(model, person, Recipe.of(model))
+    assert isinstance(result, actions.Result)  # the last snapshot is
     about = actions.report(result)
     with files.aside(folder) as beside:
         beside.mkdir()
@@ -39,7 +40,7 @@ def opening(model: str, folder: Path = FOLDER) -> str:
     if (folder / _ABOUT).is_file():
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     if about.get("model") != model:
-        return part("empty", what="one", tiles=[], about={})
+        return part("empty", what="one")
     tiles = [
         tile(number, uri((folder / line["file"]).read_bytes(), "image/png"), line, about["identity"])
         for number, line in enumerate(about["pictures"], 1)

@@ -15,7 +15,8 @@ from .strip import GOES_WITH, STRIP, STRIPS, Strip, strip
 
 __all__ = [
     "CROWD", "GOES_WITH", "MAX_SEED", "MORPH", "MOST_GUIDANCE", "MOST_IMAGES", "MOST_STEPS", "NEIGHBOURS",
-    "POINT_IMAGES", "SELF", "STRIP", "STRIPS", "TRAITS", "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line", "Morph",
-    "Neighbour", "Point", "Progress", "Recipe", "Result", "Strip", "compare", "explore", "generate",
-    "identify", "identity_file", "morph", "nearest", "png", "reference", "report", "sample", "seed_of", "strip", "write",
+    "POINT_IMAGES", "SELF", "STRIP", "STRIPS", "TRAITS", "VARIATIONS", "Compared", "Curve", "Face", "Found", "Line",
+    "Morph", "Neighbour", "Point", "Progress", "Recipe", "Result", "Strip", "compare", "explore", "generate",
+    "identify", "identity_file", "morph", "nearest", "png", "reference", "report", "sample", "seed_of", "strip",
+    "write",
 ]  # fmt: skip

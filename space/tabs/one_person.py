@@ -90,7 +90,12 @@ class OnePerson:
         """The panel and the strips' buttons for a model."""
         possible = self._strips(model)
         buttons = {button: gr.update(visible=name in possible) for name, button in self.turns.items()}
-        return {**self.who.show(model), **self.how.show(model, asked), **buttons, self.strips: gr.update(visible=bool(possible))}
+        return {
+            **self.who.show(model),
+            **self.how.show(model, asked),
+            **buttons,
+            self.strips: gr.update(visible=bool(possible)),
+        }
 
     @staticmethod
     def forget(identity: Any, shown: str) -> Any:
