@@ -13,7 +13,7 @@ from idgen.models import load
 from idgen.models.finder import FaceFinderNet
 from idgen.training.data import Faces
 
-LOOKED_AT = 16
+LOOKED_AT = 8
 """Pictures in which faces are looked for."""
 FARTHEST = 0.08
 """Share of the side by which the landmarks of a set may be off, in the middle of its pictures."""

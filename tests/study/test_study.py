@@ -20,7 +20,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from idgen.cli import app
+from idgen.dataset.plan import Plan
 from idgen.ground.errors import InputError
+from idgen.ground.options import made
 from idgen.study import run as room
 from idgen.study.cells import RunCells
 from idgen.study.page import gaps
@@ -162,6 +164,9 @@ def test_our_plans_ask_where_sets_are() -> None:
             Study.read(file.stem)
         lacking = [name for name, where in yaml.safe_load(file.read_text())["sets"].items() if where is None]
         read = Study.read(file.stem, dict.fromkeys(lacking, "x"))
+        for content in read.sets.values():
+            if isinstance(content, dict):
+                assert made(Plan, dict(content)).people == 1000
         for row in read.rows:
             RecognizerArgs(out=Path("x"), **read.training, **read.row(row, Path("x")))
     assert Study.read("literature", dict.fromkeys(lacking, "x")).training["steps"] == 39063
