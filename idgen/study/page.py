@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from idgen.evaluation.page import heads, page, section, table, yes_no
+from idgen.evaluation.page import heads, page, section, table
 from idgen.ground import files
 from idgen.study.table import FIGURES, Table, apart
 
@@ -71,8 +71,8 @@ def gaps(found: Table, test: str, figure: str) -> str:
         gap = found.gap(row, test, figure)
         if gap is not None and reference is not None and row != found.reference:
             text = f"{100 * gap:+.2f}"
-            said = yes_no(gap > 0, text) if apart(spread, reference) else text
-            inside = said.replace("<span", "<tspan").replace("</span>", "</tspan>").replace("class=", "class=")
+            kind = "soft" if not apart(spread, reference) else "good" if gap > 0 else "bad"
+            inside = f'<tspan style="fill:var(--{kind})">{text}</tspan>'
             parts.append(f'<text x="{_WIDTH - _RIGHT + 12}" y="{y + 4:.1f}">{inside}</text>')
     if reference is not None:
         at = x(reference.mean)

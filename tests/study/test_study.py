@@ -180,7 +180,11 @@ def test_rows_differ_where_no_seed_lies_among_the_others() -> None:
     assert high.text() == "65.50 ± 6.36" and Spread([0.5]).text() == "50.00"
     rows = {"low": {"t": {"accuracy": low}}, "high <b>": {"t": {"accuracy": high}}, "none": {}}
     drawn = gaps(Table(rows, "low", 4, 4, [], {"seeds": [0, 1]}), "t", "accuracy")
-    assert drawn.count("<circle") == 4 and '<tspan class="yes">+10.50</tspan>' in drawn and "high &lt;b&gt;" in drawn
+    assert (
+        drawn.count("<circle") == 4
+        and '<tspan style="fill:var(--good)">+10.50</tspan>' in drawn
+        and "high &lt;b&gt;" in drawn
+    )
 
 
 def test_the_command(plan: dict[str, Any], tmp_path: Path) -> None:
