@@ -126,13 +126,9 @@ def read_soft_labels(path: str | Path) -> list[dict[str, float]]:
         for parts in pq.read_table(file, columns=["soft_label"])["soft_label"].to_pylist():
             told = {str(one["identity"]): float(one["weight"]) for one in parts or () if one.get("identity")}
             if not told or abs(sum(told.values()) - 1) > 1e-3:
-                named = (
-                    f"names {', '.join(told)} with shares of {sum(told.values()):g} together"
-                    if told
-                    else "names nobody"
-                )
+                shares = f"{', '.join(told)}, with shares of {sum(told.values()):g} together" if told else "nobody"
                 raise InputError(
-                    f"The soft label of row {len(out)} of {path} {named}: make it shares of people, 1 in all."
+                    f"The soft label of row {len(out)} of {path} names {shares}: make it shares of people, 1 in all."
                 )
             out.append(told)
     return out
