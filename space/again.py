@@ -77,6 +77,7 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
     asked = {"tab": tab, **dict(zip(("person", "other"), seeds.values(), strict=False))}
     asked |= {"pictures": recipe.images, "steps": recipe.steps, "guidance": f"{recipe.guidance:g}"}
     asked |= {"variation": f"{recipe.variation:g}", "seed": recipe.seed, "model": model}
+    asked["space"] = next(iter(people.values())).space  # the seeds are other people in another
     if recipe.attributes:
         asked["with"] = ";".join(f"{name}:{value}" for name, value in recipe.attributes)
     of = "" if model == DEFAULT_MODEL else f" --model {model}"

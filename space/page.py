@@ -12,7 +12,7 @@ from idgen.ground import arguments
 from . import view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS, STRIPS
 from .limits import Limits
-from .models import Models, defaults, vocabulary
+from .models import Models, defaults, space, vocabulary
 from .parts import part, script
 from .settings import INVERSION
 from .tabs.explore import Explore
@@ -72,6 +72,8 @@ class Page:
         query = dict(request.query_params)
         asked = self.asked(query)
         name = origin.model = asked["model"]
+        if said := stale(query, name, space(self.shared.models.get(name))):
+            gr.Warning(said, duration=None, title="Other people")
         person, card = self.one.who.sample(name, asked["person"])
         second, _ = self.one.who.sample(name, asked["other"])
         opened = {
@@ -150,3 +152,17 @@ class Page:
         slider = gr.update(value=guidance, visible=own_guidance != 1)
         how_many = gr.update(value=steps, maximum=max(MOST_STEPS, own_steps))
         return {self.one.steps: how_many, self.one.guidance: slider, self.explore.guidance: slider}
+
+
+def stale(query: dict[str, str], name: str, now: str) -> str:
+    """That a link was made with other weights, in whose space its seeds were other people; "" where it was not.
+
+    Args:
+        query: what the link says; a link from before idgen 0.3 names no space.
+        name: of the model that is shown.
+        now: its embedding space.
+    """
+    if "person" not in query or query.get("space") == now:
+        return ""
+    before = f"the space {query['space'][:60]}" if "space" in query else "idgen 0.2 or before"
+    return f"This link was made with {before}. {name} has other weights now: the same seeds are other people here."

@@ -333,6 +333,10 @@ def _stacked(people: Sequence[Identity]) -> Tensor:
     return torch.stack([person.vector for person in people])
 
 
+_GONE = {"nobody-128-encoder": "nobody-128 of idgen 0.2"}
+"""Spaces of built-in weights that went, and where they are."""
+
+
 def _require_space(have: str, have_dim: int, space: str, dim: int | None) -> None:
     if have != space:
         wrong = f"lives in the embedding space {have!r}, but {space!r} is needed"
@@ -340,4 +344,5 @@ def _require_space(have: str, have_dim: int, space: str, dim: int | None) -> Non
         wrong = f"is a vector of {have_dim} numbers, but the embedding space {space!r} needs {dim}"
     else:
         return
-    raise InputError(f"The identity {wrong}: make it with the encoder of the model that you use.")
+    old = f" {_GONE[have]} paints it as it was." if have in _GONE else ""
+    raise InputError(f"The identity {wrong}: make it with the encoder of the model that you use.{old}")

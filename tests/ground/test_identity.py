@@ -99,6 +99,12 @@ def test_require_space():
             holder.require_space("a", 512)
 
 
+def test_people_of_weights_that_went_are_told_which_model_paints_them():
+    first = Identities(units(1), "nobody-128-encoder", ["sampled, seed 1, number 0"], ["person"])
+    with pytest.raises(InputError, match=r"nobody-128 of idgen 0\.2 paints it as it was\.$"):
+        first.require_space("nobody-128-2-encoder")
+
+
 def test_file_round_trip(tmp_path):
     some = Identities(units(2), "spáce", ["1 photo", "sampled, seed 1, number 0"], ["Zoë", "b"])
     path = some.save(tmp_path / "new" / "people.safetensors")

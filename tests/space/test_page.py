@@ -120,3 +120,19 @@ def test_pictures_and_people_go_when_their_time_is_over(
         assert not people()
         again = visitor.press(*asked)
         assert not again["success"] and "person" in again["output"]["error"]
+
+
+def test_a_link_made_with_other_weights_says_that_its_seeds_are_other_people_now(small: Model) -> None:
+    from urllib.parse import parse_qsl
+
+    from space import actions, again
+    from space.actions import Recipe
+    from space.models import space
+    from space.page import stale
+
+    link = again.pictures(actions.sample(small, 7)[0], Recipe.of(small, 1, 1), small.name).query
+    query, now = dict(parse_qsl(link[1:])), space(small)
+    assert stale(query, small.name, now) == ""
+    assert stale({}, small.name, now) == "", "a fresh page"
+    assert "made with the space tiny-0-encoder" in stale({**query, "space": "tiny-0-encoder"}, small.name, now)
+    assert "made with idgen 0.2 or before" in stale({"person": "7"}, small.name, now)
