@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from idgen import painting
 from idgen.evaluation.attributes import reading_errors
 from idgen.ground import attributes, files
 from idgen.scoring.calibration import image_mean_scores
@@ -38,8 +37,8 @@ def asked(
         )
         path = files.cache("figures", f"asked-{weights}-{bench.model.device}/{key.hexdigest()[:24]}.npz")
         if not path.exists():
-            asking = painting.asked(pipeline.vocabulary, wishes)
-            made = list(pipeline.iterate(vector, images, seed=bench.options.seed + number, attributes=asking))
+            wanted = asking.asked(pipeline.vocabulary, wishes)
+            made = list(pipeline.iterate(vector, images, seed=bench.options.seed + number, attributes=wanted))
             told = [
                 pipeline.vocabulary.rows({k: np.array([v]) for k, v in item.attributes.items()})[0] for item in made
             ]

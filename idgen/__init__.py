@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from idgen.sampling.separation import nearest_other, separate
     from idgen.scoring import Scorer
     from idgen.sharing.push import push
+    from idgen.study.run import run_study
 
 _NAMES = {
     "auditing.audit": "audit",
@@ -63,6 +64,7 @@ _NAMES = {
     "sampling.separation": "nearest_other separate",
     "scoring": "Scorer",
     "sharing.push": "push",
+    "study.run": "run_study",
 }
 _HOME = {name: f"idgen.{module}" for module, names in _NAMES.items() for name in names.split()}
 # diffusers looks for a component's base class in the library that model_index.json names: ["idgen", "IdentityDiT"].

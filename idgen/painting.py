@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import math
 import warnings
@@ -16,22 +14,20 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
+from idgen.asking import asked, noted, portraits, posed
 from idgen.ground import arguments, files, provenance, weights
-from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.ground.images import ImageSource
-from idgen.ground.words import count
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
 from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
-from idgen.sets import IDENTITIES, MANIFEST, attribute_rows, read_manifest
+from idgen.sets import IDENTITIES, MANIFEST, read_manifest
 from idgen.similarity import batched, similarity_curve, with_own_pictures
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
@@ -108,12 +104,12 @@ def generate(
         model = load_model(str(model), device)
     pipeline, score = model.pipeline, scoring(model, fmr)  # what cannot be loaded is refused before anything is made
     people.require_space(pipeline.config.space, pipeline.identity_dim)
-    attributes = _posed(model, attributes)
+    attributes = posed(model, attributes)
     asking = asked(pipeline.vocabulary, attributes, as_in)
-    faces = None if reference is None else _portraits(model, reference, len(people))
+    faces = None if reference is None else portraits(model, reference, len(people))
     words = settled(variation, lambda: similarity_curve(model))
     settings = _settings(model, people, steps, guidance) | {"seed": seed, "variation": words, "fmr": arguments.fmr(fmr)}
-    settings |= _asked_settings(asking, attributes, as_in, faces)
+    settings |= noted(asking, attributes, as_in, faces)
     how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
     pipeline.prepare(people, 1, **how)  # refused before anything is written
     _settle(out, settings, people, overwrite)
@@ -139,49 +135,6 @@ def check_options(
     files.check_writable(out)
 
 
-def asked(
-    vocabulary: Vocabulary, attributes: Mapping[str, Any] | None, as_in: str | Path | Tensor | None = None
-) -> Asking | None:
-    """What is asked of pictures, as a pipeline takes it; None where nothing is.
-
-    Args:
-        vocabulary: of the pipeline.
-        attributes: see `generate`.
-        as_in: a labelled set, or its rows.
-
-    Raises:
-        InputError: the model cannot be told so, or the set has no labels.
-    """
-    if not attributes and as_in is None:
-        return None
-    vocabulary.require()
-    if isinstance(as_in, str | Path):
-        as_in = attribute_rows(as_in, vocabulary)
-    return Asking(attributes or {}, vocabulary, as_in)
-
-
-def _posed(model: Model, attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What is asked for, a picture's pose in numbers."""
-    if not attributes or "pose" not in attributes:
-        return attributes
-    rest = {name: wish for name, wish in attributes.items() if name != "pose"}
-    if "yaw" in rest or "pitch" in rest:
-        raise InputError("A pose says yaw and pitch: leave these out, or the pose.")
-    model.pipeline.vocabulary.require()
-    return {**rest, **model.pose(attributes["pose"])}
-
-
-def _portraits(model: Model, reference: ImageSource | Sequence[ImageSource], people: int) -> list[Image]:
-    """A reference a person, as a pipeline takes them."""
-    given: list[Any] = [*reference] if isinstance(reference, (list, tuple)) else [reference]
-    if len(given) not in (1, people):
-        raise InputError(f"Give one reference, or one for each of the {count(people, 'person', 'people')}.")
-    if "reference" not in inspect.signature(model.pipeline.prepare).parameters:
-        raise InputError(f"The model {model.name!r} keeps to no reference: that is for an Arc2Face, converted with it.")
-    faces = [model.portrait(one, model.pipeline.image_size) for one in given]
-    return faces * (people if len(faces) == 1 else 1)
-
-
 def _settings(model: Model, people: Identities, steps: int | None, guidance: float | None) -> dict[str, Any]:
     """What a folder notes of what it was made by and of whom."""
     own = model.pipeline.config
@@ -192,21 +145,6 @@ def _settings(model: Model, people: Identities, steps: int | None, guidance: flo
         "steps": own.num_inference_steps if steps is None else steps,
         "guidance": own.guidance_scale if guidance is None else guidance,
     }
-
-
-def _asked_settings(
-    asking: Asking | None, attributes: Mapping[str, Any] | None, as_in: Any, faces: Sequence[Image] | None
-) -> dict[str, Any]:
-    """What a folder notes of what was asked, a set and references by their content."""
-    given = {} if faces is None else {"reference": [_digest(face.tobytes()) for face in faces]}
-    if asking is None:
-        return given
-    content = None if asking.like is None else _digest(asking.like.numpy().tobytes())
-    return given | {"attributes": {**(attributes or {}), **({"as in": f"{as_in} ({content})"} if content else {})}}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def paint(
@@ -223,7 +161,7 @@ def paint(
         pipeline, people, seed: as the pipeline takes them.
         places: (row of the person, number k) of each.
         variation: see `idgen.sampling.variation.parse_variation`; None for none.
-        options: what else `pipeline.iterate` takes; a `batch_size` at least.
+        options: what else `pipeline.iterate` takes; a `batch_size` at least; `negative` has a row a person.
     """
     for some in batched(places, 64 * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
@@ -234,7 +172,9 @@ def paint(
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
         # Each vector is pictured once, with its own number: equal vectors give different pictures, too.
-        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **habits, **options)
+        negative = options.get("negative")
+        away = {} if negative is None else {"negative": negative[rows]}
+        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **{**options, **habits, **away})
         for row, item in zip(rows, made, strict=True):
             yield replace(item, identity=row)
 

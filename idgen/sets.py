@@ -112,6 +112,31 @@ def attribute_rows(path: str | Path, vocabulary: Vocabulary) -> Tensor:
     return torch.from_numpy(vocabulary.rows(told))
 
 
+def read_soft_labels(path: str | Path) -> list[dict[str, float]]:
+    """Of whom each picture of a Parquet set is made, name → share: its column `soft_label`, as datasets of mixed people
+    have it; in the order of `read_source`.
+
+    Raises:
+        InputError: there is no such column, or a row of it names nobody, or its shares are not 1 together.
+    """
+    path, pq = Path(path), require_package("pyarrow.parquet", "eval", "Reading Parquet")
+    files = [path] if path.is_file() else [file for file in walk(path) if file.suffix == ".parquet"]
+    files = [file for file in files if file.suffix == ".parquet"]
+    if not files or any("soft_label" not in pq.read_schema(file).names for file in files):
+        raise InputError(f"{path} has no soft labels: they are the column soft_label of a dataset of mixed people.")
+    out: list[dict[str, float]] = []
+    for file in files:
+        for parts in pq.read_table(file, columns=["soft_label"])["soft_label"].to_pylist():
+            told = {str(one["identity"]): float(one["weight"]) for one in parts or () if one.get("identity")}
+            if not told or abs(sum(told.values()) - 1) > 1e-3:
+                shares = f"{', '.join(told)}, with shares of {sum(told.values()):g} together" if told else "nobody"
+                raise InputError(
+                    f"The soft label of row {len(out)} of {path} names {shares}: make it shares of people, 1 in all."
+                )
+            out.append(told)
+    return out
+
+
 def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a folder's manifest whose pictures exist, in order; [] where there is none."""
     folder, lines = Path(folder), []

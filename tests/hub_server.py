@@ -75,6 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.busy:
             return self._answer(b"{}", {"Retry-After": str(self.hub.busy[0])}, 429)
         api = parts[:1] == ["api"]
+        parts = parts[1:] if parts[:1] == ["datasets"] else parts
         repo, rest = "/".join(parts[2:4] if api else parts[:2]), parts[4:] if api else parts[2:]
         known = self.hub.pushed.get(repo)
         if repo not in self.hub.repos and (known is None or (known.private and not self._token())):

@@ -47,7 +47,7 @@ ROOMS = {  # what a folder may need beyond the base
     "idgen/evaluation": "eval",
     "idgen/sets": "eval",
     "idgen/dataset": "dataset",
-    "idgen/dataset/run": "ray",
+    "idgen/dataset/engine": "ray",
     "idgen/sampling": "faiss",
     "idgen/sharing/onnx": "onnx",
     "idgen/ground/signing": "c2pa",

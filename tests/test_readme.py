@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import idgen
 from idgen.cli import app
 from idgen.dataset.plan import Plan
+from idgen.study.plan import Study
 from idgen.training.recipe import RECIPES, TRAINERS, trainer
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -61,13 +62,15 @@ def test_only_public_names_are_shown() -> None:
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one folder, page after page as the README names them."""
     monkeypatch.chdir(tmp_path)
+    for text in texts("yaml"):
+        (tmp_path / text.split()[1]).write_text(text)  # "# NAME.yaml" is the first line
     commands = [shlex.split(line) for path in PAGES for line in lines(path.read_text("utf-8"), "bash")]
     assert len(commands) >= 11
     for name, *arguments in commands:
         assert name == "idgen"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{arguments}: {result.output}"
-    for made in ("pictures/contact-sheet.png", "few/report/report.html", "report/evaluation.json"):
+    for made in ("pictures/contact-sheet.png", "few/report/report.html", "report/evaluation.json", "tiny/study.html"):
         assert (tmp_path / made).exists()
 
 
@@ -110,7 +113,10 @@ def test_the_training_page_names_every_network_and_the_plan_reads(tmp_path: Path
     assert shown == set(TRAINERS) == {recipe.stem for recipe in RECIPES.glob("*.yaml")}
     for text in texts("yaml"):
         (tmp_path / "plan.yaml").write_text(text)
-        assert Plan.read(tmp_path / "plan.yaml").people == 10_000
+        if "rows:" in text:
+            assert Study.read(tmp_path / "plan.yaml").reference
+        else:
+            assert Plan.read(tmp_path / "plan.yaml").people == 10_000
 
 
 @every_page

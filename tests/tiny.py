@@ -63,6 +63,23 @@ def noise_png(width: int = 80, height: int = 64) -> bytes:
     return encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)))
 
 
+def soft_set(path: Path, people: int = 5, pictures: int = 3, parts: tuple[str, ...] = ("ann", "bob", "cem")) -> Path:
+    """Parquet of noise, in which everybody is a mixture of two of three; labelled softly."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for person in range(people):
+        for _ in range(pictures):
+            image = encoded(Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)))
+            one, other, share = parts[person % 3], parts[(person + 1) % 3], person / 10
+            told = [{"identity": one, "weight": share}, {"identity": other, "weight": 1 - share}]
+            rows.append({"image": {"bytes": image, "path": "x"}, "identity": f"mixed-{person}", "soft_label": told})
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
 @torch.no_grad()
 def build_tiny_model(folder: Path) -> Path:
     """Write a model folder as `idgen.model.Model` reads it, the same at every call."""

@@ -11,6 +11,7 @@ from idgen.cli.evaluate import calibrate, evaluate
 from idgen.cli.generate import generate
 from idgen.cli.people import align, compare, identify, sample
 from idgen.cli.shell import PASSED_ON, flag, group, say
+from idgen.cli.study import study
 from idgen.cli.train import train
 from idgen.ground.version import __version__
 
@@ -20,6 +21,7 @@ app = group(
 for _command in (sample, identify, generate, align, evaluate, audit, calibrate, compare, share.provenance):
     app.command()(_command)
 app.command(**PASSED_ON)(train)
+app.command()(study)
 app.command()(share.push)
 app.command()(demo)
 for _name, _group in (("convert", convert), ("dataset", dataset), ("export", share), ("model", models)):

@@ -30,7 +30,7 @@ from idgen.cli.shell import (
 from idgen.ground.errors import InputError
 from idgen.ground.words import count
 
-commands = group("Make a dataset of many people: plan, run, status, report, export.")
+commands = group("Make a dataset of many people: plan, run, status, report, export, push; clean any labelled set.")
 
 Engine = Literal["local", "slurm", "ray"]
 Layout = Literal["imagefolder", "webdataset", "bin"]
@@ -135,6 +135,39 @@ def report(
     else:
         say_summary(result.summary)
     say(f"Card: {folder / 'README.md'}")
+
+
+@commands.command("push")
+def push(
+    folder: Path = _FOLDER,
+    repo: str = argument("user/repo", "Where to on the Hugging Face Hub; made if need be."),
+    private: bool = option(None, "When it is made; by default as the Hub does.", "--private/--public"),
+    revision: str = option("main", "Branch to commit to; made if need be."),
+    message: str = option(None, "Of the commit."),
+) -> None:
+    """Upload a finished dataset with its card."""
+    with needing("dataset"):
+        from idgen.sharing.dataset import push_dataset
+
+        done = push_dataset(folder, repo, private=private, revision=revision, message=message)
+    say(f"{count(len(done.files), 'file', 'files')}: {done.url}", "Others load exactly this by:")
+    say(*(f"    {line}" for line in done.lines()))
+
+
+@commands.command("clean")
+def clean(
+    source: Path = argument("SET", "Aligned faces with labels."),
+    out: Path = option(..., "Folder for the list and the cleaned set.", metavar="DIR"),
+    by: str = option(None, "The recogniser, as for `idgen evaluate`; by default the built-in judge."),
+    fmr: float = option(1e-3, "Share of the comparisons of people with different names that count as a match."),
+    device: str = DEVICE,
+) -> None:
+    """Check who is who by a recogniser: a list to look at, and a cleaned copy of the labels; the set stays as it is."""
+    with needing("eval"):
+        from idgen.evaluation.cleaning import clean
+
+        cleaned = clean(source, out, by=by, fmr=fmr, device=device)
+    say(*cleaned.lines(), f"Look at {out / 'cleaning.html'}; the cleaned set is {out}{os.sep}")
 
 
 @commands.command("export")

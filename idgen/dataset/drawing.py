@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from idgen.asking import asked
 from idgen.choosing import picture_means, told_apart
 from idgen.dataset.plan import CARD, DATA, LABELS, LIKE, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import files
@@ -22,7 +23,6 @@ from idgen.ground.identity import Identities
 from idgen.ground.version import __version__
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
-from idgen.painting import asked
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
@@ -99,6 +99,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
 def _check_model(plan: Plan, model: Model) -> None:
     """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
     needed = {"match: none": plan.match is not None, "other: false": plan.other, "apart: 0": plan.apart > 0}
+    needed["easiest: none"] = plan.easiest is not None
     if (unmet := [without for without, wanted in needed.items() if wanted]) and not model.has("judge"):
         lacks = f"The model {model.name!r} has no judge, which `{unmet[0].split(':')[0]}` of the plan needs"
         raise InputError(f"{lacks}: set {' and '.join(unmet)}.")

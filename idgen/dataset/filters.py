@@ -26,6 +26,7 @@ from idgen.scoring.verdict import judge_threshold
 NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
+TOO_EASY = "too similar"
 ANOTHER_PERSON = "nearer to another person"
 LOW_QUALITY = "low quality"
 DUPLICATE = "near-duplicate"
@@ -127,6 +128,8 @@ class Filters:
             reason = BROKEN
         elif self.plan.match is not None and not match:
             reason = NOT_THE_PERSON
+        elif self.plan.easiest is not None and judged > self.plan.easiest:
+            reason = TOO_EASY
         elif self.plan.other and other >= judged:
             reason = ANOTHER_PERSON
         elif self.plan.quality is not None and not quality >= self.plan.quality:

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from safetensors.torch import load_file
@@ -17,6 +17,7 @@ from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.options import parse
+from idgen.sampling.negatives import Away
 from idgen.sampling.variation import ANY_CURVE, parse_variation
 from idgen.sampling.who import Who
 
@@ -24,8 +25,7 @@ PLAN, PLANNED = "plan.yaml", "planned.json"
 PEOPLE, LABELS, LIKE = "identities.safetensors", "soft-labels.json", "as-in.safetensors"
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
-SUBMITTED = "slurm-job"
-MADE, MAKING, LOGS = "made", "making", "logs"
+MADE, MAKING = "made", "making"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,12 @@ class Plan:
     """Denoising steps; by default the model's."""
     guidance: float | None = None
     """Guidance scale; by default the model's."""
+    away: str | None = None
+    """Lead every person's pictures away from another one of the dataset: far, close, mid or random (NegFaceDiff)."""
+    away_weight: float = 0.5
+    """How strongly; each step takes one more pass of the network, two with guidance."""
+    easiest: float | None = None
+    """Drop pictures that the judge finds more similar to the person than this cosine, so that harder ones are left."""
     face: bool = True
     """Keep only pictures in which a face is found."""
     match: float | None = 1e-3
@@ -78,7 +84,7 @@ class Plan:
     """People a Parquet file; by default so many that it has about 500 pictures."""
 
     def __post_init__(self) -> None:
-        for name in ("apart_fmr", "guidance", "match", "duplicate", "quality", "tries"):  # 3 and 3.0 are the same plan
+        for name in ("apart_fmr", "away_weight", "guidance", "match", "duplicate", "quality", "tries"):  # 3 is 3.0
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         arguments.whole("number of people", self.people, 1)
@@ -91,8 +97,15 @@ class Plan:
         parse_variation(self.vary, lambda: ANY_CURVE)
         if self.kind is not None and self.method not in (None, "flow", "gaussian", "sphere"):
             raise InputError(f"The method {self.method} takes people as they come: leave out `who`, or the method.")
+        if self.away is not None:
+            arguments.number("`away_weight` of a plan", self.away_weight, 0, 10)
+            if self.away not in get_args(Away) or self.people < 2:
+                choices = ", ".join(get_args(Away))
+                raise InputError(f"`away` of a plan is one of {choices}, of at least 2 people, got {self.away!r}.")
         arguments.whole("`apart` of a plan", self.apart, 0, 100)
         arguments.number("`tries` of a plan", self.tries, 1, 1000)
+        if self.easiest is not None:
+            arguments.number("`easiest` of a plan", self.easiest, -1, 1)
         if self.duplicate is not None:
             arguments.number("`duplicate` of a plan", self.duplicate, 1e-6, 1)
         if self.quality is not None:

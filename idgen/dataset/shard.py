@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
 
+from idgen.asking import asked
 from idgen.dataset.drawing import model_of
 from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name, picture_path
@@ -23,8 +24,9 @@ from idgen.dataset.status import note
 from idgen.ground import files, provenance
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import require_package
-from idgen.painting import Place, asked, paint
+from idgen.painting import Place, paint
 from idgen.pipelines.base import GeneratedImage, counting
+from idgen.sampling.negatives import negatives
 from idgen.sampling.variation import parse_variation
 from idgen.similarity import batched
 
@@ -81,6 +83,10 @@ class ShardMaker:
         self.variation = parse_variation(planned.variation)
         self.options: dict[str, Any] = {"batch_size": batch_size}
         self.options |= {"num_inference_steps": planned.plan.steps, "guidance_scale": planned.plan.guidance}
+        if (away := cast(Any, planned.plan.away)) is not None:
+            vectors = planned.people.vectors
+            self.options["negative"] = vectors[negatives(vectors, away, planned.plan.seed)]
+            self.options["negative_weight"] = planned.plan.away_weight
         self.vocabulary = self.model.pipeline.vocabulary
         if asking := asked(self.vocabulary, planned.plan.attributes, planned.like):
             self.options["attributes"] = asking

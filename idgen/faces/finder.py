@@ -113,7 +113,7 @@ class FaceFinder:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         seen = image if scale == 1 else image.resize(size, Image.Resampling.BOX)
         far = min(self.large, max(1.0, 1.5 * max(size) / self.view_size))  # nothing is to be seen in larger pixels
-        found = self._confirm(seen, self._scan(seen, 1.0))
+        found = self.upright(seen)
         if not self._sure(found):
             turns = [found + self._confirm(seen, self._scan(seen, self.padded))]
             for turn in (1, 2, 3):
@@ -133,6 +133,10 @@ class FaceFinder:
             found = found + [face for face in more if face.confidence >= self.certain]
         grown = (Detection(face.landmarks / scale, face.confidence, face.size / scale) for face in found)
         return distinct(grown)
+
+    def upright(self, image: Image.Image) -> list[Detection]:
+        """The large faces in a picture that stands upright, by the first look alone, in a tenth of `find`'s time."""
+        return self._confirm(image, self._scan(image, 1.0))
 
     def _sure(self, found: Sequence[Detection]) -> bool:
         return any(face.confidence >= _sigmoid(self.sure - self.needed) for face in found)

@@ -29,7 +29,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         args_class: a dataclass; the docstring of a field is the help of its option.
         argv: the command line after the command; `--recipe FILE` names another recipe, and `--help` prints and exits.
         prog: how the command is called.
-        recipe: the recipe to use when `argv` names none; left out when there is no such file.
+        recipe: the recipe to use when `argv` names none; left out when there is no such file. In the folder of its name
+            are others, which `--recipe NAME` finds.
 
     Raises:
         InputError: an option or a recipe that cannot be used.
@@ -38,9 +39,16 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--recipe", type=Path, default=recipe)
     with contextlib.suppress(argparse.ArgumentError):  # said below
-        recipe = first.parse_known_args(list(argv))[0].recipe
+        named = first.parse_known_args(list(argv))[0].recipe
+        ours = None if recipe is None else recipe.with_suffix("") / f"{named}.yaml"
+        recipe = ours if ours is not None and ours.is_file() and not named.is_file() else named
     parser = _Parser(prog=prog, description=inspect.getdoc(args_class), allow_abbrev=False)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML file with any of the options below.")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with any of the options below, or the name of one of ours.",
+    )
     hints, docs = typing.get_type_hints(args_class), _field_docs(args_class)
     fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(args_class)}  # type: ignore[arg-type]
     values = {} if recipe is None else _read(recipe, set(fields))
@@ -53,6 +61,8 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
         common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
         if kind is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, **common)
+        elif _several(hints[name]):
+            parser.add_argument(option, action="append", metavar="TEXT", **common)
         else:
             metavar = {int: "N", float: "X", Path: "PATH"} | dict.fromkeys((dict, list, tuple, Any), "YAML")
             parser.add_argument(option, metavar=metavar.get(kind, "TEXT"), **common)
@@ -66,6 +76,12 @@ def parse(args_class: type[Args], argv: Sequence[str], prog: str, recipe: Path |
     ]
     if absent:
         raise InputError(f"{prog} needs {' and '.join(absent)}: give them here or in a recipe.")
+    return made(args_class, values)
+
+
+def made(args_class: type[Args], values: dict[str, Any]) -> Args:
+    """Arguments of what a file or a command line says of each; InputError for one that cannot be used."""
+    hints = typing.get_type_hints(args_class)
     try:
         return args_class(**{name: _convert(_option(name), value, hints[name]) for name, value in values.items()})
     except InputError:
@@ -114,6 +130,11 @@ def _plain(hint: Any) -> Any:
     return typing.get_origin(hint) or hint
 
 
+def _several(hint: Any) -> bool:
+    """Whether an option is given once for each of its values."""
+    return _plain(hint) is list and typing.get_args(hint) == (str,)
+
+
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -125,6 +146,8 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
     try:
         if kind is Any:
             return yaml.safe_load(value) if isinstance(value, str) else value
+        if _several(hint):
+            return [str(one) for one in ([value] if isinstance(value, (str, Path)) else value)]
         if kind in (dict, list, tuple):
             value = yaml.safe_load(value) if isinstance(value, str) else value
             if not isinstance(value, dict if kind is dict else list):

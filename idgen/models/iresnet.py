@@ -45,6 +45,7 @@ class IResNetRecognizer(ModelMixin, ConfigMixin):
         blocks: residual blocks in each; (3, 4, 14, 3) is iresnet50.
         embedding_dim: length of the embedding.
         image_size: side of the square input in pixels; a multiple of 2 to the number of stages.
+        dropout: share of what goes into the last layer that is dropped in training.
     """
 
     @register_to_config
@@ -54,6 +55,7 @@ class IResNetRecognizer(ModelMixin, ConfigMixin):
         blocks: Sequence[int] = (3, 13, 30, 3),
         embedding_dim: int = 512,
         image_size: int = 112,
+        dropout: float = 0.0,
     ):
         super().__init__()
         width = channels[0]
@@ -67,12 +69,14 @@ class IResNetRecognizer(ModelMixin, ConfigMixin):
             self.add_module(f"layer{stage}", nn.Sequential(first, *rest))
             width = outputs
         self.bn2 = nn.BatchNorm2d(width)
+        self.drop = nn.Dropout(dropout)
         self.fc = nn.Linear(width * (image_size >> self.stages) ** 2, embedding_dim)
         self.features = nn.BatchNorm1d(embedding_dim)
+        self.features.weight.requires_grad = False  # 1 in all published ones
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed faces: (N, 3, 112, 112) RGB in [-1, 1] to (N, 512), not normalised."""
         x = self.prelu(self.bn1(self.conv1(pixels)))
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
-        return cast(Tensor, self.features(self.fc(torch.flatten(self.bn2(x), 1))))
+        return cast(Tensor, self.features(self.fc(self.drop(torch.flatten(self.bn2(x), 1)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -91,6 +92,12 @@ def counting(move: Callable[[int], Any], steps: int, then: StepCallback | None =
         return None if then is None else then(pipeline, step, timestep, tensors)
 
     return stepped
+
+
+def check_shape(what: str, values: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raise InputError for values that are not finite or have another shape."""
+    if values is not None and (values.shape != shape or not values.isfinite().all()):
+        raise InputError(f"The {what} is finite and has the shape {shape}, got {tuple(values.shape)}.")
 
 
 class IdentityPipeline(LoadedPipeline):
@@ -215,6 +222,8 @@ class IdentityPipeline(LoadedPipeline):
         seed: int = 0,
         first: int | Sequence[int] = 0,
         latents: Tensor | None = None,
+        negative: Tensor | None = None,
+        negative_weight: Guidance = 0.5,
         batch_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
@@ -232,6 +241,9 @@ class IdentityPipeline(LoadedPipeline):
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
                 along an `idgen.sampling.boundary.Boundary`.
+            negative: (N, D) unit vectors of others, whom each identity's pictures are led away from: adds
+                w·(ε_pos − ε_neg) (NegFaceDiff, arXiv 2508.09661); needs no empty identity.
+            negative_weight: w, a number or a function as `guidance_scale`; AdaptDiff's is `lambda share: share`.
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` may return others.
             output_type: "pil", "np", "pt" or "latent", see `GeneratedImage`.
@@ -253,9 +265,8 @@ class IdentityPipeline(LoadedPipeline):
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
         firsts = [arguments.whole("number of the first picture", number, 0) for number in firsts]
-        want = (len(people) * images, *self.latent_shape)
-        if latents is not None and (latents.shape != want or not latents.isfinite().all()):
-            raise InputError(f"The noise to start from is finite and has the shape {want}, got {tuple(latents.shape)}.")
+        check_shape("noise to start from", latents, (len(people) * images, *self.latent_shape))
+        self._check_negative(negative, people, steps)
         if output_type not in get_args(OutputType):
             raise InputError(f"There is no output type {output_type!r}: use one of {', '.join(get_args(OutputType))}.")
         condition = pinned()(self.prepare(people, images, **options))
@@ -271,15 +282,11 @@ class IdentityPipeline(LoadedPipeline):
                 noise = torch.stack([self._noise(generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
-                try:
+                led = guidance, None if negative is None else negative[[who for who, _ in batch]], negative_weight
+                with self._fitting():
                     given = condition(batch, generators)
-                    noise = self._denoise(noise, vectors, steps, guidance, generators, callback_on_step_end, given)
+                    noise = self._denoise(noise, vectors, steps, led, generators, callback_on_step_end, given)
                     made = self._finish(noise, output_type)
-                except torch.OutOfMemoryError as error:
-                    raise InputError(
-                        f"The memory of the device {self._execution_device} does not suffice for {self.at_once} "
-                        f"pictures at a time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
-                    ) from error
                 told = self._told(given, len(batch))
                 for (person, k), image, *rest in zip(batch, made, seeds, vectors, told, strict=True):
                     yield GeneratedImage(image, person, firsts[person] + k, *rest)
@@ -294,6 +301,21 @@ class IdentityPipeline(LoadedPipeline):
         """Raise InputError unless the model can be guided so strongly, in so many steps; a scale a step, or one."""
         for scale in scales:
             arguments.guidance(scale)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Says what to do where the memory does not suffice."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"The memory of the device {self._execution_device} does not suffice for {self.at_once} pictures at a "
+                f"time ({first_sentence(error)}): lower the pipeline's `at_once`, or use the CPU."
+            ) from error
+
+    def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
+        """Raise InputError unless pictures can be led away from these people in so many steps."""
+        check_shape("vectors to be led away from", negative, tuple(people.vectors.shape))
 
     def _people(self, identities: Identity | Identities | Tensor) -> Identities:
         if isinstance(identities, Identity):
@@ -320,21 +342,28 @@ class IdentityPipeline(LoadedPipeline):
         latents: Tensor,
         vectors: Tensor,
         steps: int,
-        guidance: Guidance,
+        led: tuple[Guidance, Tensor | None, Guidance],
         generators: Sequence[Generator],
         callback: StepCallback | None,
         condition: Any = None,
     ) -> Tensor:
-        """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision."""
+        """Noise (B, C, h, w) to latents. The scheduler works in float32, the denoiser in its own precision. `led` is
+        the guidance, the negative vectors (B, D) if there are any, and their weight."""
+        guidance, negative, weight = led
         device = self._execution_device
         scheduler = self._scheduler(steps)
         scale = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
         extra = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
         predict = self._predictor(vectors, condition, steps)
+        away = None if negative is None else self._predictor(negative, condition, steps)
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
         for step, timestep in enumerate(scheduler.timesteps):
-            strength = guidance(step / len(scheduler.timesteps)) if callable(guidance) else guidance
-            output = predict(scale(latents, timestep), timestep, strength)
+            share, seen = step / len(scheduler.timesteps), scale(latents, timestep)
+            strength = guidance(share) if callable(guidance) else guidance
+            output = predict(seen, timestep, strength)
+            if away is not None and (w := weight(share) if callable(weight) else weight):
+                towards = output if strength == 1 else predict(seen, timestep, 1.0)
+                output = output + w * (towards - away(seen, timestep, 1.0))
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
                 latents = (callback(self, step, timestep, {"latents": latents}) or {}).get("latents", latents)

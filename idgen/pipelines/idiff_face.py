@@ -98,6 +98,12 @@ class IDiffFacePipeline(IdentityPipeline):
                     f"anything else take more steps, such as 15."
                 )
 
+    def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
+        super()._check_negative(negative, people, steps)
+        if negative is not None and self._few(steps):
+            few = self.config.few_steps
+            raise InputError(f"In at most {few} steps nobody can be led away from: take more steps, such as 15.")
+
     def prepare(
         self,
         people: Identities,

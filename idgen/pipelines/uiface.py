@@ -16,6 +16,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from idgen.ground.errors import InputError
+from idgen.ground.identity import Identities
 from idgen.models.unet import AttentionHook, IdentityUNet
 from idgen.pipelines.base import Predict
 from idgen.pipelines.idiff_face import IDiffFacePipeline
@@ -67,6 +68,10 @@ class UIFacePipeline(IDiffFacePipeline):
             )
         parts = (denoiser, autoencoder, scheduler)
         super().__init__(*parts, space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size)
+
+    def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
+        if negative is not None:
+            raise InputError("Two-stage sampling leads away from nobody: load this model as IDiffFacePipeline.")
 
     def _predictor(self, vectors: Tensor, condition: Any, steps: int) -> Predict:
         identity = vectors.to(self._execution_device, self.denoiser.dtype)

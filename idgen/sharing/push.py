@@ -70,6 +70,8 @@ class Pushed:
     def lines(self) -> list[str]:
         """How others load it, a line of Python each."""
         pinned = f'"{self.repo}", revision="{self.commit}"'
+        if self.kind == "dataset":
+            return [f"datasets.load_dataset({pinned})"]
         if self.kind == "FaceEncoder":
             return [f"FaceEncoder.from_pretrained({pinned})"]
         alone = f'DiffusionPipeline.from_pretrained({pinned}, custom_pipeline="pipeline", trust_remote_code=True)'

@@ -30,6 +30,7 @@ class Repository:
         name: "user/name".
         revision: the branch.
         token: of the Hub; by default that of `hf auth login` or HF_TOKEN.
+        kind: "model" or "dataset".
 
     Raises:
         InputError: it cannot be a repository's name.
@@ -38,6 +39,7 @@ class Repository:
     name: str
     revision: str = "main"
     token: str | bool | None = None
+    kind: str = "model"
 
     def __post_init__(self) -> None:
         try:
@@ -56,16 +58,18 @@ class Repository:
         """
         with self._api() as api:
             with suppress(RepositoryNotFoundError):
-                api.model_info(self.name, timeout=hub.PATIENCE)  # a silent Hub would let all else wait for minutes
-            api.create_repo(self.name, private=private, exist_ok=True)
+                api.repo_info(
+                    self.name, repo_type=self.kind, timeout=hub.PATIENCE
+                )  # a silent Hub would let all else wait for minutes
+            api.create_repo(self.name, private=private, repo_type=self.kind, exist_ok=True)
             if self.revision != "main":
-                api.create_branch(self.name, branch=self.revision, exist_ok=True)
+                api.create_branch(self.name, branch=self.revision, repo_type=self.kind, exist_ok=True)
 
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> CommitInfo:
         """Make the branch hold these files, in one commit.
 
         Weights, configurations and code that an earlier push left, and that are not among the files, are removed: a
-        model without a judge must not be loaded with an older one's.
+        model without a judge must not be loaded with an older one's. So are an older dataset's files.
 
         Raises:
             InputError: as `make`.
@@ -73,12 +77,17 @@ class Repository:
         with self._api() as api:
             operations: list[Any] = [
                 CommitOperationDelete(name)
-                for name in api.list_repo_files(self.name, revision=self.revision)
-                if name not in files
-                and (name in ("pipeline.py", "people.safetensors") or ("/" in name and name.endswith(_REPLACED)))
+                for name in api.list_repo_files(self.name, revision=self.revision, repo_type=self.kind)
+                if name not in files and self._replaced(name)
             ]
             operations += [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
-            return api.create_commit(self.name, operations, commit_message=message, revision=self.revision)
+            where: dict[str, Any] = {"revision": self.revision, "repo_type": self.kind}
+            return api.create_commit(self.name, operations, commit_message=message, **where)
+
+    def _replaced(self, name: str) -> bool:
+        if self.kind == "dataset":
+            return name.endswith(".parquet") or name == "identities.safetensors"
+        return name in ("pipeline.py", "people.safetensors") or ("/" in name and name.endswith(_REPLACED))
 
     @contextmanager
     def _api(self) -> Iterator[HfApi]:

@@ -40,8 +40,8 @@ from idgen.models import (
 )
 from idgen.pipelines import IDiffFacePipeline
 from idgen.training.data import Faces, load_faces
+from idgen.training.embedding import cached_embeddings
 from idgen.training.loop import ORIGIN, digest
-from idgen.training.recognition import cached_embeddings
 
 
 @dataclass(kw_only=True)

@@ -44,14 +44,14 @@ class Random:
 
 
 def affine(
-    images: Tensor, rng: Random, size: int, scale: float, rotate: float, shift: float, flip: bool = True
+    images: Tensor, rng: Random, size: int, scale: float, rotate: float, shift: float, flip: float = 1
 ) -> Tensor:
     """Random similarity: log-uniform scale within ±`scale`, rotation within ±`rotate` degrees, shift within ±`shift` of
-    the side."""
+    the side; half of the images mirrored, times `flip`."""
     n = len(images)
     angle = rng.uniform((n,), -rotate, rotate) * (math.pi / 180)
     zoom = torch.exp(rng.uniform((n,), -scale, scale))
-    mirror = torch.where(rng.uniform((n,)) < (0.5 if flip else 0.0), -1.0, 1.0)
+    mirror = torch.where(rng.uniform((n,)) < 0.5 * flip, -1.0, 1.0)
     theta = torch.zeros(n, 2, 3, device=images.device)
     theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle) * zoom * mirror, -torch.sin(angle) * zoom
     theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) * zoom * mirror, torch.cos(angle) * zoom
@@ -60,11 +60,11 @@ def affine(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def colour(images: Tensor, rng: Random, strength: float = 1.0) -> Tensor:
-    """Brightness, contrast, saturation, white balance and tone curve; one image in ten becomes grey."""
+def colour(images: Tensor, rng: Random, strength: float = 1.0, grey: float = 1.0) -> Tensor:
+    """Brightness, contrast, saturation, white balance and tone curve; one image in ten becomes grey, times `grey`."""
     n, s = len(images), strength
     saturation = rng.uniform((n, 1, 1, 1), 1 - 0.6 * s, 1 + 0.4 * s)
-    saturation[rng.choose(n, 0.1 * s)] = 0.0
+    saturation[rng.choose(n, 0.1 * s * grey)] = 0.0
     out = images.mean((1,), keepdim=True).lerp(images, saturation)
     mean = out.mean((1, 2, 3), keepdim=True)
     out = mean.lerp(out, rng.uniform((n, 1, 1, 1), 1 - 0.4 * s, 1 + 0.4 * s))
@@ -143,6 +143,35 @@ def noise(images: Tensor, rng: Random, most: float = 0.08) -> Tensor:
     return images + rng.normal(tuple(images.shape)) * amount
 
 
+def crop(images: Tensor, rng: Random, least: float = 0.9) -> Tensor:
+    """A random square piece of at least a share `least` of each square image's area, made as large as the image."""
+    n, size = len(images), images.shape[-1]
+    side = rng.uniform((n,), least, 1.0).sqrt()
+    theta = torch.zeros(n, 2, 3, device=images.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = side
+    theta[:, :, 2] = rng.uniform((n, 2), -1, 1) * (1 - side)[:, None]
+    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def erase(images: Tensor, rng: Random, most: float = 0.1) -> Tensor:
+    """Random erasing (Zhong et al. 2020): a rectangle of 2 % to a share `most` of each image, of sides 0.3 to 3.3, is
+    noise."""
+    n, _, height, width = images.shape
+    area = rng.uniform((n,), min(0.02, most), most)
+    aspect = torch.exp(rng.uniform((n,), math.log(0.3), math.log(3.3)))
+    half = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], 1).clamp(max=1) / 2  # shares of width, height
+    centre = half + rng.uniform((n, 2)) * (1 - 2 * half)
+    x, y = ((torch.arange(side, device=images.device)[None] + 0.5) / side for side in (width, height))
+    across, down = ((at - centre[:, i, None]).abs() < half[:, i, None] for i, at in enumerate((x, y)))
+    return torch.where(down[:, None, :, None] & across[:, None, None, :], rng.uniform(tuple(images.shape)), images)
+
+
+def grey(images: Tensor, rng: Random) -> Tensor:
+    """Without colour."""
+    return images.mean(1, keepdim=True).expand_as(images)
+
+
 def shuffle(images: Tensor, generator: Generator) -> Tensor:
     """Cut square pictures (N, 3, S, S) into 3×3 to 8×8 pieces and put those in another order."""
     out, size = images.clone(), images.shape[-1]
@@ -167,19 +196,3 @@ def sometimes(images: Tensor, rng: Random, changes: Sequence[tuple[float, Change
         rows = rng.choose(len(images), share * often)
         if len(rows):
             images[rows] = change(images[rows], rng)
-
-
-def recognition(
-    images: Tensor, generator: Generator, size: int = 112, strength: float = 1.0, often: float = 1.0
-) -> Tensor:
-    """Everything above but `shuffle`, for training a recogniser on aligned faces: (N, 3, H, W) to (N, 3, size, size).
-
-    `strength` is that of the colour changes; `often` a factor on the share of images that each change but the affine
-    one touches.
-    """
-    rng = Random(generator, images.device)
-    out = affine(images, rng, size, scale=0.12, rotate=12, shift=0.04)
-    changes: list[tuple[float, Change]] = [(0.85, lambda some, rng: colour(some, rng, strength))]
-    changes += [(0.2, replace_background), (0.2, occlude), (0.15, rescale), (0.15, blur), (0.2, noise), (0.3, jpeg)]
-    sometimes(out, rng, changes, often)
-    return out.clamp_(0, 1)

@@ -212,7 +212,8 @@ class FinderTask(Task):
         rows = rng.choose(len(images), 0.5)
         images[rows], points[rows] = images[rows].flip(3), mirrored(points[rows], images.shape[-1])
         images = torch.cat([images, self.faceless_crops(self.args.crops - exact - pasted, generator)])
-        changes = [(0.8, augment.colour), (0.2, augment.rescale), (0.15, augment.jpeg), (0.1, augment.occlude)]
+        changes: list[tuple[float, augment.Change]] = [(0.8, augment.colour), (0.2, augment.rescale)]
+        changes += [(0.15, augment.jpeg), (0.1, augment.occlude)]
         augment.sometimes(images, rng, changes)
         return images.clamp(0, 1) * 2 - 1, points, exact
 

@@ -30,8 +30,8 @@ from idgen.models.recognizer import ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training.augment import Random
 from idgen.training.data import Album, Faces, hold_out, load_faces
+from idgen.training.embedding import cached, cached_embeddings, content_key
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
-from idgen.training.recognition import cached, cached_embeddings, content_key
 
 
 @dataclass(kw_only=True)

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from diffusers.models.modeling_utils import ModelMixin
 from numpy.random import SeedSequence
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
@@ -28,9 +29,16 @@ from idgen import models
 from idgen.ground import arguments, devices, files
 from idgen.ground.errors import InputError
 from idgen.ground.weights import check_fit, first_sentence, read_shards, variant_in, weight_files
+from idgen.training.averaging import average
+from idgen.training.curve import draw_curve
 
 ORIGIN = "origin.json"
 """What a network was made from, see `train`; beside its weights."""
+BEST = "best.json"
+"""When the best network so far was that, and how good; beside its weights."""
+
+SETTLED = 100
+"""Steps after the warm-up at which the running loss has forgotten how it began."""
 
 Network = TypeVar("Network", bound=ModelMixin)
 
@@ -40,7 +48,8 @@ class RunArgs:
     """How long, how fast and where a network trains; shared by all recipes."""
 
     out: Path
-    """Folder of the run: `checkpoint/`, `log.jsonl`, `args.json` and, at the end, the network in `model/`."""
+    """Folder of the run: `checkpoint/`, `log.jsonl`, `curve.svg`, `args.json` and, at the end, the network in `model/`;
+    of a recogniser also the best one so far, in `best/`."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 128
@@ -63,6 +72,8 @@ class RunArgs:
     decay: float = 1.0
     """Share of the steps, at the end, over which the rate falls to zero; 1 is one long cosine, less holds the peak
     first."""
+    drops: list[float] = field(default_factory=list)
+    """Shares of the steps after each of which the rate is a tenth, such as [0.55, 0.75, 0.875], in place of `decay`."""
     compile: bool = False
     """Use `torch.compile`: worth the wait for a transformer, not for a small convolutional network."""
     start: Path | None = None
@@ -82,6 +93,8 @@ class RunArgs:
         if self.size < 16 or self.size % 16:
             raise InputError(f"The size is a multiple of 16, got {self.size}.")
         arguments.seed(self.seed)
+        for drop in self.drops:
+            arguments.number("share of the steps (drops)", drop, 0, 1)
         if not 0 < self.lr < math.inf:
             raise InputError(f"The learning rate lr is above 0, got {self.lr}.")
         if self.device is not None:
@@ -116,6 +129,8 @@ class Task(nn.Module):
     args: RunArgs
     network: Any
     betas = (0.9, 0.99)
+    hopeless = math.inf
+    """A running loss above which the training has diverged, after its warm-up."""
 
     @property
     def device(self) -> torch.device:
@@ -126,6 +141,14 @@ class Task(nn.Module):
         """What moves the parameters; one AdamW for all, unless a task knows better."""
         a = self.args
         return [AdamW(self.network.parameters(), a.lr, self.betas, weight_decay=a.weight_decay, fused=True)]
+
+    def goodness(self, metrics: dict[str, float]) -> tuple[float, ...] | None:
+        """Of a validation, larger for a better network; None where the last one counts as the best."""
+        return None
+
+    def kept(self, step: int) -> str | None:
+        """The folder in the run's that the averaged network is kept in after so many steps, if it is."""
+        return None
 
 
 def digest(folder: Path) -> str:
@@ -170,10 +193,13 @@ def has_bf16(device: str | None = None) -> bool:
 
 
 def schedule(step: int, args: RunArgs) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, a plateau, then half a cosine down to zero."""
+    """Share of the peak learning rate at a step: linear warm-up, a plateau, then half a cosine down to zero, or tenths
+    of it step by step."""
     start = max(args.warmup, round(args.steps * (1 - args.decay)))
     if step < args.warmup:
         return (step + 1) / args.warmup
+    if args.drops:
+        return 0.1 ** sum(step >= round(drop * args.steps) for drop in args.drops)
     return 0.5 * (1 + math.cos(math.pi * max(0, step - start) / max(1, args.steps - start)))
 
 
@@ -194,8 +220,9 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
         The last validation; empty if there was nothing left to do.
 
     Raises:
-        InputError: the checkpoint in `args.out` is damaged, or of another network or origin.
-        FloatingPointError: the loss became NaN; the last checkpoint is from before.
+        InputError: the checkpoint in `args.out` is damaged, or of another network or origin; or the processes see
+            different data.
+        FloatingPointError: the loss became NaN, or the training diverged; the last weights that are kept are good.
     """
     run = _Run(task, args, origin or {})
     if run.is_main:
@@ -213,6 +240,8 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
     while run.step < args.steps and not due:
         for name, number in run.advance().items():
             logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
+        if logs["loss"] > run.hopeless and run.step > args.warmup + SETTLED:
+            raise run.broken(f"The loss is {logs['loss']:.3g} at step {run.step}, more than guessing costs")
         bar.update()
         bar.set_postfix({name: f"{number:.4g}" for name, number in logs.items()}, refresh=False)
         due = run.any_process(args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60)
@@ -224,6 +253,9 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
             with (args.out / "log.jsonl").open("a") as file:
                 file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
             bar.write(json.dumps({name: round(value, 4) for name, value in line.items()}))
+            draw_curve(args.out)
+        if hasattr(task, "kept") and (folder := task.kept(run.step)) is not None:
+            run.save_network(args.out / folder)
         if due or run.step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60:
             run.save()
             saved = time.monotonic()
@@ -244,13 +276,17 @@ class _Run:
         alone = self.accelerator.num_processes == 1
         self.device = torch.device(args.device) if args.device and alone else self.accelerator.device
         self.is_main = self.accelerator.is_main_process
+        if not alone and len(set(gather_object([json.dumps(origin, sort_keys=True)]))) > 1:
+            raise InputError("The processes of this training see different data: give all the same files and options.")
+        self.hopeless = getattr(task, "hopeless", math.inf)
+        self.best = args.out / "best"
         if args.start is not None:
             started = trained_weights(args.start)
             tensors = read_shards(started, "network to start from", "another training")
             check_fit(task.network.state_dict(), tensors, started[0], type(task.network).__name__)
             task.network.load_state_dict(tensors)
         task.to(self.device)
-        self.average: Any = AveragedModel(task.network, multi_avg_fn=_average(args.ema), use_buffers=True)
+        self.average: Any = AveragedModel(task.network, multi_avg_fn=average(args.ema), use_buffers=True)
         self.average.module.requires_grad_(False).eval()
         if args.compile:
             task.network.compile()
@@ -263,6 +299,8 @@ class _Run:
         self.checkpoint = args.out / "checkpoint"
         if args.resume and self.checkpoint.exists():
             self._resume()
+        elif self.is_main:
+            files.remove(self.best)
 
     def autocast(self) -> torch.autocast:
         """The precision of the networks' passes."""
@@ -279,18 +317,21 @@ class _Run:
             loss, values = self.model(self.step, generator)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.parameters(), self.args.clip)
+        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
+        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
+            raise self.broken(f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {self.step}")
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.average.update_parameters(self.task.network)
         self.step += 1
-        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
-        if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
-            raise FloatingPointError(
-                f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {self.step}: lower --lr. "
-                "The checkpoint is older."
-            )
         return seen
+
+    def broken(self, what: str) -> FloatingPointError:
+        """The error of a training that went wrong, which says where its last good weights are."""
+        kept = [folder for folder in (self.best, self.args.out / "model") if folder.is_dir()]
+        where = f"the last good weights are in {kept[0]}" if kept else "no weights were kept before"
+        return FloatingPointError(f"{what}: {where}; lower --lr. The checkpoint is older.")
 
     def any_process(self, due: bool) -> bool:
         """Whether a process has come to its end: all stop at once, or some wait for ever."""
@@ -300,7 +341,15 @@ class _Run:
 
     def validate(self) -> dict[str, float]:
         with torch.no_grad(), self.autocast():
-            return self.task.validate(self.average.module, self.args.out)
+            metrics: dict[str, float] = self.task.validate(self.average.module, self.args.out)
+        goodness = self.task.goodness(metrics) if hasattr(self.task, "goodness") else None
+        if goodness is not None and goodness > self._best_so_far():
+            self.save_network(self.best, {"step": self.step, "goodness": list(goodness), **metrics})
+        return metrics
+
+    def _best_so_far(self) -> tuple[float, ...]:
+        file = self.best / BEST
+        return tuple(files.read_json(file)["goodness"]) if file.is_file() else ()
 
     def save(self) -> None:
         """The checkpoint, and the averaged network as it is."""
@@ -314,9 +363,15 @@ class _Run:
         with files.aside(self.checkpoint) as beside:
             beside.mkdir()
             torch.save(state, beside / "state.pt")
-        with files.aside(self.args.out / "model") as beside:
+        self.save_network(self.args.out / "model")
+
+    def save_network(self, folder: Path, about: dict[str, Any] | None = None) -> None:
+        """The averaged network as it is, with what is to be said of it."""
+        with files.aside(folder) as beside:
             self.average.module.save_pretrained(beside)
             files.write_json(beside / ORIGIN, self.origin)
+            if about is not None:
+                files.write_json(beside / BEST, about)
 
     def _resume(self) -> None:
         folder = self.checkpoint
@@ -342,16 +397,3 @@ class _Run:
             for group, (lr, decay) in zip(optimizer.param_groups, given, strict=True):
                 group["initial_lr"], group["weight_decay"] = lr, decay  # a resumed run may be given others
         self.step = int(state["step"])
-
-
-def _average(decay: float) -> Any:
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        n = float(count)
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        for a, c in zip(averaged, current, strict=True):
-            if torch.is_floating_point(a):
-                a.lerp_(c.to(a.dtype), share)
-            else:
-                a.copy_(c)
-
-    return update

@@ -16,7 +16,7 @@ from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import centres
 from idgen.models.quality_net import QualityNet
-from idgen.training import augment
+from idgen.training import views
 from idgen.training.data import Faces, load_faces
 from idgen.training.loop import FacesArgs, Task, build, train
 from idgen.training.recognition import certainty_ratio
@@ -50,6 +50,10 @@ class QualityTask(Task):
         encoder, _, _ = self.frozen
         return torch.cat([encoder.encode(faces.pixels(rows)) for rows in _blocks(len(faces))])
 
+    def _worse(self, faces: Faces, rows: np.ndarray, generator: Generator) -> Tensor:
+        told = views.strengths({"colour": 0.7})
+        return views.view(faces.pixels(rows), generator, faces.images.shape[1], told, self.args.often)
+
     def _targets(self, vectors: Tensor, rows: np.ndarray, side: int) -> Tensor:
         return certainty_ratio(
             normalize(vectors), self.centres[side], torch.from_numpy(self.frozen[1:][side].labels[rows])
@@ -59,8 +63,7 @@ class QualityTask(Task):
         encoder, faces, _ = self.frozen
         rows = torch.randint(len(faces), (self.args.batch_size,), generator=generator).numpy()
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            pixels = augment.recognition(faces.pixels(rows), generator, faces.images.shape[1], 0.7, self.args.often)
-            vectors = encoder.embed_raw(pixels.clamp(0, 1))
+            vectors = encoder.embed_raw(self._worse(faces, rows, generator))
             wanted = self._targets(vectors, rows, 0)
         rated = self.network.train()(vectors.to(self.device))
         return smooth_l1_loss(rated.float(), wanted.to(self.device), beta=0.5), {"certainty": wanted.mean()}
@@ -70,10 +73,7 @@ class QualityTask(Task):
         encoder, _, held_out = self.frozen
         generator, rated, wanted = Generator().manual_seed(0), [], []
         for rows in _blocks(len(held_out)):
-            pixels = augment.recognition(
-                held_out.pixels(rows), generator, held_out.images.shape[1], 0.7, self.args.often
-            )
-            vectors = encoder.embed_raw(pixels.clamp(0, 1))
+            vectors = encoder.embed_raw(self._worse(held_out, rows, generator))
             rated.append(network(vectors.to(self.device)).float().cpu())
             wanted.append(self._targets(vectors, rows, 1))
         ranks = np.stack([torch.cat(each).argsort().argsort().numpy() for each in (rated, wanted)])

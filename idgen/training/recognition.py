@@ -2,53 +2,118 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
-from torch.nn.functional import interpolate, normalize, smooth_l1_loss
-from torch.optim import AdamW, Optimizer
+from torch.nn.functional import normalize, smooth_l1_loss
+from torch.optim import SGD, AdamW, Optimizer
 
-from idgen.ground import files
-from idgen.ground.errors import InputError, require_package
-from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
+from idgen.ground import arguments
+from idgen.ground.errors import InputError
 from idgen.scoring import verification
-from idgen.training import augment
-from idgen.training.data import Album, Faces, load_faces
-from idgen.training.loop import FacesArgs, Task, build, digest, frozen, has_bf16, train
+from idgen.training import architectures, losses, views
+from idgen.training.curve import LOG
+from idgen.training.data import Faces
+from idgen.training.embedding import embed
+from idgen.training.loop import RunArgs, Task, step_seed, train
+from idgen.training.losses.partial_fc import LazyAdam, PartialFC
+from idgen.training.mixture import Mixture, load_mixture
+from idgen.training.teacher import SNAPSHOTS, Teacher
+from idgen.training.trial import Test, load_test, measure
 
-ARCHITECTURES: dict[str, type[ModelMixin]] = {"resnet": ResNetRecognizer, "plain": PlainRecognizer}
+_ALL = 2**20  # in place of a process's number: what all processes draw alike
+_DIVERGED = 1.5  # times what guessing costs
 
 
 @dataclass(kw_only=True)
-class RecognizerArgs(FacesArgs):
+class RecognizerArgs(RunArgs):
     """Train a recogniser on labelled, aligned faces."""
 
+    data: list[str]
+    """A labelled set, see `idgen evaluate`; or several, each after its own --data: PATH, or PATH:SHARE of every batch.
+    People of two sets are different people."""
+    people: int | None = None
+    """Of every set, the first so many people."""
+    pictures: int | None = None
+    """Of every person, the first so many pictures."""
+    held_out_people: int | None = None
+    """The last people of every set, kept for validation; by default a tenth of them, at most 300 together."""
+    soft_labels: bool = False
+    """Pictures are of those whom the sets' column soft_label names, each by its share (identity mixup)."""
+    domain_mixup: bool = False
+    """Every picture is a mixture of one of the first set and one of the second (SynFace)."""
+    pretrain: list[str] = field(default_factory=list)
+    """Sets to learn from first, as --data: generated people, before the few real ones."""
+    pretrain_share: float = 0.5
+    """Share of the steps that is spent on them."""
+    finetune_lr: float = 0.3
+    """Factor on the learning rate after them."""
+    test: list[str] = field(default_factory=list)
+    """Labelled sets and .bin files that are measured at every validation; they choose nothing."""
     architecture: str = "resnet"
-    """`resnet` or `plain`."""
+    """resnet, plain, iresnet18, iresnet34, iresnet50 or iresnet100."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the network."""
     loss: str = "cosface"
-    """`cosface` (Wang et al. 2018), `arcface` (Deng et al. 2019) or `proxy_anchor` (Kim et al. 2020)."""
-    margin: float = 0.35
-    """cosface: in cosine. arcface: in radians. proxy_anchor: in cosine."""
+    """cosface, arcface, adaface, elastic_cos, elastic_arc, proxy_anchor, triplet or multibatch."""
+    margin: float | None = None
+    """By default as published; in cosine, or radians for arcface and elastic_arc."""
     scale: float = 32.0
     margin_warmup: float = 0.33
     """Share of the steps over which the margin grows from 0: a small network does not start with the full one."""
+    sampled: float = 1.0
+    """Share of the people with whom a step compares (partial FC), for very many."""
+    teacher: Path | None = None
+    """Folder of a trained network whose vectors are learned, too; or a run's snapshots/, each for its part of the
+    steps."""
+    teacher_weight: float = 1.0
+    """Of the mean 1 - cosine to the teacher's vectors, beside the loss."""
+    snapshots: int = 0
+    """Networks to keep in snapshots/, evenly over the steps: teachers as far as their students are."""
+    a_person: int | None = None
+    """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16."""
+    optimizer: str = "adamw"
+    """adamw, or sgd with a momentum of 0.9."""
+    augment: dict[str, Any] = field(default_factory=dict)
+    """Strengths of the augmentations, such as {jpeg: 0, randaugment: 1}: 1 is usual, 0 off; usual: 0 leaves only those
+    that are named. flip, affine, colour, grey, background, occlude, low_resolution, blur, noise, jpeg; and crop, erase,
+    randaugment, which are off unless named."""
     colour: float = 0.7
-    """Strength of the colour augmentation."""
+    """Factor on the strength of the colour augmentation."""
     often: float = 1.0
     """Factor on how often images are augmented; resuming with less at the end of a training brings it closer to the
     pictures that it is measured on (Touvron et al. 2019), at the cost of some robustness."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("data", "pretrain", "test"):
+            value = getattr(self, name)
+            setattr(self, name, [str(one) for one in ([value] if isinstance(value, (str, Path)) else value)])
+        for name in ("people", "pictures", "a_person"):
+            if getattr(self, name) is not None:
+                arguments.whole(name, getattr(self, name), 1)
+        arguments.number("share of the steps for pre-training (pretrain_share)", self.pretrain_share, 0.01, 0.99)
+        if self.optimizer not in ("adamw", "sgd"):
+            raise InputError(f"The optimizer is adamw or sgd, got {self.optimizer!r}.")
+        views.strengths(self.augment)
+        losses.find(self.loss)  # refused before the faces are decoded
+        if (self.soft_labels or self.domain_mixup) and self.loss not in losses.BY_CLASS:
+            what = "soft labels" if self.soft_labels else "domain mixup"
+            raise InputError(f"The loss {self.loss} knows nothing of {what}: take one of {', '.join(losses.BY_CLASS)}.")
+        if self.loss in losses.OF_PAIRS and self.several < 2:
+            raise InputError(f"The loss {self.loss} compares pictures of one person: let a_person be 2 or more.")
+        if self.domain_mixup and len(self.data) != 2:
+            raise InputError(f"Domain mixup mixes the pictures of two sets, got {len(self.data)}: give --data twice.")
 
-def _losses() -> Any:
-    return require_package("pytorch_metric_learning.losses", "train", "Training a recogniser")
+    @property
+    def several(self) -> int:
+        """Pictures of a person in a batch."""
+        return self.a_person or {"triplet": 4, "multibatch": 16}.get(self.loss, 1)
 
 
 class RecognizerTask(Task):
@@ -56,77 +121,118 @@ class RecognizerTask(Task):
 
     args: RecognizerArgs
 
-    def __init__(self, args: RecognizerArgs, faces: Faces, held_out: Faces):
+    def __init__(self, args: RecognizerArgs, faces: Mixture, held_out: Faces, tests: list[Test] | None = None):
         super().__init__()
         torch.manual_seed(args.seed)
-        self.args, self.faces, self.held_out = args, faces, held_out
-        if args.architecture not in ARCHITECTURES:
-            raise InputError(f"No architecture {args.architecture!r}: choose {' or '.join(ARCHITECTURES)}.")
-        network: Any = build(ARCHITECTURES[args.architecture], args.model)
+        self.args, self.faces, self.held_out, self.tests = args, faces, held_out, tests or []
+        network = architectures.make(args.architecture, args.model)
         self.network = network.to(memory_format=torch.channels_last)
-        size, people = self.network.config.embedding_dim, faces.people
-        losses = _losses()
-        kinds: dict[str, tuple[Any, dict[str, float]]] = {
-            "cosface": (losses.CosFaceLoss, {"margin": args.margin, "scale": args.scale}),
-            "arcface": (losses.ArcFaceLoss, {"margin": args.margin * 57.29578, "scale": args.scale}),
-            "proxy_anchor": (losses.ProxyAnchorLoss, {"margin": args.margin, "alpha": args.scale}),
-        }
-        if args.loss not in kinds:
-            raise InputError(f"No loss {args.loss!r}: choose cosface, arcface or proxy_anchor.")
-        kind, options = kinds[args.loss]
-        self.loss: Any = kind(people, size, **options)
+        self.counts = faces.counts(args.batch_size)
+        size = self.network.config.embedding_dim
+        self.loss: Any = losses.make(args.loss, faces.people, size, args.margin, args.scale, args.sampled)
         self.full_margin = self.loss.margin
+        self.strengths = views.strengths(args.augment)
+        self.strengths["colour"] *= args.colour
+        if self.network.config.get("quality") and args.loss in losses.OF_PAIRS:
+            raise InputError(f"The loss {args.loss} has no class vectors, which a quality head learns from.")
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
-        for vectors in self.loss.parameters():
+        for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)
+        self.teacher = () if args.teacher is None else (Teacher(args.teacher, size),)
+        if hasattr(self.loss, "chance"):
+            self.hopeless = _DIVERGED * self.loss.chance()
 
     def optimizers(self) -> list[Optimizer]:
+        args = self.args
         networks = [p for p in self.network.parameters() if p.ndim > 1]
         scales = [p for p in self.network.parameters() if p.ndim <= 1]
-        # Few images reach each class vector, so none decays; proxies learn faster (Kim et al. 2020, §4.1).
-        faster = 10.0 if self.args.loss == "proxy_anchor" else 1.0
-        groups = [
-            {"params": networks, "weight_decay": self.args.weight_decay},
+        own = list(self.loss.parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": networks, "weight_decay": args.weight_decay},
             {"params": scales, "weight_decay": 0.0},
-            {"params": list(self.loss.parameters()), "weight_decay": 0.0, "lr": self.args.lr * faster},
         ]
-        return [AdamW(groups, lr=self.args.lr, betas=(0.9, 0.99), fused=True)]
-
-    def class_vectors(self) -> Tensor:
-        """(C, D) one a person, as the loss has them."""
-        (vectors,) = self.loss.parameters()
-        return vectors if self.args.loss == "proxy_anchor" else vectors.T
+        if isinstance(self.loss, PartialFC):
+            more: list[Optimizer] = [LazyAdam(own, args.lr)]
+        else:  # few images reach each class vector, so none decays
+            more, one = [], {"params": own, "weight_decay": 0.0, "lr": args.lr * self.loss.faster}
+            groups += [one] * bool(own)
+        if args.optimizer == "sgd":
+            return [SGD(groups, lr=args.lr, momentum=0.9), *more]
+        return [AdamW(groups, lr=args.lr, betas=(0.9, 0.99), fused=True), *more]
 
     def forward(self, step: int, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         self.network.train()
-        device, config = self.device, self.network.config
-        rows = torch.randint(len(self.faces), (self.args.batch_size,), generator=generator).numpy()
-        labels = torch.from_numpy(self.faces.labels[rows]).to(device)
+        device = self.device
         with torch.autocast(device.type, enabled=False):
-            pixels = self.faces.pixels(rows, device)
-            pixels = augment.recognition(pixels, generator, config.image_size, self.args.colour, self.args.often)
+            pixels, targets, weights = self.batch(generator)
         pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         rated = None
-        if config.get("quality"):
+        if self.network.config.get("quality"):
             embeddings, rated = self.network.embed_and_rate(pixels)
         else:
             embeddings = self.network(pixels)
         self.loss.margin = self.full_margin * min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
-        with torch.autocast(device.type, enabled=False):  # the loss would cast its class vectors to bf16 for good
-            loss = self.loss(embeddings.float(), labels)
+        if isinstance(self.loss, PartialFC):
+            self.loss.generator.manual_seed(step_seed(self.args.seed, step, _ALL))
+        with torch.autocast(device.type, enabled=False):
+            loss, seen = cost(self.loss, embeddings.float(), targets, weights), {}
+            for teacher in self.teacher:
+                seen["teacher"] = teacher.cost(step / self.args.steps, pixels, embeddings.float())
+                loss = loss + self.args.teacher_weight * seen["teacher"]
             if rated is None:
-                return loss, {}
-            certainty = certainty_ratio(embeddings.detach().float(), self.class_vectors().detach(), labels)
+                return loss, seen
+            certainty = certainty_ratio(embeddings.detach().float(), self.loss.vectors.detach(), targets[:, 0])
             quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
-        return loss + 10 * quality, {"certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
+        return loss + 10 * quality, {**seen, "certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
+
+    def batch(self, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Augmented pictures (N, 3, S, S) in [0, 1], and of whom they are, (N, K) targets and weights."""
+        if not self.args.domain_mixup:
+            return self._seen(self.counts, generator)
+        number = self.args.batch_size
+        share = int(torch.randint(21, (), generator=generator)) / 20  # ψ of SynFace, one a batch
+        (one, whom, much), (other, whom_else, rest) = (
+            self._seen(counts, generator) for counts in ([number, 0], [0, number])
+        )
+        mixed = share * one + (1 - share) * other
+        return mixed, torch.cat([whom, whom_else], 1), torch.cat([share * much, (1 - share) * rest], 1)
+
+    def _seen(self, counts: list[int], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        rows = self.faces.draw(counts, generator, self.args.several)
+        pixels = self.faces.pixels(rows, self.device)
+        size = self.network.config.image_size
+        pixels = views.view(pixels, generator, size, self.strengths, self.args.often)
+        return pixels, self.faces.targets[rows].to(self.device), self.faces.weights[rows].to(self.device)
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
-        """EER and TAR at FMR 1e-3 over all pairs of the held-out people."""
+        """EER and TAR at FMR 1e-3 over all pairs of the held-out people; and figures of the tests."""
         genuine, impostor = verification.pair_scores(embed(network, self.held_out), self.held_out.labels)
-        return {
+        found = {
             "eer": verification.eer(genuine, impostor),
             "tar_1e-3": verification.tar_at_fmr(genuine, impostor, 1e-3),
         }
+        for test in self.tests:
+            found |= {f"{test.name} {figure}": value for figure, value in measure(network, test).items()}
+        return found
+
+    def kept(self, step: int) -> str | None:
+        number = self.args.snapshots
+        due = [k for k in range(1, number + 1) if round(k * self.args.steps / number) == step]
+        return f"{SNAPSHOTS}/{due[0]}" if due else None
+
+    def goodness(self, metrics: dict[str, float]) -> tuple[float, ...]:
+        """By the held-out part of the people to learn from, never by a test."""
+        return metrics["tar_1e-3"], -metrics["eer"]
+
+
+def cost(loss: Any, embeddings: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The mean over pictures of Σ φⱼ·L(z, yⱼ): the loss for each label is taken by itself (SynFace's paper; its code
+    mixes the margin logits first). Of embeddings (N, D), targets and weights (N, K)."""
+    if targets.shape[1] == 1:
+        first: Tensor = loss(embeddings, targets[:, 0]).mean()
+        return first
+    parts = [loss(embeddings, targets[:, k]) * weights[:, k] for k in range(targets.shape[1])]
+    return torch.stack(parts).sum(0).mean()
 
 
 def certainty_ratio(embeddings: Tensor, class_vectors: Tensor, labels: Tensor) -> Tensor:
@@ -138,70 +244,48 @@ def certainty_ratio(embeddings: Tensor, class_vectors: Tensor, labels: Tensor) -
     return own / (nearest + 1 + 1e-9)
 
 
-def embed(network: Any, faces: Faces, flip: bool = False) -> Tensor:
-    """Unit embeddings (N, D) of aligned faces, by a network in eval mode; with `flip`, summed with the mirrored
-    image's."""
-    device, size = next(network.parameters()).device, network.config.image_size
-    out = []
-    for rows in np.split(np.arange(len(faces)), range(64, len(faces), 64)):
-        pixels = faces.pixels(rows, device)
-        pixels = interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) * 2 - 1
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        embedding = network(pixels).float()
-        if flip:
-            embedding = embedding + network(pixels.flip(3)).float()
-        out.append(normalize(embedding).cpu())
-    return torch.cat(out)
-
-
-def content_key(network: Path, faces: Faces) -> str:
-    """A name, of the weights' and the images' bytes, for what a network in a folder makes of some faces."""
-    content = faces.content or hashlib.sha256(faces.images.tobytes() + str(faces.images.shape).encode()).hexdigest()
-    return f"{digest(network)}-{content[:16]}"
-
-
-def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool) -> NDArray[Any]:
-    """The array in a file of the cache, as a read-only memory map; `make` makes it first if it is not there, without
-    gradients, on a device, in bfloat16 or not."""
-    if not file.exists():
-        files.check_cache(file)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
-            array = make()
-        with files.aside(file) as beside, beside.open("wb") as opened:
-            np.save(opened, array)
-    return np.load(file, mmap_mode="r")
-
-
-def cached_embeddings(recognizer: Path, faces: Faces, device: str | None = None) -> Tensor:
-    """Unit embeddings (N, D) of all faces, summed with the mirrored images', by the recogniser in a folder; kept in the
-    cache."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-    def make() -> NDArray[np.float32]:
-        network = frozen(recognizer, ModelMixin).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return embed(network, faces, flip=True).numpy()
-
-    file = files.cache("embeddings", f"{content_key(recognizer, faces)}.npy")
-    return torch.from_numpy(np.array(cached(file, make, device, has_bf16(device))))
-
-
 def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
-    """Train a recogniser; the network is written to `args.out/model`."""
-    _losses()  # refused before the faces are decoded
-    everybody = load_faces(args.data, args.size)
-    faces, held_out = everybody.split_people(args.held_out_people)
+    """Train a recogniser; the network is written to `args.out/model`, the best one by the people held out to `best`."""
+    if args.pretrain:
+        return _pretrained(args)
+    faces, held_out, content = load_mixture(
+        args.data,
+        args.size,
+        people=args.people,
+        pictures=args.pictures,
+        soft=args.soft_labels,
+        held_out=args.held_out_people,
+        several=args.several > 1,
+    )
     if faces.people < 2:
         raise InputError(
-            f"A recogniser learns to tell people apart, and {args.data} has but {faces.people} to learn from, beside "
-            f"{held_out.people} held out: give more people, or hold out fewer (--held-out-people)."
+            f"A recogniser learns to tell people apart, and {', '.join(args.data)} has but {faces.people} to learn "
+            f"from, beside {held_out.people} held out: give more people, or hold out fewer (--held-out-people)."
         )
-    # All pairs are compared, so the pictures of a person are few where the people are many.
-    held_out = held_out.subset(Album(held_out.labels).first(max(2, 5000 // held_out.people)))
-    if held_out.people < 2 or len(held_out) == held_out.people:
-        raise InputError(
-            f"The {held_out.people} people held out have {len(held_out)} pictures: at least 2 people and somebody with "
-            "2 pictures are needed, or nothing can be validated."
-        )
-    origin = {"data": everybody.content, "number of held-out people": str(held_out.people)}
+    tests = [load_test(path, args.size) for path in args.test]
+    origin = {"data": content, "number of held-out people": str(held_out.people)}
     origin |= {"architecture": args.architecture, "loss": args.loss}
-    return train(RecognizerTask(args, faces, held_out), args, origin)
+    task = RecognizerTask(args, faces, held_out, tests)
+    for teacher in task.teacher:
+        origin["teacher"] = teacher.content()
+    return train(task, args, origin)
+
+
+def _pretrained(args: RecognizerArgs) -> dict[str, float]:
+    """First on the one data, then on the other from the best network so far, in as many steps together."""
+    steps = round(args.steps * args.pretrain_share)
+    alike: dict[str, Any] = {"pretrain": [], "people": None, "pictures": None, "domain_mixup": False, "test": []}
+    first = replace(args, data=args.pretrain, out=args.out / "pretrained", steps=steps, **alike)
+    metrics = train_recognizer(first)
+    if not finished(first):
+        return metrics
+    best = first.out / "best"
+    lr = args.lr * args.finetune_lr
+    return train_recognizer(replace(args, pretrain=[], start=best, steps=args.steps - steps, lr=lr))
+
+
+def finished(args: RunArgs) -> bool:
+    """Whether a run has come to its end."""
+    file = args.out / LOG
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    return bool(lines) and lines[-1].endswith("}") and json.loads(lines[-1])["step"] >= args.steps

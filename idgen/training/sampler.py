@@ -18,8 +18,8 @@ from idgen.sampling.fitting import neighbourhood
 from idgen.sampling.sampler import principal_axes
 from idgen.training.augment import Random
 from idgen.training.data import Album, hold_out, load_faces
+from idgen.training.embedding import cached_embeddings
 from idgen.training.loop import FacesArgs, Task, build, digest, train
-from idgen.training.recognition import cached_embeddings
 
 
 @dataclass(kw_only=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from idgen.asking import asked
 from idgen.ground import arguments
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity
 from idgen.model import Model
-from idgen.painting import asked
 from idgen.sampling.who import KINDS, kind_of
 
 from ..models import defaults, reads_traits, vocabulary

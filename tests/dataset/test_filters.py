@@ -12,7 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from idgen.dataset.filters import ANOTHER_PERSON, BROKEN, NO_FACE, NOT_THE_PERSON, Filters, is_duplicate, thumbnail
+from idgen.dataset.filters import (
+    ANOTHER_PERSON,
+    BROKEN,
+    NO_FACE,
+    NOT_THE_PERSON,
+    TOO_EASY,
+    Filters,
+    is_duplicate,
+    thumbnail,
+)
 from idgen.dataset.plan import Plan
 from idgen.model import Model, load_model
 
@@ -53,6 +62,7 @@ def test_every_reason(model: Model, pictured: tuple[Any, list[Image.Image]]) -> 
     for options, reasons in (
         ({}, [NO_FACE, NOT_THE_PERSON, None]),
         ({"match": None}, [NO_FACE, ANOTHER_PERSON, None]),
+        ({"easiest": 0.2}, [NO_FACE, NOT_THE_PERSON, TOO_EASY]),
         ({"match": None, "other": False, "face": False}, [None, None, None]),
     ):
         found = Filters(Plan(people=3, **options), model, people).measure(shown, [0, 1, 0])

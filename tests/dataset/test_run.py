@@ -36,6 +36,7 @@ from idgen.dataset.status import note, status
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.model import load_model
+from idgen.sampling.negatives import negatives
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -92,6 +93,26 @@ def test_every_picture_can_be_made_again_and_is_accounted_for(reference: Path, p
     assert now.short == {
         name: count for name in people.names if (count := sum(line["identity"] == name for line in rows)) < picky.images
     }
+
+
+def test_a_plan_leads_away_from_others(loose: dict[str, Any], tmp_path: Path) -> None:
+    """As the pipeline does it with the same vectors; a weight of 0 changes nothing."""
+    found: dict[str, list[bytes]] = {}
+    for name, how in {"plain": {}, "off": {"away_weight": 0.0}, "far": {}}.items():
+        away = {} if name == "plain" else {"away": "far"}
+        folder = make_plan(Plan(people=3, images=1, seed=5, **loose, **away, **how), tmp_path / name).folder
+        run(folder, 1)
+        rows = [row for path in sorted((folder / DATA).glob("*.parquet")) for row in read_rows(path)]
+        pictures = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB").tobytes() for row in rows]
+        found[name] = pictures
+    assert found["off"] == found["plain"] and found["far"] != found["plain"]
+    people = Planned.load(tmp_path / "far").people
+    others = people.vectors[negatives(people.vectors, "far")]
+    pipeline = load_model(loose["model"]).pipeline
+    again = pipeline(people, 1, seed=5, num_inference_steps=2, negative=others).images
+    assert [picture.tobytes() for picture in again] == found["far"]
+    with pytest.raises(InputError, match=r"`away` of a plan is one of far, close, mid, random"):
+        Plan(people=2, away="best")
 
 
 # Workers that are forked from here, where everything is imported, start in an instant; the real ones take seconds.

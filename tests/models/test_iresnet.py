@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from idgen.models import IResNetRecognizer
+from idgen.training.architectures import make
 
 Weights = dict[str, torch.Tensor]
 
@@ -57,6 +59,33 @@ def test_output() -> None:
     expected = iresnet(network.state_dict(), pixels, (1, 2, 1, 1))
     difference = (network(pixels) - expected).norm() / expected.norm()
     assert network(pixels).shape == (2, 12) and difference < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("iresnet18", 24_025_600), ("iresnet34", 34_139_328), ("iresnet50", 43_590_848), ("iresnet100", 65_156_160)],
+)
+def test_the_published_sizes_by_name(name: str, size: int) -> None:
+    with torch.device("meta"):
+        network = make(name, {})
+    assert sum(parameter.numel() for parameter in network.parameters()) == size
+    published = {
+        "conv1.weight",
+        "layer3.0.downsample.0.weight",
+        "layer4.1.bn3.running_var",
+        "fc.bias",
+        "features.weight",
+    }
+    assert published < network.state_dict().keys()
+    assert not network.features.weight.requires_grad
+
+
+def test_dropout_is_for_training_alone() -> None:
+    network = randomised(IResNetRecognizer((8, 8), (1, 1), embedding_dim=12, image_size=16, dropout=0.4))
+    pixels = torch.rand(4, 3, 16, 16)
+    assert torch.equal(network(pixels), network(pixels))
+    network.train()
+    assert not torch.equal(network(pixels), network(pixels))
 
 
 def test_the_published_size() -> None:

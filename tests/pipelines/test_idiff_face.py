@@ -111,7 +111,7 @@ def test_pictures_differ_between_identities_numbers_and_seeds(pipeline: IDiffFac
 def test_the_identity_reaches_the_picture(pipeline: IDiffFacePipeline) -> None:
     """With the same noise, so that nothing else can make the difference."""
     noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    a, b = (pipeline._denoise(noise, who[None], 3, 2.0, [torch.Generator()], None) for who in vectors(2))
+    a, b = (pipeline._denoise(noise, who[None], 3, (2.0, None, 0.5), [torch.Generator()], None) for who in vectors(2))
     assert not torch.allclose(a, b, atol=1e-3)
 
 
@@ -330,3 +330,24 @@ def test_noise_of_the_callers_own(pipeline: IDiffFacePipeline) -> None:
     for wrong in (noise[:3], noise[0], noise * float("nan")):
         with pytest.raises(InputError, match="noise to start from is finite and has the shape"):
             pipeline(who, 2, latents=wrong)
+
+
+def test_led_away_from_others_as_negfacediff_is(pipeline: IDiffFacePipeline) -> None:
+    """One step is linear in what the network says, so the formula is seen in the result."""
+    euler = with_scheduler(pipeline, FlowMatchEulerDiscreteScheduler())
+    who, others = vectors(2), vectors(4)[2:]
+    noise = torch.randn(2, *pipeline.latent_shape, generator=torch.Generator().manual_seed(0))
+
+    def made(people: torch.Tensor, guidance: float = 1.0, **how: Any) -> torch.Tensor:
+        options: dict[str, Any] = {"latents": noise, "output_type": "latent", "num_inference_steps": 1}
+        return euler(people, guidance_scale=guidance, **options, **how).images
+
+    plain, theirs, guided = made(who), made(others), made(who, 2.0)
+    for weight in (0.5, lambda share: 0.5):
+        away = made(who, negative=others, negative_weight=weight)
+        assert torch.allclose(away, 1.5 * plain - 0.5 * theirs, atol=1e-5) and not torch.allclose(away, plain)
+    assert torch.allclose(made(who, 2.0, negative=others), guided + 0.5 * (plain - theirs), atol=1e-5)
+    assert torch.equal(made(who, negative=who, negative_weight=3.0), plain)
+    assert torch.equal(made(who, 2.0, negative=others, negative_weight=0.0), guided)
+    with pytest.raises(InputError, match=r"led away from is finite and has the shape \(2, 64\), got \(1, 64\)"):
+        made(who, negative=others[:1])

@@ -9,7 +9,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from idgen.ground.errors import InputError
-from idgen.training.loop import RunArgs, schedule, step_seed, train
+from idgen.training.loop import SETTLED, RunArgs, schedule, step_seed, train
 
 
 class Net(ModelMixin, ConfigMixin):
@@ -101,6 +101,49 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
     nn.init.constant_(task.network.layer.weight, torch.nan)
     with pytest.raises(FloatingPointError, match="lower --lr"):
         train(task, run_args(tmp_path))
+
+
+class Diverging(Task):
+    """Whose loss grows, and which is best at step 6."""
+
+    hopeless = 50.0
+
+    def forward(self, step, generator):
+        loss, _ = super().forward(step, generator)
+        return loss + step, {}
+
+    def goodness(self, metrics):
+        return (-abs(metrics["weight"]),)
+
+
+def test_a_training_that_diverges_stops_with_its_best_weights(tmp_path):
+    with pytest.raises(
+        FloatingPointError, match=r"more than guessing costs: the last good weights are in .*best; lower"
+    ):
+        train(Diverging(), run_args(tmp_path, steps=SETTLED + 30))
+    best = json.loads((tmp_path / "best" / "best.json").read_text())
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] <= SETTLED + 3 and abs(best["weight"]) == pytest.approx(
+        min(abs(line["weight"]) for line in log), abs=1e-5
+    )
+    assert abs(float(Net.from_pretrained(tmp_path / "best").layer.weight.sum())) == pytest.approx(
+        abs(best["weight"]), abs=1e-5
+    )
+
+
+def test_a_step_without_a_number_changes_nothing(tmp_path):
+    """The weights stay those before it."""
+    task = Task()
+    plain = task.forward
+    task.forward = lambda step, generator: (plain(step, generator)[0] * (torch.nan if step == 3 else 1), {})
+    with pytest.raises(FloatingPointError, match=r"became nan, .* at step 3: no weights were kept before"):
+        train(task, run_args(tmp_path, validate_every=100))
+    assert all(value.isfinite().all() for value in task.network.state_dict().values())
+
+
+def test_the_rate_drops_by_tenths(tmp_path):
+    args = run_args(tmp_path, steps=100, warmup=10, drops=[0.5, 0.75])
+    assert [schedule(step, args) for step in (0, 49, 50, 75)] == pytest.approx([0.1, 1, 0.1, 0.01])
 
 
 def test_schedule_warms_up_holds_and_falls(tmp_path):

@@ -28,6 +28,7 @@ from idgen.training.data import Faces, load_faces
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
 from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
 from idgen.training.loop import train
+from idgen.training.mixture import load_mixture
 from idgen.training.quality import QualityArgs, train_quality
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, certainty_ratio, train_recognizer
 from idgen.training.sampler import SamplerArgs, SamplerTask, train_sampler
@@ -95,8 +96,8 @@ def test_recognizer(folder, tmp_path, architecture, loss):
 
 def recognizer_task(folder, out, **options):
     args = RecognizerArgs(out=out, data=folder, **{**QUICK, "model": RECOGNIZERS["resnet"][1], **options})
-    faces = load_faces(folder)
-    return RecognizerTask(args, faces, faces)
+    faces, held_out, _ = load_mixture([str(folder)], 128, held_out=2)
+    return RecognizerTask(args, faces, held_out)
 
 
 def test_the_class_vectors_stay_float32_and_learn(folder, tmp_path):

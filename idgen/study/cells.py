@@ -1,0 +1,112 @@
+"""A cell: one recogniser, of one row and one seed, trained and tested. Its result is one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffusers.models.modeling_utils import ModelMixin
+
+from idgen import models
+from idgen.dataset.engine import gpu_of
+from idgen.ground import files
+from idgen.ground.options import made
+from idgen.study.plan import Study, slug
+from idgen.training.loop import BEST
+from idgen.training.mixture import Asked
+from idgen.training.recognition import RecognizerArgs, finished, train_recognizer
+from idgen.training.trial import load_test, measure
+
+CELLS, RUNS = "cells", "runs"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and its tests.
+
+    Args:
+        row, seed: which.
+        args: of the training; its `out` is the run's folder.
+        tests: name → path.
+        key: names everything that decides the numbers; results of another key are another cell's.
+    """
+
+    row: str
+    seed: int
+    args: RecognizerArgs
+    tests: dict[str, str]
+    key: str
+
+    @property
+    def file(self) -> Path:
+        """Its result: DIR/cells/ROW-SEED-KEY.json."""
+        name = f"{self.args.out.name}.json"
+        return self.args.out.parents[1] / CELLS / name
+
+    def result(self) -> dict[str, Any] | None:
+        """What was found, if all of it was."""
+        found = files.read_json(self.file) if self.file.is_file() else None
+        return found if found is not None and ("failed" in found or set(self.tests) <= set(found["figures"])) else None
+
+
+def cells_of(study: Study, out: Path, contents: dict[str, str], device: str | None) -> list[Cell]:
+    """Every cell of a study, row by row; `contents` names what is in each set, by its path."""
+    cells = []
+    tests = {name: study.path(str(path), out) for name, path in study.tests.items()}
+    for row in study.rows:
+        options = {**study.training, **study.row(row, out)}
+        for seed in study.seeds or ():
+            args = made(RecognizerArgs, {**options, "out": out, "seed": seed, "device": device})
+            told = {name: str(value) for name, value in asdict(args).items() if name not in ("out", "device", "test")}
+            for part in ("data", "pretrain"):
+                asked = [Asked.read(text) for text in getattr(args, part)]
+                told[part] = json.dumps([(contents[one.path], one.share) for one in asked])
+            key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+            run = out / RUNS / f"{slug(row)}-{seed}-{key}"
+            cells.append(Cell(row, seed, replace(args, out=run), tests, key))
+    return cells
+
+
+def run_cell(cell: Cell) -> None:
+    """Train and test what was not, and write the result; called again after it was killed, it goes on."""
+    known = files.read_json(cell.file) if cell.file.is_file() else None
+    if cell.result() is not None:
+        return
+    began, args = time.monotonic(), cell.args
+    if known is None:
+        try:
+            train_recognizer(args)
+        except FloatingPointError as error:
+            files.write_json(cell.file, {"row": cell.row, "seed": cell.seed, "key": cell.key, "failed": str(error)})
+            return
+        if not finished(
+            replace(args, steps=args.steps - round(args.steps * args.pretrain_share) * bool(args.pretrain))
+        ):
+            return
+    network: Any = models.load(args.out / "best", ModelMixin).eval()  # type: ignore[type-var]
+    figures = dict((known or {}).get("figures", {}))
+    for name, path in cell.tests.items():
+        if name not in figures:
+            figures[name] = measure(network, load_test(path, args.size, name))
+    best = files.read_json(args.out / "best" / BEST)
+    content = {"row": cell.row, "seed": cell.seed, "key": cell.key, "steps": args.steps, "best": best}
+    content["parameters"] = sum(p.numel() for p in network.parameters())
+    content["minutes"] = round((known or {}).get("minutes", (time.monotonic() - began) / 60), 2)
+    files.write_json(cell.file, {**content, "figures": figures})
+    for run in (args.out, args.out / "pretrained"):
+        files.remove(run / "checkpoint")  # the best network stays, for tests that are added
+
+
+@dataclass
+class RunCells:
+    """What a task of an engine does: every `world_size`-th of some cells, from `rank` on."""
+
+    cells: list[Cell]
+
+    def __call__(self, _: Any, rank: int = 0, world_size: int = 1) -> None:
+        for cell in self.cells[rank::world_size]:
+            run_cell(replace(cell, args=replace(cell.args, device=gpu_of(cell.args.device))))

@@ -1,0 +1,124 @@
+"""`idgen study`: make the sets, train and test cell by cell, and write the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from idgen.dataset.drawing import make_plan
+from idgen.dataset.engine import Engine, Work, alone, check, cores, do
+from idgen.dataset.plan import PEOPLE, Plan
+from idgen.dataset.run import run as make_set
+from idgen.ground import files
+from idgen.ground.errors import InputError
+from idgen.study.cells import Cell, RunCells, cells_of
+from idgen.study.overlap import pictures_of, shared
+from idgen.study.page import write_page
+from idgen.study.plan import Study, slug
+from idgen.study.table import Table, tabulate, write_table
+from idgen.training.data import load_faces
+from idgen.training.mixture import Asked
+from idgen.training.recognition import RecognizerArgs
+from idgen.training.trial import load_test
+
+
+def run_study(
+    plan: str | Path | Study,
+    out: str | Path,
+    *,
+    sets: dict[str, str] | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    slurm: dict[str, Any] | None = None,
+    gpus: int = 0,
+    device: str | None = None,
+    only_table: bool = False,
+) -> Table:
+    """Train a recogniser on every row of a plan and seed, measure it on every test, and write study.json, study.md and
+    study.html into a folder.
+
+    What was finished before is left alone; a training that was interrupted goes on from its checkpoint. A row, test or
+    seed that is added later costs its own cells only; one that is changed is another cell.
+
+    Args:
+        plan: a plan file, the name of one that comes with the package, or a `Study`.
+        out: folder of the study: its sets, runs, cells and table.
+        sets: name → path, in place of the plan's.
+        engine, workers, slurm, gpus: as those of `idgen dataset run`; here, by default, cells run one after the other.
+        device: for the networks.
+        only_table: of the cells that are finished.
+
+    Returns:
+        The table, of what is finished.
+
+    Raises:
+        InputError: the plan cannot be used, a set cannot be read or made, or the engine is not there.
+    """
+    wanted = plan if isinstance(plan, Study) else Study.read(plan, sets)
+    out = Path(out)
+    files.check_writable(out)
+    check(engine, workers)
+    out.mkdir(parents=True, exist_ok=True)
+    look = f"idgen study {plan if isinstance(plan, (str, Path)) else 'PLAN'} --out {out} --table"
+    if only_table:
+        return _table(wanted, out, device)
+    with alone(out, look):
+        more: dict[str, Any] = {"slurm": slurm, "gpus": gpus}
+        for name, content in (wanted.sets or {}).items():
+            if isinstance(content, dict) and not _make(wanted, name, out, engine, workers, device, more):
+                raise InputError(f"Slurm makes the set {name} of the study: the same command goes on when it is done.")
+        cells = _cells(wanted, out, device)
+        missing = [cell for cell in cells if cell.result() is None]
+        if missing:
+            work = Work(out, RunCells(missing), len(missing), "idgen-study", "cells", look)
+            do(work, engine, workers or (cores(device) if engine != "local" else 1), **more)
+    return _table(wanted, out, device)
+
+
+def _make(
+    wanted: Study, name: str, out: Path, engine: Engine, workers: int | None, device: str | None, more: dict[str, Any]
+) -> bool:
+    """Make a set of the study, or what is missing of it; whether it is whole."""
+    content = dict((wanted.sets or {})[name])
+    if str(content.get("file", "")).startswith("@"):
+        content["file"] = str(out / "sets" / slug(content["file"][1:]) / PEOPLE)
+    file = files.write(out / "sets" / f"{slug(name)}.yaml", yaml.safe_dump(content, sort_keys=False))
+    folder = out / "sets" / slug(name)
+    make_plan(Plan.read(file), folder, device if engine == "local" else None)
+    return not make_set(folder, workers, engine, device=device, **more).missing
+
+
+def _cells(wanted: Study, out: Path, device: str | None) -> list[Cell]:
+    """All cells; reads every set, so that what cannot be read is refused before anything is trained."""
+    size = int(wanted.training.get("size", RecognizerArgs.size))
+    contents: dict[str, str] = {}
+    for row in wanted.rows:
+        options = wanted.row(row, out)
+        for text in (*options["data"], *options.get("pretrain", ())):
+            path = Asked.read(text).path
+            contents[path] = contents.get(path) or load_faces(path, size).content
+    for name, path in wanted.tests.items():
+        load_test(wanted.path(str(path), out), size, name)
+    return cells_of(wanted, out, contents, device)
+
+
+def _table(wanted: Study, out: Path, device: str | None) -> Table:
+    cells = _cells(wanted, out, device)
+    table = tabulate(wanted, cells, _notes(wanted, cells))
+    write_table(table, out)
+    write_page(table, out)
+    return table
+
+
+def _notes(wanted: Study, cells: list[Cell]) -> list[str]:
+    """Which tests share people with what is learned from."""
+    size = cells[0].args.size
+    learned = {Asked.read(text).path for cell in cells for text in (*cell.args.data, *cell.args.pretrain)}
+    tests = {name: load_test(path, size, name) for name, path in cells[0].tests.items()}
+    notes = []
+    for path in sorted(learned):
+        known = pictures_of(path, size)
+        notes += [shared(test, cells[0].tests[name], known, path) for name, test in tests.items()]
+    return [note for note in notes if note]
