@@ -111,7 +111,7 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     judge = models.load(network("judge"), ModelMixin)
     flow = models.load(network("sampler"), IdentityFlow)
     student = models.load(network("student"), IdentityDiT) if (args.runs / "student" / "model").is_dir() else None
-    for run in ("generator", "autoencoder", "sampler", *([] if student is None else ["student"])):
+    for run in ("generator", "sampler", *([] if student is None else ["student"])):
         _check_origin(network, run)
     faces, unseen = load_faces(args.data, args.size), load_faces(args.measure, args.size)
     marks = ({hashlib.blake2b(image.tobytes()).digest() for image in part.images} for part in (faces, unseen))
