@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from intervals import covered
+from calibrated import covered
 from tiny import encoded, patterns
 from typer.testing import CliRunner
 
