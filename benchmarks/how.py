@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from idgen import asking
 from idgen.evaluation.attributes import reading_errors
 from idgen.ground import attributes, files
 from idgen.scoring.calibration import image_mean_scores
