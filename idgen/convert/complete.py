@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from idgen.convert.idiff_face import UIFACE
 from idgen.evaluation.completing import NEAREST, Parts, Seen, fit_parts
 from idgen.evaluation.reading import Reader
 from idgen.faces.encoder import FaceEncoder
@@ -38,6 +40,8 @@ WORST_BRIDGE = 0.05
 """Equal error rate up to which the pictures of a model are judged by way of the bridge."""
 MOST_COMPARED = 1_000
 """Pictures that intervals are taken over, on either side."""
+LOOKED_AT = 24
+"""Pictures without a face among them after which a model is asked for no more."""
 
 
 def add(
@@ -113,15 +117,25 @@ def _parts(folder: Path, judge: str, encoder: str | None, device: str | None) ->
     if not (folder / "model_index.json").is_file() or folder.resolve().is_relative_to(hub.BUILTIN):
         raise InputError(f"{folder} is no model's folder that can be changed: convert one first, or copy it.")
     loaded = load_model(folder, device)
+    if encoder is None and not loaded.has("encoder"):
+        raise InputError(
+            f"{folder} has no encoder: name the recogniser whose vectors it takes with --encoder, or convert it with "
+            "that (ElasticFace for IDiff-Face, --pack for Arc2Face)."
+        )
     own = loaded.encoder if encoder is None else recogniser(encoder)
-    space, dim = loaded.pipeline.config.space, loaded.pipeline.identity_dim
+    space, dim, called = loaded.pipeline.config.space, loaded.pipeline.identity_dim, own.space
+    if (
+        own.space != space == UIFACE.space and own.dim == dim
+    ):  # whose recogniser has no published name: it is the one that is given
+        own = copy.copy(own)
+        own.space, own.calibration = space, None
     if (own.space, own.dim) != (space, dim):
         raise InputError(
             f"The model takes vectors of {space!r} ({dim} numbers), but the encoder's are of {own.space!r} ({own.dim})."
         )
     other = recogniser(judge)
-    if other.space == space:
-        raise InputError(f"The judge and the encoder are both {space!r}: an encoder may not judge itself.")
+    if other.space in (space, called):
+        raise InputError(f"The judge and the encoder are both {called!r}: an encoder may not judge itself.")
     return loaded, own, other
 
 
@@ -144,12 +158,20 @@ def _paint(
         parts.append(own.embed_by([item.image for item in batch], [judge], model.pipeline.aligned)[0])
         who += [item.identity for item in batch]
         bar.update(len(batch))
+        found = torch.cat(parts)[:, 0].isfinite().numpy()
+        if len(who) >= LOOKED_AT and not found.any():
+            break  # which would go on for hours
     bar.close()
-    shown, row = torch.cat(parts), np.array(who)
-    found = shown[:, 0].isfinite().numpy()
-    if found.sum() < 2:
-        raise InputError(f"No face is found in what {model.name} paints of these people, so nothing can be measured.")
-    return shown[found], names[row[found]]
+    shown = np.bincount(np.array(who)[found], minlength=len(names))  # pictures of each with a face in them
+    if (shown > 1).sum() < 2 or not shown[1::2].any():
+        raise InputError(
+            f"A face is found in {found.sum()} of {count(len(who), 'picture', 'pictures')} that {model.name} painted of "
+            "these people, so what the judge's scores mean of its pictures cannot be measured, and nothing was written. "
+            "Look at some, by idgen generate: where they show no faces, more --steps may help; where they do, the "
+            "model's face finder misses them. It paints without a judge, too, and idgen dataset plan takes it with "
+            "--method sphere --match none --no-other --no-face."
+        )
+    return torch.cat(parts)[found], names[np.array(who)[found]]
 
 
 def _painted(

@@ -13,7 +13,7 @@ from complete import agree, strip
 from hub_server import HubServer
 from painted import last
 from tiny import encoded, patterns
-from tiny_arc2face import build_official
+from tiny_arc2face import build_official, paint
 from typer.testing import CliRunner
 
 from idgen.cli import app
@@ -216,6 +216,55 @@ def test_an_arc2face_becomes_whole_and_stands_beside_another_in_the_app(
         result = last(actions.generate(model, person, Recipe.of(model, 2, 1, 0.0)))
         assert actions.report(result)["against"] == against and "says the independent judge" in result.sentence
         assert {image.image.size for image in result.images} == {(32, 32)}
+
+
+def said(*arguments: object, code: int = 0) -> str:
+    """What a command says that is to end with this code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("faces", [True, False])
+def test_arc2face_from_its_files_to_a_verdict_and_a_dataset(
+    tiny_model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: bool
+) -> None:
+    """The commands of docs/published.md, on random weights that paint faces, as the pack sees them, or none."""
+    pytest.importorskip("insightface")
+    from tiny_insight import build_pack, red_face
+
+    monkeypatch.chdir(tmp_path)
+    files_ = build_official(tmp_path / "models", width=512)
+    build_pack(files_ / "antelopev2")
+    red_face().save("photo.png")
+    if faces:
+        paint(files_, red_face())
+    said("convert", "arc2face", tmp_path, "arc2face-512", "--pack", "antelopev2", "--float32")
+    identify = ["identify", "photo.png", "--model", "arc2face-512", "--out", "me.safetensors"]
+    said(*identify)
+    run = ["--model", "arc2face-512", "--steps", 1, "--images", 2]
+    said("generate", "me.safetensors", *run, "--out", "photos")
+    add = ["model", "add", "arc2face-512", "--judge", tiny_model / "judge", "--people", people, "--aligned"]
+    plan = ["dataset", "plan", "--people", 2, *run, "--duplicate", "none", "--out", "people"]
+    if faces:
+        assert "agree with its own pictures" in said(*add, "--steps", 1, "--images", 2)
+        compare = ["compare", "photos/photo/00.png", "me.safetensors", "--model", "arc2face-512", "--fmr", 0.01]
+        assert "have to be read again, by idgen identify" in said(*compare)  # by the bridge alone there is none
+        said(*identify)
+        assert "says the judge" in said(*compare)
+        asked = said("generate", "me.safetensors", *run, "--out", "again", "--fmr", 0.01)
+        assert "2 of 2 pictures" in asked and "says the independent judge" in asked
+        assert "too poor" in said(*plan, "--match", 0.01, code=2)
+        plan += ["--match", "none", "--no-other"]
+    else:
+        wrong = said(*add, "--steps", 1, "--images", 2, code=2)
+        assert "A face is found in 0 of 24 pictures" in wrong, "it does not paint the other 24"
+        assert not (tmp_path / "arc2face-512" / "judge").exists()
+        plan += wrong[wrong.index("--method") :].rstrip(".").split()
+    said(*plan)
+    assert "4 of 4 pictures" in said("dataset", "run", "people", "--workers", 1)
+    report = said("dataset", "report", "people")
+    assert ("agree with the model's own pictures" in report) == faces
 
 
 def test_what_cannot_be_completed(bare: Path, tiny_model: Path, people: Path, tmp_path: Path) -> None:
