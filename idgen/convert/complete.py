@@ -124,9 +124,7 @@ def _parts(folder: Path, judge: str, encoder: str | None, device: str | None) ->
         )
     own = loaded.encoder if encoder is None else recogniser(encoder)
     space, dim, called = loaded.pipeline.config.space, loaded.pipeline.identity_dim, own.space
-    if (
-        own.space != space == UIFACE.space and own.dim == dim
-    ):  # whose recogniser has no published name: it is the one that is given
+    if own.space != space == UIFACE.space and own.dim == dim:  # whose recogniser nobody named: it is the one given
         own = copy.copy(own)
         own.space, own.calibration = space, None
     if (own.space, own.dim) != (space, dim):
@@ -165,10 +163,10 @@ def _paint(
     shown = np.bincount(np.array(who)[found], minlength=len(names))  # pictures of each with a face in them
     if (shown > 1).sum() < 2 or not shown[1::2].any():
         raise InputError(
-            f"A face is found in {found.sum()} of {count(len(who), 'picture', 'pictures')} that {model.name} painted of "
-            "these people, so what the judge's scores mean of its pictures cannot be measured, and nothing was written. "
-            "Look at some, by idgen generate: where they show no faces, more --steps may help; where they do, the "
-            "model's face finder misses them. It paints without a judge, too, and idgen dataset plan takes it with "
+            f"A face is found in {found.sum()} of {len(who)} pictures that {model.name} painted of these people, so "
+            "what the judge's scores mean of its pictures cannot be measured, and nothing was written. Look at some, "
+            "by idgen generate: where they show no faces, more --steps may help; where they do, the model's face "
+            "finder misses them. It paints without a judge, too, and idgen dataset plan takes it with "
             "--method sphere --match none --no-other --no-face."
         )
     return torch.cat(parts)[found], names[np.array(who)[found]]

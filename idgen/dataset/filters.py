@@ -152,8 +152,8 @@ def _check_bridge(model: Model, of: str) -> None:
     ways = [meaning(model.judge.calibrations, of, kind, arguments.FMR) for kind in ("image-bridge", "image-image")]
     if ways[0] is None and ways[1] is not None:
         raise InputError(
-            f"The bridge from the vectors of {model.name} to its judge was too poor to be used when the judge was added, "
-            "and a plan keeps pictures by it: plan with --match none and --no-other, and see in the report how many "
+            f"The bridge from {model.name} to its judge was too poor to be used when the judge was added, and a plan "
+            "keeps pictures by it: plan with --match none and --no-other, and see in the report how many "
             "agree with their person's other pictures; or add the judge again (idgen model add) by more people."
         )
 

@@ -48,6 +48,6 @@ def advice(domain: str) -> str:
     if domain == RENDERED:
         return "For a verdict measure the recogniser on such pictures of people it never saw: idgen calibrate."
     return (
-        "For a verdict it has to be measured, by idgen model add MODEL --judge RECOGNISER --people SET, and people whose "
-        "photos were read before that have to be read again, by idgen identify."
+        "For a verdict it has to be measured, by idgen model add MODEL --judge RECOGNISER --people SET, and people "
+        "whose photos were read before that have to be read again, by idgen identify."
     )
