@@ -80,32 +80,36 @@ def few_steps(folder: str, images: int) -> dict[str, Any]:
     wall time, and how far the latents and the pixels of fewer steps are from those of 20."""
     model = load_model(folder, device="cpu")
     who = Identities(person(), model.pipeline.config.space, ["sampled"], ["somebody"])
-    networks = {name: getattr(model.pipeline, name) for name in ("denoiser", "autoencoder")}
-    decode, made, out = model.pipeline.autoencoder.decode, {}, {}
-    with tempfile.TemporaryDirectory() as place:
-        generate(who, Path(place) / "warm", 1, model=model, steps=1, progress=False)
-        for steps in FEW:
-            clock, latents, since, cpu = NetworkClock(), [], time.perf_counter(), time.process_time()
-            noting = patch.object(
-                model.pipeline.autoencoder, "decode", lambda z, kept=latents: [kept.append(z), decode(z)][1]
-            )
-            with clock.watch(networks), noting:
-                generate(who, Path(place) / str(steps), images, model=model, steps=steps, progress=False)
-            seconds, cpu = time.perf_counter() - since, time.process_time() - cpu
-            files = sorted((Path(place) / str(steps) / "somebody").glob("*.png"))
-            pixels = np.stack([np.asarray(Image.open(file), np.float32) for file in files])
-            made[steps] = torch.cat(latents), torch.from_numpy(pixels)
-            first = made[FEW[0]]
-            out[f"{steps} steps"] = {
-                "seconds a picture": round(seconds / images, 2),
-                "CPU seconds a picture": round(cpu / images, 2),
-                "networks ÷ wall": round(clock.total / seconds, 4),
-                "latents, relative": float(f"{relative(made[steps][0], first[0]):.2g}"),
-                "pixels, mean of 255": round(float((made[steps][1] - first[1]).abs().mean()), 1),
-                "pixels, another picture of the person": round(
-                    float((made[steps][1] - first[1].roll(1, 0)).abs().mean()), 1
-                ),
-            }
+    autoencoder = model.pipeline.autoencoder
+    networks, decode = {"denoiser": model.pipeline.denoiser, "autoencoder": autoencoder}, autoencoder.decode
+
+    def run(steps: int, place: Path) -> tuple[dict[str, float], Tensor, Tensor]:
+        clock, latents, since, cpu = NetworkClock(), [], time.perf_counter(), time.process_time()
+
+        def noting(latent: Tensor) -> Any:
+            latents.append(latent)
+            return decode(latent)
+
+        with clock.watch(networks), patch.object(autoencoder, "decode", noting):
+            generate(who, place, images, model=model, steps=steps, progress=False)
+        seconds, cpu = time.perf_counter() - since, time.process_time() - cpu
+        files = sorted((place / "somebody").glob("*.png"))
+        pixels = torch.from_numpy(np.stack([np.asarray(Image.open(file), np.float32) for file in files]))
+        took = {"seconds a picture": seconds / images, "CPU seconds a picture": cpu / images}
+        return took | {"networks ÷ wall": clock.total / seconds}, torch.cat(latents), pixels
+
+    out: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        generate(who, Path(temporary) / "warm-up", 1, model=model, steps=1, progress=False)
+        made = {steps: run(steps, Path(temporary) / str(steps)) for steps in FEW}
+    _, latents, pixels = made[FEW[0]]
+    for steps, (took, other, shown) in made.items():
+        differences = {
+            "latents, relative": relative(other, latents),
+            "pixels, mean of 255": float((shown - pixels).abs().mean()),
+            "pixels, another picture of the person": float((shown - pixels.roll(1, 0)).abs().mean()),
+        }
+        out[f"{steps} steps"] = {name: float(f"{value:.3g}") for name, value in {**took, **differences}.items()}
     return out
 
 

@@ -252,8 +252,7 @@ def test_arc2face_from_its_files_to_a_verdict_and_a_dataset(
         assert "have to be read again, by idgen identify" in said(*compare)  # by the bridge alone there is none
         said(*identify)
         assert "says the judge" in said(*compare)
-        asked = said("generate", "me.safetensors", *run, "--out", "again", "--fmr", 0.01)
-        assert "2 of 2 pictures" in asked and "says the independent judge" in asked
+        assert "says the independent judge" in said("generate", "me.safetensors", *run, "--out", "again", "--fmr", 0.01)
         assert "too poor" in said(*plan, "--match", 0.01, code=2)
         plan += ["--match", "none", "--no-other"]
     else:
