@@ -16,8 +16,10 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, VQModel
 from pages import blocks, lines, page
 from painted import relative, unit_vectors
+from PIL import Image
 from reference import idiff_face as official
 from safetensors.torch import load_file
+from tiny import patterns
 from typer.testing import CliRunner
 
 from idgen.cli import app
@@ -27,6 +29,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.model import load_model
 from idgen.models import IResNetRecognizer
+from idgen.models.recognizer import ResNetRecognizer
 from idgen.pipelines import IDiffFacePipeline, UIFacePipeline
 from idgen.pipelines.schedulers import IDiffFaceScheduler, UIFaceScheduler
 
@@ -253,6 +256,40 @@ def test_the_encoder(copy: Path, tmp_path: Path) -> None:
     assert encoder.finder is not None and "ElasticFace" in (out / "README.md").read_text()
 
 
+def test_uiface_gets_a_judge_by_the_recogniser_that_is_named(
+    download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its authors name none, so that it is the caller's to say; `idgen identify` then makes vectors for it."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(unet_weights(True), tmp_path / "model.ckpt")
+    out = convert(
+        UIFACE, tmp_path / "model.ckpt", tmp_path / "uiface", autoencoder=(download / DECODER).parent, **SIZES
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = {"theirs": IResNetRecognizer(**IRESNET), "judge": ResNetRecognizer((8, 16), (1, 1), 48)}
+    for name, network in networks.items():
+        FaceEncoder(network, space=name, alignment="ffhq").save_pretrained(tmp_path / name)
+    pictures, labels = patterns(20, 2, seed=3)
+    for number, (picture, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
+        (tmp_path / "SET" / f"p{label}").mkdir(parents=True, exist_ok=True)
+        pixels = (picture.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "SET" / f"p{label}" / f"{number}.png")
+    add = "model add uiface --people SET --aligned --steps 2 --images 2 --judge"
+    for command, code, words in (
+        (f"{add} judge", 2, "has no encoder: name the recogniser whose vectors it takes with --encoder"),
+        (f"{add} theirs --encoder theirs", 2, "both 'theirs': an encoder may not judge itself"),
+        (f"{add} judge --encoder theirs", 0, "people from photographs, painted"),
+        ("identify SET/p0/0.png --aligned --model uiface --out me.safetensors", 0, "me.safetensors"),
+        ("generate me.safetensors --model uiface --images 2 --steps 2 --fmr 0.01 --out faces", 0, "independent judge"),
+    ):
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == code and words in " ".join(result.output.split()), result.output
+    model = load_model(out)
+    assert model.encoder.space == UIFACE.space == Identities.load(tmp_path / "me.safetensors").space
+    assert same(model.encoder.recognizer.state_dict(), networks["theirs"].state_dict())
+
+
 # ---------------------------------------------------------------- the identities
 
 
@@ -476,4 +513,5 @@ def test_the_commands_work(download: Path, tmp_path: Path, monkeypatch: pytest.M
     pipe = IDiffFacePipeline.from_pretrained(tmp_path / "out")
     assert type(pipe.scheduler) is DPMSolverMultistepScheduler and pipe.config.num_inference_steps == 20
     assert torch.equal(pipe.scheduler.betas, official.BETAS)
+    assert "| 10 | 0.60 | 0.06 | 12 of 255 |" in (tmp_path / "out" / "README.md").read_text()
     assert [image.size for image in pipe(people, num_inference_steps=2).images] == [(128, 128)] * 4
