@@ -120,7 +120,7 @@ def build_official(folder: Path, width: int = WIDTH, full: bool = False) -> Path
     return folder
 
 
-def paint(folder: Path, picture: Image.Image, steps: int = 60) -> None:
+def paint(folder: Path, picture: Image.Image, steps: int = 80) -> None:
     """Teach the autoencoder in these files to decode all latents to this picture, which they only tint."""
     from diffusers import AutoencoderKL
 
@@ -130,7 +130,7 @@ def paint(folder: Path, picture: Image.Image, steps: int = 60) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with torch.no_grad():
-            vae.post_quant_conv.weight.mul_(0.03)
+            vae.post_quant_conv.weight.mul_(0.01)
         optimizer = torch.optim.Adam([*vae.decoder.parameters(), vae.post_quant_conv.bias], lr=2e-2)
         for _ in range(steps):
             loss = (vae.decode(5 * torch.randn(2, 4, 8, 8)).sample - wanted).square().mean()

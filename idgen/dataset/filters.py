@@ -75,7 +75,6 @@ class Filters:
             self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
             of = domain.against([model.paints, *{who.domain for who in people if who.domain}])
             if plan.match is not None:
-                _check_bridge(model, of)
                 self.threshold = judge_threshold(self.judge, "image-bridge", plan.match, of)
             elif found := meaning(self.judge.calibrations, of, "image-bridge", arguments.FMR):
                 self.threshold = found.threshold
@@ -144,18 +143,6 @@ class Filters:
             "quality": rounded(quality),
         }
         return Measured(reason, columns, thumbnail(picture))
-
-
-def _check_bridge(model: Model, of: str) -> None:
-    """Raise InputError where pictures of a domain were measured, but the bridge, by which a plan keeps them, was not
-    good enough to be."""
-    ways = [meaning(model.judge.calibrations, of, kind, arguments.FMR) for kind in ("image-bridge", "image-image")]
-    if ways[0] is None and ways[1] is not None:
-        raise InputError(
-            f"The bridge from {model.name} to its judge was too poor to be used when the judge was added, and a plan "
-            "keeps pictures by it: plan with --match none and --no-other, and see in the report how many "
-            "agree with their person's other pictures; or add the judge again (idgen model add) by more people."
-        )
 
 
 def thumbnail(picture: Image) -> NDArray[np.float32]:

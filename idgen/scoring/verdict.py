@@ -60,6 +60,12 @@ def judge_meaning(judge: JudgeOf, kind: str, fmr: float = arguments.FMR, of: str
     """
     found = meaning(judge.calibrations, of, kind, fmr)
     if found is None:
+        if kind == "image-bridge" and any(one.domain == of and kind not in one.kinds for one in judge.calibrations):
+            raise InputError(
+                f"On {domain.pictures(of)} the bridge to the judge was too poor to be used, or not measured, when the "
+                "judge was added, and a plan keeps pictures by it: plan with --match none and --no-other, or add the "
+                "judge again (idgen model add), by more people."
+            )
         what = f" on {domain.pictures(of)}" if of else ""
         raise InputError(f"The judge has no calibration{what} for {kind}, so there is no verdict. {domain.advice(of)}")
     if found.fmr != fmr:
