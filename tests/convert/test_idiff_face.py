@@ -269,7 +269,7 @@ def test_uiface_gets_a_judge_by_the_recogniser_that_is_named(
         torch.manual_seed(0)
         networks = {"theirs": IResNetRecognizer(**IRESNET), "judge": ResNetRecognizer((8, 16), (1, 1), 48)}
     for name, network in networks.items():
-        FaceEncoder(network, space=name, alignment="ffhq").save_pretrained(tmp_path / name)
+        FaceEncoder(network, space=name).save_pretrained(tmp_path / name)
     pictures, labels = patterns(20, 2, seed=3)
     for number, (picture, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
         (tmp_path / "SET" / f"p{label}").mkdir(parents=True, exist_ok=True)
