@@ -23,7 +23,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from idgen.faces.encoder import FaceEncoder
-from idgen.ground.errors import NoFaceError
 from idgen.ground.hub import BUILTIN
 from idgen.ground.images import is_picture, open_image
 
@@ -105,12 +104,8 @@ class Bench:
         return {"turned": sum(counts.values()), **counts}
 
     def _vector(self, picture: Image.Image) -> Any:
-        self.find(picture)
-        try:
-            aligned, _, _ = self.encoder.detect_and_align(picture)
-        except NoFaceError:
-            return None
-        return self.encoder.encode([aligned])[0]
+        found = self.find(picture)
+        return self.encoder.encode([self.encoder.crop(picture, found[0])])[0] if found else None
 
 
 if __name__ == "__main__":
