@@ -86,7 +86,9 @@ class Filters:
         """What pictures of each of the people are compared with, and what that means."""
         match, scorer = self.plan.match, model.scorer_at(arguments.FMR if self.plan.match is None else self.plan.match)
         ways = [scorer.way(person) for person in self.people]
-        for person, way in zip(self.people, ways, strict=True) if match is not None else ():
+        if match is None:
+            return ways
+        for person, way in zip(self.people, ways, strict=True):
             known = way.meaning
             if known is None and not scorer.wants_own_pictures(person):  # else these show no face, nor will others
                 judge_threshold(model.judge, "image-bridge", match, way.of)  # which says how to get one
