@@ -345,8 +345,16 @@ def _away(finder: FaceFinder, picture: Image.Image) -> tuple[float, float, float
     return math.log(scale_of(to_template)), shift, abs(math.atan2(to_template[1, 0], to_template[0, 0]))
 
 
-def check_aligned(source: Source, path: str | Path) -> None:
-    """Refuse a set whose square pictures are no crops such as ArcFace's, by the look of some."""
+def check_aligned(source: Source, path: str | Path, or_else: str = "") -> None:
+    """Refuse a set whose square pictures are no crops such as ArcFace's, by the look of some.
+
+    Args:
+        source: the set; path: where it is.
+        or_else: what can be done instead of cutting them out, in words, with a comma before.
+
+    Raises:
+        InputError: it is such a set.
+    """
     pictures = []
     for row in np.unique(np.linspace(0, len(source) - 1, min(len(source), LOOKED_AT)).astype(int)):
         with suppress(InputError):  # who reads them all counts those that cannot be
@@ -355,4 +363,4 @@ def check_aligned(source: Source, path: str | Path) -> None:
     how = unaligned([picture for picture in pictures if picture.width == picture.height])
     if how:
         wrong = f"The faces in {path} are not aligned, most of them are {how}"
-        raise InputError(f"{wrong}: cut them out first, by idgen align {path} OUT, and take OUT.")
+        raise InputError(f"{wrong}: cut them out first, by idgen align {path} OUT, and take OUT{or_else}.")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from idgen import aligning
 from idgen.aligning import align_set, unaligned
 from idgen.cli import app
+from idgen.evaluation.evaluate import evaluate
 from idgen.ground import files, provenance
 from idgen.ground.errors import InputError
 from idgen.model import Model, load_model
@@ -163,12 +164,21 @@ def test_what_is_refused(people: Path, tmp_path: Path, nobody: Model) -> None:
             align_set(source, out, model=nobody, progress=False, **how)
 
 
-def test_training_refuses_faces_that_are_not_aligned(tmp_path: Path, photo: Image.Image, nobody: Model) -> None:
-    loose = tmp_path / "loose"
-    (loose / "ann").mkdir(parents=True)
-    for number in range(3):
-        photo.crop((5 * number, 0, 5 * number + 140, 140)).save(loose / "ann" / f"{number}.png")
+def test_faces_that_are_not_aligned_are_not_trained_on_nor_measured(
+    tmp_path: Path, photo: Image.Image, nobody: Model
+) -> None:
+    loose, out = tmp_path / "loose", str(tmp_path / "out")
+    for name in ("ann", "bob"):
+        (loose / name).mkdir(parents=True)
+        for number in range(2):
+            photo.crop((5 * number, 0, 5 * number + 140, 140)).save(loose / name / f"{number}.png")
     with pytest.raises(InputError, match=r"not aligned, most of them are .* idgen align .*loose OUT"):
         load_faces(loose, 64)
+    calibrating = ["calibrate", "nobody-128/judge", str(loose), "--aligned", "--out", out]
+    for command, says in ((["evaluate", str(loose), "--out", out], "add --photos"), (calibrating, "leave --aligned")):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2 and "not aligned, most of them are" in result.stderr and says in result.stderr
+        assert not Path(out).exists()
     align_set(loose, tmp_path / "crops", model=nobody, progress=False)
-    assert load_faces(tmp_path / "crops", 64).images.shape == (3, 64, 64, 3)
+    assert load_faces(tmp_path / "crops", 64).images.shape == (4, 64, 64, 3)
+    assert evaluate(tmp_path / "crops", out, model=nobody, progress=False).pictures == 4

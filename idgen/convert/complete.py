@@ -86,7 +86,7 @@ def add(
     folder = Path(model)
     loaded, own, other = _parts(folder, judge, encoder, device)
     space = own.space
-    reader = Reader(None, aligned, progress, [encoder or str(folder / "encoder"), judge])
+    reader = Reader(None, aligned, progress, [encoder or str(folder / "encoder"), judge], "leave --aligned out")
     set_ = reader.read(people)
     by_own, by_judge = (part.vectors for part in set_.by)
     labels, of = set_.source.labels, set_.source.domain if domain is None else domains.check(domain)

@@ -35,6 +35,9 @@ _COLUMNS = {
     "similarity": "cosine to the wanted vector by the encoder, whose vectors condition the generator",
     "judge_similarity, match": "cosine to the wanted person by an independent recogniser, and its verdict "
     "(null where it was not measured on such pictures)",
+    "domain, against": "the kind of pictures that the verdict was measured on, and what the judge compared with: what "
+    "its `bridge` makes of the wanted vector, its `own vector` of the person's photos, or the model's `own pictures`, "
+    "in which case `match` says whether the picture agrees with these",
     "other_similarity, nearest_other": "the judge's highest cosine to anybody else of the dataset, and who that is",
     "quality": "how recognisable: CR-FIQA, from -1 to 1, where a recogniser of the model has it; else the length of "
     "the judge's vector before it is normalised, over √D",

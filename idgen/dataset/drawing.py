@@ -16,22 +16,26 @@ from tqdm.auto import tqdm
 
 from idgen.asking import asked
 from idgen.choosing import picture_means, told_apart
+from idgen.dataset.filters import Filters
 from idgen.dataset.plan import CARD, DATA, LABELS, LIKE, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
-from idgen.ground import files
+from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities
+from idgen.ground.identity import Identities, Identity
 from idgen.ground.version import __version__
 from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
 from idgen.sampling.variation import settled
+from idgen.scoring import meaning
 from idgen.scoring.verdict import judge_threshold
-from idgen.similarity import similarity_curve
+from idgen.similarity import similarity_curve, with_own_pictures
 
 MOST_CANDIDATES = 10
 """Times `people`: candidates that are drawn at most to find people who are told apart."""
-_PEOPLE_A_BLOCK = 50  # pictured between two saves of a plan that keeps people apart
+_PEOPLE_A_BLOCK = 50  # pictured between two saves of a plan
+_SAMPLED = "image-bridge", "image-mean"
+"""What pictures of a sampled person are judged by: the bridge, else the model's own pictures of them."""
 _ENDLESS = (None, "flow", "gaussian", "sphere")  # methods of `idgen.sampling.draw` that can go on drawing
 
 
@@ -81,6 +85,8 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
     asking = asked(model.pipeline.vocabulary, plan.attributes, plan.as_in) if plan.attributes or plan.as_in else None
     like = None if asking is None else asking.like
     people, labels = _people(plan, model, folder)
+    people = _looked_at(plan, model, people, folder)
+    Filters(plan, model, people)  # refuses people whose pictures it cannot judge
     people.save(folder / PEOPLE)
     if labels:
         files.write(folder / LABELS, json.dumps([label.weights() for label in labels], indent=1))
@@ -106,7 +112,8 @@ def _check_model(plan: Plan, model: Model) -> None:
     if plan.face and (not model.has("encoder") or model.encoder.finder is None):
         raise InputError(f"The model {model.name!r} cannot find faces, which the plan asks for: set face: false.")
     if plan.match is not None:
-        judge_threshold(model.judge, "image-bridge", plan.match, model.paints)  # says which rates there are
+        known = [kind for kind in _SAMPLED if meaning(model.judge.calibrations, model.paints, kind, plan.match)]
+        judge_threshold(model.judge, [*known, *_SAMPLED][0], plan.match, model.paints)  # says which rates there are
     if plan.apart:
         judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints)
 
@@ -131,6 +138,26 @@ def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[So
             )
         before = candidates, len(kept)
         candidates = min(most, candidates + math.ceil(1.1 * (plan.people - len(kept)) / rate), 2 * candidates)
+
+
+def _looked_at(plan: Plan, model: Model, people: Identities, folder: Path) -> Identities:
+    """The people with what the judge sees in the model's own pictures of them, where pictures can be judged by nothing
+    else and the plan asks the judge. What was pictured is kept beside the plan till it is done."""
+    if plan.match is None and plan.easiest is None and not plan.other:
+        return people
+    fmr = arguments.FMR if plan.match is None else plan.match
+    scorer, options = model.scorer_at(fmr), {"num_inference_steps": plan.steps, "guidance_scale": plan.guidance}
+    if not any(scorer.wants_own_pictures(person) for person in people):
+        return people
+    looked: list[Identity] = []
+    for start in tqdm(range(0, len(people), _PEOPLE_A_BLOCK), desc="own pictures", unit="block"):
+        block = people[start : start + _PEOPLE_A_BLOCK]
+        name = digest(f"own {block.fingerprint()} {plan.text()} {fingerprint(model.folder)}")
+        path = folder / "apart" / f"{name}.safetensors"
+        if not path.is_file():
+            with_own_pictures(model, block, fmr, options, progress=False).save(path)
+        looked += Identities.load(path)
+    return Identities.of(looked)
 
 
 def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> Tensor:

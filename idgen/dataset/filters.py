@@ -14,14 +14,14 @@ from PIL.Image import Image
 
 from idgen.dataset.plan import Plan
 from idgen.faces.rating import CERTAINTY
-from idgen.ground import arguments, domain
+from idgen.ground import arguments
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.images import shrunk
 from idgen.model import Model
 from idgen.painting import rounded
-from idgen.scoring import meaning
-from idgen.scoring.verdict import judge_threshold
+from idgen.scoring.score import BRIDGE
+from idgen.scoring.verdict import Way, judge_threshold
 
 NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
@@ -38,8 +38,8 @@ class Measured:
 
     Args:
         reason: why it is not to be kept, or None; duplicates are looked for later, among those that are kept.
-        columns: `similarity`, `judge_similarity`, `match`, `other_similarity`, `nearest_other` and `quality`, as the
-            card describes them; None where the model has nothing to measure by.
+        columns: `similarity`, `judge_similarity`, `match`, `domain`, `against`, `other_similarity`, `nearest_other` and
+            `quality`, as the card describes them; None where the model has nothing to measure by.
         thumbnail: (1024,) grey, centred and of unit length: a dot product is a correlation.
     """
 
@@ -54,13 +54,17 @@ class Filters:
     Args:
         plan: whose filters to use.
         model: its encoder and judge measure, as far as it has them.
-        people: everybody in the dataset, for "nearer to another person".
+        people: everybody in the dataset, for "nearer to another person"; as `make_plan` looked at them.
+
+    Raises:
+        InputError: nothing says what the judge's scores of somebody's pictures mean, or not at the plan's rate, or
+            neither recogniser measures quality, and the plan asks for it.
     """
 
     def __init__(self, plan: Plan, model: Model, people: Identities):
         self.plan, self.people = plan, people
         self.encoder = model.encoder if model.has("encoder") else None
-        self.judge = model.judge if model.has("judge") else None
+        self.judge = model.judge if self.encoder is not None and model.has("judge") else None
         self.aligned = model.pipeline.aligned
         judges = [] if self.judge is None else [self.judge.recognizer]
         raters = judges if self.encoder is None else [self.encoder, *judges]
@@ -70,14 +74,27 @@ class Filters:
                 f"Neither recogniser of {model.name} knows how recognisable a face is: leave out `quality`, or train "
                 "it, idgen train quality."
             )
-        self.threshold = math.nan
+        self.ways: list[Way] = []
         if self.judge is not None:
-            self._bridged = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
-            of = domain.against([model.paints, *{who.domain for who in people if who.domain}])
-            if plan.match is not None:
-                self.threshold = judge_threshold(self.judge, "image-bridge", plan.match, of)
-            elif found := meaning(self.judge.calibrations, of, "image-bridge", arguments.FMR):
-                self.threshold = found.threshold
+            self.ways = self._how_judged(model)
+            self._wanted = torch.cat([self.judge.bridge(block) for block in people.vectors.split(4096)])
+            for row, way in enumerate(self.ways):
+                if way.against != BRIDGE:
+                    self._wanted[row] = way.vector(people[row], self.judge)
+
+    def _how_judged(self, model: Model) -> list[Way]:
+        """What pictures of each of the people are compared with, and what that means."""
+        match, scorer = self.plan.match, model.scorer_at(arguments.FMR if self.plan.match is None else self.plan.match)
+        ways = [scorer.way(person) for person in self.people]
+        if match is None:
+            return ways
+        for person, way in zip(self.people, ways, strict=True):
+            known = way.meaning
+            if known is None and not scorer.wants_own_pictures(person):  # else these show no face, nor will others
+                judge_threshold(model.judge, "image-bridge", match, way.of)  # which says how to get one
+            elif known is not None and known.fmr != match:
+                known.calibration.threshold(known.kind, match)  # says which there are
+        return ways
 
     def measure(self, pictures: Sequence[Image], rows: Sequence[int]) -> list[Measured]:
         """What is known of each picture, made for the people of these rows."""
@@ -97,13 +114,16 @@ class Filters:
             vectors, quality = self.judge.recognizer.encode_with_quality(seen[-1])
             if self.rater is self.judge.recognizer:
                 values[4, shown] = quality
-            cosines, place = vectors @ self._bridged.T, torch.arange(len(shown))
+            cosines, place = vectors @ self._wanted.T, torch.arange(len(shown))
             values[1, shown] = cosines[place, mine]
             cosines[place, mine] = -torch.inf
             values[2, shown], nearest = cosines.max(1)
             values[3, shown] = nearest.float()
-        found = zip(pictures, faces, values.T.tolist(), strict=True)
-        return [self._judge(picture, views is not None, *measured) for picture, views, measured in found]
+        found = zip(pictures, faces, rows, values.T.tolist(), strict=True)
+        return [
+            self._judge(picture, views is not None, self.ways[row] if self.ways else None, *measured)
+            for picture, views, row, measured in found
+        ]
 
     def _faces(self, pictures: Sequence[Image]) -> list[tuple[Any, ...] | None]:
         """What encoder and judge are to see of each picture; None where no face is found, and one is needed."""
@@ -116,10 +136,19 @@ class Filters:
         return faces
 
     def _judge(
-        self, picture: Image, shown: bool, ours: float, judged: float, other: float, nearest: float, quality: float
+        self,
+        picture: Image,
+        shown: bool,
+        way: Way | None,
+        ours: float,
+        judged: float,
+        other: float,
+        nearest: float,
+        quality: float,
     ) -> Measured:
         """A picture's reason and columns by what was measured of it, NaN what could not be."""
-        match = None if math.isnan(self.threshold) else judged >= self.threshold
+        known = None if way is None else way.meaning
+        match = None if known is None else judged >= known.threshold
         broken = (self.encoder is not None and math.isnan(ours)) or (self.judge is not None and math.isnan(judged))
         reason = None
         if self.plan.face and not shown:
@@ -138,6 +167,8 @@ class Filters:
             "similarity": rounded(ours),
             "judge_similarity": rounded(judged),
             "match": match,
+            "domain": None if known is None else known.calibration.domain,
+            "against": None if way is None else way.against,
             "other_similarity": rounded(other),
             "nearest_other": self.people.names[int(nearest)] if math.isfinite(other) else None,
             "quality": rounded(quality),

@@ -192,6 +192,8 @@ def features(vocabulary: Vocabulary) -> Any:
             "similarity": real,
             "judge_similarity": real,
             "match": datasets.Value("bool"),
+            "domain": text,
+            "against": text,
             "other_similarity": real,
             "nearest_other": text,
             "quality": real,

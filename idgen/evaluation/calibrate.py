@@ -87,7 +87,7 @@ def calibrate(
     """
     encoder = recogniser(name)
     target, readers = _target(encoder, name, out, into)
-    reader = Reader(None, aligned, progress, [name])
+    reader = Reader(None, aligned, progress, [name], "leave --aligned out")
     if Path(source).suffix == ".bin":
         listed = read_bin(source)
         rows, (vectors,) = reader.embed(listed.picture, len(listed.pictures), Path(source).name)

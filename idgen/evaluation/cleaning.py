@@ -169,7 +169,7 @@ def clean(
     """
     out = Path(out)
     files.check_writable(out)
-    reader = Reader(None if by else load_model(model, device), True, progress, [by] if by else ())
+    reader = Reader(None if by else load_model(model, device), True, progress, [by] if by else (), "")
     seen = reader.read(source)
     if seen.source.open is None:
         raise InputError(f"{source} holds vectors: give the pictures, whose labels are to be checked.")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from idgen.aligning import check_aligned
 from idgen.evaluation.attributes import some_people
 from idgen.faces import resolve
 from idgen.ground.domain import generated_by
@@ -63,10 +64,13 @@ class Reader:
         aligned: pictures are aligned faces; else faces are found and aligned first.
         progress: show bars.
         by: names of recognisers that embed them instead, see `idgen.faces.resolve`.
+        find: what makes it find the faces of photos first, in words; "" where nothing does.
     """
 
-    def __init__(self, model: Model | None, aligned: bool, progress: bool, by: Sequence[str] = ()):
-        self.model, self.aligned, self.progress, self.by = model, aligned, progress, by
+    def __init__(
+        self, model: Model | None, aligned: bool, progress: bool, by: Sequence[str] = (), find: str = "add --photos"
+    ):
+        self.model, self.aligned, self.progress, self.by, self.find = model, aligned, progress, by, find
 
     @cached_property
     def recognisers(self) -> list[tuple[str, Any, Sequence[Calibration]]]:
@@ -86,7 +90,7 @@ class Reader:
         return finding[0] if finding else resolve.recogniser(DEFAULT_MODEL)
 
     def read(self, path: str | Path) -> Set:
-        """A set with its vectors."""
+        """A set with its vectors. InputError where it cannot be read, or its faces are not aligned and should be."""
         source = read_source(path)
         if self.model is not None and source.domain == generated_by(self.model.name):
             source = replace(source, domain=self.model.paints)
@@ -98,6 +102,8 @@ class Reader:
             return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space, ()))])
         open_ = source.open
         assert open_ is not None
+        if self.aligned and all(one.alignment == "arcface" for _, one, _ in self.recognisers):
+            check_aligned(source, path, f", or {self.find}" if self.find else "")
         rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
             raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
@@ -125,7 +131,8 @@ class Reader:
                 if picture.width != picture.height:
                     raise InputError(
                         f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are "
-                        "square: add --photos for photos in which faces have to be found first."
+                        f"square: {self.find or 'cut faces out by idgen align'} for photos in which faces have to be "
+                        "found first."
                     )
             seen = self.seeker.crops(batch, recognisers, self.aligned)
             kept += [start + place for place, each in enumerate(seen) if each is not None]

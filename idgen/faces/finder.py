@@ -90,17 +90,17 @@ class FaceFinder:
     """
 
     padded = 0.55  # share of the view that the picture fills in the look with room around it
-    large = 640 / 192  # sides of the view that the picture's longer side has where small faces are looked for
+    large = 1.8, 640 / 192  # sides of the view that the picture's longer side has where small faces are looked for
     zoom = 2.5  # side of the view of the second look, in sizes of the face
     glance = 0.1  # confidence at which a find of the first look is worth the second
-    most, few = 12, 14  # finds of a look that are looked at again, the surest; and of the one at small faces
+    most = 12  # finds of a look that are looked at again, the surest
     batch = 8
     side = 1024  # longer side of what is looked at, in pixels
     # The score is the second network's mean logit + the second look's logit - 60 × how far the landmarks move, in sizes
-    # of the face. On 29 photographs without a face it stayed below 2.6, on faces in a turned picture below 5.8; of 34
-    # labelled faces in group photographs 32 had more than 3.3, of portraits all had more than 5.8.
+    # of the face. On photographs of no face it came to 4.6 in one turn of one picture; of portraits all had more than
+    # 5.8, of the faces that `benchmarks/photographs.py` finds in groups all more than 3.3.
     moved, needed, sure = 60.0, 3.3, 5.8
-    certain = 0.75  # confidence from which a turned face counts, and a further small one
+    certain = 0.85  # confidence from which a turned face counts
     shaken = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, 12.0), (1.0, -12.0))  # scale and degrees of the last crops
 
     def __init__(self, net: FaceFinderNet):
@@ -112,7 +112,6 @@ class FaceFinder:
         scale = min(1.0, self.side / max(image.size))
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         seen = image if scale == 1 else image.resize(size, Image.Resampling.BOX)
-        far = min(self.large, max(1.0, 1.5 * max(size) / self.view_size))  # nothing is to be seen in larger pixels
         found = self.upright(seen)
         if not self._sure(found):
             turns = [found + self._confirm(seen, self._scan(seen, self.padded))]
@@ -122,17 +121,26 @@ class FaceFinder:
                     turned = turned or self._confirm(seen, self._scan(seen, zoom, turn))
                 turns.append([face for face in turned if face.confidence >= self.certain])
             if not any(turns):
-                small = self._confirm(seen, self._scan(seen, far)[: self.few])
+                small = self._small(seen, [])
                 turns[0] = small if self._sure(small) else []  # among so many places one looks like a face by chance
             best = max(range(4), key=lambda turn: max((face.confidence for face in turns[turn]), default=0.0))
             found = turns[best]
         else:
             best = 0
         if found and max(face.size for face in found) < 0.45 * max(size):  # there may be smaller ones
-            more = self._confirm(seen, self._scan(seen, far, best)[: self.few])
-            found = found + [face for face in more if face.confidence >= self.certain]
+            found = found + self._small(seen, found, best)
         grown = (Detection(face.landmarks / scale, face.confidence, face.size / scale) for face in found)
         return distinct(grown)
+
+    def _small(self, image: Image.Image, found: list[Detection], turn: int = 0) -> list[Detection]:
+        """The faces that are seen when the picture is looked at larger, without those that were found."""
+        more: list[Detection] = []
+        for zoom in self.large:
+            zoom = min(zoom, max(1.0, 1.5 * max(image.size) / self.view_size))  # larger pixels have nothing more
+            seen = self._scan(image, zoom, turn)
+            known = found + more
+            more += self._confirm(image, [face for face in seen if not any(same_face(face, one) for one in known)])
+        return more
 
     def upright(self, image: Image.Image) -> list[Detection]:
         """The large faces in a picture that stands upright, by the first look alone, in a tenth of `find`'s time."""

@@ -35,12 +35,7 @@ def build(flip: bool = True, finder_bias: float | None = 0.0) -> FaceEncoder:
                 net.head.weight.mul_(20)
                 net.head.bias.fill_(0.0)[0] = finder_bias
             finder = FaceFinder(net)
-            finder.moved, finder.needed, finder.most, finder.few = (
-                0.0,
-                -10.0,
-                3,
-                3,
-            )  # what sees nothing but noise is not steady
+            finder.moved, finder.needed, finder.most = 0.0, -10.0, 3  # what sees nothing but noise is not steady
     return FaceEncoder(recognizer, finder, space="tiny-v1", flip=flip, calibration={"space": "tiny-v1"})
 
 
@@ -180,7 +175,7 @@ def test_a_folder_gives_the_same_encoder(encoder: FaceEncoder, saved: Path) -> N
     torch.testing.assert_close(again.encode(pixels()), encoder.encode(pixels()), atol=1e-6, rtol=0)
     assert again.finder is not None and encoder.finder is not None
     assert again.finder.threshold == encoder.finder.threshold
-    for name in ("moved", "needed", "most", "few"):
+    for name in ("moved", "needed", "most"):
         setattr(again.finder, name, getattr(encoder.finder, name))
     ours, theirs = again.finder.find(photo()), encoder.finder.find(photo())
     assert [d.landmarks.tolist() for d in ours] == [d.landmarks.tolist() for d in theirs]

@@ -24,7 +24,7 @@ def eager() -> FaceFinder:
             net.head.weight.mul_(20)
             net.head.bias.zero_()
     finder = FaceFinder(net)
-    finder.moved, finder.needed, finder.most, finder.few = 0.0, -10.0, 3, 3  # what sees nothing but noise is not steady
+    finder.moved, finder.needed, finder.most = 0.0, -10.0, 3  # what sees nothing but noise is not steady
     return finder
 
 
