@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         IdentityUNet,
         IResNetRecognizer,
         PlainRecognizer,
+        PocketNetRecognizer,
         ResNetRecognizer,
     )
     from idgen.painting import generate
@@ -56,7 +57,7 @@ _NAMES = {
     "ground.identity": "Identities Identity",
     "model": "Judge Model load_model",
     "models": "AttributeNet AttributePrior FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
-    "IResNetRecognizer PlainRecognizer ResNetRecognizer",
+    "IResNetRecognizer PlainRecognizer PocketNetRecognizer ResNetRecognizer",
     "painting": "generate",
     "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",
     "pipelines.schedulers": "IDiffFaceScheduler UIFaceScheduler",
