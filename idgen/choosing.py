@@ -22,7 +22,7 @@ from idgen.ground.identity import Identities, Identity, centres, image_seed, key
 from idgen.pipelines.base import Guidance
 from idgen.sampling.separation import separate
 from idgen.sampling.variation import cone
-from idgen.similarity import MOST_PICTURES, batched, embed_pictures
+from idgen.similarity import MOST_PICTURES, batched, embed_pictures, keeping
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -155,7 +155,8 @@ def best_of(
             names = [f"try-{k}" for k in range(tries)]
             around = Identities(torch.stack(vectors), person.space, [person.source] * tries, names)
             noise = image_seed(seed, 0, number)
-            made = model.pipeline.iterate(around, 1, seed=noise, first=list(range(tries)), num_inference_steps=steps)
+            options = {"num_inference_steps": steps, **keeping(model.pipeline, person.vector.expand(tries, -1))}
+            made = model.pipeline.iterate(around, 1, seed=noise, first=list(range(tries)), **options)
         for item in made:
             misses.append(float(target(item.image)))
             if np.isfinite(misses[-1]) and (best is None or misses[-1] < best.miss):
@@ -180,6 +181,22 @@ def towards_yaw(model: Model, degrees: float) -> Target:
     def target(image: Image) -> float:
         faces = model.encoder.finder.find(image) if model.encoder.finder is not None else []
         return abs(float(yaw_from_landmarks([faces[0].landmarks])[0]) - degrees) if faces else float("inf")
+
+    return target
+
+
+def towards_attribute(model: Model, name: str, value: float | str) -> Target:
+    """How far an attribute is from a value by the model's reader, in its unit: of names 0 or 1; infinite where no face
+    is found. InputError where the model reads no such attribute or there is no such value."""
+    reader = model.attributes
+    wanted, place = reader.vocabulary.number(name, value), reader.vocabulary.names.index(name)
+
+    def target(image: Image) -> float:
+        (seen,) = model.encoder.crops([image], [model.encoder], model.pipeline.aligned)
+        if seen is None:
+            return float("inf")
+        apart = abs(float(reader.read([seen[0]])[0, place]) - wanted)
+        return float(apart > 0) if reader.vocabulary.named(name) else apart
 
     return target
 

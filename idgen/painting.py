@@ -29,7 +29,7 @@ from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import Variation, check_variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
-from idgen.similarity import batched, boundaries, similarity_curve, with_own_pictures
+from idgen.similarity import batched, boundaries, keeping, similarity_curve, with_own_pictures
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
 MANY_STEPS = 200
@@ -172,13 +172,13 @@ def paint(
         vectors, options = people.vectors[rows], dict(options)
         if "reference" in options:  # one a person
             options["reference"] = [options["reference"][row] for row in rows]
-        habits: dict[str, Any] = {"habits": vectors} if getattr(pipeline, "prior", None) is not None else {}
+        kept = keeping(pipeline, vectors)
         if variation is not None:
             vectors = torch.cat([vary(people.take([row]), variation, 1, seed, k).vectors for row, k in some])
         # Each vector is pictured once, with its own number: equal vectors give different pictures, too.
         negative = options.get("negative")
         away = {} if negative is None else {"negative": negative[rows]}
-        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **{**options, **habits, **away})
+        made = pipeline.iterate(vectors, 1, seed=seed, first=numbers, **{**options, **kept, **away})
         for row, item in zip(rows, made, strict=True):
             yield replace(item, identity=row)
 

@@ -39,6 +39,12 @@ def embed_pictures(model: Model, viewer: FaceEncoder, pictures: list[Any]) -> Te
     return model.encoder.embed_by(pictures, [viewer], model.pipeline.aligned)[0]
 
 
+def keeping(pipeline: Any, vectors: Tensor) -> dict[str, Any]:
+    """Options of `iterate` for variations of people (N, D): where a pipeline draws how people look, as these people
+    usually do."""
+    return {"habits": vectors} if getattr(pipeline, "prior", None) is not None else {}
+
+
 def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """`size` items at a time; the last ones may be fewer."""
     items = iter(items)
@@ -82,7 +88,8 @@ def identity_boundary(
     else:
         around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
         drawn = around.vectors
-        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps)
+        kept = keeping(model.pipeline, person.vector.expand(pool, -1))
+        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps, **kept)
     seen = embed_pictures(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
@@ -151,7 +158,8 @@ def similarities(
     wanted = people.vectors.repeat_interleave(images, 0)
     out: list[Tensor] = []
     numbers = list(range(images)) * len(people)
-    made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, num_inference_steps=steps, batch_size=8)
+    options = {"num_inference_steps": steps, "batch_size": 8, **keeping(model.pipeline, wanted)}
+    made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, **options)
     for batch in batched(made, 32):
         seen = embed_pictures(model, model.encoder, [item.image for item in batch])
         out.append((seen * wanted[[item.identity for item in batch]]).sum(1))

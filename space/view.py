@@ -149,8 +149,8 @@ def strip_status(progress: Progress, name: str) -> Markup:
 def strip(result: Strip) -> Markup:
     """The pictures in a row, what each was told, and all as one animated picture to keep."""
     tiles = [
-        tile(k, source(image, result.model, result.identity, result.recipe, None), line, result.identity.name)
-        for k, (image, line) in enumerate(zip(result.images, result.scores, strict=True), 1)
+        tile(k, source(image, result.model, result.identity, result.recipe, None), line, result.identity.name, told)
+        for k, (image, line, told) in enumerate(zip(result.images, result.scores, result.told, strict=True), 1)
     ]
     animated = uri(result.animated(), "image/webp")
     return part(

@@ -53,6 +53,14 @@ def attributed_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
     return build_attributed_model(tiny_model, tmp_path_factory.mktemp("model") / "attributed")
 
 
+@pytest.fixture(scope="session")
+def reading_model(attributed_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of that model with a network that reads attributes; not to be changed."""
+    from tiny import build_reading_model
+
+    return build_reading_model(attributed_model, tmp_path_factory.mktemp("model") / "reading")
+
+
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     """A Hugging Face Hub on this machine, empty at first."""

@@ -81,6 +81,31 @@ def test_targets_say_what_they_name(model):
     assert choosing.towards_yaw(model, 0.0)(image) >= 0  # infinite where the finder with random weights sees nobody
 
 
+def test_an_attribute_can_be_searched_for(reading_model):
+    model = load_model(reading_model)
+    person = model.sampler.sample(1, seed=1)[0]
+    made = [item.image for item in model.pipeline.iterate(person, 4, seed=2, num_inference_steps=1)]
+    read = model.attributes.describe(made)
+    best = best_of(model, person, choosing.towards_attribute(model, "yaw", 10.0), tries=4, seed=2, steps=1)
+    assert best.tries == pytest.approx([abs(each["yaw"] - 10) for each in read], abs=1e-3)
+    assert len(set(best.tries)) > 1 and best.miss == min(best.tries)
+    hat = choosing.towards_attribute(model, "hat", "yes")
+    assert [hat(image) for image in made] == [float(each["hat"] != "yes") for each in read]
+    with pytest.raises(InputError, match="no attribute 'wings'"):
+        choosing.towards_attribute(model, "wings", 2)
+
+
+def test_variations_of_a_person_have_the_person_s_habits(attributed_model, monkeypatch):
+    model = load_model(attributed_model)
+    people, draw, seen = model.sampler.sample(2, seed=1), model.pipeline.prior.draw, []
+    monkeypatch.setattr(model.pipeline.prior, "draw", lambda vector, *rest: seen.append(vector) or draw(vector, *rest))
+    best_of(model, people[0], lambda image: float(np.asarray(image).mean()), tries=2, rounds=2, steps=1)
+    identity_boundary(model, people[0], pool=8, steps=1)
+    assert len(seen) == 12 and all(torch.equal(vector, people.vectors[0]) for vector in seen)
+    similarities(model, people, Cone(0.5, 0.5), 2, seed=0, steps=1)
+    assert all(torch.equal(vector, people.vectors[row]) for vector, row in zip(seen[12:], (0, 0, 1, 1), strict=True))
+
+
 def test_similarity_is_measured_against_the_person(model):
     people = model.sampler.sample(2, seed=4)
     found = similarities(model, people, Cone(1.0, 1.0), 3, seed=0, steps=1)

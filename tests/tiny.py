@@ -216,6 +216,22 @@ def build_attributed_model(tiny: Path, folder: Path) -> Path:
     return folder
 
 
+@torch.no_grad()
+def build_reading_model(attributed: Path, folder: Path) -> Path:
+    """That model with a network of random weights that reads attributes, said to be right about renders."""
+    from idgen.faces.reader import AttributeReader
+    from idgen.models.attribute_net import AttributeNet
+
+    shutil.copytree(attributed, folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = AttributeNet(ATTRIBUTES, channels=(16, 16), blocks=(1, 1), width=16, image_size=32)
+        _settle(network, lambda: network(torch.rand(8, 3, 32, 32) * 2 - 1))
+    errors = {"yaw": {"error": 3.0, "correlation": 0.9}, "hat": {"accuracy": 0.97, "balanced": 0.95}}
+    AttributeReader(network, errors, "60 people").save_pretrained(folder / "attributes")
+    return folder
+
+
 def _settle(network: nn.Module, run: Callable[[], Any]) -> None:
     """Set batch norms to what goes through them, then switch to evaluation."""
     norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]

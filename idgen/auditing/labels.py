@@ -89,14 +89,7 @@ def told(source: Source, file: str | Path | None = None) -> dict[str, Label]:
 
 def predicted(read: NDArray[np.float32], vocabulary: attributes.Vocabulary) -> dict[str, Label]:
     """What a network reads, (N, A) numbers as its vocabulary has them."""
-    out = {}
-    for place, name in enumerate(vocabulary.names):
-        values: NDArray[Any] = np.asarray(read[:, place], float)
-        if vocabulary.named(name):
-            words = np.array([*map(str, vocabulary.values[name]), ""])
-            values = words[np.where(np.isfinite(values), values, -1).astype(int)]
-        out[f"{name}.{PREDICTED}"] = Label(name, PREDICTED, values)
-    return out
+    return {f"{name}.{PREDICTED}": Label(name, PREDICTED, column) for name, column in vocabulary.columns(read).items()}
 
 
 def _label(name: str, origin: str, values: NDArray[Any]) -> Label | None:

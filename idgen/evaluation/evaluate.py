@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,7 @@ def _evaluate_set(
     with_known = None if known is None else common(set_, known)
     with_real = None if compare is None else common(set_, compare)
     landmarks, looked_at = reader.landmarks(source, seed)
+    as_read = reader.attributes(source)
     since = time.perf_counter()
     main, *others = (
         measures.compare_all(by, source.labels, seed) if listed is None else measures.compare_listed(by, listed)
@@ -189,9 +190,12 @@ def _evaluate_set(
         out.searches = measures.leakage_of_sampled(set_, reader.model)
     matches = None if out.fidelity is None else out.fidelity.matches
     threshold = out.main.result.thresholds[AT]
-    out.attributes = breakdown(judged.vectors.numpy(), source.labels, source.columns, threshold, matches, seed=seed)
+    columns = source.columns | {f"{name} (as read)": values for name, values in as_read.items()}
+    out.attributes = breakdown(judged.vectors.numpy(), source.labels, columns, threshold, matches, seed=seed)
     read = [each for each in (set_, known, compare) if each is not None]
     out.notes = [*dict.fromkeys(filter(None, (each.source.note for each in read))), *_notes(set_, out, listed is None)]
+    if as_read and reader.model is not None:
+        out.notes.append(_reading(reader.model, as_read))
     out.seconds = time.perf_counter() - since
     return out
 
@@ -220,6 +224,17 @@ def _notes(set_: Set, out: Evaluation, all_pairs: bool) -> list[str]:
     if not out.searches:
         notes.append("Leakage was not looked for: give the generator's training set (--training).")
     return notes
+
+
+def _reading(model: Model, names: Iterable[str]) -> str:
+    """How well what is called "as read" was read."""
+    errors = []
+    for name in names:
+        if known := model.attributes.errors.get(name):
+            right = known.get("balanced")
+            errors.append(f"{name} {known['error']:.2g} off" if right is None else f"{name} {percent(right)} right")
+    on = f"on {model.attributes.measured_on}: {', '.join(errors)}"
+    return f"Attributes “as read” were not told but read from the pictures by {model.name}'s reader; {on}."
 
 
 def _evaluate_bin(path: Path, reader: Reader, domain: str, fmr: float) -> Evaluation:

@@ -134,6 +134,21 @@ class Reader:
                     part.append(recogniser.encode(shown))
         return np.array(kept, np.intp), [torch.cat(part) if part else torch.empty(0, 1) for part in parts]
 
+    def attributes(self, source: Source) -> dict[str, NDArray[Any]]:
+        """What the model's reader reads of every picture, by name; nothing where it has none, or was not measured on
+        such pictures."""
+        model, open_ = self.model, source.open
+        if model is None or open_ is None or not model.has("attributes"):
+            return {}
+        if source.domain not in (model.attributes.domain, model.paints):
+            return {}
+        read = []
+        for start in tqdm(range(0, len(source), 64), desc="attributes", unit="batch", disable=not self.progress):
+            batch = [open_(row) for row in range(start, min(start + 64, len(source)))]
+            seen = self.seeker.crops(batch, [self.seeker], self.aligned)
+            read.append(model.attributes.read([each[0] for each in seen if each is not None]))
+        return model.attributes.vocabulary.columns(torch.cat(read).numpy())
+
     def landmarks(self, source: Source, seed: int) -> tuple[dict[int, NDArray[np.float64]], int]:
         """Landmarks of the largest face in some pictures, all of some people, and how many pictures were looked at."""
         finder = self.seeker.finder

@@ -155,6 +155,16 @@ class Vocabulary:
                 rows[:, place] = np.clip(np.asarray(columns[name], np.float32), *values)
         return rows
 
+    def columns(self, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The other way: (N, A) numbers as labels; what is left open is NaN, of names an empty word."""
+        out: dict[str, NDArray[Any]] = {}
+        for place, name in enumerate(self.names):
+            out[name] = np.asarray(rows[:, place], float)
+            if self.named(name):
+                words = np.array([*map(str, self.values[name]), ""])
+                out[name] = words[np.where(np.isfinite(out[name]), out[name], -1).astype(int)]
+        return out
+
 
 def found_in(columns: Mapping[str, NDArray[Any]], person: bool = False) -> dict[str, list[Any]]:
     """What a network can learn from labels as `labels` returns them, as `Vocabulary` takes it; empty where there

@@ -53,6 +53,8 @@ class StudentArgs(GeneratorArgs):
             raise InputError(f"teacher_steps is a multiple of student_steps, {self.student_steps}.")
         if not 0 <= self.least_guidance < self.most_guidance:
             raise InputError("least_guidance is at least 0 and below most_guidance.")
+        if self.model:
+            raise InputError(f"A student is as large as its generator, so it takes no model, got {self.model}.")
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,13 @@ class Strip:
         """What it is called."""
         return STRIPS[self.name][0]
 
+    @property
+    def told(self) -> list[str]:
+        """What each picture was told, in words."""
+        if self.name != "yaw":
+            return [f"{round(100 * value)} %" for value in self.values]
+        return [f"{value:+.0f}°".replace("-", "−") if value else "0°" for value in self.values]
+
     def animated(self) -> bytes:
         """There and back for ever, as a WebP that says it is generated."""
         frames = [cast(Image.Image, one.image) for one in self.images]

@@ -135,6 +135,19 @@ def test_a_folder_of_pictures(pictures, tmp_path, model):
     assert again.main.result.d_prime == pytest.approx(result.main.result.d_prime, abs=1e-5)
 
 
+def test_attributes_are_read_where_the_reader_was_measured(pictures, tmp_path, reading_model):
+    model = load_model(reading_model)
+    assert not evaluate(pictures, tmp_path, model=model, progress=False).attributes, "nobody knows of photographs"
+    result = evaluate(pictures, tmp_path, model=model, domain="rendered", progress=False)
+    read = model.attributes.read([str(path) for path in sorted(pictures.glob("*/*.png"))])
+    read = read[:, model.attributes.vocabulary.names.index("yaw")].double().numpy()
+    low, high = np.quantile(read, [1 / 3, 2 / 3])
+    sizes = [np.sum(read < low), np.sum((low <= read) & (read < high)), np.sum(read >= high)]
+    shown = [group.pictures for group in result.attributes["yaw (as read)"]]
+    assert len(shown) == 3 and np.abs(np.subtract(shown, sizes)).max() <= 1
+    assert any("yaw 3 off" in note and "hat 95.0 % right" in note and "60 people" in note for note in result.notes)
+
+
 def test_a_picture_on_a_report_is_marked_if_its_row_says_that_a_model_made_it(pictures, tmp_path, model):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -309,6 +309,8 @@ def test_a_strip_changes_one_thing_and_says_whether_it_stays_the_person(told: Mo
     made = last(actions.strip(told, person, recipe, "yaw"))
     assert made.values == [-45 + 90 * step / 8 for step in range(9)]
     assert [image.attributes["yaw"] for image in made.images] == made.values
+    assert made.told[0] == "−45°" and made.told[4] == "0°" and made.told[8] == "+45°"
+    assert "Picture 9 of" in view.strip(made) and ", +45°, AI-generated" in view.strip(made)
     others = [{name: value for name, value in image.attributes.items() if name != "yaw"} for image in made.images]
     assert all(one == others[0] for one in others) and others[0]["glasses"] == "yes"
     assert len({image.seed for image in made.images}) == 1, "from the same noise"
@@ -323,6 +325,7 @@ def test_a_strip_changes_one_thing_and_says_whether_it_stays_the_person(told: Mo
     assert b"trainedAlgorithmicMedia" in moving.info["xmp"]
 
     smiling = last(actions.strip(told, person, recipe, "smile"))
+    assert (smiling.told[0], smiling.told[8]) == ("0 %", "100 %")
     assert all("expression" not in image.attributes for image in smiling.images), "a frown would stay beside the smile"
 
 

@@ -445,7 +445,11 @@ def test_the_student_learns_the_denoisers_guided_paths(told, tmp_path, recognize
 
 @pytest.mark.parametrize(
     ("wrong", "why"),
-    [({"teacher_steps": 5}, "a multiple of student_steps"), ({"least_guidance": 5.0}, "below most_guidance")],
+    [
+        ({"teacher_steps": 5}, "a multiple of student_steps"),
+        ({"least_guidance": 5.0}, "below most_guidance"),
+        ({"model": {"width": 8}}, "takes no model"),
+    ],
 )
 def test_students_that_cannot_be(tmp_path, wrong, why):
     folders = dict.fromkeys(("data", "recognizer", "autoencoder", "generator"), tmp_path)
