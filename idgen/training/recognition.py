@@ -80,7 +80,7 @@ class RecognizerArgs(RunArgs):
     """Folder of a trained network whose vectors are learned, too; or a run's snapshots/, each for its part of the
     steps."""
     teacher_weight: float = 1.0
-    """Of the mean 1 - cosine to the teacher's vectors, beside the loss."""
+    """Of the mean 1 - cosine to the teacher's vectors, beside the loss; PocketNet's is 200 / the vectors' length."""
     snapshots: int = 0
     """Networks to keep in snapshots/, evenly over the steps: teachers as far as their students are."""
     adapt: Path | None = None
@@ -246,7 +246,10 @@ class RecognizerTask(Task):
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people; and figures of the tests."""
-        genuine, impostor = verification.pair_scores(embed(network, self.held_out), self.held_out.labels)
+        vectors = embed(network, self.held_out)
+        if not vectors.isfinite().all():
+            raise FloatingPointError("The network's vectors became NaN or infinite")
+        genuine, impostor = verification.pair_scores(vectors, self.held_out.labels)
         found = {
             "eer": verification.eer(genuine, impostor),
             "tar_1e-3": verification.tar_at_fmr(genuine, impostor, 1e-3),

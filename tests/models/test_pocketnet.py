@@ -63,6 +63,18 @@ def pocketnet(w: Weights, x: torch.Tensor, layers: int) -> torch.Tensor:
     return norm(w, "tail.7", conv(w, "tail.6", norm(w, "tail.5", conv(w, "tail.4", x)))).flatten(1)
 
 
+class Read(dict[str, torch.Tensor]):
+    """Notes the names that are asked for."""
+
+    def __init__(self, weights: Weights):
+        super().__init__(weights)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
 @torch.no_grad()
 def test_output() -> None:
     torch.manual_seed(0)
@@ -73,7 +85,9 @@ def test_output() -> None:
         elif value.ndim == 1 and value.is_floating_point():
             value.add_(0.2 * torch.randn(value.shape))
     pixels = torch.rand(2, 3, 48, 48) * 2 - 1
-    expected = pocketnet(network.state_dict(), pixels, 6)
+    read = Read(network.state_dict())
+    expected = pocketnet(read, pixels, 6)
+    assert read.names == {name for name in read if not name.endswith("num_batches_tracked")}, "no name but the official"
     found = network.eval()(pixels)
     assert found.shape == (2, 12) and (found - expected).norm() / expected.norm() < 1e-5
 
