@@ -81,8 +81,7 @@ def generate(
         seed: picture k of an identity depends on the identity, k and the seed, and on nothing else.
         model: name, folder or hub id of a model, or a loaded one.
         steps: denoising steps; by default the model's own.
-        guidance: guidance scale; by default the model's own; or in words, such as "0-3", see
-            `idgen.sampling.schedules`.
+        guidance: guidance scale; by default the model's own; or words such as "0-3", see `idgen.sampling.schedules`.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
         attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`;

@@ -14,6 +14,14 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from idgen.ground.errors import InputError
+from idgen.models.iresnet import IResNetRecognizer
+from idgen.models.pocketnet import PocketNetRecognizer
+from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
+
+_BASES: dict[str, type[ModelMixin]] = {
+    kind.__name__: kind for kind in (ResNetRecognizer, PlainRecognizer, IResNetRecognizer, PocketNetRecognizer)
+}
 _SHARE: ContextVar[Tensor] = ContextVar("share")
 
 
@@ -66,10 +74,8 @@ class AdaptedRecognizer(ModelMixin, ConfigMixin):
         image_size: int = 112,
     ):
         super().__init__()
-        from idgen import models  # which knows this one, too
-
         known = {name: value for name, value in base.items() if not name.startswith("_")}
-        self.network: nn.Module = getattr(models, base["_class_name"])(**known)
+        self.network: nn.Module = _BASES[base["_class_name"]](**known)
         for module in list(self.network.modules()):
             for name, layer in list(module.named_children()):
                 if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1) and layer.groups == 1:
@@ -113,9 +119,11 @@ def detail(pixels: Tensor) -> Tensor:
 
 
 def adapted(network: ModelMixin, rank: int, usual: float) -> AdaptedRecognizer:
-    """A trained recogniser with adapters that change nothing yet."""
-    config = {name: value for name, value in network.config.items() if name == "_class_name" or name[0] != "_"}
-    config.setdefault("_class_name", type(network).__name__)
+    """A trained recogniser with adapters that change nothing yet. InputError for a network of another kind."""
+    if type(network).__name__ not in _BASES:
+        raise InputError(f"A {type(network).__name__} cannot be adapted: give one of {', '.join(_BASES)}.")
+    config = {name: value for name, value in network.config.items() if name[0] != "_"}
+    config["_class_name"] = type(network).__name__
     sizes = {name: network.config[name] for name in ("embedding_dim", "image_size")}
     made = AdaptedRecognizer(config, rank, usual=usual, **sizes)
     made.network.load_state_dict(network.state_dict(), strict=False)  # all but the adapters
