@@ -56,7 +56,7 @@ class Plan:
     """False-match rate at which they have to be told apart: 0.01, 0.001 or 0.0001."""
     variation: str = "0"
     """0: exactly the person; up to 1: others around; or cone:0.7, gaussian:0.03, similarity:0.5; boundary:0.5: towards
-    what is more like the person, boundary:-0.5: to the other side (ExFaceGAN)."""
+    what is more like the person, boundary:-4: to the other side, a second person (ExFaceGAN)."""
     attributes: dict[str, Any] | None = None
     """How the pictures are to look: {yaw: 30, smile: [0.5, 1], pitch: {normal: [0, 8]}, glasses: {yes: 0.3}}; what is
     not asked for is drawn as the training pictures have it."""
