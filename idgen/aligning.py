@@ -255,9 +255,7 @@ def _write(
 
 def _write_part(rows: list[dict[str, Any]], path: Path) -> None:
     """Rows as Parquet that `datasets` and the Hub's viewer open with pictures."""
-    pq = require_package("pyarrow.parquet", "eval", "Writing Parquet")
-    import pyarrow as pa
-
+    pa, pq = (require_package(name, "eval", "Writing Parquet") for name in ("pyarrow", "pyarrow.parquet"))
     table, file = pa.Table.from_pylist(rows), io.BytesIO()
     kinds: dict[str, Any] = {"double": "float64", "float": "float32"}
     features = {one.name: {"dtype": kinds.get(str(one.type), str(one.type)), "_type": "Value"} for one in table.schema}
