@@ -9,7 +9,7 @@ for every picture of every person: what comes out are identities that any pipeli
 - `similarity:0.5`: the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` (CemiFace, arXiv
   2409.18876).
 - `boundary:0.5`: up to 0.5 towards what makes pictures more like the person, by a `Boundary` measured for each;
-  `boundary:-0.5`: to its other side, which ExFaceGAN (arXiv 2307.05151) takes as a second person.
+  `boundary:-4`: to its other side, where ExFaceGAN (arXiv 2307.05151) has a second person.
 """
 
 from __future__ import annotations
