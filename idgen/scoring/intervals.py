@@ -8,9 +8,10 @@ comparisons of the people i and j,
     FNMR: a_i = d_ii / Σ m_ii        FMR: b_i = 2 Σ_j d_ij / Σ_{i≠j} m_ij
 
 A threshold that is taken where the FMR has a given value adds the slope s = |dFNMR/dFMR| there: a_i + s·b_i; the equal
-error rate is (a_i + s·b_i)/(1 + s). The variance is Σ of the squares, the interval is Student's on the scale of log
-odds, with the degrees of freedom that people of such unequal influence have (Satterthwaite). Where hardly anybody errs
-there is no variance to see: Wilson's interval, as if everybody made one comparison. By too few people there is none.
+error rate is (a_i + s·b_i)/(1 + s). The variance is Σ of the squares, the interval is normal on the scale of log
+odds; that of an FMR, which a few people make most of, is Student's, with the degrees of freedom that people of such
+unequal influence have (Satterthwaite). Where hardly anybody errs there is no variance to see: Wilson's interval, as if
+everybody made one comparison. By too few people there is none.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def fmr_rate(pairs: Rows, errors: ArrayLike, pictures: ArrayLike) -> Rate:
         return Rate(int(wrong.sum()), int(total), people)
     moves = fmr_influence(pairs, wrong, n)[n > 0]
     twice = counted_twice(pairs, wrong, n)
-    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, twice)
+    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, twice, student=True)
     return Rate(int(wrong.sum()), int(total), people, *ends)
 
 
@@ -168,7 +169,7 @@ def counted_twice(pairs: Rows, errors: Floats, pictures: Floats) -> float:
 
 
 def interval(
-    rate: float, moves: Floats, erring: int, fewest: float, twice: float = 0.0
+    rate: float, moves: Floats, erring: int, fewest: float, twice: float = 0.0, student: bool = False
 ) -> tuple[float | None, float | None]:
     """The 95 % interval of a rate.
 
@@ -178,6 +179,7 @@ def interval(
         erring: how many people have errors.
         fewest: effective comparisons where hardly anybody errs.
         twice: variance that the influences hold too often.
+        student: whether the variance is itself so unsure that it counts.
 
     Returns:
         Low and high; None where a few people make so much of it that nothing can be said.
@@ -192,7 +194,7 @@ def interval(
     freedom = float(square.sum()) ** 2 / float(np.square(square).sum())
     if freedom < FEWEST_ERRING / 2:
         return None, None
-    half = _student(freedom) * variance**0.5 / (rate * (1 - rate))
+    half = (_student(freedom) if student else _Z) * variance**0.5 / (rate * (1 - rate))
     odds = math.log(rate / (1 - rate))
     low, high = (1 / (1 + math.exp(-(odds + end))) for end in (-half, half))
     return low, high
@@ -237,7 +239,7 @@ def tar_at_fmr(vectors: ArrayLike, labels: ArrayLike, target: float) -> Sure:
 def _joint(errors: Errors, rate: float, slope: float, share: float) -> tuple[float | None, float | None]:
     """The interval of what both rates move: by (a_i + slope · b_i) · share."""
     own, (pairs, false, pictures) = errors.own(), errors.between()
-    if (own[1] > 0).sum() < FEWEST_PEOPLE or (own[0] > 0).sum() < FEWEST_ERRING:
+    if (own[1] > 0).sum() < FEWEST_PEOPLE:
         return None, None
     moves = fnmr_influence(*own) + slope * fmr_influence(pairs, false, pictures)
     twice = (slope * share) ** 2 * counted_twice(pairs, false, pictures)

@@ -53,13 +53,14 @@ def test_rates_and_influences_are_the_sums_over_all_pairs(some):
     assert found.fmr(chosen).value == pytest.approx(other, abs=1e-9)
 
 
-def test_an_interval_is_students_on_the_log_odds():
+@pytest.mark.parametrize("student", [True, False])
+def test_an_interval_is_normal_or_students_on_the_log_odds(student):
     from scipy import stats
 
     moves = np.random.default_rng(0).normal(size=50) ** 3 / 2000
-    low, high = interval(0.1, moves, 50, 50)
+    low, high = interval(0.1, moves, 50, 50, student=student)
     freedom = (moves**2).sum() ** 2 / (moves**4).sum()
-    half = stats.t.ppf(0.975, freedom) * (moves @ moves * 50 / 49) ** 0.5 / 0.09
+    half = (stats.t.ppf(0.975, freedom) if student else stats.norm.ppf(0.975)) * (moves @ moves * 50 / 49) ** 0.5 / 0.09
     odds = np.log(np.array([low, high]) / (1 - np.array([low, high])))
     assert odds == pytest.approx(np.log(1 / 9) + np.array([-half, half]), abs=2e-3)
 
