@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from idgen.auditing.audit import audit
-    from idgen.choosing import best_of, identity_boundary
+    from idgen.choosing import best_of
     from idgen.faces.encoder import FaceEncoder
     from idgen.faces.reader import AttributeReader
     from idgen.ground.errors import InputError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         IdentityUNet,
         IResNetRecognizer,
         PlainRecognizer,
+        PocketNetRecognizer,
         ResNetRecognizer,
     )
     from idgen.painting import generate
@@ -44,18 +45,19 @@ if TYPE_CHECKING:
     from idgen.sampling.separation import nearest_other, separate
     from idgen.scoring import Scorer
     from idgen.sharing.push import push
+    from idgen.similarity import identity_boundary
     from idgen.study.run import run_study
 
 _NAMES = {
     "auditing.audit": "audit",
-    "choosing": "best_of identity_boundary",
+    "choosing": "best_of",
     "faces.encoder": "FaceEncoder",
     "faces.reader": "AttributeReader",
     "ground.errors": "InputError",
     "ground.identity": "Identities Identity",
     "model": "Judge Model load_model",
     "models": "AttributeNet AttributePrior FaceAutoencoder FaceFinderNet IdentityDiT IdentityUNet "
-    "IResNetRecognizer PlainRecognizer ResNetRecognizer",
+    "IResNetRecognizer PlainRecognizer PocketNetRecognizer ResNetRecognizer",
     "painting": "generate",
     "pipelines": "Arc2FacePipeline IDiffFacePipeline UIFacePipeline",
     "pipelines.schedulers": "IDiffFaceScheduler UIFaceScheduler",
@@ -64,6 +66,7 @@ _NAMES = {
     "sampling.separation": "nearest_other separate",
     "scoring": "Scorer",
     "sharing.push": "push",
+    "similarity": "identity_boundary",
     "study.run": "run_study",
 }
 _HOME = {name: f"idgen.{module}" for module, names in _NAMES.items() for name in names.split()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,17 +19,15 @@ from idgen.ground import arguments
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, centres, image_seed, key, vector_seed
-from idgen.sampling.boundary import Boundary
+from idgen.pipelines.base import Guidance
 from idgen.sampling.separation import separate
-from idgen.sampling.variation import Cone, cone, vary
-from idgen.similarity import batched, embed_pictures, keeping
+from idgen.sampling.variation import cone
+from idgen.similarity import MOST_PICTURES, batched, embed_pictures, keeping
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from idgen.model import Model
-
-MOST_TRIES = 1000
 
 Target = Callable[["Image"], float]
 """How far a picture is from what is wanted: lower is better; infinite or NaN when it cannot be used."""
@@ -37,7 +35,13 @@ Target = Callable[["Image"], float]
 
 @pinned()
 def picture_means(
-    people: Identities, model: Model, images: int, seed: int, *, steps: int | None = None, guidance: float | None = None
+    people: Identities,
+    model: Model,
+    images: int,
+    seed: int,
+    *,
+    steps: int | None = None,
+    guidance: Guidance | None = None,
 ) -> Tensor:
     """Picture everybody: (N, Dj) the judge's mean vector of `images` pictures of each, NaN for whom none shows a face.
 
@@ -78,49 +82,6 @@ def told_apart(means: Tensor, cosine: float) -> Tensor:
     if not len(shown):
         raise InputError(f"No picture of {len(means):,} people shows a face, so nobody can be told apart.")
     return shown[separate(means[shown], cosine)]
-
-
-@pinned()
-def identity_boundary(
-    model: Model,
-    person: Identity,
-    draws: Literal["vector", "noise"] = "vector",
-    pool: int = 64,
-    seed: int = 0,
-    *,
-    lowest_cosine: float = 0.5,
-    steps: int | None = None,
-) -> Boundary:
-    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.boundary.Boundary`.
-
-    Vectors on its similar side are sampled by `boundary.sample(person.vector, …)` and pictured as identities; noises by
-    `boundary.sample(noise, …)` and pictured by `pipeline(person, n, latents=…)`.
-
-    Args:
-        model: paints, and embeds what it painted.
-        person: whom the pictures are compared with, by the encoder.
-        draws: "vector", vectors in a cone around the person; or "noise", what pictures of the person start from.
-        pool: how many pictures, 8 to 1,000; those without a face are left out.
-        seed: of the draws.
-        lowest_cosine: of the cone.
-        steps: denoising steps; by default the model's.
-
-    Raises:
-        InputError: an argument is out of range, or hardly a picture shows a face.
-    """
-    arguments.whole("number of pictures in the pool", pool, 8, MOST_TRIES)
-    if draws == "noise":
-        generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
-        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator, dtype=torch.float32)
-        made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
-    else:
-        around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
-        drawn = around.vectors
-        kept = keeping(model.pipeline, person.vector.expand(pool, -1))
-        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps, **kept)
-    seen = embed_pictures(model, model.encoder, [item.image for item in made])
-    found = seen[:, 0].isfinite()
-    return Boundary.fit(drawn[found], (seen @ person.vector)[found])
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +137,7 @@ def best_of(
     """
     arguments.whole("number of tries a round", tries, 1)
     arguments.whole("number of rounds", rounds, 1)
-    arguments.whole("number of pictures of a search", tries * rounds, 1, MOST_TRIES)
+    arguments.whole("number of pictures of a search", tries * rounds, 1, MOST_PICTURES)
     arguments.number("lowest cosine to the person", lowest_cosine, -1, 1)
     best: Best | None = None
     misses: list[float] = []

@@ -25,10 +25,11 @@ from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.ground.images import ImageSource
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
-from idgen.sampling.variation import ANY_CURVE, Variation, parse_variation, settled, vary
+from idgen.sampling.schedules import parse_schedule
+from idgen.sampling.variation import Variation, check_variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
-from idgen.similarity import batched, keeping, similarity_curve, with_own_pictures
+from idgen.similarity import batched, boundaries, keeping, similarity_curve, with_own_pictures
 
 SETTINGS, SHEET = "settings.json", "contact-sheet.png"
 MANY_STEPS = 200
@@ -48,7 +49,7 @@ def generate(
     seed: int = 0,
     model: str | Path | Model = "nobody-128",
     steps: int | None = None,
-    guidance: float | None = None,
+    guidance: float | str | None = None,
     variation: float | str = 0.0,
     *,
     attributes: Mapping[str, Any] | None = None,
@@ -80,7 +81,7 @@ def generate(
         seed: picture k of an identity depends on the identity, k and the seed, and on nothing else.
         model: name, folder or hub id of a model, or a loaded one.
         steps: denoising steps; by default the model's own.
-        guidance: guidance scale; by default the model's own.
+        guidance: guidance scale; by default the model's own; or words such as "0-3", see `idgen.sampling.schedules`.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
         attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`;
@@ -113,8 +114,10 @@ def generate(
     how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
     pipeline.prepare(people, 1, **how)  # refused before anything is written
     _settle(out, settings, people, overwrite)
-    options = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": batch_size, **how}
-    made = _fill(out, people, images, seed, model, score, parse_variation(words), options, progress)
+    scale = None if guidance is None else parse_schedule(guidance)
+    options = {"num_inference_steps": steps, "guidance_scale": scale, "batch_size": batch_size, **how}
+    varied = parse_variation(words, boundary=boundaries(model, steps))
+    made = _fill(out, people, images, seed, model, score, varied, options, progress)
     if made or not (out / SHEET).exists():
         picture = sheet(out, people.names, model.name)
         provenance.save_image(picture, out / SHEET, {"model": model.name, "seed": seed})
@@ -122,20 +125,20 @@ def generate(
 
 
 def check_options(
-    out: Path, images: int, steps: int | None, guidance: float | None, variation: float | str, batch_size: int
+    out: Path, images: int, steps: int | None, guidance: float | str | None, variation: float | str, batch_size: int
 ) -> None:
     """Refuse what `generate` takes, before anything is loaded."""
     arguments.images(images)
     if steps is not None:
         arguments.steps(steps)
     if guidance is not None:
-        arguments.guidance(guidance)
-    parse_variation(variation, lambda: ANY_CURVE)
+        parse_schedule(guidance)
+    check_variation(variation)
     arguments.batch_size(batch_size)
     files.check_writable(out)
 
 
-def _settings(model: Model, people: Identities, steps: int | None, guidance: float | None) -> dict[str, Any]:
+def _settings(model: Model, people: Identities, steps: int | None, guidance: float | str | None) -> dict[str, Any]:
     """What a folder notes of what it was made by and of whom."""
     own = model.pipeline.config
     return {

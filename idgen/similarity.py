@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from idgen.ground import arguments, files, weights
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identities
+from idgen.ground.identity import Identities, Identity, key, vector_seed
+from idgen.sampling.boundary import Boundary
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 OWN_PICTURES, OWN_SEED = 4, 20_251_126
 """Pictures of a person that others are judged by where there is nothing else, and the seed of their run."""
+MOST_PICTURES = 1000
+"""That are made for one choice."""
 CURVE = "similarity-curve.json"
 CURVE_COSINES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -47,6 +50,70 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
+
+
+@pinned()
+def identity_boundary(
+    model: Model,
+    person: Identity,
+    draws: Literal["vector", "noise"] = "vector",
+    pool: int = 64,
+    seed: int = 0,
+    *,
+    lowest_cosine: float = 0.5,
+    steps: int | None = None,
+) -> Boundary:
+    """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.boundary.Boundary`.
+
+    Vectors on its similar side are sampled by `boundary.sample(person.vector, …)` and pictured as identities; noises by
+    `boundary.sample(noise, …)` and pictured by `pipeline(person, n, latents=…)`.
+
+    Args:
+        model: paints, and embeds what it painted.
+        person: whom the pictures are compared with, by the encoder.
+        draws: "vector", vectors in a cone around the person; or "noise", what pictures of the person start from.
+        pool: how many pictures, 8 to 1,000; those without a face are left out.
+        seed: of the draws.
+        lowest_cosine: of the cone.
+        steps: denoising steps; by default the model's.
+
+    Raises:
+        InputError: an argument is out of range, or hardly a picture shows a face.
+    """
+    arguments.whole("number of pictures in the pool", pool, 8, MOST_PICTURES)
+    if draws == "noise":
+        generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
+        drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator, dtype=torch.float32)
+        made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
+    else:
+        around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
+        drawn = around.vectors
+        kept = keeping(model.pipeline, person.vector.expand(pool, -1))
+        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps, **kept)
+    seen = embed_pictures(model, model.encoder, [item.image for item in made])
+    found = seen[:, 0].isfinite()
+    return Boundary.fit(drawn[found], (seen @ person.vector)[found])
+
+
+def boundaries(model: Model, steps: int | None = None) -> Callable[[Tensor], Boundary]:
+    """What gives the identity boundary of a vector (D,), measured when it is first asked for; warns where it says no
+    more than chance."""
+    known: dict[int, Boundary] = {}
+
+    def boundary(vector: Tensor) -> Boundary:
+        name = key(vector)
+        if name not in known:
+            person = Identity(vector, model.pipeline.config.space, "", "person")
+            known[name] = identity_boundary(model, person, steps=steps)
+            if known[name].accuracy <= 0.5:
+                warnings.warn(
+                    "The pictures of a person do not say which way is more like them: this variation is as good as "
+                    "any direction for them.",
+                    stacklevel=2,
+                )
+        return known[name]
+
+    return boundary
 
 
 @pinned()

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from idgen import choosing
-from idgen.choosing import best_of, identity_boundary, picture_means, told_apart
+from idgen.choosing import best_of, picture_means, told_apart
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identity, centres
 from idgen.model import Model, load_model
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.separation import separate
 from idgen.sampling.variation import Cone
-from idgen.similarity import measure_similarity, similarities, similarity_curve
+from idgen.similarity import boundaries, identity_boundary, measure_similarity, similarities, similarity_curve
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +204,17 @@ def test_pictures_on_the_similar_side_are_more_similar(tiny_model, draws):
             made = model.pipeline.iterate(vectors, 1, num_inference_steps=1)
         means[side] = float((model.encoder.encode([item.image for item in made]) @ person.vector).mean())
     assert means["similar"] > means["dissimilar"]
+
+
+def test_a_boundary_is_measured_once_a_person(model, monkeypatch):
+    calls = []
+
+    def measured(model, person, **options):
+        calls.append(options)
+        return identity_boundary(model, person, pool=8, **options)
+
+    monkeypatch.setattr("idgen.similarity.identity_boundary", measured)
+    people, found = model.sampler.sample(2, seed=1), boundaries(model, steps=1)
+    one, again, other = (found(vector) for vector in people.vectors[[0, 0, 1]])
+    assert one is again and not torch.equal(one.normal, other.normal) and calls == [{"steps": 1}] * 2
+    assert torch.equal(boundaries(model, steps=1)(people.vectors[0]).normal, one.normal)

@@ -37,6 +37,7 @@ def evaluate(
     by: list[str] = option(
         [], "Measure this recogniser instead of a model's; several stand side by side.", metavar="RECOGNISER"
     ),
+    fruits: bool = flag("--fruits", "Also time detection, alignment, embedding on one thread; beside half and 8 bits."),
     model: str = MODEL,
     device: str = DEVICE,
 ) -> None:
@@ -52,9 +53,13 @@ def evaluate(
             "fmr": fmr,
             "domain": domain,
             "by": by,
+            "fruits": fruits,
         }
         result = room.evaluate(source, out, model=model, **sets, **how)
     say_summary(result.summary)
+    for cost in result.costs:
+        size = "" if cost.weights is None else f", network {cost.weights / 1e6:.2f} MB"
+        say(f"- {cost.by}: {cost.total:.1f} ms a picture, {cost.embedding:.1f} of them the vector of {cost.dim}{size}")
     say(*(f"  {note}" for note in result.notes))
     say(f"Report: {out / room.REPORT}")
 

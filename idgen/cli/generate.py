@@ -38,10 +38,15 @@ def generate(
     images: int = integer(8, "Pictures a person, 1 to 1,000."),
     seed: int = SEED,
     steps: int = integer(None, "Denoising steps; by default the model's."),
-    guidance: float = option(None, "How strongly to follow the identity; by default the model's."),
+    guidance: str = option(
+        None,
+        "How strongly to follow the identity; by default the model's; 0-3: more and more; 0,2@0.3: from 0.3 on.",
+        parser=_number,
+        metavar="TEXT",
+    ),
     variation: str = option(
         "0",
-        "0: exactly this identity; up to 1: others around it; or cone:0.7, gaussian:0.03, similarity:0.5.",
+        "0: exactly this identity; up to 1: others around; or cone:0.7, gaussian:0.03, similarity:0.5, boundary:0.5.",
         parser=_number,
         metavar="TEXT",
     ),

@@ -177,7 +177,7 @@ def _measured(planned: Planned, now: Status, result: Evaluation | None) -> str:
     for name, kinds in files.read_json(planned.folder / PLANNED).get("who", {}).items():
         shares = ", ".join(f"{kind} {share:.1%}" for kind, share in kinds.items())
         parts.append(f"Of the people, by a probe of their vectors, {name.replace('_', ' ')}: {shares}.")
-    if planned.plan.match is not None or planned.plan.other:
+    if planned.plan.match is not None or planned.plan.other or planned.plan.best_of > 1:
         parts.append(
             "The judge also chose which pictures are in the dataset, so its own figures flatter them: judge them with "
             "another recogniser, too."

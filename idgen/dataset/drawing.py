@@ -26,6 +26,7 @@ from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
+from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import settled
 from idgen.scoring import meaning
 from idgen.scoring.verdict import judge_threshold
@@ -106,6 +107,7 @@ def _check_model(plan: Plan, model: Model) -> None:
     """Raise InputError where the model lacks what the plan's filters need; loads nothing but what it looks at."""
     needed = {"match: none": plan.match is not None, "other: false": plan.other, "apart: 0": plan.apart > 0}
     needed["easiest: none"] = plan.easiest is not None
+    needed["best_of: 1"] = plan.best_of > 1 and plan.best_by.endswith("judge_similarity")
     if (unmet := [without for without, wanted in needed.items() if wanted]) and not model.has("judge"):
         lacks = f"The model {model.name!r} has no judge, which `{unmet[0].split(':')[0]}` of the plan needs"
         raise InputError(f"{lacks}: set {' and '.join(unmet)}.")
@@ -164,12 +166,13 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> T
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
     means, weights = [], fingerprint(model.folder)
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
+    guidance = None if plan.guidance is None else parse_schedule(plan.guidance)
     for start in tqdm(starts, desc="kept apart", unit="block"):
         block = people[start : start + _PEOPLE_A_BLOCK]
         name = digest(f"{block.fingerprint()} {plan.text()} {weights}")
         path = folder / "apart" / f"{name}.safetensors"
         if not path.is_file():
-            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
+            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=guidance)
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
     return told_apart(torch.cat(means), judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints))

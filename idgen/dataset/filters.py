@@ -30,6 +30,7 @@ TOO_EASY = "too similar"
 ANOTHER_PERSON = "nearer to another person"
 LOW_QUALITY = "low quality"
 DUPLICATE = "near-duplicate"
+ANOTHER_BETTER = "another one is better"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,8 @@ class Filters:
         judges = [] if self.judge is None else [self.judge.recognizer]
         raters = judges if self.encoder is None else [self.encoder, *judges]
         self.rater = next((one for one in raters if CERTAINTY in one.rated), raters[-1] if raters else None)
-        if plan.quality is not None and (self.rater is None or CERTAINTY not in self.rater.rated):
+        rating = plan.quality is not None or (plan.best_of > 1 and plan.best_by.endswith("quality"))
+        if rating and (self.rater is None or CERTAINTY not in self.rater.rated):
             raise InputError(
                 f"Neither recogniser of {model.name} knows how recognisable a face is: leave out `quality`, or train "
                 "it, idgen train quality."

@@ -18,7 +18,8 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
 from idgen.ground.options import parse
 from idgen.sampling.negatives import Away
-from idgen.sampling.variation import ANY_CURVE, parse_variation
+from idgen.sampling.schedules import parse_schedule
+from idgen.sampling.variation import check_variation
 from idgen.sampling.who import Who
 
 PLAN, PLANNED = "plan.yaml", "planned.json"
@@ -26,6 +27,8 @@ PEOPLE, LABELS, LIKE = "identities.safetensors", "soft-labels.json", "as-in.safe
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
 MADE, MAKING = "made", "making"
+BEST_BY = ("similarity", "judge_similarity", "quality")
+"""Columns by which a picture can be the best of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,8 @@ class Plan:
     apart_fmr: float = 1e-3
     """False-match rate at which they have to be told apart: 0.01, 0.001 or 0.0001."""
     variation: str = "0"
-    """0: exactly the person; up to 1: others around; or cone:0.7, gaussian:0.03, similarity:0.5."""
+    """0: exactly the person; up to 1: others around; or cone:0.7, gaussian:0.03, similarity:0.5; boundary:0.5: towards
+    what is more like the person, boundary:-4: to the other side, a second person (ExFaceGAN)."""
     attributes: dict[str, Any] | None = None
     """How the pictures are to look: {yaw: 30, smile: [0.5, 1], pitch: {normal: [0, 8]}, glasses: {yes: 0.3}}; what is
     not asked for is drawn as the training pictures have it."""
@@ -60,14 +64,18 @@ class Plan:
     """A labelled set: poses, light and so on are drawn together as its pictures have them."""
     steps: int | None = None
     """Denoising steps; by default the model's."""
-    guidance: float | None = None
-    """Guidance scale; by default the model's."""
+    guidance: Any = None
+    """Guidance scale; by default the model's; 0-3: evenly from 0 to 3; 0,2@0.3: 2 from 0.3 of the steps on."""
     away: str | None = None
     """Lead every person's pictures away from another one of the dataset: far, close, mid or random (NegFaceDiff)."""
-    away_weight: float = 0.5
-    """How strongly; each step takes one more pass of the network, two with guidance."""
+    away_weight: Any = 0.5
+    """How strongly, as `guidance`; each step takes one more pass of the network, two with guidance."""
     easiest: float | None = None
     """Drop pictures that the judge finds more similar to the person than this cosine, so that harder ones are left."""
+    best_of: int = 1
+    """Make so many pictures for each that is kept: the best of those that pass."""
+    best_by: str = "judge_similarity"
+    """The column by which it is the best: similarity, judge_similarity or quality; -judge_similarity: the hardest."""
     face: bool = True
     """Keep only pictures in which a face is found."""
     match: float | None = 1e-3
@@ -79,12 +87,12 @@ class Plan:
     quality: float | None = None
     """Keep only pictures of at least this quality by CR-FIQA, from -1 to 1, such as 0.3; none: keep all."""
     tries: float = 4.0
-    """Times `images`: pictures made at most of a person to find enough that are kept."""
+    """Times `images`, and `best_of`: pictures made at most of a person to find enough that are kept."""
     shard: int | None = None
     """People a Parquet file; by default so many that it has about 500 pictures."""
 
     def __post_init__(self) -> None:
-        for name in ("apart_fmr", "away_weight", "guidance", "match", "duplicate", "quality", "tries"):  # 3 is 3.0
+        for name in ("apart_fmr", "match", "duplicate", "quality", "tries"):  # 3 is 3.0
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         arguments.whole("number of people", self.people, 1)
@@ -92,26 +100,31 @@ class Plan:
         arguments.seed(self.seed)
         if self.steps is not None:
             arguments.steps(self.steps)
-        if self.guidance is not None:
-            arguments.guidance(self.guidance)
-        parse_variation(self.vary, lambda: ANY_CURVE)
+        for name, most in (("guidance", 100.0), ("away_weight", 10.0)):
+            if (asked := getattr(self, name)) is not None:
+                found = parse_schedule(asked, f"`{name}` of a plan", most)
+                object.__setattr__(self, name, found if isinstance(found, float) else str(asked))
+        check_variation(self.vary)
         if self.kind is not None and self.method not in (None, "flow", "gaussian", "sphere"):
             raise InputError(f"The method {self.method} takes people as they come: leave out `who`, or the method.")
-        if self.away is not None:
-            arguments.number("`away_weight` of a plan", self.away_weight, 0, 10)
-            if self.away not in get_args(Away) or self.people < 2:
-                choices = ", ".join(get_args(Away))
-                raise InputError(f"`away` of a plan is one of {choices}, of at least 2 people, got {self.away!r}.")
+        if self.away is not None and (self.away not in get_args(Away) or self.people < 2):
+            choices = ", ".join(get_args(Away))
+            raise InputError(f"`away` of a plan is one of {choices}, of at least 2 people, got {self.away!r}.")
+        if self.shard is not None:
+            arguments.whole("`shard` of a plan", self.shard, 1)
+        self._check_filters()
+
+    def _check_filters(self) -> None:
         arguments.whole("`apart` of a plan", self.apart, 0, 100)
         arguments.number("`tries` of a plan", self.tries, 1, 1000)
+        arguments.whole("`best_of` of a plan", self.best_of, 1, 100)
+        arguments.among("column for `best_by` of a plan", [self.best_by.removeprefix("-")], BEST_BY)
         if self.easiest is not None:
             arguments.number("`easiest` of a plan", self.easiest, -1, 1)
         if self.duplicate is not None:
             arguments.number("`duplicate` of a plan", self.duplicate, 1e-6, 1)
         if self.quality is not None:
             arguments.number("`quality` of a plan", self.quality, -1, 1)
-        if self.shard is not None:
-            arguments.whole("`shard` of a plan", self.shard, 1)
 
     @property
     def vary(self) -> float | str:
@@ -139,7 +152,7 @@ class Plan:
     @property
     def most(self) -> int:
         """Pictures made of a person at most."""
-        return math.ceil(self.images * self.tries)
+        return math.ceil(self.images * self.tries) * self.best_of
 
     def rows(self, shard: int) -> range:
         """The people of a shard."""

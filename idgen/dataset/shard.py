@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from PIL import Image
 
 from idgen.asking import asked
 from idgen.dataset.drawing import model_of
-from idgen.dataset.filters import DUPLICATE, Filters, Measured, is_duplicate
+from idgen.dataset.filters import ANOTHER_BETTER, DUPLICATE, Filters, Measured, is_duplicate
 from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name, picture_path
 from idgen.dataset.status import note
 from idgen.ground import files, provenance
@@ -27,8 +28,9 @@ from idgen.ground.errors import require_package
 from idgen.painting import Place, paint
 from idgen.pipelines.base import GeneratedImage, counting
 from idgen.sampling.negatives import negatives
+from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import parse_variation
-from idgen.similarity import batched
+from idgen.similarity import batched, boundaries
 
 AT_ONCE = 16
 """Pictures measured together: always so many, whatever the batch, so that the numbers are the same to the last bit."""
@@ -37,11 +39,12 @@ _BEAT = 2.0  # seconds between two notes about a shard in the making
 
 @dataclass
 class _Person:
-    """What there is of one person so far."""
+    """What there is of one person so far; `among` those that pass, of which the best is to be kept."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     thumbnails: list[Any] = field(default_factory=list)
     tried: int = 0
+    among: list[tuple[GeneratedImage, Measured]] = field(default_factory=list)
 
 
 @dataclass
@@ -80,13 +83,14 @@ class ShardMaker:
         self.planned = planned
         self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
-        self.variation = parse_variation(planned.variation)
-        self.options: dict[str, Any] = {"batch_size": batch_size}
-        self.options |= {"num_inference_steps": planned.plan.steps, "guidance_scale": planned.plan.guidance}
+        steps, guidance = planned.plan.steps, planned.plan.guidance
+        self.variation = parse_variation(planned.variation, boundary=boundaries(self.model, steps))
+        self.options: dict[str, Any] = {"batch_size": batch_size, "num_inference_steps": steps}
+        self.options["guidance_scale"] = None if guidance is None else parse_schedule(guidance)
         if (away := cast(Any, planned.plan.away)) is not None:
             vectors = planned.people.vectors
             self.options["negative"] = vectors[negatives(vectors, away, planned.plan.seed)]
-            self.options["negative_weight"] = planned.plan.away_weight
+            self.options["negative_weight"] = parse_schedule(planned.plan.away_weight)
         self.vocabulary = self.model.pipeline.vocabulary
         if asking := asked(self.vocabulary, planned.plan.attributes, planned.like):
             self.options["attributes"] = asking
@@ -124,8 +128,8 @@ class ShardMaker:
 
     def _missing(self, shard: _Shard) -> list[Place]:
         """Exactly what is missing, so that nothing is made in vain."""
-        images, most, people = self.planned.plan.images, self.planned.plan.most, shard.people.items()
-        ends = {row: min(one.tried + images - len(one.rows), most) for row, one in people}
+        plan, people = self.planned.plan, shard.people.items()
+        ends = {row: min(one.tried + (plan.images - len(one.rows)) * plan.best_of, plan.most) for row, one in people}
         return [(row, k) for row, one in people for k in range(one.tried, ends[row])]
 
     def _try(self, shard: _Shard, missing: list[Place], beat: Path) -> None:
@@ -148,25 +152,47 @@ class ShardMaker:
                 shard.note(beat)
 
     def _decide(self, shard: _Shard, item: GeneratedImage, found: Measured) -> None:
-        """Keep a picture, or note why not."""
-        planned, plan, row = self.planned, self.planned.plan, item.identity
+        """Keep a picture, or note why not; of `best_of` that follow one another, the best is kept."""
+        plan, row = self.planned.plan, item.identity
         person = shard.people[row]
         person.tried += 1
-        name, reason = planned.people.names[row], found.reason
+        reason = found.reason
         if reason is None and is_duplicate(found.thumbnail, person.thumbnails, plan.duplicate):
             reason = DUPLICATE
-        about = {"identity": name, "k": item.k, "seed": plan.seed, **found.columns}
-        if reason is not None:
-            shard.rejected.append({**about, "reason": reason})
-            return
+        if reason is None:
+            person.among.append((item, found))
+        else:
+            self._reject(shard, item, found, reason)
+        if person.tried % plan.best_of == 0 and person.among:
+            best = max(person.among, key=lambda one: self._goodness(one[1]))
+            for one in person.among:
+                if one is not best:
+                    self._reject(shard, *one, ANOTHER_BETTER)
+            person.among.clear()
+            self._keep(person, *best)
+
+    def _goodness(self, found: Measured) -> float:
+        column = self.planned.plan.best_by
+        value = found.columns[column.removeprefix("-")]
+        return -math.inf if value is None else -value if column.startswith("-") else value
+
+    def _about(self, item: GeneratedImage, found: Measured) -> dict[str, Any]:
+        name = self.planned.people.names[item.identity]
+        return {"identity": name, "k": item.k, "seed": self.planned.plan.seed, **found.columns}
+
+    def _reject(self, shard: _Shard, item: GeneratedImage, found: Measured, reason: str) -> None:
+        shard.rejected.append({**self._about(item, found), "reason": reason})
+
+    def _keep(self, person: _Person, item: GeneratedImage, found: Measured) -> None:
+        planned, row = self.planned, item.identity
         person.thumbnails.append(found.thumbnail)
-        info = provenance.made_by(self.model.name, planned.people[row], plan.seed, item.k)
+        info = provenance.made_by(self.model.name, planned.people[row], planned.plan.seed, item.k)
         assert isinstance(item.image, Image.Image)
-        made_of = {name: 1.0} if planned.labels is None else planned.labels[row]
+        made_of = {planned.people.names[row]: 1.0} if planned.labels is None else planned.labels[row]
         person.rows.append(
             {
                 "image": {"bytes": provenance.encode(item.image, info), "path": picture_path(row, item.k)},
-                **about,
+                **self._about(item, found),
                 "label": row,
                 "soft_label": [{"identity": part, "weight": weight} for part, weight in made_of.items()],
                 "model": self.model.name,

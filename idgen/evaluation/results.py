@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from idgen.evaluation.attributes import Group
 from idgen.evaluation.bins import FoldAccuracy
+from idgen.evaluation.fruits import Cost, processor
 from idgen.evaluation.leakage import Search
 from idgen.evaluation.separability import Separability
 from idgen.ground.arguments import FMR
@@ -162,6 +163,7 @@ class Evaluation:
     attributes: dict[str, list[Group]] = field(default_factory=dict)
     summary: list[tuple[Level, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; numbers that are not finite become null."""
@@ -178,6 +180,9 @@ class Evaluation:
             "verification": self.main.to_dict(),
             "verification_by_others": [other.to_dict() for other in self.others],
             "ten_fold_accuracy": {name: asdict(result) for name, result in self.folds.items()},
+            "one_thread": {"processor": processor(), "costs": [asdict(one) for one in self.costs]}
+            if self.costs
+            else None,
             "separability": self.separability and asdict(self.separability),
             "fidelity": self.fidelity and self.fidelity.to_dict(),
             "diversity": self.diversity and asdict(self.diversity),

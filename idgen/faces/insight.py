@@ -97,6 +97,11 @@ class InsightFaceEncoder(FaceEncoder):
         return int(self._recognizer.input_size[0])
 
     @property
+    def scaled(self) -> tuple[float, float]:
+        """What is taken from the file's pixels, from 0 to 255, and by what they are then divided."""
+        return float(self._recognizer.input_mean), float(self._recognizer.input_std)
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """What really computes, first choice first: a CUDA that could not be set up is not among them."""
         return tuple(self._recognizer.session.get_providers())
@@ -123,6 +128,16 @@ class InsightFaceEncoder(FaceEncoder):
                 stacklevel=2,
             )
         return self
+
+    def on_one_thread(self) -> None:
+        """Compute on the CPU, with one thread, from now on."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        models = [self._recognizer] if self._detector is None else [self._detector, self._recognizer]
+        for file, model in zip(self.files, models, strict=True):
+            model.session = onnxruntime.InferenceSession(str(file), options, providers=[_CPU])
 
     @classmethod
     def from_pack(

@@ -12,6 +12,7 @@ from idgen.ground.files import read_json
 from idgen.ground.weights import load_network
 
 if TYPE_CHECKING:
+    from idgen.models.adapted import AdaptedRecognizer
     from idgen.models.attribute_net import AttributeNet
     from idgen.models.attribute_prior import AttributePrior
     from idgen.models.autoencoder import FaceAutoencoder
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     from idgen.models.finder import FaceFinderNet
     from idgen.models.identity_flow import IdentityFlow
     from idgen.models.iresnet import IResNetRecognizer
+    from idgen.models.pocketnet import PocketNetRecognizer
     from idgen.models.quality_net import QualityNet
     from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
     from idgen.models.unet import IdentityUNet
 
 # Each is imported when it is first used: diffusers' autoencoders alone take seconds, which a recogniser does not need.
 _PLACES = (
-    "attribute_net.AttributeNet attribute_prior.AttributePrior autoencoder.FaceAutoencoder dit.IdentityDiT "
-    "finder.FaceFinderNet identity_flow.IdentityFlow iresnet.IResNetRecognizer quality_net.QualityNet "
-    "recognizer.PlainRecognizer recognizer.ResNetRecognizer unet.IdentityUNet"
+    "adapted.AdaptedRecognizer attribute_net.AttributeNet attribute_prior.AttributePrior "
+    "autoencoder.FaceAutoencoder dit.IdentityDiT "
+    "finder.FaceFinderNet identity_flow.IdentityFlow iresnet.IResNetRecognizer pocketnet.PocketNetRecognizer "
+    "quality_net.QualityNet recognizer.PlainRecognizer recognizer.ResNetRecognizer unet.IdentityUNet"
 )
 _HOME = {place.partition(".")[2]: place.partition(".")[0] for place in _PLACES.split()}
 __all__ = [*_HOME, "load"]

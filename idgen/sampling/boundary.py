@@ -26,7 +26,8 @@ class Boundary:
     Args:
         normal: (D,) unit vector towards the similar side.
         offset: of the hyperplane.
-        accuracy: share of the pool on the side where it belongs; 0.5 is chance, and then the direction means nothing.
+        accuracy: share of the pool on the side where it belongs, each fifth by a boundary fitted without it; 0.5 is
+            chance, and then the direction means nothing.
     """
 
     normal: Tensor
@@ -58,22 +59,16 @@ class Boundary:
             raise InputError("All draws are equally similar to the person, so there is no boundary between them.")
         centre, scale = x.mean(0), (x - x.mean(0)).std()
         z, target = (x - centre) / scale, torch.where(similar, 1.0, -1.0).double()
-        weights = torch.zeros(z.shape[1] + 1, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
-
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            margin = target * (z @ weights[:-1] + weights[-1])
-            value = torch.nn.functional.softplus(-margin).sum() + penalty / 2 * weights[:-1].square().sum()
-            value.backward()
-            return value
-
-        optimizer.step(loss)
-        direction, bias = weights.detach()[:-1] / scale, float(weights.detach()[-1])
-        bias -= float(direction @ centre)
-        length = direction.norm()
-        right = ((x @ direction + bias > 0) == similar).double().mean()
-        return cls((direction / length).reshape(draws.shape[1:]).float(), bias / float(length), float(right))
+        right = torch.zeros(len(z), dtype=torch.bool)
+        for fold in range(5):
+            out = torch.arange(len(z)) % 5 == fold
+            weights = _fitted(z[~out], target[~out], penalty)
+            right[out] = (z[out] @ weights[:-1] + weights[-1]) * target[out] > 0
+        weights = _fitted(z, target, penalty)
+        direction = weights[:-1] / scale
+        bias, length = float(weights[-1] - direction @ centre), float(direction.norm())
+        accuracy = float(right.double().mean())
+        return cls((direction / length).reshape(draws.shape[1:]).float(), bias / length, accuracy)
 
     @pinned()
     def sample(self, start: Tensor, n: int, generator: Generator, reach: float = 1.0, side: Side = "similar") -> Tensor:
@@ -106,3 +101,19 @@ class Boundary:
         out = base + steps.view(each) * self.normal.double()
         lengths = out.flatten(1).norm(dim=1).clamp_min(1e-12).view(each)
         return (out * (length / lengths)).float()
+
+
+def _fitted(z: Tensor, target: Tensor, penalty: float) -> Tensor:
+    """The weights (D + 1,) of a logistic regression of ±1 (N,) on draws (N, D), the bias last."""
+    weights = torch.zeros(z.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        margin = target * (z @ weights[:-1] + weights[-1])
+        value = torch.nn.functional.softplus(-margin).sum() + penalty / 2 * weights[:-1].square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weights.detach()

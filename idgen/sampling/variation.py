@@ -8,6 +8,8 @@ for every picture of every person: what comes out are identities that any pipeli
 - `gaussian:0.03`: normal noise of that standard deviation, set back to the length (Vec2Face, arXiv 2409.02979).
 - `similarity:0.5`: the cone at which *pictures* are at 0.5 on average, by a model's `SimilarityCurve` (CemiFace, arXiv
   2409.18876).
+- `boundary:0.5`: up to 0.5 towards what makes pictures more like the person, by a `Boundary` measured for each;
+  `boundary:-4`: to its other side, where ExFaceGAN (arXiv 2307.05151) has a second person.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from idgen.ground import arguments, files
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, key, vector_seed
+from idgen.sampling.boundary import Boundary, Side
 
 Variation = Callable[[Tensor, Generator], Tensor]
 _FORMAT = "idgen.similarity-curve"
@@ -94,6 +97,25 @@ class Gaussian:
         centre = direction(vector)
         varied = centre + self.sigma * torch.randn(len(centre), generator=generator, dtype=torch.float64)
         return (varied / varied.norm()).float()
+
+
+@dataclass(frozen=True)
+class Along:
+    """On a side of the person's identity boundary, see `Boundary.sample`.
+
+    `reach` is the farthest step in lengths of the vector, below 0 to the other side; `boundary` gives a vector's (D,).
+    """
+
+    reach: float
+    boundary: Callable[[Tensor], Boundary]
+
+    def __post_init__(self) -> None:
+        if not 0 < abs(self.reach) <= 10:
+            raise InputError(f"How far along the boundary is a number from -10 to 10 other than 0, got {self.reach:g}.")
+
+    def __call__(self, vector: Tensor, generator: Generator) -> Tensor:
+        side: Side = "similar" if self.reach > 0 else "dissimilar"
+        return self.boundary(vector).sample(vector, 1, generator, abs(self.reach), side)[0]
 
 
 @dataclass(frozen=True)
@@ -166,8 +188,10 @@ def settled(text: float | str, curve: Callable[[], SimilarityCurve]) -> float | 
     return 0 if found is None else f"cone:{found.lowest:.6f}-{found.highest:.6f}"  # type: ignore[attr-defined]
 
 
-ANY_CURVE = SimilarityCurve([-1, 1], [-1, 1], [0, 0], "", "", "", 0)
-"""Of no model: for checking words before a model is loaded."""
+def check_variation(text: float | str) -> None:
+    """Refuse words or a number that are no variation, before a model is loaded; see `parse_variation`."""
+    nothing = Boundary(torch.zeros(2), 0.0, 0.0)
+    parse_variation(text, lambda: SimilarityCurve([-1, 1], [-1, 1], [0, 0], "", "", "", 0), lambda _: nothing)
 
 
 def isotonic(values: ArrayLike) -> NDArray[np.float64]:
@@ -182,12 +206,17 @@ def isotonic(values: ArrayLike) -> NDArray[np.float64]:
     return np.repeat([mean for mean, _ in levels], [int(count) for _, count in levels])
 
 
-def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | None = None) -> Variation | None:
+def parse_variation(
+    text: float | str,
+    curve: Callable[[], SimilarityCurve] | None = None,
+    boundary: Callable[[Tensor], Boundary] | None = None,
+) -> Variation | None:
     """A variation in words, see the table above, or as one number.
 
     Args:
         text: such as "cone:0.7"; or v from 0 (none) to 1, which is short for the cone at exactly the cosine 1 − v.
         curve: gives the model's curve; called for "similarity:…" only.
+        boundary: gives a person's boundary; for "boundary:…" only.
 
     Returns:
         None for 0: exactly the person.
@@ -209,9 +238,11 @@ def parse_variation(text: float | str, curve: Callable[[], SimilarityCurve] | No
         return Gaussian(values[0])
     if kind == "similarity" and len(values) == 1 and curve is not None:
         return curve().variation(values[0])
+    if kind == "boundary" and len(values) == 1 and boundary is not None:
+        return Along(values[0], boundary)
     raise InputError(
-        f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03 or similarity:0.5, with your "
-        "numbers."
+        f"There is no variation {text!r}: write cone:0.7, cone:0.7-0.9, gaussian:0.03, similarity:0.5 or boundary:0.5, "
+        "with your numbers."
     )
 
 

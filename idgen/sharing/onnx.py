@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from pathlib import Path
-from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from idgen.faces.align import ALIGNMENTS
 from idgen.faces.encoder import FaceEncoder
+from idgen.faces.exported import Recognizer, write_onnx
 from idgen.ground import files
-from idgen.ground.errors import InputError, require_package
+from idgen.ground.errors import InputError
 from idgen.ground.hub import resolve
 from idgen.model import Model
 
@@ -25,29 +19,6 @@ _NO_FINDER = (
     "insightface finds faces with SCRFD, nine maps of anchors; idgen's finder is two networks with a warp between "
     "them, which that format cannot hold: use a detector of insightface, or aligned crops."
 )
-
-
-class Recognizer(nn.Module):
-    """What is exported: the encoder's embedding before it is normalised, of crops of a size that insightface takes.
-
-    Args:
-        encoder: whose.
-        size: side of the crops; where the network sees another, they are resized in here as the encoder would.
-    """
-
-    def __init__(self, encoder: FaceEncoder, size: int):
-        super().__init__()
-        self.network: nn.Module = encoder.recognizer
-        self.flip, self.size, self.side = encoder.flip, size, encoder.image_size
-        self.antialias = ALIGNMENTS[encoder.alignment].antialias
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 3, size, size) RGB in [-1, 1] to (N, D), not normalised."""
-        if self.side != self.size:
-            side = self.side, self.side
-            pixels = F.interpolate(pixels, side, mode="bilinear", antialias=self.antialias, align_corners=False)
-        vectors = self.network(pixels)
-        return vectors + self.network(pixels.flip(3)) if self.flip else vectors
 
 
 def takes(size: int) -> bool:
@@ -91,7 +62,7 @@ def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False
         notes.append(f"The network sees {encoder.image_size}×{encoder.image_size}: the file resizes crops by itself.")
     if encoder.alignment != "arcface":
         notes.append(f"It was trained on crops aligned as {encoder.alignment!r}, not as insightface's norm_crop does.")
-    _write(Recognizer(encoder, size).eval(), size, file)
+    write_onnx(Recognizer(encoder, size).eval(), size, file)
     if pack:
         recognition = {
             "file": file.name,
@@ -107,23 +78,3 @@ def export_recognizer(model: str | Path, out: str | Path, *, judge: bool = False
         }
         files.write_json(file.parent / "manifest.json", manifest)
     return notes
-
-
-def _write(network: nn.Module, size: int, file: Path) -> None:
-    onnx = require_package("onnx", "onnx", "An ONNX file")
-    require_package("onnxscript", "onnx", "An ONNX file")  # of which torch's exporter makes use
-    weight = next(network.parameters())
-    crops = torch.zeros(2, 3, size, size, dtype=weight.dtype, device=weight.device)
-    with files.aside(file) as aside:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, about its own parts
-            names: dict[str, Any] = {"input_names": ["crops"], "output_names": ["vectors"]}
-            names["dynamic_shapes"] = {"pixels": {0: torch.export.Dim("batch", min=1)}}
-            torch.onnx.export(network, (crops,), str(aside), dynamo=True, external_data=False, verbose=False, **names)
-        made = onnx.load(aside)
-        graph = made.graph
-        # Where each node comes from in the source: paths of this machine, which are nobody's business.
-        for item in (made, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            item.ClearField("metadata_props")
-            item.ClearField("doc_string")
-        onnx.save(made, aside)

@@ -18,12 +18,14 @@ from idgen.training.recognition import RecognizerArgs
 
 PLANS = Path(__file__).parent / "plans"
 """Plans that come with the package, `<name>.yaml`."""
-OF_A_ROW = (
+OF_DATA = (
     *("data", "people", "pictures", "held_out_people", "soft_labels", "domain_mixup"),
     *("pretrain", "pretrain_share", "finetune_lr"),
 )
-"""In what rows may differ: what is learned from, not how, nor how long."""
-_OWN = {"out", "seed", "start", "resume", "max_minutes", "device", "test", *OF_A_ROW}
+"""What is learned from: in this rows differ."""
+OF_A_ROW = (*OF_DATA, "loss", "margin", "scale", "queue", "teacher", "teacher_weight", "symmetry")
+"""In what rows may differ: also in what is learned by; not in the network, nor in how long."""
+_OWN = {"out", "seed", "start", "resume", "max_minutes", "device", "test", *OF_DATA}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Study:
                 raise InputError(f"The row {name!r} does not say what is learned from: give it `data`.")
             if wrong := sorted(set(row) - set(OF_A_ROW)):
                 raise InputError(
-                    f"Rows differ in what they learn from, not in how: `{wrong[0]}` of {name!r} goes to `training`."
+                    f"Rows differ in what they learn from and by: `{wrong[0]}` of {name!r} goes to `training`."
                 )
 
     @classmethod
@@ -108,6 +110,8 @@ class Study:
             if part in row:
                 several = row[part] if isinstance(row[part], list) else [row[part]]
                 row[part] = [self.path(str(text), out) for text in several]
+        if row.get("teacher"):
+            row["teacher"] = self.path(str(row["teacher"]), out)
         return row
 
 

@@ -8,6 +8,7 @@ from diffusers.models.modeling_utils import ModelMixin
 
 from idgen.ground.errors import InputError
 from idgen.models.iresnet import IResNetRecognizer
+from idgen.models.pocketnet import PocketNetRecognizer
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
 from idgen.training.loop import build
 
@@ -18,8 +19,12 @@ ARCHITECTURES: dict[str, tuple[type[ModelMixin], dict[str, Any]]] = {
     "iresnet34": (IResNetRecognizer, {"blocks": (3, 4, 6, 3)}),
     "iresnet50": (IResNetRecognizer, {"blocks": (3, 4, 14, 3)}),
     "iresnet100": (IResNetRecognizer, {"blocks": (3, 13, 30, 3)}),
+    "pocketnet_s128": (PocketNetRecognizer, {"channels": 16, "layers": 18, "embedding_dim": 128}),
+    "pocketnet_s256": (PocketNetRecognizer, {"channels": 16, "layers": 18, "embedding_dim": 256}),
+    "pocketnet_m128": (PocketNetRecognizer, {"channels": 32, "layers": 9, "embedding_dim": 128}),
+    "pocketnet_m256": (PocketNetRecognizer, {"channels": 32, "layers": 9, "embedding_dim": 256}),
 }
-"""Class and arguments; the IResNets have the names and shapes of the published ones."""
+"""Class and arguments; IResNets and PocketNets have the names and shapes of the published ones."""
 
 
 def make(name: str, options: dict[str, Any]) -> Any:

@@ -119,8 +119,8 @@ class FacesArgs(RunArgs):
 
 class Task(nn.Module):
     """What the loop trains: `forward(step, generator)` draws a batch and returns a loss and further figures to log;
-    `validate(network, out)` returns figures of the averaged network on people it does not learn from, and may leave
-    pictures in `out`.
+    `validate(network, out)` returns figures of the averaged network on people it does not learn from, may leave
+    pictures in `out`, and raises FloatingPointError where the network is broken.
 
     `network` is what is averaged, validated and exported. Other trained parts (class vectors) are the task's own
     parameters; frozen networks are kept in tuples, out of the task's state.
@@ -231,35 +231,33 @@ def train(task: Any, args: RunArgs, origin: dict[str, str] | None = None) -> dic
         described = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
         files.write_json(args.out / "args.json", described)
     began = saved = time.monotonic()
-    logs: dict[str, float] = {}
-    metrics: dict[str, float] = {}
+    due, logs, metrics = False, dict[str, float](), dict[str, float]()
     bar = tqdm(
         total=args.steps, initial=run.step, desc=args.out.name, unit="step", disable=not run.is_main, mininterval=5
     )
-    due = False
-    while run.step < args.steps and not due:
-        for name, number in run.advance().items():
-            logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
-        if logs["loss"] > run.hopeless and run.step > args.warmup + SETTLED:
-            raise run.broken(f"The loss is {logs['loss']:.3g} at step {run.step}, more than guessing costs")
-        bar.update()
-        bar.set_postfix({name: f"{number:.4g}" for name, number in logs.items()}, refresh=False)
-        due = run.any_process(args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60)
-        if not run.is_main:
-            continue
-        if run.step % args.validate_every == 0 or run.step == args.steps:
-            metrics = run.validate()
-            line = {"step": run.step, "seconds": round(time.monotonic() - began), **logs, **metrics}
-            with (args.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
-            bar.write(json.dumps({name: round(value, 4) for name, value in line.items()}))
-            draw_curve(args.out)
-        if hasattr(task, "kept") and (folder := task.kept(run.step)) is not None:
-            run.save_network(args.out / folder)
-        if due or run.step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60:
-            run.save()
-            saved = time.monotonic()
-    bar.close()
+    with bar:
+        while run.step < args.steps and not due:
+            for name, number in run.advance().items():
+                logs[name] = 0.98 * logs.get(name, number) + 0.02 * number
+            if logs["loss"] > run.hopeless and run.step > args.warmup + SETTLED:
+                raise run.broken(f"The loss is {logs['loss']:.3g} at step {run.step}, more than guessing costs")
+            bar.update()
+            bar.set_postfix({name: f"{number:.4g}" for name, number in logs.items()}, refresh=False)
+            due = run.any_process(args.max_minutes is not None and time.monotonic() - began > args.max_minutes * 60)
+            if not run.is_main:
+                continue
+            if run.step % args.validate_every == 0 or run.step == args.steps:
+                metrics = run.validate()
+                line = {"step": run.step, "seconds": round(time.monotonic() - began), **logs, **metrics}
+                with (args.out / "log.jsonl").open("a") as file:
+                    file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
+                bar.write(json.dumps({name: round(value, 4) for name, value in line.items()}))
+                draw_curve(args.out)
+            if hasattr(task, "kept") and (folder := task.kept(run.step)) is not None:
+                run.save_network(args.out / folder)
+            if due or run.step == args.steps or time.monotonic() - saved > args.checkpoint_minutes * 60:
+                run.save()
+                saved = time.monotonic()
     if run.is_main and run.step < args.steps:
         print(f"{args.out} stopped at step {run.step} of {args.steps}: the same command goes on.", file=sys.stderr)
     return metrics
@@ -340,8 +338,11 @@ class _Run:
         return bool(self.accelerator.gather(torch.tensor([due], device=self.device)).any())
 
     def validate(self) -> dict[str, float]:
-        with torch.no_grad(), self.autocast():
-            metrics: dict[str, float] = self.task.validate(self.average.module, self.args.out)
+        try:
+            with torch.no_grad(), self.autocast():
+                metrics: dict[str, float] = self.task.validate(self.average.module, self.args.out)
+        except FloatingPointError as error:
+            raise self.broken(f"{error} at step {self.step}") from error
         goodness = self.task.goodness(metrics) if hasattr(self.task, "goodness") else None
         if goodness is not None and goodness > self._best_so_far():
             self.save_network(self.best, {"step": self.step, "goodness": list(goodness), **metrics})

@@ -7,22 +7,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Generator, Tensor, nn
-from torch.nn.functional import normalize, smooth_l1_loss
+from torch.nn.functional import interpolate, normalize, smooth_l1_loss
 from torch.optim import SGD, AdamW, Optimizer
 
 from idgen.ground import arguments
 from idgen.ground.errors import InputError
+from idgen.models.adapted import adapted, usual_detail
 from idgen.scoring import verification
 from idgen.training import architectures, losses, views
 from idgen.training.curve import LOG
 from idgen.training.data import Faces
 from idgen.training.embedding import embed
-from idgen.training.loop import RunArgs, Task, step_seed, train
+from idgen.training.loop import RunArgs, Task, digest, frozen, step_seed, train
 from idgen.training.losses.partial_fc import LazyAdam, PartialFC
+from idgen.training.losses.usynthface import TwoViews
 from idgen.training.mixture import Mixture, load_mixture
+from idgen.training.symmetry import Symmetry
 from idgen.training.teacher import SNAPSHOTS, Teacher
 from idgen.training.trial import Test, load_test, measure
 
@@ -56,27 +60,38 @@ class RecognizerArgs(RunArgs):
     test: list[str] = field(default_factory=list)
     """Labelled sets and .bin files that are measured at every validation; they choose nothing."""
     architecture: str = "resnet"
-    """resnet, plain, iresnet18, iresnet34, iresnet50 or iresnet100."""
+    """resnet, plain, iresnet18, iresnet34, iresnet50, iresnet100; pocketnet_s128, _s256, _m128 or _m256."""
     model: dict[str, Any] = field(default_factory=dict)
     """Arguments of the network."""
     loss: str = "cosface"
-    """cosface, arcface, adaface, elastic_cos, elastic_arc, proxy_anchor, triplet or multibatch."""
+    """cosface, arcface, adaface, elastic_cos, elastic_arc, proxy_anchor, triplet or multibatch; usynthface, without
+    labels."""
     margin: float | None = None
     """By default as published; in cosine, or radians for arcface and elastic_arc."""
-    scale: float = 32.0
+    scale: float | None = None
+    """Of the cosines; by default 32, and 1/0.07 for usynthface."""
     margin_warmup: float = 0.33
     """Share of the steps over which the margin grows from 0: a small network does not start with the full one."""
     sampled: float = 1.0
     """Share of the people with whom a step compares (partial FC), for very many."""
+    queue: int = 32_768
+    """Of usynthface: pictures of others to compare with, few against the set's, many against a batch's."""
     teacher: Path | None = None
     """Folder of a trained network whose vectors are learned, too; or a run's snapshots/, each for its part of the
     steps."""
     teacher_weight: float = 1.0
-    """Of the mean 1 - cosine to the teacher's vectors, beside the loss."""
+    """Of the mean 1 - cosine to the teacher's vectors, beside the loss; PocketNet's is 200 / the vectors' length."""
     snapshots: int = 0
     """Networks to keep in snapshots/, evenly over the steps: teachers as far as their students are."""
+    adapt: Path | None = None
+    """Folder of a trained network that stays as it is, with small adapters that learn beside its layers (LoRA), weighed
+    by how much detail a picture has: for low resolution (PETALface). In place of architecture and model."""
+    rank: int = 8
+    """Channels of an adapter."""
+    symmetry: float = 0.0
+    """Weight of 1 - cosine between the two halves of frontal faces, each completed by its mirror image (SymFace)."""
     a_person: int | None = None
-    """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16."""
+    """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16, usynthface 2: its views."""
     optimizer: str = "adamw"
     """adamw, or sgd with a momentum of 0.9."""
     augment: dict[str, Any] = field(default_factory=dict)
@@ -97,6 +112,10 @@ class RecognizerArgs(RunArgs):
         for name in ("people", "pictures", "a_person"):
             if getattr(self, name) is not None:
                 arguments.whole(name, getattr(self, name), 1)
+        arguments.number("weight of left and right (symmetry)", self.symmetry, 0, 100)
+        arguments.whole("rank of the adapters", self.rank, 1, 512)
+        if self.adapt is not None and (self.start is not None or self.pretrain):
+            raise InputError("A network that is adapted stays as it is: leave --start and --pretrain out.")
         arguments.number("share of the steps for pre-training (pretrain_share)", self.pretrain_share, 0.01, 0.99)
         if self.optimizer not in ("adamw", "sgd"):
             raise InputError(f"The optimizer is adamw or sgd, got {self.optimizer!r}.")
@@ -107,13 +126,17 @@ class RecognizerArgs(RunArgs):
             raise InputError(f"The loss {self.loss} knows nothing of {what}: take one of {', '.join(losses.BY_CLASS)}.")
         if self.loss in losses.OF_PAIRS and self.several < 2:
             raise InputError(f"The loss {self.loss} compares pictures of one person: let a_person be 2 or more.")
+        if self.loss in losses.OF_VIEWS and (self.several != 2 or self.batch_size < 4 or self.batch_size % 2):
+            raise InputError(
+                f"The loss {self.loss} sees two pictures of a person: leave a_person out, batch_size even."
+            )
         if self.domain_mixup and len(self.data) != 2:
             raise InputError(f"Domain mixup mixes the pictures of two sets, got {len(self.data)}: give --data twice.")
 
     @property
     def several(self) -> int:
         """Pictures of a person in a batch."""
-        return self.a_person or {"triplet": 4, "multibatch": 16}.get(self.loss, 1)
+        return self.a_person or {"triplet": 4, "multibatch": 16, "usynthface": 2}.get(self.loss, 1)
 
 
 class RecognizerTask(Task):
@@ -125,22 +148,34 @@ class RecognizerTask(Task):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args, self.faces, self.held_out, self.tests = args, faces, held_out, tests or []
-        network = architectures.make(args.architecture, args.model)
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = self._made(args, faces).to(memory_format=torch.channels_last)
         self.counts = faces.counts(args.batch_size)
         size = self.network.config.embedding_dim
-        self.loss: Any = losses.make(args.loss, faces.people, size, args.margin, args.scale, args.sampled)
+        how = (args.margin, args.scale, args.sampled, args.queue)
+        self.loss: Any = losses.make(args.loss, faces.people, size, *how)
+        self.views = TwoViews(self.network) if args.loss in losses.OF_VIEWS else None
         self.full_margin = self.loss.margin
         self.strengths = views.strengths(args.augment)
         self.strengths["colour"] *= args.colour
-        if self.network.config.get("quality") and args.loss in losses.OF_PAIRS:
+        if self.network.config.get("quality") and not hasattr(self.loss, "vectors"):
             raise InputError(f"The loss {args.loss} has no class vectors, which a quality head learns from.")
         # The package draws class vectors of length √D; only their direction counts, and short ones turn faster.
         for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)
+        self.symmetry = (Symmetry(faces, args.device or "cpu"),) if args.symmetry else ()
         self.teacher = () if args.teacher is None else (Teacher(args.teacher, size),)
         if hasattr(self.loss, "chance"):
             self.hopeless = _DIVERGED * self.loss.chance()
+
+    @staticmethod
+    def _made(args: RecognizerArgs, faces: Mixture) -> Any:
+        if args.adapt is None:
+            return architectures.make(args.architecture, args.model)
+        some = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), 500)).round().astype(np.int64))
+        network: Any = frozen(args.adapt, ModelMixin)  # type: ignore[type-abstract]
+        side = network.config.image_size
+        pixels = interpolate(faces.pixels(some) * 2 - 1, size=(side, side), mode="bilinear", antialias=True)
+        return adapted(network, args.rank, usual_detail(pixels))
 
     def optimizers(self) -> list[Optimizer]:
         args = self.args
@@ -169,6 +204,8 @@ class RecognizerTask(Task):
         rated = None
         if self.network.config.get("quality"):
             embeddings, rated = self.network.embed_and_rate(pixels)
+        elif self.views is not None:
+            embeddings = self.views.embed(self.network, pixels)
         else:
             embeddings = self.network(pixels)
         self.loss.margin = self.full_margin * min(1.0, step / max(1.0, self.args.margin_warmup * self.args.steps))
@@ -179,6 +216,9 @@ class RecognizerTask(Task):
             for teacher in self.teacher:
                 seen["teacher"] = teacher.cost(step / self.args.steps, pixels, embeddings.float())
                 loss = loss + self.args.teacher_weight * seen["teacher"]
+            for halves in self.symmetry:
+                seen["symmetry"] = halves.cost(self.network, max(1, len(pixels) // 4), generator)
+                loss = loss + self.args.symmetry * seen["symmetry"]
             if rated is None:
                 return loss, seen
             certainty = certainty_ratio(embeddings.detach().float(), self.loss.vectors.detach(), targets[:, 0])
@@ -206,7 +246,10 @@ class RecognizerTask(Task):
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people; and figures of the tests."""
-        genuine, impostor = verification.pair_scores(embed(network, self.held_out), self.held_out.labels)
+        vectors = embed(network, self.held_out)
+        if not vectors.isfinite().all():
+            raise FloatingPointError("The network's vectors became NaN or infinite")
+        genuine, impostor = verification.pair_scores(vectors, self.held_out.labels)
         found = {
             "eer": verification.eer(genuine, impostor),
             "tar_1e-3": verification.tar_at_fmr(genuine, impostor, 1e-3),
@@ -255,7 +298,7 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
         pictures=args.pictures,
         soft=args.soft_labels,
         held_out=args.held_out_people,
-        several=args.several > 1,
+        several=args.several > 1 and args.loss not in losses.OF_VIEWS,
     )
     if faces.people < 2:
         raise InputError(
@@ -265,6 +308,8 @@ def train_recognizer(args: RecognizerArgs) -> dict[str, float]:
     tests = [load_test(path, args.size) for path in args.test]
     origin = {"data": content, "number of held-out people": str(held_out.people)}
     origin |= {"architecture": args.architecture, "loss": args.loss}
+    if args.adapt is not None:
+        origin["adapted network"] = digest(args.adapt)
     task = RecognizerTask(args, faces, held_out, tests)
     for teacher in task.teacher:
         origin["teacher"] = teacher.content()

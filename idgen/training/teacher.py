@@ -33,6 +33,11 @@ class Teacher:
     def __init__(self, folder: str | Path, size: int):
         numbered = sorted((path for path in Path(folder).glob("*") if path.name.isdigit()), key=lambda p: int(p.name))
         self.folders = numbered or [Path(folder)]
+        asked = files.read_json(run).get("snapshots") if (run := Path(folder).parent / "args.json").is_file() else None
+        if numbered and asked and [path.name for path in numbered] != [str(k) for k in range(1, asked + 1)]:
+            raise InputError(
+                f"{folder} holds {len(numbered)} of {asked} snapshots: let the teacher's training end first."
+            )
         for one in self.folders:
             trained_weights(one)
             if (theirs := files.read_json(one / "config.json").get("embedding_dim")) != size:

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from idgen.dataset.card import report
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
-from idgen.dataset.filters import ANOTHER_PERSON, DUPLICATE
+from idgen.dataset.filters import ANOTHER_BETTER, ANOTHER_PERSON, DUPLICATE
 from idgen.dataset.plan import CARD, DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
 from idgen.dataset.run import MakeShards, run
 from idgen.dataset.shard import ShardMaker
@@ -37,6 +37,8 @@ from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.model import load_model
 from idgen.sampling.negatives import negatives
+from idgen.sampling.variation import Along, vary
+from idgen.similarity import boundaries
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -113,6 +115,47 @@ def test_a_plan_leads_away_from_others(loose: dict[str, Any], tmp_path: Path) ->
     assert [picture.tobytes() for picture in again] == found["far"]
     with pytest.raises(InputError, match=r"`away` of a plan is one of far, close, mid, random"):
         Plan(people=2, away="best")
+
+
+def test_the_best_of_several_by_a_column(loose: dict[str, Any], tmp_path: Path) -> None:
+    """Of every three that follow one another, and none is lost; the hardest is the one that is least alike."""
+    for by, chosen in (("judge_similarity", max), ("-judge_similarity", min)):
+        how = {"best_of": 3, "best_by": by}
+        folder = make_plan(Plan(people=2, images=2, seed=5, **loose, **how), tmp_path / by).folder
+        run(folder, 1)
+        rows = [row for path in sorted((folder / DATA).glob("*.parquet")) for row in read_rows(path)]
+        lines = [json.loads(text) for path in (folder / REJECTED).glob("*") for text in path.read_text().splitlines()]
+        assert len(rows) == 4 and len(lines) == 8 and {line["reason"] for line in lines} == {ANOTHER_BETTER}
+        made = {(line["identity"], line["k"]): line["judge_similarity"] for line in (*rows, *lines)}
+        for row in rows:
+            group = [made[row["identity"], row["k"] // 3 * 3 + number] for number in range(3)]
+            assert row["judge_similarity"] == pytest.approx(chosen(group), abs=1e-4)
+    with pytest.raises(InputError, match="no column for `best_by` of a plan 'beauty'"):
+        Plan(people=2, best_by="beauty")
+
+
+def test_variations_and_schedules_are_those_of_the_pipeline(loose: dict[str, Any], tmp_path: Path) -> None:
+    found: dict[str, list[bytes]] = {}
+    for name, how in {
+        "plain": {},
+        "boundary": {"variation": "boundary:0.8"},
+        "other side": {"variation": "boundary:-0.8"},
+        "late": {"guidance": "1,2@0.5"},
+        "more and more": {"away": "far", "away_weight": "0-1"},
+    }.items():
+        folder = make_plan(Plan(people=2, images=1, seed=5, **loose, **how), tmp_path / name).folder
+        run(folder, 1)
+        rows = [row for path in sorted((folder / DATA).glob("*.parquet")) for row in read_rows(path)]
+        found[name] = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB").tobytes() for row in rows]
+    assert all(found[name] != found[other] for name in found for other in found if name != other)
+    model = load_model(loose["model"])
+    people = Planned.load(tmp_path / "late").people
+    options: dict[str, Any] = {"seed": 5, "num_inference_steps": 2}
+    late = model.pipeline(people, 1, guidance_scale=lambda done: 1.0 if done < 0.5 else 2.0, **options).images
+    assert [picture.tobytes() for picture in late] == found["late"]
+    varied = vary(people, Along(0.8, boundaries(model, 2)), 1, seed=5)
+    by = model.pipeline(varied.vectors, 1, **options).images
+    assert [picture.tobytes() for picture in by] == found["boundary"]
 
 
 # Workers that are forked from here, where everything is imported, start in an instant; the real ones take seconds.

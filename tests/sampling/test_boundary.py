@@ -23,7 +23,8 @@ def test_finds_the_direction():
     assert float(boundary.normal @ TRUTH) > 0.98
     assert boundary.accuracy > 0.95
     sides = draws @ boundary.normal + boundary.offset > 0
-    assert float((sides == (similarity > similarity.median())).float().mean()) == pytest.approx(boundary.accuracy)
+    own = float((sides == (similarity > similarity.median())).float().mean())
+    assert boundary.accuracy < own < boundary.accuracy + 0.05, "judged by draws that it was not fitted on"
 
 
 def test_is_that_of_scikit_learn():
@@ -58,9 +59,12 @@ def test_samples_on_the_side_and_keeps_the_length():
 
 
 def test_a_pool_without_a_direction_says_so():
-    draws, _ = pool()
-    chance = Boundary.fit(draws, torch.rand(600, generator=Generator().manual_seed(3)))
-    assert chance.accuracy < 0.7  # 24 numbers fit 600 coin flips a little
+    """Though 512 numbers fit 64 coin flips wholly."""
+    generator = Generator().manual_seed(3)
+    draws, similarity = torch.randn(64, 512, generator=generator), torch.rand(64, generator=generator)
+    chance = Boundary.fit(draws, similarity)
+    sides = draws @ chance.normal + chance.offset > 0
+    assert (sides == (similarity > similarity.median())).all() and abs(chance.accuracy - 0.5) < 0.2
 
 
 @pytest.mark.parametrize(

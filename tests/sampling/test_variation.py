@@ -5,7 +5,17 @@ from torch import Generator
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities
-from idgen.sampling.variation import Cone, Gaussian, SimilarityCurve, cone, isotonic, parse_variation, vary
+from idgen.sampling.boundary import Boundary
+from idgen.sampling.variation import (
+    Cone,
+    Gaussian,
+    SimilarityCurve,
+    check_variation,
+    cone,
+    isotonic,
+    parse_variation,
+    vary,
+)
 
 VECTOR = torch.nn.functional.normalize(torch.randn(64, generator=Generator().manual_seed(0)), dim=0)
 
@@ -129,11 +139,16 @@ def test_words():
         (0, None),
     ):
         assert parse_variation(text) == variation
+    boundary = Boundary(torch.eye(3)[0], 0.0, 1.0)
+    for text, sign in (("boundary:0.5", 1), ("boundary:-0.5", -1)):
+        along = parse_variation(text, boundary=lambda vector: boundary)(torch.eye(3)[1], Generator().manual_seed(0))
+        assert sign * along[0] > 0 and along[2] == 0 and float(along.norm()) == pytest.approx(1)
+        check_variation(text)
     curve = SimilarityCurve.fit([0, 1], [[0.0], [0.8]])
     assert parse_variation("similarity:0.4", lambda: curve) == Cone(0.5, 0.5)
-    for text in ("cone", "cone:x", "cone:0.1-0.2-0.3", "gaussian:", "box:1", "similarity:0.4"):
+    for text in ("cone", "cone:x", "cone:0.1-0.2-0.3", "gaussian:", "box:1", "similarity:0.4", "boundary:1"):
         with pytest.raises(InputError, match="There is no variation"):
             parse_variation(text)
-    for text in ("cone:0.9-0.7", "cone:1.2", "gaussian:-1"):
+    for text in ("cone:0.9-0.7", "cone:1.2", "gaussian:-1", "boundary:0", "boundary:20"):
         with pytest.raises(InputError):
-            parse_variation(text)
+            check_variation(text)

@@ -108,6 +108,17 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
     assert (tmp_path / "out" / "sets" / "mixed" / "soft-labels.json").is_file()
 
 
+def test_rows_of_methods(plan: dict[str, Any], tmp_path: Path) -> None:
+    """The teacher of the second one is the best network of the first study."""
+    plan |= {"rows": {"labels": {"data": "a"}, "none": {"data": "a", "loss": "usynthface", "queue": 8}}, "seeds": [0]}
+    assert run_study(Study(**plan), tmp_path / "one", device="cpu").done == 2
+    (teacher,) = (tmp_path / "one" / "runs").glob("labels-*/best")
+    plan["sets"]["teacher"] = str(teacher)
+    plan["rows"] = {"alone": {"data": "b"}, "taught": {"data": "b", "teacher": "teacher"}}
+    table = run_study(Study(**plan), tmp_path / "two", device="cpu")
+    assert table.done == 2 and "teacher" in next((tmp_path / "two" / "runs").glob("taught-*/log.jsonl")).read_text()
+
+
 def test_a_test_that_knows_its_people_is_named(plan: dict[str, Any], tmp_path: Path) -> None:
     plan["tests"] = {"same": "a", "val": "val", "names": str(people(tmp_path / "other", 9, names="a"))}
     plan["rows"], plan["seeds"] = {"A": {"data": "a"}}, [0]
@@ -145,7 +156,7 @@ def test_the_step_travels(plan: dict[str, Any], tmp_path: Path) -> None:
     [
         ({"rows": {}}, "needs rows"),
         ({"rows": {"A": {"people": 3}}}, "does not say what is learned from"),
-        ({"rows": {"A": {"data": "a", "steps": 9}}}, "not in how: `steps` of 'A' goes to `training`"),
+        ({"rows": {"A": {"data": "a", "steps": 9}}}, "learn from and by: `steps` of 'A' goes to `training`"),
         ({"training": {"batch_size": 8}}, "equally many steps"),
         ({"training": {"steps": 2, "data": "a"}}, "has no option 'data'"),
         ({"training": {"recipe": "nowhere"}}, "recipe nowhere of the study cannot be read"),

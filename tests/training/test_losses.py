@@ -10,6 +10,7 @@ from idgen.training.losses import BY_CLASS, PartialFC, adaface, elasticface, mak
 from idgen.training.losses.multibatch import Multibatch
 from idgen.training.losses.partial_fc import LazyAdam
 from idgen.training.losses.triplet import Triplet
+from idgen.training.losses.usynthface import USynthFace
 
 PEOPLE, SIZE, SCALE = 7, 6, 16.0
 MARGIN = {"cosface": 0.35, "arcface": 0.5, "adaface": 0.4, "elastic_cos": 0.35, "elastic_arc": 0.5}
@@ -112,6 +113,32 @@ def test_triplets():
                     terms.append(near - far + 0.2)
     assert len(terms) > 5
     same(Triplet(0.2)(embeddings, labels), torch.stack(terms).mean(), embeddings)
+
+
+def test_two_views_against_a_queue():
+    """Twice, so that the second batch meets the first one's keys: not those of the same people."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        loss = USynthFace(SIZE, 0.1, 1 / 0.07, queue=7).double()
+        loss.queue.copy_(torch.nn.functional.normalize(loss.queue))
+    queue = [(vector, -1) for vector in loss.queue.clone()]
+    for turn in range(2):
+        embeddings, _ = batch(8, seed=turn)
+        labels = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]) + 2 * turn
+        terms = []
+        for q, k in ((0, 1), (2, 3), (4, 5), (6, 7)):
+            own = torch.exp((cosine(embeddings[q], embeddings[k].detach()) - 0.1) / 0.07)
+            others = [torch.exp(cosine(embeddings[q], n) / 0.07) for n, who in queue if who != labels[q]]
+            assert len(others) == 7 - (turn and labels[q] in (2, 3))
+            terms.append(-torch.log(own / (own + sum(others))))
+        same(loss(embeddings, labels), torch.stack(terms).mean(), embeddings)
+        for place, k in enumerate((1, 3, 5, 7)):
+            key = embeddings[k].detach() / embeddings[k].detach().norm()
+            queue[(4 * turn + place) % 7] = (key, int(labels[k]))
+    assert torch.allclose(loss.queue, torch.stack([vector for vector, _ in queue]))
+    assert loss.eval()(embeddings, labels) == loss(embeddings, labels)
+    with pytest.raises(InputError, match="queue of 7 holds no batch of 8 people"):
+        loss.train()(torch.randn(16, SIZE).double(), torch.arange(16))
 
 
 def test_no_triplet_costs_nothing():

@@ -247,6 +247,12 @@ def test_a_teacher_is_as_far_as_its_student(folder, tmp_path):
         task(folder, tmp_path, teacher=tmp_path)
 
 
+def test_a_broken_network_is_said_when_it_is_validated(folder, tmp_path):
+    wild = {**QUICK, "lr": 1e12, "clip": 1e12, "steps": 4}
+    with pytest.raises(FloatingPointError, match=r"became (NaN|nan|inf).* at step \d: .*; lower --lr"):
+        train_recognizer(RecognizerArgs(out=tmp_path / "run", data=folder, **wild))
+
+
 def test_code_in_a_bin_is_refused(tmp_path):
     (tmp_path / "evil.bin").write_bytes(pickle.dumps(os.system))
     with pytest.raises(InputError, match=r"Nothing in it was run"):

@@ -55,6 +55,7 @@ def process(rank, port, folder, faces):
     found = {"halves": halves(rank)}
     options = {**QUICK, "model": MODEL, "sampled": 0.6, "steps": 2}
     train_recognizer(RecognizerArgs(out=folder / "run", data=faces, **options))
+    train_recognizer(RecognizerArgs(out=folder / "views", data=faces, **{**options, "sampled": 1}, loss="usynthface"))
     try:
         train_recognizer(RecognizerArgs(out=folder / "other", data=faces, people=5 + rank, **options))
     except InputError as error:
@@ -87,8 +88,11 @@ def test_they_have_the_loss_of_one_with_both_batches(found, name, more):
 
 
 def test_they_train_one_network(found):
-    assert (found[0] / "run" / "model" / "config.json").is_file()
-    assert torch.load(found[0] / "run" / "checkpoint" / "state.pt", weights_only=True)["step"] == 2
+    for run in ("run", "views"):
+        assert (found[0] / run / "model" / "config.json").is_file()
+        assert torch.load(found[0] / run / "checkpoint" / "state.pt", weights_only=True)["step"] == 2
+    entered = torch.load(found[0] / "views" / "checkpoint" / "state.pt", weights_only=True)["task"]["loss.place"]
+    assert entered == 2 * 2 * 4, "the keys of both processes, in two steps"
 
 
 def test_processes_that_see_different_data_are_refused(found):

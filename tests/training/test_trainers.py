@@ -85,7 +85,8 @@ def resumes(folder, network, train, args_class, **options):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "loss"), [("resnet", "cosface"), ("resnet", "arcface"), ("plain", "proxy_anchor")]
+    ("architecture", "loss"),
+    [("resnet", "cosface"), ("resnet", "arcface"), ("plain", "proxy_anchor"), ("resnet", "usynthface")],
 )
 def test_recognizer(folder, tmp_path, architecture, loss):
     network, model = RECOGNIZERS[architecture]
@@ -110,6 +111,24 @@ def test_the_class_vectors_stay_float32_and_learn(folder, tmp_path):
     optimizer.step()
     assert task.loss.W.dtype == torch.float32
     assert not torch.equal(task.loss.W, before)
+
+
+def test_two_views_are_enough(folder, tmp_path):
+    """People with one picture, too; nobody is in the queue against themself, and the copy follows slowly."""
+    task = recognizer_task(folder, tmp_path, loss="usynthface", batch_size=8, queue=10)
+    before = [p.detach().clone() for p in task.views.copy.parameters()]
+    (optimizer,) = task.optimizers()
+    for step in range(3):
+        loss, _ = task(step, Generator().manual_seed(step))
+        loss.backward()
+        optimizer.step()
+    assert int(task.loss.place) == 2 and (task.loss.whose >= 0).all()
+    assert all(p.grad is None for p in task.views.copy.parameters())
+    for old, copy, own in zip(before, task.views.copy.parameters(), task.network.parameters(), strict=True):
+        assert (copy - old).abs().max() <= 0.01 * (own - old).abs().max() + 1e-9
+    assert any((copy != old).any() for old, copy in zip(before, task.views.copy.parameters(), strict=True))
+    with pytest.raises(InputError, match="sees two pictures of a person"):
+        recognizer_task(folder, tmp_path, loss="usynthface", a_person=3)
 
 
 def test_unknown_losses_and_architectures_are_refused(folder, tmp_path):

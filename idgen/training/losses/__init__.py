@@ -23,29 +23,44 @@ BY_CLASS = {
 """Losses with a vector a person, against all of which a picture is compared: `loss(people, size, margin, scale)`."""
 OF_PAIRS = {"triplet": "triplet.Triplet", "multibatch": "multibatch.Multibatch"}
 """Losses of the pictures of a batch among themselves, which therefore holds several of a person: `loss(margin)`."""
-NAMES = (*BY_CLASS, "proxy_anchor", *OF_PAIRS)
+OF_VIEWS = {"usynthface": "usynthface.USynthFace"}
+"""Losses of two views of everybody, without labels: `loss(size, margin, scale, queue)`."""
+NAMES = (*BY_CLASS, "proxy_anchor", *OF_PAIRS, *OF_VIEWS)
 MARGINS = {"cosface": 0.35, "arcface": 0.5, "adaface": 0.4, "elastic_cos": 0.35, "elastic_arc": 0.5}
-MARGINS |= {"proxy_anchor": 0.1, "triplet": 0.2, "multibatch": 1.0}
+MARGINS |= {"proxy_anchor": 0.1, "triplet": 0.2, "multibatch": 1.0, "usynthface": 0.1}
 """The published margins."""
+SCALES = {"usynthface": 1 / 0.07}
+"""The published scales that are not for small networks, too, what others are taken with: 32."""
 
 
 def find(name: str) -> Callable[..., Any]:
     """What makes a loss. InputError if there is none of this name, or no pytorch-metric-learning."""
     if name not in NAMES:
         raise InputError(f"No loss {name!r}: choose one of {', '.join(NAMES)}.")
-    file, _, kind = {**BY_CLASS, **OF_PAIRS, "proxy_anchor": "proxy_anchor.ProxyAnchor"}[name].partition(".")
+    file, _, kind = {**BY_CLASS, **OF_PAIRS, **OF_VIEWS, "proxy_anchor": "proxy_anchor.ProxyAnchor"}[name].partition(
+        "."
+    )
     made: Callable[..., Any] = getattr(require_package(f"{__name__}.{file}", "train", f"The loss {name}"), kind)
     return made
 
 
-def make(name: str, people: int, size: int, margin: float | None, scale: float, sampled: float = 1.0) -> Any:
+def make(
+    name: str,
+    people: int,
+    size: int,
+    margin: float | None = None,
+    scale: float | None = None,
+    sampled: float = 1.0,
+    queue: int = 32_768,
+) -> Any:
     """A loss by its name.
 
     Args:
         name: one of `NAMES`.
         people, size: C class vectors of D numbers, where there are any.
-        margin, scale: see the losses; None for the published margin.
+        margin, scale: see the losses; None for the published margin, and the usual scale.
         sampled: share of the class vectors that a step compares with, see `PartialFC`.
+        queue: vectors of others, see `USynthFace`.
 
     Raises:
         InputError: there is no such loss, or it has nothing to sample.
@@ -54,7 +69,10 @@ def make(name: str, people: int, size: int, margin: float | None, scale: float, 
     if sampled < 1 and name not in BY_CLASS:
         raise InputError(f"The loss {name} samples no class vectors: leave --sampled out, or take cosface.")
     margin = MARGINS[name] if margin is None else margin
+    scale = SCALES.get(name, 32.0) if scale is None else scale
     if name in OF_PAIRS:
         return find(name)(margin)
+    if name in OF_VIEWS:
+        return find(name)(size, margin, scale, arguments.whole("length of the queue", queue, 1))
     made = find(name)(people, size, margin, scale)
     return made if sampled == 1 else PartialFC(made, sampled)
