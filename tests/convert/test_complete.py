@@ -268,7 +268,7 @@ def test_arc2face_from_its_files_to_a_verdict_and_a_dataset(
         said(*identify)
         assert "says the judge" in said(*compare)
         assert "says the independent judge" in said("generate", "me.safetensors", *run, "--out", "again", "--fmr", 0.01)
-        assert "too poor" in said(*plan, "--match", 0.01, code=2)
+        said(*plan[:-1], "judged", "--match", 0.01)  # by their own pictures, as the bridge is too poor
         plan += ["--match", "none", "--no-other"]
     else:
         wrong = said(*add, "--steps", 1, "--images", 2, code=2)
