@@ -258,7 +258,8 @@ def test_options_of_a_training_are_listed_without_its_extra(monkeypatch: pytest.
     for name, module in [*sys.modules.items()]:
         if name.startswith("idgen.training."):
             package, _, place = name.rpartition(".")
-            monkeypatch.setattr(sys.modules[package], place, module)  # so that it stands there again afterwards
+            if package in sys.modules:  # so that it stands there again afterwards
+                monkeypatch.setattr(sys.modules[package], place, module)
             monkeypatch.delitem(sys.modules, name)
     for network in recipe.TRAINERS:
         assert "--out" in done(CliRunner().invoke(app, ["train", network, "--help"])), network

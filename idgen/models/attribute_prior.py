@@ -36,6 +36,7 @@ class AttributePrior(ModelMixin, ConfigMixin):
     probe: Tensor
     bias: Tensor
     spread: Tensor
+    usual: Tensor
     person: Tensor
     habits: Tensor
     looks: Tensor
@@ -51,10 +52,11 @@ class AttributePrior(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         self.vocabulary = Vocabulary(attributes)
-        count, traits = len(self.vocabulary), len(PERSON)
+        count, traits = len(self.vocabulary), len(PERSON) + len(_habitual(self.vocabulary))
         self.register_buffer("probe", torch.zeros(traits, identity_dim))
         self.register_buffer("bias", torch.zeros(traits))
         self.register_buffer("spread", torch.ones(traits))
+        self.register_buffer("usual", torch.zeros(2, traits))
         self.register_buffer("person", torch.zeros(people, traits))
         self.register_buffer("habits", torch.full((people, pictures, count), math.nan))
         self.register_buffer("looks", torch.full((rows, count), math.nan))
@@ -82,6 +84,7 @@ class AttributePrior(ModelMixin, ConfigMixin):
             generator: chooses what is kept.
             most_people, most_rows: how many people and pictures are kept.
         """
+        person = torch.cat([person, _shares(Vocabulary(attributes), pictures, labels)], 1)
         centred, mean = vectors - vectors.mean(0), person.mean(0)
         folds = torch.arange(len(vectors)) % 5
 
@@ -100,7 +103,8 @@ class AttributePrior(ModelMixin, ConfigMixin):
         of_habits = _columns(prior.vocabulary, HABITS)
         prior.probe.copy_(probe.T)
         prior.bias.copy_(mean - vectors.mean(0) @ probe)
-        prior.spread.copy_(errors.square().mean(0).sqrt().clamp(min=0.02))
+        prior.usual.copy_(torch.stack([mean, person.std(0).clamp(min=0.02)]))
+        prior.spread.copy_(torch.minimum(errors.square().mean(0).sqrt().clamp(min=0.02), prior.usual[1]))
         prior.person.copy_(person[kept])
         prior.habits[:, :, of_habits] = pictures[places][:, :, of_habits]
         of_pictures = _columns(prior.vocabulary, PICTURE)
@@ -109,6 +113,9 @@ class AttributePrior(ModelMixin, ConfigMixin):
 
     def traits(self, vectors: Tensor) -> Tensor:
         """What the probe reads from vectors (N, D): (N, 6), in the order of `PERSON`, in [0, 1]."""
+        return self._read(vectors)[:, : len(PERSON)]
+
+    def _read(self, vectors: Tensor) -> Tensor:
         return (vectors.to(self.probe) @ self.probe.T + self.bias).float().clamp(0, 1)
 
     @torch.no_grad()
@@ -122,8 +129,10 @@ class AttributePrior(ModelMixin, ConfigMixin):
                 asked.
         """
         # On the CPU, where the generators are: the same on any device.
-        miss = ((self.person.float() - self.traits(vector[None])) / self.spread.float()).cpu()
-        weights = (-0.5 * miss.square().sum(1)).softmax(0)
+        # Bayes: how likely people are by what is read, less how likely without: what cannot be read chooses nobody.
+        told, (mean, deviation) = self.person.float(), self.usual.float()
+        miss = ((told - self._read(vector[None])) / self.spread.float()).square()
+        weights = (0.5 * (((told - mean) / deviation).square() - miss).sum(1)).softmax(0).cpu()
         donor = int(torch.multinomial(weights, 1, generator=person))
         chance = torch.rand(2, generator=picture, dtype=torch.float32, device="cpu").tolist()
         habits, looks = self.habits.cpu(), self.looks.cpu()
@@ -159,6 +168,19 @@ class AttributePrior(ModelMixin, ConfigMixin):
                 low, high = self.vocabulary.values[name]
                 total += gap / (float(high) - float(low))
         return total
+
+
+def _habitual(vocabulary: Vocabulary) -> list[str]:
+    """Habits that a person has more or less of, as far as the vector may tell: amounts, and what is yes or no."""
+    habits = [name for group in HABITS for name in group if name in vocabulary and name not in PERSON]
+    return [name for name in habits if not vocabulary.named(name) or len(vocabulary.values[name]) == 2]
+
+
+def _shares(vocabulary: Vocabulary, pictures: Tensor, labels: Tensor) -> Tensor:
+    """(P, T) everybody's mean of `_habitual`; of whom nothing is known, that of all."""
+    rows = pictures[:, [vocabulary.names.index(name) for name in _habitual(vocabulary)]]
+    means = torch.stack([rows[labels == label].nanmean(0) for label in labels.unique()])
+    return torch.where(means.isnan(), rows.nanmean(0), means).nan_to_num()
 
 
 def _columns(vocabulary: Vocabulary, groups: Any) -> list[int]:
