@@ -15,7 +15,8 @@ from common import options, timed
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.plan import Plan
 from idgen.dataset.run import run
-from idgen.dataset.shard import ShardMaker, one_thread
+from idgen.dataset.shard import ShardMaker
+from idgen.ground.devices import one_thread
 
 
 def overhead(people: int, rounds: int) -> dict[str, float]:

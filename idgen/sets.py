@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,18 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def only(self, rows: NDArray[np.intp]) -> Source:
+        """Some of its pictures (M,), which are opened by their new numbers."""
+        open_, raw = self.open, self.raw
+        return replace(
+            self,
+            labels=self.labels[rows],
+            names=self.names[rows],
+            open=None if open_ is None else lambda row: open_(int(rows[row])),
+            raw=None if raw is None else lambda row: raw(int(rows[row])),
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
 
 
 def read_source(path: str | Path, columns: Sequence[str] = (), labelled: bool = True) -> Source:

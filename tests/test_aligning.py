@@ -175,7 +175,8 @@ def test_faces_that_are_not_aligned_are_not_trained_on_nor_measured(
     with pytest.raises(InputError, match=r"not aligned, most of them are .* idgen align .*loose OUT"):
         load_faces(loose, 64)
     calibrating = ["calibrate", "nobody-128/judge", str(loose), "--aligned", "--out", out]
-    for command, says in ((["evaluate", str(loose), "--out", out], "add --photos"), (calibrating, "leave --aligned")):
+    measuring = [([command, str(loose), "--out", out], "add --photos") for command in ("evaluate", "audit")]
+    for command, says in (*measuring, (calibrating, "leave --aligned")):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2 and "not aligned, most of them are" in result.stderr and says in result.stderr
         assert not Path(out).exists()

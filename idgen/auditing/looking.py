@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from idgen.evaluation.reading import Reader
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.reader import AttributeReader
 from idgen.ground import files
-from idgen.ground.domain import generated_by
 from idgen.ground.errors import InputError
 from idgen.ground.images import shrunk
 from idgen.scoring import Calibration
-from idgen.sets import Source, read_source
+from idgen.sets import Source
 
 AT_ONCE = 64
 PROGRESS = "looked.json"
@@ -80,11 +79,10 @@ def look(path: str | Path, reader: Reader, folder: Path, attributes: AttributeRe
         attributes: reads what the pictures look like.
 
     Raises:
-        InputError: nothing readable is there, no picture shows a face, or one gives a broken vector.
+        InputError: nothing readable is there, its faces are not aligned and should be, no picture shows a face, or one
+            gives a broken vector.
     """
-    source = read_source(path)
-    if reader.model is not None and source.domain == generated_by(reader.model.name):
-        source = replace(source, domain=reader.model.paints)
+    source = reader.source(path)
     if source.open is None:
         set_ = reader.read(path)
         return Looked(set_.source, [Seen(o.by, o.space, o.vectors.numpy(), o.calibrations) for o in set_.by])
@@ -98,15 +96,7 @@ def look(path: str | Path, reader: Reader, folder: Path, attributes: AttributeRe
         measures = recogniser.rated
         quality = {name: arrays[f"quality-{place}"][:, number] for number, name in enumerate(measures)}
         by.append(Seen(who, recogniser.space, arrays[f"vectors-{place}"], calibrations, quality, recogniser))
-    open_ = source.open
-    seen = replace(
-        source,
-        labels=source.labels[rows],
-        names=source.names[rows],
-        open=lambda row: open_(int(rows[row])),
-        columns={name: values[rows] for name, values in source.columns.items()},
-    )
-    return Looked(seen, by, arrays["thumbnails"], arrays.get("attributes"), len(source) - len(rows))
+    return Looked(source.only(rows), by, arrays["thumbnails"], arrays.get("attributes"), len(source) - len(rows))
 
 
 class _Store:
@@ -170,14 +160,8 @@ class _Store:
 def _batch(
     pictures: list[Any], start: int, reader: Reader, attributes: AttributeReader | None, source: Source
 ) -> dict[str, NDArray[Any]]:
-    for picture in pictures if reader.aligned else ():
-        if picture.width != picture.height:
-            raise InputError(
-                f"A picture of {source.name} is {picture.width} × {picture.height} pixels, but aligned faces are "
-                "square: add --photos for photos in which faces have to be found first."
-            )
     recognisers = [recogniser for _, recogniser, _ in reader.recognisers]
-    views = reader.seeker.crops(pictures, [*recognisers, reader.seeker], reader.aligned)
+    views = reader.views(pictures, [*recognisers, reader.seeker], source.name)
     shown = [place for place, each in enumerate(views) if each is not None]
     seen = [each for each in views if each is not None]
     out: dict[str, NDArray[Any]] = {"rows": np.array([start + place for place in shown], np.int64)}

@@ -20,9 +20,10 @@ from tqdm.auto import tqdm
 from idgen.dataset.drawing import model_of
 from idgen.dataset.engine import Engine, Work, alone, check, cores, do, gpu_of
 from idgen.dataset.plan import MADE, MAKING, PLANNED, Planned
-from idgen.dataset.shard import ShardMaker, one_thread
+from idgen.dataset.shard import ShardMaker
 from idgen.dataset.status import Status, made, status
 from idgen.ground import arguments
+from idgen.ground.devices import one_thread
 from idgen.ground.errors import InputError
 
 _POLL = 0.5  # seconds between two looks at how far it is

@@ -8,13 +8,11 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from PIL import Image
 
 from idgen.asking import asked
@@ -243,14 +241,3 @@ def parquet(rows: list[dict[str, Any]], vocabulary: Vocabulary) -> bytes:
     # Pages of pictures do not shrink; small row groups let the viewer read a page of them at a time.
     pq.write_table(table, file, row_group_size=100, compression=dict.fromkeys(table.column_names[1:], "snappy"))
     return file.getvalue()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it torch uses one thread: a worker is one core, and its numbers do not follow the machine's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from idgen.evaluation.reading import Reader
 from idgen.faces.encoder import FaceEncoder
 from idgen.faces.exported import exported, fed, on_one_thread
 from idgen.faces.insight import InsightFaceEncoder
+from idgen.ground.devices import one_thread
 from idgen.ground.errors import InputError, require_package
 
 TIMED = 20
@@ -90,16 +91,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _found(encoder: FaceEncoder, picture: Image) -> tuple[float, float | None]:

@@ -89,11 +89,22 @@ class Reader:
         finding = [one for _, one, _ in self.recognisers if one.finder is not None]
         return finding[0] if finding else resolve.recogniser(DEFAULT_MODEL)
 
-    def read(self, path: str | Path) -> Set:
-        """A set with its vectors. InputError where it cannot be read, or its faces are not aligned and should be."""
+    def source(self, path: str | Path) -> Source:
+        """A set. InputError where it cannot be read, or its faces are not aligned and should be."""
         source = read_source(path)
         if self.model is not None and source.domain == generated_by(self.model.name):
             source = replace(source, domain=self.model.paints)
+        if (
+            source.open is not None
+            and self.aligned
+            and all(one.alignment == "arcface" for _, one, _ in self.recognisers)
+        ):
+            check_aligned(source, path, f", or {self.find}" if self.find else "")
+        return source
+
+    def read(self, path: str | Path) -> Set:
+        """A set with its vectors. Errors as those of `source`."""
+        source = self.source(path)
         if source.vectors is not None:
             if source.space is None:
                 return Set(source, [Embedded("the recogniser that made the vectors", None, source.vectors)])
@@ -102,8 +113,6 @@ class Reader:
             return Set(source, [Embedded(who, source.space, source.vectors, known.get(source.space, ()))])
         open_ = source.open
         assert open_ is not None
-        if self.aligned and all(one.alignment == "arcface" for _, one, _ in self.recognisers):
-            check_aligned(source, path, f", or {self.find}" if self.find else "")
         rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
             raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
@@ -111,14 +120,7 @@ class Reader:
             Embedded(who, recogniser.space, check_vectors(part, source.name), calibrations)
             for (who, recogniser, calibrations), part in zip(self.recognisers, vectors, strict=True)
         ]
-        seen = replace(
-            source,
-            labels=source.labels[rows],
-            names=source.names[rows],
-            open=lambda row: open_(int(rows[row])),
-            columns={name: values[rows] for name, values in source.columns.items()},
-        )
-        return Set(seen, by, len(source) - len(rows))
+        return Set(source.only(rows), by, len(source) - len(rows))
 
     def embed(self, open_: Callable[[int], Image], count: int, name: str) -> tuple[NDArray[np.intp], list[Tensor]]:
         """The numbers of the pictures with a face, and their vectors by every recogniser."""
@@ -127,19 +129,24 @@ class Reader:
         parts: list[list[Tensor]] = [[] for _ in recognisers]
         for start in tqdm(range(0, count, 64), desc=f"embedding {name}", unit="batch", disable=not self.progress):
             batch = [open_(row) for row in range(start, min(start + 64, count))]
-            for picture in batch if self.aligned else ():
-                if picture.width != picture.height:
-                    raise InputError(
-                        f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are "
-                        f"square: {self.find or 'cut faces out by idgen align'} for photos in which faces have to be "
-                        "found first."
-                    )
-            seen = self.seeker.crops(batch, recognisers, self.aligned)
+            seen = self.views(batch, recognisers, name)
             kept += [start + place for place, each in enumerate(seen) if each is not None]
             for by, (part, recogniser) in enumerate(zip(parts, recognisers, strict=True)):
                 if shown := [each[by] for each in seen if each is not None]:
                     part.append(recogniser.encode(shown))
         return np.array(kept, np.intp), [torch.cat(part) if part else torch.empty(0, 1) for part in parts]
+
+    def views(
+        self, pictures: Sequence[Image], viewers: Sequence[FaceEncoder], name: str
+    ) -> list[tuple[Any, ...] | None]:
+        """What each viewer is to see of each picture of a set called `name`, see `FaceEncoder.crops`."""
+        for picture in pictures if self.aligned else ():
+            if picture.width != picture.height:
+                raise InputError(
+                    f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are square: "
+                    f"{self.find or 'cut faces out by idgen align'} for photos in which faces have to be found first."
+                )
+        return self.seeker.crops(pictures, viewers, self.aligned)
 
     def attributes(self, source: Source) -> dict[str, NDArray[Any]]:
         """What the model's reader reads of every picture, by name; nothing where it has none, or was not measured on
@@ -152,7 +159,7 @@ class Reader:
         read = []
         for start in tqdm(range(0, len(source), 64), desc="attributes", unit="batch", disable=not self.progress):
             batch = [open_(row) for row in range(start, min(start + 64, len(source)))]
-            seen = self.seeker.crops(batch, [self.seeker], self.aligned)
+            seen = self.views(batch, [self.seeker], source.name)
             read.append(model.attributes.read([each[0] for each in seen if each is not None]))
         return model.attributes.vocabulary.columns(torch.cat(read).numpy())
 

@@ -42,3 +42,14 @@ def pinned() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it torch uses one thread: a worker is one core, and its numbers do not follow the machine's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
