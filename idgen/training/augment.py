@@ -26,7 +26,8 @@ _QUANTISATION = torch.tensor(
 
 
 class Random:
-    """Draws from a CPU generator and moves to the images' device: one seed, one result, on any machine."""
+    """Draws from a CPU generator and moves to the images' device, so that one seed has one result on any machine; but
+    noise for a GPU is drawn there, by a seed from that generator."""
 
     def __init__(self, generator: Generator, device: torch.device):
         self.generator, self.device = generator, device
@@ -35,7 +36,10 @@ class Random:
         return (torch.rand(shape, generator=self.generator) * (high - low) + low).to(self.device)
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(self.device)
+        if self.device.type == "cpu":
+            return torch.randn(shape, generator=self.generator)
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return torch.randn(shape, generator=Generator(self.device).manual_seed(seed), device=self.device)
 
     def choose(self, count: int, share: float) -> Tensor:
         """Indices of a random `share` of `count` items."""

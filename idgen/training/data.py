@@ -37,6 +37,7 @@ class Faces:
     labels: NDArray[np.int64]
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     content: str = ""
+    placed: dict[str, Tensor | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,8 +60,18 @@ class Faces:
 
     def pixels(self, rows: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
         """(len(rows), 3, H, W) float in [0, 1]."""
-        chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
+        if torch.device(device).type == "cuda" and (there := self._placed(str(device))) is not None:
+            chosen = there[torch.as_tensor(rows, device=device)]
+        else:
+            chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
         return chosen.permute(0, 3, 1, 2).float().div_(255)
+
+    def _placed(self, device: str) -> Tensor | None:
+        """All images on a GPU, if they take no more than a quarter of what is free there: a step then waits for none."""
+        if device not in self.placed:
+            fits = self.images.nbytes < torch.cuda.mem_get_info(device)[0] / 4
+            self.placed[device] = torch.from_numpy(np.array(self.images)).to(device) if fits else None
+        return self.placed[device]
 
 
 class Album:

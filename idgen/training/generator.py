@@ -122,7 +122,7 @@ class GeneratorTask(Task):
         most = self.args.most_references
         chosen = self.album.draw(self.labels[rows], most, generator)
         used = (torch.arange(most) < torch.randint(1, most + 1, (len(rows), 1), generator=generator)).float()
-        return F.normalize((self.embeddings[chosen] * used[..., None]).sum(1))
+        return F.normalize(F.embedding_bag(chosen, self.embeddings, mode="sum", per_sample_weights=used))
 
     def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noised latents, velocities, and attributes; half of the images mirrored."""

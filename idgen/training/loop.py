@@ -315,7 +315,9 @@ class _Run:
             loss, values = self.model(self.step, generator)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.parameters(), self.args.clip)
-        seen = {name: float(value.detach()) for name, value in {"loss": loss, "norm": norm, **values}.items()}
+        figures = {"loss": loss, "norm": norm, **values}
+        told = torch.stack([value.detach().float() for value in figures.values()]).tolist()  # waits for a GPU once
+        seen = dict(zip(figures, told, strict=True))
         if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
             raise self.broken(f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {self.step}")
         for optimizer in self.optimizers:

@@ -26,6 +26,7 @@ from idgen.training.loop import RunArgs, Task, digest, frozen, step_seed, train
 from idgen.training.losses.partial_fc import LazyAdam, PartialFC
 from idgen.training.losses.usynthface import TwoViews
 from idgen.training.mixture import Mixture, load_mixture
+from idgen.training.person import PersonHead
 from idgen.training.symmetry import Symmetry
 from idgen.training.teacher import SNAPSHOTS, Teacher
 from idgen.training.trial import Test, load_test, measure
@@ -90,6 +91,9 @@ class RecognizerArgs(RunArgs):
     """Channels of an adapter."""
     symmetry: float = 0.0
     """Weight of 1 - cosine between the two halves of frontal faces, each completed by its mirror image (SymFace)."""
+    person_weight: float = 0.0
+    """Of the error with which gender, age, skin tone and ancestry can be read off a vector by one linear layer, where
+    the sets tell them: for people to be chosen by them."""
     a_person: int | None = None
     """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16, usynthface 2: its views."""
     optimizer: str = "adamw"
@@ -113,6 +117,9 @@ class RecognizerArgs(RunArgs):
             if getattr(self, name) is not None:
                 arguments.whole(name, getattr(self, name), 1)
         arguments.number("weight of left and right (symmetry)", self.symmetry, 0, 100)
+        arguments.number("weight of what people are like (person_weight)", self.person_weight, 0, 100)
+        if self.person_weight and self.domain_mixup:
+            raise InputError("A mixture of two people is like neither (domain_mixup): leave person_weight out.")
         arguments.whole("rank of the adapters", self.rank, 1, 512)
         if self.adapt is not None and (self.start is not None or self.pretrain):
             raise InputError("A network that is adapted stays as it is: leave --start and --pretrain out.")
@@ -163,6 +170,7 @@ class RecognizerTask(Task):
         for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)
         self.symmetry = (Symmetry(faces, args.device or "cpu"),) if args.symmetry else ()
+        self.person = PersonHead(faces, size) if args.person_weight else None
         self.teacher = () if args.teacher is None else (Teacher(args.teacher, size),)
         if hasattr(self.loss, "chance"):
             self.hopeless = _DIVERGED * self.loss.chance()
@@ -186,6 +194,8 @@ class RecognizerTask(Task):
             {"params": networks, "weight_decay": args.weight_decay},
             {"params": scales, "weight_decay": 0.0},
         ]
+        if self.person is not None:
+            groups.append({"params": list(self.person.parameters()), "weight_decay": 0.0})
         if isinstance(self.loss, PartialFC):
             more: list[Optimizer] = [LazyAdam(own, args.lr)]
         else:  # few images reach each class vector, so none decays
@@ -199,7 +209,7 @@ class RecognizerTask(Task):
         self.network.train()
         device = self.device
         with torch.autocast(device.type, enabled=False):
-            pixels, targets, weights = self.batch(generator)
+            rows, pixels, targets, weights = self.batch(generator)
         pixels = (pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         rated = None
         if self.network.config.get("quality"):
@@ -216,6 +226,9 @@ class RecognizerTask(Task):
             for teacher in self.teacher:
                 seen["teacher"] = teacher.cost(step / self.args.steps, pixels, embeddings.float())
                 loss = loss + self.args.teacher_weight * seen["teacher"]
+            if self.person is not None:
+                seen["person"] = self.person.cost(embeddings.float(), rows)
+                loss = loss + self.args.person_weight * seen["person"]
             for halves in self.symmetry:
                 seen["symmetry"] = halves.cost(self.network, max(1, len(pixels) // 4), generator)
                 loss = loss + self.args.symmetry * seen["symmetry"]
@@ -225,24 +238,25 @@ class RecognizerTask(Task):
             quality = smooth_l1_loss(rated.float(), certainty, beta=0.5)
         return loss + 10 * quality, {**seen, "certainty": certainty.mean(), "quality": quality}  # λ of CR-FIQA
 
-    def batch(self, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Augmented pictures (N, 3, S, S) in [0, 1], and of whom they are, (N, K) targets and weights."""
+    def batch(self, generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rows (N,); augmented pictures (N, 3, S, S) in [0, 1]; and of whom they are, (N, K) targets and weights."""
         if not self.args.domain_mixup:
             return self._seen(self.counts, generator)
         number = self.args.batch_size
         share = int(torch.randint(21, (), generator=generator)) / 20  # ψ of SynFace, one a batch
-        (one, whom, much), (other, whom_else, rest) = (
+        (rows, one, whom, much), (_, other, whom_else, rest) = (
             self._seen(counts, generator) for counts in ([number, 0], [0, number])
         )
         mixed = share * one + (1 - share) * other
-        return mixed, torch.cat([whom, whom_else], 1), torch.cat([share * much, (1 - share) * rest], 1)
+        return rows, mixed, torch.cat([whom, whom_else], 1), torch.cat([share * much, (1 - share) * rest], 1)
 
-    def _seen(self, counts: list[int], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _seen(self, counts: list[int], generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = self.faces.draw(counts, generator, self.args.several)
         pixels = self.faces.pixels(rows, self.device)
         size = self.network.config.image_size
         pixels = views.view(pixels, generator, size, self.strengths, self.args.often)
-        return pixels, self.faces.targets[rows].to(self.device), self.faces.weights[rows].to(self.device)
+        targets, weights = (values[rows].to(self.device) for values in (self.faces.targets, self.faces.weights))
+        return torch.from_numpy(rows), pixels, targets, weights
 
     def validate(self, network: ModelMixin, out: Path) -> dict[str, float]:
         """EER and TAR at FMR 1e-3 over all pairs of the held-out people; and figures of the tests."""

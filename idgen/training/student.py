@@ -120,7 +120,7 @@ class StudentTask(GeneratorTask):
         noise = torch.randn(_BLOCK, *self.latents.shape[2:], generator=generator)
         points = []
         with torch.autocast(self._device().type, torch.bfloat16, enabled=args.precision == "bf16"):
-            for part in torch.arange(_BLOCK).split(64):
+            for part in torch.arange(_BLOCK).split(64 if self._device().type == "cpu" else _BLOCK):
                 who, how, scale = (values[part].to(self._device()) for values in (identity, told, guidance))
                 points.append(self._path(teacher, noise[part].to(self._device()), who, how, scale).half().cpu())
         return torch.cat(points).numpy(), identity.numpy(), told.numpy(), guidance.numpy()
@@ -131,11 +131,12 @@ class StudentTask(GeneratorTask):
     def _path(self, teacher: Any, x: Tensor, who: Tensor, told: Tensor, scale: Tensor) -> Tensor:
         """(B, S + 1, C, h, w): two-step Adams–Bashforth along the guided velocity."""
         steps, every = self.args.teacher_steps, self.args.teacher_steps // self.args.student_steps
-        nobody = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        drop = torch.arange(2 * len(x), device=x.device) >= len(x)
+        who, told = who.repeat(2, 1), told.repeat(2, 1)
         points, before = [x], None
         for step in range(steps):
-            time = torch.full((len(x),), 1000 * (1 - step / steps), device=x.device)
-            wanted, without = (teacher(x, time, who, drop, told).float() for drop in (~nobody, nobody))
+            time = torch.full((2 * len(x),), 1000 * (1 - step / steps), device=x.device)
+            wanted, without = teacher(x.repeat(2, 1, 1, 1), time, who, drop, told).float().chunk(2)
             velocity = without + scale[:, None, None, None] * (wanted - without)
             x = x - (velocity if before is None else 1.5 * velocity - 0.5 * before) / steps
             before = velocity

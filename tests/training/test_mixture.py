@@ -125,7 +125,7 @@ def task(data, out, **options):
 def test_domain_mixup_mixes_a_picture_of_each_set(people, tmp_path):
     sets = [people("one", 4, 2, seed=0), people("other", 4, 2, seed=1)]
     mixing = task(sets, tmp_path, domain_mixup=True, augment={"usual": 0})
-    pixels, targets, weights = mixing.batch(seeded(1))
+    _, pixels, targets, weights = mixing.batch(seeded(1))
     assert targets.shape == weights.shape == (8, 2)
     assert (targets[:, 0] < 2).all() and (targets[:, 1] >= 2).all()
     share = float(weights[0, 0])
@@ -133,13 +133,13 @@ def test_domain_mixup_mixes_a_picture_of_each_set(people, tmp_path):
     plain = task(sets, tmp_path, augment={"usual": 0})
     generator = seeded(1)
     torch.randint(21, (), generator=generator)
-    one, other = plain._seen([8, 0], generator)[0], plain._seen([0, 8], generator)[0]
+    one, other = plain._seen([8, 0], generator)[1], plain._seen([0, 8], generator)[1]
     assert torch.allclose(pixels, share * one + (1 - share) * other, atol=1e-6)
 
 
 def test_a_batch_of_pairs_has_several_pictures_of_a_person(folder, tmp_path):
     pairs = task(folder, tmp_path, loss="triplet", a_person=4)
-    _, targets, _ = pairs.batch(seeded())
+    _, _, targets, _ = pairs.batch(seeded())
     assert np.unique(targets[:, 0], return_counts=True)[1].tolist() == [4, 4]
 
 
