@@ -67,7 +67,7 @@ class Faces:
         return chosen.permute(0, 3, 1, 2).float().div_(255)
 
     def _placed(self, device: str) -> Tensor | None:
-        """All images on a GPU, if they take no more than a quarter of what is free there: a step then waits for none."""
+        """All images on a GPU, where they take at most a quarter of what is free: a step then waits for none."""
         if device not in self.placed:
             fits = self.images.nbytes < torch.cuda.mem_get_info(device)[0] / 4
             self.placed[device] = torch.from_numpy(np.array(self.images)).to(device) if fits else None
