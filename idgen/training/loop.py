@@ -315,9 +315,10 @@ class _Run:
             loss, values = self.model(self.step, generator)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.parameters(), self.args.clip)
-        figures = {"loss": loss, "norm": norm, **values}
-        told = torch.stack([value.detach().float() for value in figures.values()]).tolist()  # waits for a GPU once
-        seen = dict(zip(figures, told, strict=True))
+        figures = {"loss": loss, "norm": norm, **values}  # read together: a GPU is waited for once
+        seen = dict(
+            zip(figures, torch.stack([value.detach().float() for value in figures.values()]).tolist(), strict=True)
+        )
         if not math.isfinite(seen["loss"] + seen["norm"]):  # the norm is the same in all processes
             raise self.broken(f"The loss became {seen['loss']}, its gradient {seen['norm']} long, at step {self.step}")
         for optimizer in self.optimizers:
@@ -356,13 +357,9 @@ class _Run:
 
     def save(self) -> None:
         """The checkpoint, and the averaged network as it is."""
-        state = {
-            "step": self.step,
-            "task": self.task.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "origin": self.origin,
-        }
+        state = {"step": self.step, "origin": self.origin, "task": self.task.state_dict()}
+        state["average"] = self.average.state_dict()
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         with files.aside(self.checkpoint) as beside:
             beside.mkdir()
             torch.save(state, beside / "state.pt")
