@@ -21,6 +21,7 @@ from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
 from idgen.faces.reader import AttributeReader
 from idgen.faces.resolve import for_photographs
 from idgen.ground import arguments, devices, hub, uploading
+from idgen.ground.attributes import Vocabulary
 from idgen.ground.devices import pinned
 from idgen.ground.domain import RENDERED, generated_by
 from idgen.ground.errors import InputError
@@ -136,7 +137,7 @@ class Model:
         Raises:
             InputError: the photo cannot be opened or shows no face, or the model finds none or poses none.
         """
-        values, parts = self.pipeline.vocabulary, ("yaw", "pitch")
+        values, parts = self.vocabulary, ("yaw", "pitch")
         ranges = {name: values.of(name) for name in parts if name in values or name == "yaw"}
         crop, face, _ = self.encoder.detect_and_align(photo)
         found = {
@@ -206,13 +207,21 @@ class Model:
             raise InputError(f"The model {self.name!r} has no {part}: there is no file {folder / 'config.json'}.")
         return folder
 
-    def _load_pipeline(self) -> IdentityPipeline:
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its pictures can be asked to look like; no network is loaded for it."""
+        return self._pipeline_class().vocabulary_in(self.folder)
+
+    def _pipeline_class(self) -> type[IdentityPipeline]:
         index = self.folder / "model_index.json"
         if not index.exists():
             raise InputError(f"The model {self.name!r} has no pipeline: there is no file {index}.")
         from idgen.pipelines import pipeline_class
 
-        kind = pipeline_class(self.folder)
+        return pipeline_class(self.folder)
+
+    def _load_pipeline(self) -> IdentityPipeline:
+        kind = self._pipeline_class()
         half = kind.half_on_accelerator and not self.device.startswith("cpu")
         showing = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough

@@ -60,7 +60,10 @@ def defaults(model: Model) -> tuple[int, float]:
 
 def vocabulary(model: Model) -> Vocabulary:
     """What pictures can be asked to look like, without loading the networks."""
-    return Vocabulary(_json(model, "denoiser", "config.json").get("attributes") or {})
+    try:
+        return model.vocabulary
+    except InputError:  # said when its pipeline is asked for
+        return Vocabulary({})
 
 
 def reads_traits(model: Model) -> bool:

@@ -272,6 +272,20 @@ class Asking:
         self.free = [name for name, wish in wishes.items() if wish is None and name in vocabulary]
         self._pieces = {name: self._read(name, wish) for name, wish in wishes.items() if name not in self.free}
 
+    @classmethod
+    def each(
+        cls,
+        wishes: Asking | Mapping[str, Any] | Sequence[Asking | Mapping[str, Any]] | None,
+        vocabulary: Vocabulary,
+        pictures: int,
+    ) -> list[Asking]:
+        """What is asked of all pictures, in a list of one, or of each of so many; errors as above, or InputError for
+        another number of them."""
+        asked = list(wishes) if isinstance(wishes, Sequence) else [wishes or {}]
+        if len(asked) not in (1, pictures):
+            raise InputError(f"{pictures} pictures need as many attributes, got {len(asked)}.")
+        return [one if isinstance(one, Asking) else cls(one, vocabulary) for one in asked]
+
     def _read(self, name: str, wish: Any) -> list[_Piece]:
         number, values = self.vocabulary.number, self.vocabulary.of(name)
         if isinstance(wish, Mapping) and set(wish) == {"normal"}:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
-from diffusers.utils import BaseOutput
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
@@ -22,6 +20,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence
 from idgen.pipelines.loading import LoadedPipeline
+from idgen.pipelines.output import GeneratedImage, IdentityOutput, ImageLike
 from idgen.pipelines.schedulers import check_scheduler
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
@@ -32,7 +31,6 @@ Guidance = float | Callable[[float], float]
 0 asks the network for nobody in particular (the empty identity), 1 for the person, above 1 exaggerates the person.
 `lambda done: 0 if done < 0.3 else 2` settles layout and pose before the person is asked for, so pictures vary more.
 """
-ImageLike = Image.Image | NDArray[np.float32] | Tensor
 StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
 Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
@@ -45,42 +43,6 @@ _OURS = {  # what diffusers' pipelines take
     "num_images_per_prompt": "give `images_per_identity`",
     "prompt": "give identities, which say who; there is no text",
 }
-
-
-@dataclass(frozen=True)
-class GeneratedImage:
-    """One picture.
-
-    Args:
-        image: as `output_type` says: a PIL image; (H, W, 3) float32 in [0, 1]; (3, H, W) in [0, 1]; a latent (C, h, w).
-        identity: row of the identity among those given.
-        k: its number among that identity's pictures.
-        seed: of the generator that made it; follows from the run's seed, the identity's vector and k.
-        vector: (D,) of the identity.
-        attributes: what the network was told that the picture is to look like, asked for or drawn; see
-            `idgen.ground.attributes`.
-    """
-
-    image: ImageLike
-    identity: int
-    k: int
-    seed: int
-    vector: Tensor
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class IdentityOutput(BaseOutput):  # type: ignore[misc]
-    """What a call returns.
-
-    Args:
-        images: a list of PIL images, or an array (N, H, W, 3), or a tensor (N, 3, H, W) or (N, C, h, w): identity by
-            identity, each with its pictures in order.
-        items: the same pictures one by one, with their identity, number, seed and vector.
-    """
-
-    images: list[Image.Image] | NDArray[np.float32] | Tensor
-    items: list[GeneratedImage]
 
 
 def counting(move: Callable[[int], Any], steps: int, then: StepCallback | None = None) -> StepCallback:
@@ -142,6 +104,16 @@ class IdentityPipeline(LoadedPipeline):
     def vocabulary(self) -> Vocabulary:
         """What the pictures can be asked to look like; empty for a model that cannot be told."""
         return Vocabulary({})
+
+    @classmethod
+    def vocabulary_in(cls, folder: Path) -> Vocabulary:
+        """The `vocabulary` of one in a folder, without loading it."""
+        return Vocabulary({})
+
+    def told(self, vector: Tensor, seed: int, k: int, attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What picture k of a person (D,) is asked to look like, wholly, by a run of this seed; nothing is painted.
+        Here, what is asked for and no more: what is left out, the model never hears of."""
+        return dict(attributes or {})
 
     def prepare(self, people: Identities, images_per_identity: int, **options: Any) -> Condition:
         """Check a call's `options` and return what makes a batch's condition.

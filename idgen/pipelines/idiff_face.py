@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Generator, Tensor
 from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
+from idgen.ground.files import read_json
 from idgen.ground.identity import Identities, image_seed, key
 from idgen.pipelines.base import Condition, IdentityPipeline, Predict
 from idgen.pipelines.shells import packed
@@ -79,6 +81,10 @@ class IDiffFacePipeline(IdentityPipeline):
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(getattr(self.denoiser.config, "attributes", None) or {})
 
+    @classmethod
+    def vocabulary_in(cls, folder: Path) -> Vocabulary:
+        return Vocabulary(read_json(folder / "denoiser" / "config.json").get("attributes") or {})
+
     def _few(self, steps: int) -> bool:
         """Whether the student makes pictures in so many steps."""
         return self.student is not None and steps <= self.config.few_steps
@@ -122,13 +128,10 @@ class IDiffFacePipeline(IdentityPipeline):
                 have, once by the person, then by habit.
             habits: (N, D) vectors whose habits the pictures have, by default the identities' own.
         """
-        vocabulary, nothing = self.vocabulary, super().prepare(people, images_per_identity, **options)
-        if not vocabulary and not attributes:
+        nothing = super().prepare(people, images_per_identity, **options)
+        if not self.vocabulary and not attributes:
             return nothing
-        asked = list(attributes) if isinstance(attributes, Sequence) else [attributes or {}]
-        if len(asked) not in (1, len(people) * images_per_identity):
-            raise InputError(f"{len(people) * images_per_identity} pictures need as many attributes, got {len(asked)}.")
-        every = [one if isinstance(one, Asking) else Asking(one, vocabulary) for one in asked]
+        every = Asking.each(attributes, self.vocabulary, len(people) * images_per_identity)
         vectors = people.vectors if habits is None else habits
 
         def condition(images: Sequence[tuple[int, int]], generators: Sequence[Generator]) -> Tensor:

@@ -40,12 +40,14 @@ from torch import Tensor
 
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities
+from idgen.model import Model
 from idgen.pipelines import Arc2FacePipeline
 from idgen.pipelines.arc2face import expression as expressions
 from idgen.pipelines.arc2face import files as official
 from idgen.pipelines.arc2face.files import SPACE
 from idgen.pipelines.arc2face.normals import head_normals, read_normals
 from idgen.pipelines.arc2face.text_encoder import PROMPT, encode_prompt, load_text_encoder
+from space.models import vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -527,7 +529,7 @@ def test_pose_and_expression_answer_to_the_words_of_every_model(pipeline: Arc2Fa
     how = {"num_inference_steps": 1, "seed": 3}
     wishes = {"expression": "mouth open", "eyes_shut": 1.0, "yaw": 30.0}
     (told,) = pipeline(people(1), attributes=wishes, **how).items
-    assert told.attributes == wishes
+    assert told.attributes == wishes == pipeline.told(vectors(1)[0], 3, 0, wishes)
     sliders = {"jaw_open": 0.3, "eyelid_a": 1.0, "eyelid_b": 1.0}
     by_hand = pipeline(people(1), expression=sliders, normals=head_normals(30, 0, 32), **how).images
     assert same([told.image], by_hand)
@@ -541,3 +543,18 @@ def test_pose_and_expression_answer_to_the_words_of_every_model(pipeline: Arc2Fa
         pipeline(people(1), attributes={"yaw": 30}, expression="yawn", **how)
     with pytest.raises(InputError, match="from -60 to 60"):
         pipeline(people(1), attributes={"yaw": 70}, **how)
+
+
+def test_what_it_can_be_told_is_read_off_its_folder(files: Path, tmp_path: Path) -> None:
+    """As the app does, which shows the panel before anything is loaded."""
+    for name, more in {
+        "plain": {},
+        "posed": {"controlnet": True},
+        "both": {"controlnet": True, "expression": True},
+    }.items():
+        made = Arc2FacePipeline.from_pretrained(files, identity_dim=DIM, **more)
+        made.save_pretrained(tmp_path / name)
+        model = Model(tmp_path / name)
+        assert model.vocabulary.values == made.vocabulary.values == vocabulary(model).values
+        assert set(model.vocabulary.names) >= {"plain": set(), "posed": {"yaw"}, "both": {"yaw", "expression"}}[name]
+        assert not model._parts

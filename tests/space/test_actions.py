@@ -15,19 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from painted import last
+from painted import last, unit_vectors
 from PIL import Image
 from tiny import encoded, noise_png
+from tiny_arc2face import DIM, build_official
 
 from idgen.evaluation.diversity import genuine_distance
 from idgen.ground import files, provenance
 from idgen.ground.errors import InputError
-from idgen.ground.identity import Identity
+from idgen.ground.identity import Identities, Identity
 from idgen.model import Model, load_model
+from idgen.pipelines import Arc2FacePipeline
 from idgen.sampling.who import kind_of
 from space import actions, view
 from space.actions import Recipe, painting
 from space.actions.photos import MOST_COPY, mark
+from space.models import vocabulary
 from space.parts import part, tile
 from space.stream import stream
 from space.uploads import handed_back
@@ -327,6 +330,22 @@ def test_a_strip_changes_one_thing_and_says_whether_it_stays_the_person(told: Mo
     smiling = last(actions.strip(told, person, recipe, "smile"))
     assert (smiling.told[0], smiling.told[8]) == ("0 %", "100 %")
     assert all("expression" not in image.attributes for image in smiling.images), "a frown would stay beside the smile"
+
+
+def test_a_converted_models_head_turns(tmp_path: Path) -> None:
+    files = build_official(tmp_path / "official")
+    made = Arc2FacePipeline.from_pretrained(files, identity_dim=DIM, controlnet=True)
+    made.save_pretrained(tmp_path / "turned")
+    model, person = (
+        Model(tmp_path / "turned"),
+        Identities(unit_vectors(1, DIM), made.config.space, ["a vector"], ["A"])[0],
+    )
+    strip = last(actions.strip(model, person, Recipe.of(model, 1, 1, attributes={"pitch": 10}), "yaw"))
+    assert [image.attributes for image in strip.images] == [{"yaw": yaw, "pitch": 10} for yaw in strip.values]
+    assert len({image.image.tobytes() for image in strip.images}) == 9
+    assert actions.STRIPS["smile"] and "smile" not in vocabulary(model)
+    with pytest.raises(InputError, match="cannot be told of smile"):
+        actions.strip(model, person, Recipe.of(model, 1, 1), "smile")
 
 
 def test_attributes_are_refused_before_anything_is_painted(told: Model, small: Model, person: Identity) -> None:

@@ -102,6 +102,11 @@ class Arc2FacePipeline(AdaptedPipeline):
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(attributes_of.known(self._expressive is not None, self.controlnet is not None))
 
+    @classmethod
+    def vocabulary_in(cls, folder: Path) -> Vocabulary:
+        there = (folder / SAVED_ADAPTER).is_file(), (folder / "controlnet" / "config.json").is_file()
+        return Vocabulary(attributes_of.known(*there))
+
     @property
     def image_size(self) -> int:
         """Side of the pictures in pixels."""
@@ -152,7 +157,7 @@ class Arc2FacePipeline(AdaptedPipeline):
         normals: ImageSource | Sequence[ImageSource] | None = None,
         reference: ImageSource | Sequence[ImageSource] | None = None,
         reference_strength: float = references.STRENGTH,
-        attributes: Mapping[str, Any] | Asking | None = None,
+        attributes: Mapping[str, Any] | Asking | Sequence[Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> Condition:
         """Check what is asked for beside the identities; see `IdentityPipeline.prepare`.
@@ -169,8 +174,8 @@ class Arc2FacePipeline(AdaptedPipeline):
                 list, one a person or one a picture; see `idgen.pipelines.arc2face.reference`. Needs that adapter.
             reference_strength: 0 to 1: less leaves more room for expression and pose.
             attributes: instead of expression and normals, how the pictures are to look in the words of every model, see
-                `vocabulary` and `idgen.ground.attributes.Asking`: yaw and pitch by the ControlNet and a plain head,
-                expression, mouth_open and eyes_shut by the adapter. What is left open is straight and neutral.
+                `vocabulary` and `Asking`, or one such a picture, person by person: yaw and pitch by the ControlNet and
+                a plain head, expression, mouth_open, eyes_shut by the adapter; else straight and neutral.
 
         Raises:
             InputError: any of these cannot be used, or the part it needs is not loaded.
@@ -186,11 +191,10 @@ class Arc2FacePipeline(AdaptedPipeline):
         number("strength of the reference", reference_strength, 0, 1)
         if attributes and (expression is not None or normals is not None):
             raise InputError("Give attributes, or an expression and normal maps, not both.")
-        asking = Asking(attributes or {}, self.vocabulary) if not isinstance(attributes, Asking) else attributes
-        with_face, with_pose = attributes_of.parts(asking.asked)
+        every = Asking.each(attributes, self.vocabulary, len(people) * images_per_identity)
+        with_face, with_pose = attributes_of.parts(set[str]().union(*(one.asked for one in every)))
         faces = expressions.for_pictures(expression, expression_strength, len(people), images_per_identity)
         maps = None if normals is None else read_all_normals(normals, self.image_size, images_per_identity)
-        nobody = people.nobody if isinstance(people, EncodedIdentities) else self._nobody_prompt()
         kept_to = None if reference is None else self._references(reference, len(people), images_per_identity)
         known: dict[int, Tensor] = {}  # prompts of the batch before: a person's pictures may be in two
 
@@ -207,13 +211,14 @@ class Arc2FacePipeline(AdaptedPipeline):
             each, told = list(zip(images, generators, strict=True)), None
             looks = None if faces is None else [faces(*one) for one in each]
             poses = None if maps is None else [maps[k % len(maps)] for _, k in images]
-            if asking.asked:
-                told = [self.vocabulary.words(asking.draw(generator)) for generator in generators]
+            if with_face or with_pose:
+                which = [every[(person * images_per_identity + k) % len(every)] for person, k in images]
+                told = [self.vocabulary.words(a.draw(g)) for a, g in zip(which, generators, strict=True)]
                 poses = [attributes_of.pose_of(one, self.image_size) for one in told] if with_pose else None
                 looks = [attributes_of.expression_of(one) for one in told] if with_face else None
             return {
                 "prompts": prompts([person for person, _ in images]),
-                "nobody": nobody,
+                "nobody": people.nobody if isinstance(people, EncodedIdentities) else self._nobody_prompt(),
                 "expression": None if looks is None else torch.stack(looks),
                 "normals": None if poses is None else torch.stack(poses),
                 "reference": None if kept_to is None else torch.stack([kept_to(*one) for one in each]),
