@@ -382,7 +382,7 @@ def _stacked(people: Sequence[Identity]) -> Tensor:
     return torch.stack([person.vector for person in people])
 
 
-_GONE = {"nobody-128-encoder": "nobody-128 of idgen 0.2"}
+_GONE = {"nobody-128-encoder": "nobody-128 of idgen 0.2", "nobody-128-2-encoder": "nobody-128 of idgen 0.3"}
 """Spaces of built-in weights that went, and where they are."""
 
 

@@ -1,3 +1,3 @@
 """The version, alone in a file that everything may read."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

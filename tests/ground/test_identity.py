@@ -100,9 +100,10 @@ def test_require_space():
 
 
 def test_people_of_weights_that_went_are_told_which_model_paints_them():
-    first = Identities(units(1), "nobody-128-encoder", ["sampled, seed 1, number 0"], ["person"])
-    with pytest.raises(InputError, match=r"nobody-128 of idgen 0\.2 paints it as it was\.$"):
-        first.require_space("nobody-128-2-encoder")
+    for space, version in (("nobody-128-encoder", "2"), ("nobody-128-2-encoder", "3")):
+        first = Identities(units(1), space, ["sampled, seed 1, number 0"], ["person"])
+        with pytest.raises(InputError, match=rf"nobody-128 of idgen 0\.{version} paints it as it was\.$"):
+            first.require_space("nobody-128-3-encoder")
 
 
 def test_file_round_trip(tmp_path):
