@@ -55,6 +55,7 @@ from idgen.scoring.calibration import image_mean_scores
 from idgen.scoring.verdict import judge_threshold
 from idgen.scoring.verification import Verification, pair_scores
 from idgen.training.data import Faces, load_faces
+from space.models import defaults
 
 Bound = float | tuple[float, float] | None
 MARK = "<!-- figures -->"
@@ -364,10 +365,11 @@ def app(bench: Bench) -> Figures:
         client = Client(address, verbose=False)
         client.predict(7, api_name="/sample")
         out["sample_seconds"] = time.perf_counter() - since
-        client.predict(8, 15, 0, 0, api_name="/generate")
+        steps, _ = defaults(bench.model)
+        client.predict(8, steps, 0, 0, api_name="/generate")
         out["pictures_seconds"] = time.perf_counter() - since
         again = time.perf_counter()
-        next(iter(client.submit(1, 15, 0, 0, api_name="/generate")))
+        next(iter(client.submit(1, steps, 0, 0, api_name="/generate")))
         out["first_seconds"] = time.perf_counter() - again
         peak = said(f"/proc/{process}/status", r"VmHWM:\s*(\d+)")
         out["peak_gb"] = None if peak is None else int(peak) * 1024 / 1e9
@@ -398,6 +400,8 @@ STAGES: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
     "control": (how.control, ("attributes", "sampler", *PAINTER)),
     "profile": (how.profile, ("encoder/recognizer", "judge", "sampler", *PAINTER)),
     "habits": (how.habits, ("attributes", "sampler", *PAINTER)),
+    "kinds": (how.kinds, ("attributes", "sampler", *PAINTER)),
+    "throughput": (how.throughput, ("sampler", *PAINTER)),
     "photographs": (who.photographs, ("encoder", *PAINTER)),
     "speed": (speed, ("",)),
     "app": (app, ("",)),
@@ -523,6 +527,17 @@ ROWS = (
     Row("control: beards of men", "control", "beard", "%", 0.95, 0.98),
     Row("control: hats", "control", "hat", "%", 0.85, 0.95),
     Row("one attribute changed: the others' change ÷ the reader's error", "control", "kept", "2", 1.2, 1.0, True),
+    Row(
+        "people asked for evenly by gender, age, skin tone: a kind's share − asked, by the probe",
+        "kinds",
+        "by_probe",
+        "%",
+        0.03,
+        0.01,
+        True,
+    ),
+    Row("… as the reader reads a picture of each", "kinds", "by_reader", "%"),
+    Row("pictures a second where they are told how to look ÷ where nobody asks", "throughput", "ratio", "2", 0.98),
     Row("from photographs, by dlib: accepted as the photo's person", "photographs", "accepted", "%", 0.5, 0.75),
     Row("… pairs of one photo person's pictures that match", "photographs", "pairs", "%", 0.9),
     Row("… other people accepted", "photographs", "others", "%", 0.01, None, True),

@@ -6,6 +6,7 @@ What a picture looks like is read by the model's attribute reader, whose own err
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 from idgen import asking
 from idgen.evaluation.attributes import reading_errors
 from idgen.ground import attributes, files
+from idgen.sampling.who import Who
 from idgen.scoring.calibration import image_mean_scores
 from idgen.scoring.verdict import judge_threshold
 
@@ -97,6 +99,37 @@ def control(bench: Any) -> Figures:
             if not reader.named(other) and other not in group and other in own:
                 moved.append(float(np.abs(pair[0] - pair[1])[:, place].mean()) / own[other]["error"])
     return out | {"kept": float(np.mean(moved)), "kept_worst": float(np.max(moved))}
+
+
+def kinds(bench: Any) -> Figures:
+    """1,000 people asked for evenly over gender, age and skin tone: the greatest difference between a kind's share and
+    what was asked for, as the probe reads the vectors by which they were chosen, and as the reader reads a picture of
+    each."""
+    asked_for = Who(dict.fromkeys(("gender", "age", "skin_tone"), "uniform"))
+    number = min(1000, 10 * len(bench.sampled))
+    people = asked_for.choose(bench.model.sampler, bench.model.traits, number, bench.options.seed)
+    seen = read(bench, asked(bench, people.vectors, 1, {}, "kinds")[0], "read")
+    names = bench.model.attributes.vocabulary.names
+    by_reader = torch.from_numpy(seen[:, [names.index(name) for name in attributes.PERSON]])
+
+    def off(traits: torch.Tensor) -> float:
+        got = asked_for.reached(traits)
+        return max(abs(share - asked_for.shares[name][kind]) for name in got for kind, share in got[name].items())
+
+    return {"people": number, "by_probe": off(bench.model.traits(people.vectors)), "by_reader": off(by_reader)}
+
+
+def throughput(bench: Any) -> Figures:
+    """Pictures a second where they are told how to look ÷ where nobody asks: eight at once, warm, by turns."""
+    person, pipeline = bench.sampled[0], bench.model.pipeline
+    wishes: dict[str, list[float]] = {"asked": [], "free": []}
+    told = {"yaw": 20, "smile": 0.8, "glasses": "yes"}
+    for turn in range(6):
+        for name, wish in (("asked", told), ("free", None)):
+            since = time.perf_counter()
+            list(pipeline.iterate(person, 8, seed=turn, attributes=wish))
+            wishes[name].append(time.perf_counter() - since)
+    return {"ratio": float(np.median(wishes["free"][1:]) / np.median(wishes["asked"][1:]))}
 
 
 def val_errors(bench: Any) -> dict[str, dict[str, float]]:

@@ -140,12 +140,12 @@ def check_options(
 
 def _settings(model: Model, people: Identities, steps: int | None, guidance: float | str | None) -> dict[str, Any]:
     """What a folder notes of what it was made by and of whom."""
-    own = model.pipeline.config
+    own, scale = model.pipeline.config, None if guidance is None else parse_schedule(guidance)
     return {
         "model": model.name,
         "weights": weights.fingerprint(model.folder),
         "people": people.fingerprint(),
-        "steps": own.num_inference_steps if steps is None else steps,
+        "steps": model.pipeline.usual_steps(scale) if steps is None else steps,
         "guidance": own.guidance_scale if guidance is None else guidance,
     }
 
@@ -293,7 +293,7 @@ def _fill(
     missing = [place for place in product(range(len(people)), range(images)) if place not in done]
     if missing:
         people = _looked_at(out, people, model, options, progress)
-    steps = options["num_inference_steps"] or _own_steps(model)
+    steps = options["num_inference_steps"] or _own_steps(model, options["guidance_scale"])
     there = (wanted - len(missing)) * steps
     bar = tqdm(total=wanted * steps, initial=there, desc=out.name, unit="step", disable=not progress)
     options = {**options, "callback_on_step_end": counting(bar.update, steps)}
@@ -329,9 +329,9 @@ def _looked_at(out: Path, people: Identities, model: Model, options: Mapping[str
     return looked
 
 
-def _own_steps(model: Model) -> int:
+def _own_steps(model: Model, guidance: Any) -> int:
     """The model's own number of steps, with a word where they are very many."""
-    steps = int(model.pipeline.config.num_inference_steps)
+    steps = model.pipeline.usual_steps(guidance)
     if steps >= MANY_STEPS:
         warnings.warn(
             f"A picture takes {steps:,} steps, as the model was released: one that was converted with --fast takes 20, "

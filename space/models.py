@@ -54,7 +54,9 @@ def _label(model: str | Model) -> str:
 
 def defaults(model: Model) -> tuple[int, float]:
     """Steps and guidance of a model unless asked otherwise, without loading its networks. Guidance 1 is none."""
-    steps, guidance = (_index(model).get(key) for key in ("num_inference_steps", "guidance_scale"))
+    index = _index(model)
+    fast = bool(index.get("student", [None])[0])
+    steps, guidance = index.get("few_steps" if fast else "num_inference_steps"), index.get("guidance_scale")
     return int(steps or 15), 1.0 if guidance is None else float(guidance)
 
 

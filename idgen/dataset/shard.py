@@ -133,7 +133,8 @@ class ShardMaker:
     def _try(self, shard: _Shard, missing: list[Place], beat: Path) -> None:
         """Make pictures and keep those that pass; the order follows from the plan alone."""
         seed, pipeline = self.planned.plan.seed, self.model.pipeline
-        steps = self.planned.plan.steps or pipeline.config.num_inference_steps
+        own = pipeline.usual_steps(self.options["guidance_scale"], "negative" in self.options)
+        steps = self.planned.plan.steps or own
 
         def moved(pictures: int) -> None:
             shard.ahead += pictures / steps

@@ -105,6 +105,10 @@ class IdentityPipeline(LoadedPipeline):
         """What the pictures can be asked to look like; empty for a model that cannot be told."""
         return Vocabulary({})
 
+    def usual_steps(self, guidance: Guidance | None = None, negative: bool = False) -> int:
+        """Denoising steps of a call that names none, with this guidance and with or without negative identities."""
+        return int(self.config.num_inference_steps)
+
     @classmethod
     def vocabulary_in(cls, folder: Path) -> Vocabulary:
         """The `vocabulary` of one in a folder, without loading it."""
@@ -170,7 +174,8 @@ class IdentityPipeline(LoadedPipeline):
     ) -> IdentityOutput:
         """Make all pictures at once; arguments and errors are those of `iterate`."""
         people = self._people(identities)
-        steps = options.get("num_inference_steps") or self.config.num_inference_steps
+        asked = options.get("guidance_scale"), options.get("negative") is not None
+        steps = options.get("num_inference_steps") or self.usual_steps(*asked)
         then = options.pop("callback_on_step_end", None)
         moving = counting(lambda pictures: bar.update(pictures), steps, then)
         made = self.iterate(
@@ -226,7 +231,8 @@ class IdentityPipeline(LoadedPipeline):
         """
         people = self._people(identities)
         images = arguments.images(images_per_identity, None)
-        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        own = self.usual_steps(guidance_scale, negative is not None)
+        steps = own if num_inference_steps is None else num_inference_steps
         steps = arguments.steps(steps, int(self.scheduler.config.num_train_timesteps))
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)

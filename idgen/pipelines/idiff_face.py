@@ -18,7 +18,7 @@ from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.ground.identity import Identities, image_seed, key
-from idgen.pipelines.base import Condition, IdentityPipeline, Predict
+from idgen.pipelines.base import Condition, Guidance, IdentityPipeline, Predict
 from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
@@ -34,13 +34,13 @@ class IDiffFacePipeline(IdentityPipeline):
         autoencoder: decodes latents: `decode(z).sample`, with `scaling_factor` and maybe `shift_factor` in its config.
         scheduler: any of diffusers whose prediction type is the denoiser's.
         space: name of the embedding space that the identities must live in.
-        num_inference_steps: denoising steps unless a call says otherwise.
+        num_inference_steps: denoising steps unless a call says otherwise; with a student, where it cannot serve.
         guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By
             default 2 where the denoiser has an empty identity, else 1.
         prior: draws the attributes that nobody asks for, see `AttributePrior`; without one the network is free.
         student: a flow network distilled from the denoiser, for calls of at most `few_steps` steps; it has
-            `guidance_range` in its config.
-        few_steps: most steps that the student takes.
+            `guidance_range` in its config. A scheduler that takes the place of the first one is the denoiser's alone.
+        few_steps: most steps that the student takes, and how many unless a call says otherwise.
         picture_size: side to which the decoded pictures are resized (bilinear), such as the 112 that UIFace's own
             program writes; 0 leaves them as they are.
 
@@ -71,6 +71,7 @@ class IDiffFacePipeline(IdentityPipeline):
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
         self.register_to_config(few_steps=few_steps, picture_size=picture_size)
+        self._first_scheduler = scheduler
         self._configure(space, num_inference_steps, guidance_scale)
 
     @property
@@ -87,7 +88,15 @@ class IDiffFacePipeline(IdentityPipeline):
 
     def _few(self, steps: int) -> bool:
         """Whether the student makes pictures in so many steps."""
-        return self.student is not None and steps <= self.config.few_steps
+        there = self.student is not None and self.scheduler is self._first_scheduler
+        return there and steps <= self.config.few_steps
+
+    def usual_steps(self, guidance: Guidance | None = None, negative: bool = False) -> int:
+        few, many = self.config.few_steps, super().usual_steps(guidance, negative)
+        if not few or negative or callable(guidance) or not self._few(few):
+            return many
+        low, high = self.student.config.guidance_range
+        return few if low <= (self.config.guidance_scale if guidance is None else guidance) <= high else many
 
     def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
         super()._check_guidance(scales, steps)

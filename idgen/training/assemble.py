@@ -70,9 +70,9 @@ class AssembleArgs:
     """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is. By
     default 48, or as many as fewer people support."""
     num_inference_steps: int = 15
-    """Denoising steps by default; with a student, as many as it learned."""
+    """Denoising steps by default; with a student, where it cannot serve."""
     few_steps: int = 4
-    """Most steps that a student takes, where `runs` has one; with more, the denoiser works."""
+    """Steps of the student, where `runs` has one; with more, the denoiser works."""
     guidance_scale: float = 2.0
     size: int = 128
     """As the networks were trained with."""

@@ -146,6 +146,22 @@ def test_what_the_student_cannot_do_is_said(pipeline, guidance):
     next(pipeline.iterate(unit_vectors(1, 64, 0), guidance_scale=guidance, num_inference_steps=3))
 
 
+def test_what_the_student_cannot_do_takes_the_denoiser_and_its_steps(pipeline):
+    parts = pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler
+    how = {"space": "tiny-encoder", "num_inference_steps": 3}
+    both = quiet(IDiffFacePipeline(*parts, student=pipeline.student, few_steps=2, **how))
+    alone, who = quiet(IDiffFacePipeline(*parts, **how)), unit_vectors(1, 64, 4)
+    assert torch.equal(latents(both, who)[0], latents(both, who, num_inference_steps=2)[0])
+    assert not torch.equal(latents(both, who)[0], latents(alone, who)[0])
+    beyond = {"guidance_scale": 5.0}, {"guidance_scale": lambda done: 1 + done}, {"negative": unit_vectors(1, 64, 9)}
+    for asked in beyond:
+        assert torch.equal(latents(both, who, **asked)[0], latents(alone, who, **asked)[0])
+    both.scheduler = type(both.scheduler).from_config(both.scheduler.config)
+    for steps in (None, 2):
+        asked = {"num_inference_steps": steps}
+        assert torch.equal(latents(both, who, **asked)[0], latents(alone, who, **asked)[0])
+
+
 def test_a_network_that_is_told_nothing_is_as_one_whose_attributes_are_open():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
