@@ -55,7 +55,8 @@ def portraits(model: Model, reference: ImageSource | Sequence[ImageSource], peop
     """A reference a person, as a pipeline takes them."""
     given: list[Any] = [*reference] if isinstance(reference, (list, tuple)) else [reference]
     if len(given) not in (1, people):
-        raise InputError(f"Give one reference, or one for each of the {count(people, 'person', 'people')}.")
+        more = f", or one for each of the {count(people, 'person', 'people')}" if people > 1 else " for the one person"
+        raise InputError(f"Give one reference{more}, not {len(given)}.")
     if "reference" not in inspect.signature(model.pipeline.prepare).parameters:
         raise InputError(f"The model {model.name!r} keeps to no reference: that is for an Arc2Face, converted with it.")
     faces = [model.portrait(one, model.pipeline.image_size) for one in given]

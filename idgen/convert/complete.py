@@ -229,11 +229,13 @@ def _said_of(name: str, known: list[Calibration], of: str) -> list[str]:
             f"by way of the bridge the equal error rate is over {percent(WORST_BRIDGE)}: sampled people are judged by "
             "whether their pictures agree with its own pictures"
         )
-    if not any(both.rates("image-image").thresholds.values()):
-        few = (
-            f"{both.rates('image-image').impostor_pairs:,} comparisons of strangers are too few for a false-match rate"
-        )
-        lines.append(f"{few} of 1 in 100, so what {name} paints gets no verdict: give more people, or more --images")
+    sampled = alone.rates("image-bridge" if "image-bridge" in alone.kinds else "image-mean")
+    for who, rates in (("from photos", both.rates("image-image")), ("who are sampled", sampled)):
+        if not any(rates.thresholds.values()):
+            lines.append(
+                f"{rates.impostor_pairs:,} comparisons of strangers are too few for a false-match rate of 1 in 100, so "
+                f"pictures of people {who} get no verdict: give more people, or more --images"
+            )
     return lines
 
 

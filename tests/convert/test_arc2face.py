@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 pytest.importorskip("insightface")
 from tiny_insight import build_pack, build_recognizer, red_face
 
+from idgen.asking import portraits
 from idgen.cli import app
 from idgen.faces.align import align_ffhq
 from idgen.faces.pose import pitch_from_landmarks, yaw_from_landmarks
@@ -145,6 +146,8 @@ def test_a_photos_pose_and_a_photos_looks_by_the_command(official: Path, tiny_mo
     ):
         with pytest.raises(InputError, match=words):
             kept(*references, **more)
+    with pytest.raises(InputError, match="Give one reference for the one person, not 2"):
+        portraits(model, [photo, photo], 1)
     own = ["generate", "--sample", 1, "--out", tmp_path / "no"]
     assert "keeps to no reference" in run(*own, "--reference", photo, code=2)
     assert "cannot be told" in run(*own, "--model", tiny_model, "--with", f"pose={photo}", code=2)

@@ -280,6 +280,17 @@ def test_arc2face_from_its_files_to_a_verdict_and_a_dataset(
     assert "Card: " in said("dataset", "report", "people")
 
 
+def test_too_few_comparisons_for_one_way_of_judging_are_said_before_anybody_asks_for_verdicts(
+    bare: Path, tiny_model: Path, people: Path, tmp_path: Path
+) -> None:
+    """Of 20 people those from photos get a verdict at 1 in 100, but sampled ones do not."""
+    few = Path(shutil.copytree(people, tmp_path / "few"))
+    for person in sorted(few.iterdir())[20:]:
+        shutil.rmtree(person)
+    said = [line for line in completed(bare, tiny_model, few, images=2) if "no verdict" in line]
+    assert len(said) == 1 and "people who are sampled get no verdict: give more people" in said[0], said
+
+
 def test_what_cannot_be_completed(bare: Path, tiny_model: Path, people: Path, tmp_path: Path) -> None:
     few = Path(shutil.copytree(people, tmp_path / "few"))
     for person in sorted(few.iterdir())[19:]:
