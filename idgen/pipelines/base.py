@@ -231,9 +231,8 @@ class IdentityPipeline(LoadedPipeline):
         """
         people = self._people(identities)
         images = arguments.images(images_per_identity, None)
-        own = self.usual_steps(guidance_scale, negative is not None)
-        steps = own if num_inference_steps is None else num_inference_steps
-        steps = arguments.steps(steps, int(self.scheduler.config.num_train_timesteps))
+        own, most = self.usual_steps(guidance_scale, negative is not None), self.scheduler.config.num_train_timesteps
+        steps = arguments.steps(own if num_inference_steps is None else num_inference_steps, int(most))
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)

@@ -110,7 +110,7 @@ def built_in() -> Model:
 def portraits(built_in: Model) -> list[bytes]:
     """Pictures of two people who do not exist, marked as such: generated faces, off centre in a larger picture."""
     files = []
-    for seed in (3, 21):
+    for seed in (3, 10):
         recipe, person = actions.Recipe.of(built_in, 1, seed=2), actions.sample(built_in, seed)[0]
         image = last(actions.generate(built_in, person, recipe)).images[0].image
         canvas = Image.new("RGB", (480, 360), (176, 182, 190))
