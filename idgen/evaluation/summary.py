@@ -47,7 +47,7 @@ def _recognition(found: Comparisons) -> tuple[Level, str]:
 
 def _calibrated(found: Comparisons, of: str) -> tuple[Level, str]:
     if not (known := found.calibrated):
-        said = f"The recogniser was not measured on {pictures(of)}, so no threshold of its own applies to this set."
+        said = f"The recogniser was not measured on {pictures(of)}, or on too few, so no threshold of its own applies."
         return "note", f"{said} {advice(of)}"
     return "note", (
         f"At the recogniser's own threshold, {known['threshold']:.2f} for a false-match rate of {one_in(known['fmr'])} "
@@ -59,7 +59,7 @@ def _calibrated(found: Comparisons, of: str) -> tuple[Level, str]:
 def _fidelity(found: Fidelity) -> tuple[Level, str]:
     if found.rate is None or found.fmr is None or found.domain is None:
         said = f"No verdict on whether they are the people asked for: {found.mean:.2f} is the judge's mean similarity"
-        return "note", f"{said}, which was not measured on {pictures(found.of)}. {advice(found.of)}"
+        return "note", f"{said}, which was not measured on {pictures(found.of)}, or on too few. {advice(found.of)}"
     if found.against == OWN_PICTURES:
         return (
             _level(found.rate, 0.8 * (found.genuine_rate or 1), 0.3),

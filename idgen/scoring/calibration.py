@@ -172,10 +172,10 @@ class Calibration:
         rates = self.rates(kind)
         threshold = rates.thresholds[f"{arguments.fmr(fmr, [float(rate) for rate in rates.thresholds]):g}"]
         if threshold is None:
-            known = " or ".join(rate for rate, at in rates.thresholds.items() if at is not None) or "none"
+            known = " or ".join(rate for rate, at in rates.thresholds.items() if at is not None)
             raise InputError(
                 f"{rates.impostor_pairs:,} comparisons of different people are too few to know a threshold for a "
-                f"false-match rate of {fmr:g}: choose {known}, or calibrate on more people."
+                f"false-match rate of {fmr:g}: {f'choose {known}, or ' * bool(known)}calibrate on more people."
             )
         return threshold
 

@@ -85,7 +85,7 @@ class Comparison:
         if threshold is None or self.domain is None:
             return (
                 f"No verdict: {cosine:.2f} is the similarity by the {self.by}, which was not measured on "
-                f"{domain.pictures(self.of)}. {domain.advice(self.of)}"
+                f"{domain.pictures(self.of)}, or on too few. {domain.advice(self.of)}"
             )
         strict = "" if self.asked in (None, self.fmr) else f" (too few comparisons were measured for {self.asked:g})"
         return (
@@ -117,7 +117,9 @@ def verdicts(scores: Sequence[tuple[Any, ...]], asked: float) -> str:
         of = sorted({one[4] for one in without})
         kinds = " and ".join(map(domain.pictures, of))
         some = f"{len(without)} of {len(scores)}" if judged else words.count(len(without), "picture", "pictures")
-        said.append(f"No verdict on {some}{mean}, which was not measured on {kinds}. {domain.advice(of[-1])}")
+        said.append(
+            f"No verdict on {some}{mean}, which was not measured on {kinds}, or on too few. {domain.advice(of[-1])}"
+        )
     return " ".join(said)
 
 

@@ -60,6 +60,9 @@ def judge_meaning(judge: JudgeOf, kind: str, fmr: float = arguments.FMR, of: str
     """
     found = meaning(judge.calibrations, of, kind, fmr)
     if found is None:
+        for known in judge.calibrations:
+            if of in (known.domain, "") and kind in known.kinds:
+                known.threshold(kind, fmr)  # says that the comparisons were too few
         if kind == "image-bridge" and any(one.domain == of and kind not in one.kinds for one in judge.calibrations):
             raise InputError(
                 f"On {domain.pictures(of)} the bridge to the judge was too poor to be used, or not measured, when the "

@@ -425,12 +425,22 @@ def test_scorer_refused(scorer):
     others = encoder.calibration
     itself = Judge(encoder, Bridge(torch.eye(DE), torch.zeros(DE), "enc", "enc"))
     stranger = Judge(judge.recognizer, Bridge(weight, bias, "other", "jud"))
+    few = judge.calibrations[0]
+    nothing = dict.fromkeys(few.kinds["image-bridge"].thresholds)
+    few = replace(few, kinds={"image-bridge": replace(few.kinds["image-bridge"], thresholds=nothing)})
+    few_seen = Judge(
+        FaceEncoder(judge.recognizer.recognizer, space="jud", flip=False, calibration=to_dict([few])), judge.bridge
+    )
     for call, says in (
         (lambda: Scorer(encoder, itself), "may not judge itself"),
         (lambda: Scorer(encoder, stranger), r"'other'.*'enc'"),
         (lambda: Scorer(mistaken, judge), r"space 'jud', not of 'enc'"),
         (lambda: Scorer(encoder, judge, fmr=5e-3), r"false-match rate of 0\.005"),
         (lambda: judge_threshold(judge, "image-bridge", 1e-4), "too few"),
+        (
+            lambda: judge_threshold(few_seen, "image-bridge", 1e-2),
+            r"too few to know .* 0\.01: calibrate on more people",
+        ),
         (lambda: judge_threshold(judge, "image-bridge", 1e-2, "photographs"), "no calibration on photographs"),
         (lambda: judge_threshold(Judge(uncalibrated, judge.bridge), "image-image"), "no calibration for image-image"),
         (lambda: scorer.compare(photo(0), photo(9), of="paintings"), "no domain 'paintings'"),
