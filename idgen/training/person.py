@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from idgen.ground.attributes import PERSON
-from idgen.ground.errors import InputError
 from idgen.training.mixture import Mixture
 
 
@@ -19,8 +18,11 @@ class PersonHead(nn.Module):
     """One linear layer that reads gender, age, skin tone and ancestry off unit vectors of length `size`.
 
     Args:
-        faces: whose sets tell these, all or some; InputError where none does.
+        faces: whose sets tell these, all or some.
         size: of the vectors.
+
+    Raises:
+        LookupError: no set tells any.
     """
 
     told: Tensor
@@ -34,7 +36,7 @@ class PersonHead(nn.Module):
                     told[start : start + len(part), place] = part.faces.columns[name][part.rows]
         known = np.isfinite(told).any(0)
         if not known.any():
-            raise InputError(f"No set tells what its people are like ({', '.join(PERSON)}): leave person_weight out.")
+            raise LookupError(f"No set tells what its people are like ({', '.join(PERSON)}): that is not learned.")
         told = told[:, known]
         told = (told - np.nanmean(told, 0)) / np.maximum(np.nanstd(told, 0), 1e-6)
         self.register_buffer("told", torch.from_numpy(told.astype(np.float32)), persistent=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,12 @@ class RecognizerTask(Task):
         for vectors in (p for p in self.loss.parameters() if p.ndim > 1):
             nn.init.normal_(vectors, std=0.05)
         self.symmetry = (Symmetry(faces, args.device or "cpu"),) if args.symmetry else ()
-        self.person = PersonHead(faces, size) if args.person_weight else None
+        self.person = None
+        if args.person_weight:
+            try:
+                self.person = PersonHead(faces, size)
+            except LookupError as error:  # the recipe asks for it of any set
+                print(error, file=sys.stderr)
         self.teacher = () if args.teacher is None else (Teacher(args.teacher, size),)
         if hasattr(self.loss, "chance"):
             self.hopeless = _DIVERGED * self.loss.chance()
