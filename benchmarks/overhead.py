@@ -85,7 +85,8 @@ def measure(model_name: str, images: int, repeats: int) -> dict[str, Any]:
     """
     started = time.perf_counter()
     model = load_model(model_name, device="cpu")
-    networks = {name: getattr(model.pipeline, name) for name in ("denoiser", "autoencoder")}
+    parts = ("denoiser", "student", "autoencoder")
+    networks = {name: part for name in parts if (part := getattr(model.pipeline, name, None)) is not None}
     networks |= {"encoder": model.encoder.recognizer, "judge": model.judge.recognizer.recognizer}
     clock, walls = NetworkClock(), []
     with tempfile.TemporaryDirectory(prefix="idgen-overhead-") as folder:
