@@ -55,7 +55,7 @@ def _label(model: str | Model) -> str:
 def defaults(model: Model) -> tuple[int, float]:
     """Steps and guidance of a model unless asked otherwise, without loading its networks. Guidance 1 is none."""
     index = _index(model)
-    fast = bool(index.get("student", [None])[0])
+    fast = any(index.get("student") or ())  # without one it is [null, null]
     steps, guidance = index.get("few_steps" if fast else "num_inference_steps"), index.get("guidance_scale")
     return int(steps or 15), 1.0 if guidance is None else float(guidance)
 
