@@ -18,7 +18,7 @@ class PersonHead(nn.Module):
     """One linear layer that reads gender, age, skin tone and ancestry off unit vectors of length `size`.
 
     Args:
-        faces: whose sets tell these, all or some.
+        faces: whose sets tell these in numbers, all or some.
         size: of the vectors.
 
     Raises:
@@ -32,8 +32,9 @@ class PersonHead(nn.Module):
         told = np.full((len(faces), len(PERSON)), np.nan, np.float32)
         for start, part in zip(faces.starts, faces.parts, strict=False):
             for place, name in enumerate(PERSON):
-                if name in part.faces.columns:
-                    told[start : start + len(part), place] = part.faces.columns[name][part.rows]
+                values = part.faces.columns.get(name)
+                if values is not None and values.dtype.kind in "fiu":  # other people's sets have words there
+                    told[start : start + len(part), place] = values[part.rows]
         known = np.isfinite(told).any(0)
         if not known.any():
             raise LookupError(f"No set tells what its people are like ({', '.join(PERSON)}): that is not learned.")

@@ -94,7 +94,7 @@ class RecognizerArgs(RunArgs):
     """Weight of 1 - cosine between the two halves of frontal faces, each completed by its mirror image (SymFace)."""
     person_weight: float = 0.0
     """Of the error with which gender, age, skin tone and ancestry can be read off a vector by one linear layer, where
-    the sets tell them: for people to be chosen by them."""
+    the sets tell them: for people to be chosen by them. Not with domain_mixup, as a mixture is like neither person."""
     a_person: int | None = None
     """Pictures of a person in a batch; by default 1, triplet 4, multibatch 16, usynthface 2: its views."""
     optimizer: str = "adamw"
@@ -119,8 +119,6 @@ class RecognizerArgs(RunArgs):
                 arguments.whole(name, getattr(self, name), 1)
         arguments.number("weight of left and right (symmetry)", self.symmetry, 0, 100)
         arguments.number("weight of what people are like (person_weight)", self.person_weight, 0, 100)
-        if self.person_weight and self.domain_mixup:
-            raise InputError("A mixture of two people is like neither (domain_mixup): leave person_weight out.")
         arguments.whole("rank of the adapters", self.rank, 1, 512)
         if self.adapt is not None and (self.start is not None or self.pretrain):
             raise InputError("A network that is adapted stays as it is: leave --start and --pretrain out.")
@@ -172,7 +170,7 @@ class RecognizerTask(Task):
             nn.init.normal_(vectors, std=0.05)
         self.symmetry = (Symmetry(faces, args.device or "cpu"),) if args.symmetry else ()
         self.person = None
-        if args.person_weight:
+        if args.person_weight and not args.domain_mixup:
             try:
                 self.person = PersonHead(faces, size)
             except LookupError as error:  # the recipe asks for it of any set

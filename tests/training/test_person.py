@@ -54,6 +54,21 @@ def test_nobody_says_what_people_are_like(folder, tmp_path, capsys):
     assert "No set tells what its people are like (gender, age" in capsys.readouterr().err
 
 
+def test_words_and_mixtures_of_people_are_left_alone(told, tmp_path, capsys):
+    """The recipe asks for it, of whatever training."""
+    table = pq.read_table(told).drop_columns("skin_tone")
+    for number, name in enumerate("ab"):
+        words = table.append_column("gender", pa.array(["female", "male"][number : number + 1] * len(table)))
+        pq.write_table(words, tmp_path / f"{name}.parquet")
+    for data, mixed in ((["a"], False), (["a", "b"], True)):
+        sets = [str(tmp_path / f"{name}.parquet") for name in data]
+        args = RecognizerArgs(
+            out=tmp_path / "run", data=sets, person_weight=0.3, held_out_people=2, device="cpu", domain_mixup=mixed
+        )
+        faces, held_out, _ = load_mixture(args.data, 64, held_out=2)
+        assert RecognizerTask(args, faces, held_out).person is None
+
+
 def test_the_vectors_learn_it(told, tmp_path):
     options = {"channels": (16, 16, 16), "blocks": (1, 1, 1), "embedding_dim": 16}
     args = RecognizerArgs(
