@@ -91,7 +91,7 @@ def build_tiny_model(folder: Path) -> Path:
     from idgen.faces.finder import FaceFinder
     from idgen.ground.identity import centres
     from idgen.pipelines import IDiffFacePipeline
-    from idgen.sampling.sampler import principal_axes
+    from idgen.sampling.axes import principal_axes
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -12,13 +12,15 @@ from torch.optim import AdamW
 
 from idgen.ground.devices import pinned
 from idgen.models import IdentityFlow
-from idgen.sampling.sampler import IdentitySampler, principal_axes
+from idgen.sampling.axes import axes_needed, completed, flat_directions, principal_axes
+from idgen.sampling.sampler import IdentitySampler
 
 FLOW_FROM = 1_000
 """People from which on a flow is tried: fewer, and it would learn them by heart."""
 CLOSER = 0.02
 """By how much samples may lie nearer to the people than other people of the same kind do."""
 _DRAWN, _BATCH = 1_000, 256
+_SHAPED = 48
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def fit_sampler(people: Tensor, space: str, keep: bool, steps: int = 1500, seed:
     Raises:
         InputError: fewer than 3 people, or broken vectors.
     """
-    gaussian = IdentitySampler.fit(people, space, max(2, min(48, len(people) // 4, people.shape[1])))
+    gaussian = IdentitySampler.fit(people, space, axes_needed(people, max(2, min(len(people) // 4, people.shape[1]))))
     chosen, shown, others = gaussian, people, _nearest(people, people, itself=True)
     if len(people) >= FLOW_FROM:
         order = torch.randperm(len(people), generator=Generator().manual_seed(seed))
@@ -74,13 +76,13 @@ def fit_sampler(people: Tensor, space: str, keep: bool, steps: int = 1500, seed:
 
 def fit_flow(people: Tensor, steps: int, seed: int = 0) -> IdentityFlow:
     """A flow of people's vectors (P, D), trained for some seconds; see `IdentityFlow`."""
-    components = min(64, len(people) // 8, people.shape[1])
     generator = Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        network = IdentityFlow(people.shape[1], components, width=128, depth=2)
-        for buffer, fitted in zip(network.buffers(), principal_axes(people, components), strict=True):
-            buffer.copy_(fitted)
+        components = axes_needed(people, min(len(people) // 8, people.shape[1]))
+        fitted, shaped = flow_coordinates(people, components)
+        network = IdentityFlow(people.shape[1], components, width=128, depth=2, shaped=shaped)
+        network.fit(people, *fitted)
         optimizer = AdamW(network.parameters(), 1e-3, (0.9, 0.999), weight_decay=0.05)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / steps)
@@ -92,6 +94,14 @@ def fit_flow(people: Tensor, steps: int, seed: int = 0) -> IdentityFlow:
             loss.backward()
             optimizer.step()
     return network.requires_grad_(False).eval()
+
+
+def flow_coordinates(people: Tensor, components: int) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int]:
+    """Of people's unit vectors (P, D): what `IdentityFlow.fit` takes (mean, axes, deviations, turn), and along how many
+    directions people come in camps or evenly spread, its `shaped`."""
+    mean, axes, deviations = principal_axes(people, components)
+    rows = flat_directions(((people.double() - mean) @ axes.T / deviations).float(), min(_SHAPED, components // 2))
+    return (mean, axes, deviations, completed(rows.double(), deviations)), len(rows)
 
 
 def neighbourhood(vectors: Tensor, people: Tensor, near: int = 24, flat: int = 12) -> tuple[float, float]:

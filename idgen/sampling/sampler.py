@@ -17,6 +17,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.identity import SAMPLED, Identities, person_seed
 from idgen.ground.vectors import check_vectors
 from idgen.ground.weights import read_tensors
+from idgen.sampling.axes import principal_axes
 
 Method = Literal["flow", "gaussian", "sphere"]
 
@@ -24,18 +25,6 @@ _TENSORS = ("mean", "axes", "deviations", "people")
 _HOW = {"flow": "by the flow", "gaussian": "from a Gaussian", "sphere": "uniform on the sphere"}
 _BLOCK = 8  # people drawn together
 _TILE = 4096  # rows and columns of a matrix product
-
-
-def principal_axes(vectors: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (D,), principal axes (K, D) and standard deviations along them (K,) of vectors (P, D); largest first."""
-    vectors = vectors.double()
-    mean = vectors.mean(0)
-    centred = vectors - mean
-    variances, axes = torch.linalg.eigh(centred.T @ centred / (len(vectors) - 1))  # ascending
-    variances, axes = variances.flip(0)[:components], axes.T.flip(0)[:components]
-    # An axis has no sign of its own: fix one, so that a fit gives the same people everywhere.
-    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return mean, axes * largest.sign(), variances.clamp_min(0).sqrt()
 
 
 class IdentitySampler:

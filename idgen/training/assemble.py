@@ -39,6 +39,7 @@ from idgen.models import (
     ResNetRecognizer,
 )
 from idgen.pipelines import IDiffFacePipeline
+from idgen.sampling.axes import axes_needed
 from idgen.training.data import Faces, load_faces
 from idgen.training.embedding import cached_embeddings
 from idgen.training.loop import ORIGIN, digest
@@ -67,8 +68,8 @@ class AssembleArgs:
     """The embedding spaces are called `<name>-encoder` and `<name>-judge`. By default the folder's name and six digits
     of the recognisers' content: vectors from before another training are refused rather than mistaken."""
     components: int | None = None
-    """Principal axes of the Gaussian that people can be sampled from; with all, vectors fall where no face is. By
-    default 48, or as many as fewer people support."""
+    """Principal axes of the Gaussian that people can be sampled from; by default as many as carry 98 % of the
+    variance."""
     num_inference_steps: int = 15
     """Denoising steps by default; with a student, where it cannot serve."""
     few_steps: int = 4
@@ -153,8 +154,9 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
     FaceEncoder(judge.half(), space=spaces[1]).save_pretrained(folder / "judge")
     two = FaceEncoder.from_pretrained(folder / "encoder"), FaceEncoder.from_pretrained(folder / "judge")
 
-    components = min(48, len(by_encoder) - 1, by_encoder.shape[1]) if args.components is None else args.components
     vectors = [torch.cat([recogniser.encode(unseen.pixels(rows)) for rows in blocks]) for recogniser in two]
+    most = min(len(by_encoder) - 1, by_encoder.shape[1])
+    components = axes_needed(by_encoder, most) if args.components is None else args.components
     measured, how = Seen(vectors[0], vectors[1], unseen.labels), {"components": components, "flow": flow.half()}
     parts = fit_parts(spaces, shown, measured, args.measured_on or said, check(args.domain), crowd=shown, **how)
     parts.save(folder)

@@ -14,8 +14,8 @@ from torch.nn.functional import normalize
 from idgen.ground.errors import InputError
 from idgen.ground.identity import centres
 from idgen.models.identity_flow import IdentityFlow
-from idgen.sampling.fitting import neighbourhood
-from idgen.sampling.sampler import principal_axes
+from idgen.sampling.axes import axes_needed
+from idgen.sampling.fitting import flow_coordinates, neighbourhood
 from idgen.training.augment import Random
 from idgen.training.data import Album, hold_out, load_faces
 from idgen.training.embedding import cached_embeddings
@@ -47,12 +47,12 @@ class SamplerTask(Task):
         self.people, self.held_out = people[:shown], people[shown:]
         if shown < 3:
             raise InputError(f"A flow of {shown} people cannot be learned: give at least 3 that are not held out.")
-        components = min(64, shown - 1, embeddings.shape[1])  # as many as people and vectors have
-        self.network = build(IdentityFlow, args.model, identity_dim=embeddings.shape[1], components=components)
-        mean, axes, deviations = principal_axes(self.people, len(self.network.axes))
-        self.network.mean.copy_(mean)
-        self.network.axes.copy_(axes)
-        self.network.deviations.copy_(deviations)
+        components = axes_needed(self.people, min(shown - 1, embeddings.shape[1]))
+        components = args.model.get("components", components)
+        fitted, shaped = flow_coordinates(self.people, components)
+        sizes = {"identity_dim": embeddings.shape[1], "components": components, "shaped": shaped}
+        self.network = build(IdentityFlow, args.model, **sizes)
+        self.network.fit(self.people, *fitted)
 
     def _loss(self, network: IdentityFlow, vectors: Tensor, generator: Generator) -> Tensor:
         device = network.mean.device

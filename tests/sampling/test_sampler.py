@@ -63,7 +63,7 @@ def test_components(sampler):
     torch.testing.assert_close(few.deviations, sampler.deviations[:5])
     drawn = few.sample(50, 1).vectors.double().numpy()
     assert np.linalg.matrix_rank(drawn, tol=1e-5) == 6  # five axes and the mean
-    assert IdentitySampler.fit(people(10), "a").axes.shape == (9, DIM)
+    assert IdentitySampler.fit(people(10), "a", 9).axes.shape == (9, DIM)
 
 
 def test_sample_follows_its_equation(sampler):
