@@ -17,6 +17,8 @@ from idgen.faces.align import MIRRORED, scale_of, similarity, template
 from idgen.ground.geometry import Array, apply, invert
 from idgen.models.finder import FaceFinderNet
 
+Crop = tuple[float, float, bool]
+"""Scale and degrees by which a crop differs from the aligned one, and whether it is mirrored."""
 BACKGROUND = (128, 128, 128)  # around the picture where a view reaches past it: about 0 in the network's [-1, 1]
 
 
@@ -140,7 +142,12 @@ class FaceFinder:
     # 5.8, of the faces that `benchmarks/photographs.py` finds in groups all more than 3.3.
     moved, needed, sure = 60.0, 3.3, 5.8
     certain = 0.85  # confidence from which a turned face counts
-    shaken = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, 12.0), (1.0, -12.0))  # scale and degrees of the last crops
+    once: Sequence[Crop] = ((1.0, 0.0, False),)
+    twice: Sequence[Crop] = ((1.0, 0.0, False), (1.0, 0.0, True))
+    shaken: Sequence[Crop] = (  # the last crops, every other one mirrored
+        *((1.0, 0.0, False), (0.9, 0.0, True), (1.1, 0.0, False)),
+        *((1.0, 12.0, True), (1.0, -12.0, False)),
+    )
 
     def __init__(self, net: FaceFinderNet):
         self.net = net.eval()
@@ -155,14 +162,14 @@ class FaceFinder:
         if not self._sure(found):
             looks = [(self.padded, 0), *((zoom, turn) for turn in (1, 2, 3) for zoom in (1.0, self.padded))]
             padded, *turned = self._scan(seen, *looks)
-            more, *turns = self._confirm(seen, [padded, *(turned[at] + turned[at + 1] for at in (0, 2, 4))])
-            turns = [found + more, *([face for face in each if face.confidence >= self.certain] for each in turns)]
-            if not any(turns):
+            more, *others = self._confirm(seen, [padded, *(turned[at] + turned[at + 1] for at in (0, 2, 4))])
+            turns = [found + more, *others]
+            best = max(range(4), key=lambda turn: self._best(turns[turn]))
+            found = turns[best] if best == 0 else [face for face in turns[best] if face.confidence >= self.certain]
+            if not found:
                 small = self._small(seen, [])
                 # Among so many places one looks like a face by chance.
                 return self._grown(small if self._sure(small) else [], scale)
-            best = max(range(4), key=lambda turn: max((face.confidence for face in turns[turn]), default=0.0))
-            found = turns[best]
         if found and max(face.size for face in found) < 0.45 * max(size):  # there may be smaller ones
             found = found + self._small(seen, found, best)
         return self._grown(found, scale)
@@ -186,8 +193,12 @@ class FaceFinder:
     def _layers(self, image: Image.Image) -> Layers:
         return Layers(image, next(self.net.parameters()))  # `net.device` would import peft and transformers: seconds
 
+    @staticmethod
+    def _best(found: Iterable[Detection]) -> float:
+        return max((face.confidence for face in found), default=0.0)
+
     def _sure(self, found: Sequence[Detection]) -> bool:
-        return any(face.confidence >= _sigmoid(self.sure - self.needed) for face in found)
+        return self._best(found) >= _sigmoid(self.sure - self.needed)
 
     def _scan(self, image: Layers, *looks: tuple[float, int]) -> list[list[Detection]]:
         """What the first look sees of a picture whose longer side is `zoom` views long, turned left by so many
@@ -225,7 +236,7 @@ class FaceFinder:
         """Those of each list that are faces, with better landmarks; the confidence says how far above what is needed
         they are. All lists go through the networks together."""
         flat = [(at, face) for at, each in enumerate(candidates) for face in each if face.size >= self.least]
-        _, logits = self._aligned(image, [face.landmarks for _, face in flat], self.shaken[:1], mirror=False)
+        _, logits = self._aligned(image, [face.landmarks for _, face in flat], self.once)
         likely: list[list[Detection]] = [[] for _ in candidates]
         for (at, face), logit in zip(flat, logits[:, 0].tolist(), strict=True):
             if logit > self.worth:
@@ -238,10 +249,10 @@ class FaceFinder:
             if one is not None and one.confidence >= self.glance:
                 again.append((at, one))
         for _ in range(2):
-            landmarks, logits = self._aligned(image, [face.landmarks for _, face in again], self.shaken[:1])
+            landmarks, logits = self._aligned(image, [face.landmarks for _, face in again], self.twice)
             again = [
                 (at, Detection(points, face.confidence, face.size))
-                for (at, face), points, logit in zip(again, landmarks[:, 0], logits[:, 0], strict=True)
+                for (at, face), points, logit in zip(again, landmarks.mean(1), logits.mean(1), strict=True)
                 if logit > self.worth
             ]
         landmarks, logits = self._aligned(image, [face.landmarks for _, face in again], self.shaken)
@@ -263,41 +274,32 @@ class FaceFinder:
         turn = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), quarter)
         return np.asarray((face.landmarks - centre) @ turn.T * scale + self.view_size / 2)
 
-    def _aligned(
-        self,
-        image: Layers,
-        landmarks: Sequence[Array],
-        shaken: Sequence[tuple[float, float]],
-        mirror: bool = True,
-    ) -> tuple[Array, Array]:
-        """The second network's landmarks (N, K, 5, 2) and logits (N, K) of N faces in K crops each, and their mirror
-        images if `mirror`."""
+    def _aligned(self, image: Layers, landmarks: Sequence[Array], crops: Sequence[Crop]) -> tuple[Array, Array]:
+        """The second network's landmarks (N, K, 5, 2) and logits (N, K) of N faces in K crops each."""
+        count, size = (len(landmarks), len(crops)), int(self.net.config.crop_size)
         if not landmarks:
-            return np.empty((0, len(shaken), 5, 2)), np.empty((0, len(shaken)))
-        size, target = int(self.net.config.crop_size), self.net.crop_template.double().numpy()
-        middle = target.mean(0)
-        views = []
-        for points in landmarks:
-            for scale, degrees in shaken:
-                cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-                views.append(
-                    similarity(points, scale * (target - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle)
-                )
-        crops = image.views(views, size)
+            return np.empty((*count, 5, 2)), np.empty(count)
+        target = self.net.crop_template.double().numpy()
+        middle, targets = target.mean(0), []
+        for scale, degrees, _ in crops:
+            cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+            targets.append(scale * (target - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle)
+        maps = [similarity(points, each) for points in landmarks for each in targets]
+        flipped = np.tile([mirrored for *_, mirrored in crops], len(landmarks))
+        pixels = image.views(maps, size)
+        pixels[flipped] = pixels[flipped].flip(3)
         with torch.no_grad():
-            points, logits = self.net.correct(torch.cat([crops, crops.flip(3)]) if mirror else crops)
-        each = points.double().cpu().numpy().reshape(-1, len(views), 5, 2)
-        if mirror:
-            each[1] = np.stack([size - each[1, ..., 0], each[1, ..., 1]], -1)[:, MIRRORED]
-        seen = np.stack([apply(invert(view), one) for view, one in zip(views, each.mean(0), strict=True)])
-        count = len(landmarks), len(shaken)
-        return seen.reshape(*count, 5, 2), logits.view(len(each), -1).mean(0).double().cpu().numpy().reshape(count)
+            found, logits = self.net.correct(pixels)
+        points = found.double().cpu().numpy()
+        points[flipped] = (points[flipped] * (-1, 1) + (size, 0))[:, MIRRORED]
+        seen = np.stack([apply(invert(view), one) for view, one in zip(maps, points, strict=True)])
+        return seen.reshape(*count, 5, 2), logits.double().cpu().numpy().reshape(count)
 
     def sees(self, crop: Image.Image) -> bool:
         """Whether a crop that ArcFace's template has aligned shows a face: the second network alone, in a tenth of
         `find`'s time. False also where the alignment is off."""
-        _, logits = self._aligned(self._layers(crop), [template(crop.width)], self.shaken[:1])
-        return bool(_sigmoid(float(logits[0, 0])) >= self.threshold)
+        _, logits = self._aligned(self._layers(crop), [template(crop.width)], self.twice)
+        return bool(_sigmoid(float(logits.mean())) >= self.threshold)
 
     def look(self, image: Image.Image, views: Sequence[Array], threshold: float) -> list[list[Detection]]:
         """What the network finds through each view, in pixels of the picture, surest first."""
