@@ -211,7 +211,7 @@ class FaceFinder:
             rows = [row for row, each in enumerate(turned) if each.shape == shape]
             pixels = torch.stack([turned[row] for row in rows]).to(weight.device, weight.dtype)
             for row, faces in zip(rows, self.net.detect(pixels, min(self.glance, self.threshold)), strict=True):
-                (zoom, turn), (canvas, to_view) = looks[row], shown[looks[row][0]]
+                (_, turn), (canvas, to_view) = looks[row], shown[looks[row][0]]
                 back, side = invert(to_view), (canvas.shape[2], canvas.shape[1])
                 for confidence, points, size in faces[: self.most]:
                     landmarks = apply(back, _turned_back(points.double().cpu().numpy(), turn, side))
@@ -219,7 +219,7 @@ class FaceFinder:
         return out
 
     def _canvas(self, image: Image.Image, zoom: float) -> tuple[torch.Tensor, Array]:
-        """A picture of a longer side of `zoom` views in the middle of grey, (3, H, W) in [-1, 1], its sides multiples of
+        """A picture whose longer side is `zoom` views, amid grey: (3, H, W) in [-1, 1], its sides multiples of
         32; and the (2, 3) map from the picture's pixels."""
         scale = self.view_size * zoom / max(image.size)
         width, height = (max(1, round(length * scale)) for length in image.size)

@@ -123,9 +123,7 @@ def test_the_second_look_is_on_aligned_crops(eager: FaceFinder, picture: Image.I
         radians = np.radians(degrees)
         turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
         view = similarity(rough, scale * (target - centre) @ turn.T + centre)
-        np.testing.assert_allclose(
-            landmarks[0, row], apply(invert(view), mirrored if flipped else target), atol=1e-6
-        )
+        np.testing.assert_allclose(landmarks[0, row], apply(invert(view), mirrored if flipped else target), atol=1e-6)
     bias = eager.net.corrector[-1].bias
     try:
         torch.nn.init.constant_(bias[10:], -20)  # no face after all
