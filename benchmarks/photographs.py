@@ -7,7 +7,8 @@
 found where the middle of a find lies in its box. `--people` is a folder a person: of the first sixteen one portrait
 each is turned three times, and the vector of its largest face has to be that of the picture before, at a cosine of 0.9;
 it is wrong where it is not, and missing where no face is found. `--without` has pictures without a face. No extra is
-used. Seconds are those of one core for one picture, decoded, of 480 pixels at least. `--verbose` names what went wrong; `--finder` is the folder of another finder's network.
+used. Seconds are those of one core for one picture, decoded, of 480 pixels at least. `--verbose` names what went wrong,
+`--finder` is the folder of another network than the built-in one.
 
 `--verdicts`: without the extra, how many of twenty pairs of photographs get a verdict at all, which has to be 0. With
 it, dlib is calibrated on `--others`, also a folder a person, and its thresholds are tried on `--people`: its equal
