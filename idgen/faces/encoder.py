@@ -294,7 +294,7 @@ class FaceEncoder(Rating):
 
     def of_views(
         self,
-        seen: Sequence[tuple[Any, ...]],
+        seen: Sequence[Any],
         viewers: Sequence[FaceEncoder],
         kinds: Sequence[str],
         name: str,
@@ -310,17 +310,10 @@ class FaceEncoder(Rating):
             called: what to call each of the pictures.
         """
         by = [viewer.encode([each[place] for each in seen]) for place, viewer in enumerate(viewers)]
-        spaces = [viewer.space for viewer in viewers[1:]]
-        single = [
-            Identity(
-                by[0][row],
-                self.space,
-                seen_in([of], 1),
-                name,
-                dict(zip(spaces, (one[row] for one in by[1:]), strict=True)),
-            )
-            for row, of in enumerate(kinds)
-        ]
+        single = []
+        for row, of in enumerate(kinds):
+            others = {viewer.space: one[row] for viewer, one in zip(viewers[1:], by[1:], strict=True)}
+            single.append(Identity(by[0][row], self.space, seen_in([of], 1), name, others))
         best = seen_by([viewer.calibration for viewer in viewers], kinds)
         told = measured_on(viewers[best].calibration, kinds)
         return mean(single), strangers(by[best], called, viewers[best].space, told)
