@@ -314,9 +314,8 @@ class FaceEncoder(Rating):
         for row, of in enumerate(kinds):
             others = {viewer.space: one[row] for viewer, one in zip(viewers[1:], by[1:], strict=True)}
             single.append(Identity(by[0][row], self.space, seen_in([of], 1), name, others))
-        best = seen_by([viewer.calibration for viewer in viewers], kinds)
-        told = measured_on(viewers[best].calibration, kinds)
-        return mean(single), strangers(by[best], called, viewers[best].space, told)
+        who = viewers[best := seen_by([viewer.calibration for viewer in viewers], kinds)]
+        return mean(single), strangers(by[best], called, who.space, measured_on(who.calibration, kinds))
 
     def views(
         self,
