@@ -7,7 +7,8 @@
 found where the middle of a find lies in its box. `--people` is a folder a person: of the first sixteen one portrait
 each is turned three times, and the vector of its largest face has to be that of the picture before, at a cosine of 0.9;
 it is wrong where it is not, and missing where no face is found. `--without` has pictures without a face. No extra is
-used. Seconds are those of one core for one picture, decoded, of 480 pixels at least. `--verbose` names what went wrong.
+used. Seconds are those of one core for one picture, decoded, of 480 pixels at least. `--verbose` names what went wrong,
+`--finder` is the folder of another network than the built-in one.
 
 `--verdicts`: without the extra, how many of twenty pairs of photographs get a verdict at all, which has to be 0. With
 it, dlib is calibrated on `--others`, also a folder a person, and its thresholds are tried on `--people`: its equal
@@ -29,14 +30,17 @@ from common import options, use_cores
 from PIL import Image
 from tqdm.auto import tqdm
 
+from idgen import models
 from idgen.evaluation.reading import Reader
 from idgen.faces.encoder import FaceEncoder
+from idgen.faces.finder import FaceFinder
 from idgen.faces.resolve import recogniser
 from idgen.ground import arguments
 from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.hub import BUILTIN
 from idgen.ground.images import is_picture, open_image
 from idgen.model import load_model
+from idgen.models.finder import FaceFinderNet
 from idgen.scoring import Calibration, Scorer, calibrations_of, meaning
 from idgen.scoring.verification import Verification, pair_scores
 
@@ -53,8 +57,11 @@ def pictures(folder: Path) -> list[Path]:
 class Bench:
     """Finds faces by the built-in encoder, and notes how long it takes."""
 
-    def __init__(self, verbose: bool):
+    def __init__(self, verbose: bool, finder: str | None = None):
         self.encoder = FaceEncoder.from_pretrained(BUILTIN / "nobody-128" / "encoder")
+        if finder is not None:
+            self.encoder.finder = FaceFinder(models.load(Path(finder), FaceFinderNet))
+        self.encoder.finder.find(Image.new("RGB", (480, 480)))  # the first call takes longer than any other
         self.seconds: list[float] = []
         self.say = print if verbose else lambda *_: None
 
@@ -148,14 +155,13 @@ def measured(people: Path, others: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    args = options(
-        __doc__, boxes=None, people=None, without=None, others=None, threads=1, verdicts=False, verbose=False
-    )
+    folders = dict.fromkeys(("boxes", "people", "without", "others", "finder"))
+    args = options(__doc__, **folders, threads=1, verdicts=False, verbose=False)
     use_cores(args.threads)
     if args.verdicts:
         print(json.dumps(unmeasured(Path(args.people)) | measured(Path(args.people), Path(args.others))))
         raise SystemExit
-    bench, figures = Bench(args.verbose), {}
+    bench, figures = Bench(args.verbose, args.finder), {}
     if args.boxes:
         figures |= bench.boxes(Path(args.boxes))
     if args.without:

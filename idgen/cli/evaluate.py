@@ -55,6 +55,10 @@ def evaluate(
             "by": by,
             "fruits": fruits,
         }
+        if any(source.glob("*.bin")):
+            say(*(f"- {line}" for line in room.evaluate_bins(source, out, model=model, **sets, **how)))
+            say(f"Together: {out / 'average.json'}")
+            return
         result = room.evaluate(source, out, model=model, **sets, **how)
     say_summary(result.summary)
     for cost in result.costs:

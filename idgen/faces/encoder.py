@@ -24,7 +24,7 @@ from idgen.faces.align import ALIGNMENTS
 from idgen.faces.finder import Detection, FaceFinder
 from idgen.faces.pixels import check_pixels, to_pictures, to_side
 from idgen.faces.rating import Rating, a_weight
-from idgen.faces.strangers import measured_on, strangers
+from idgen.faces.strangers import measured_on, seen_by, strangers
 from idgen.ground import arguments, hub, uploading
 from idgen.ground import domain as domains
 from idgen.ground.devices import pinned
@@ -287,35 +287,35 @@ class FaceEncoder(Rating):
         seen: list[tuple[Any, ...]] = [(photo,) * len(viewers) for photo in given]
         if not aligned:
             seen = [self.views(photo, viewers, of, face) for photo, of in zip(given, kinds, strict=True)]
-        person = self.of_views(seen, viewers, kinds, name)
-        if doubt := strangers(person[1], called, self.space, measured_on(self.calibration, kinds)):
+        person, doubt = self.of_views(seen, viewers, kinds, name, called)
+        if doubt:
             warnings.warn(doubt, stacklevel=2)
-        return person[0]
+        return person
 
     def of_views(
-        self, seen: Sequence[tuple[Any, ...]], viewers: Sequence[FaceEncoder], kinds: Sequence[str], name: str
-    ) -> tuple[Identity, Tensor]:
-        """Who is on N faces, and this encoder's vectors (N, D) of them.
+        self,
+        seen: Sequence[Any],
+        viewers: Sequence[FaceEncoder],
+        kinds: Sequence[str],
+        name: str,
+        called: Sequence[str],
+    ) -> tuple[Identity, str]:
+        """Who is on N faces, and why they may not be one person's, see `strangers`.
 
         Args:
             seen: what each of the viewers is to see of each face, see `views`.
             viewers: this encoder, and others.
             kinds: what kind of picture each is of.
             name: what to call the person.
+            called: what to call each of the pictures.
         """
         by = [viewer.encode([each[place] for each in seen]) for place, viewer in enumerate(viewers)]
-        spaces = [viewer.space for viewer in viewers[1:]]
-        single = [
-            Identity(
-                by[0][row],
-                self.space,
-                seen_in([of], 1),
-                name,
-                dict(zip(spaces, (one[row] for one in by[1:]), strict=True)),
-            )
-            for row, of in enumerate(kinds)
-        ]
-        return mean(single), by[0]
+        single = []
+        for row, of in enumerate(kinds):
+            others = {viewer.space: one[row] for viewer, one in zip(viewers[1:], by[1:], strict=True)}
+            single.append(Identity(by[0][row], self.space, seen_in([of], 1), name, others))
+        who = viewers[best := seen_by([viewer.calibration for viewer in viewers], kinds)]
+        return mean(single), strangers(by[best], called, who.space, measured_on(who.calibration, kinds))
 
     def views(
         self,

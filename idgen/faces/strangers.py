@@ -18,6 +18,12 @@ def measured_on(calibration: dict[str, Any] | None, kinds: Sequence[str]) -> dic
     return next((one for one in known if {one.get("domain", RENDERED)} == set(kinds)), None)
 
 
+def seen_by(calibrations: Sequence[dict[str, Any] | None], kinds: Sequence[str]) -> int:
+    """Which of several recognisers, of these calibrations, is to say whether photos of these domains show one person:
+    the first that was measured on such pictures, else the first."""
+    return next((at for at, each in enumerate(calibrations) if measured_on(each, kinds) is not None), 0)
+
+
 def strangers(vectors: Tensor, names: Sequence[str], space: str, calibration: dict[str, Any] | None) -> str:
     """Which of some photos may not show the same person as the others, in a sentence; "" for none.
 

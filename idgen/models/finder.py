@@ -8,6 +8,7 @@ is there at all, and corrects them (a cascade, as in MTCNN, Zhang et al. 2016).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -139,13 +140,15 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         peak = confidence == F.max_pool2d(confidence[:, None], 3, 1, 1)[:, 0]
         found: list[list[tuple[float, Tensor, float]]] = []
         for n in range(len(pixels)):
-            places = (peak[n] & (confidence[n] >= least)).nonzero()
-            places = places[confidence[n][places[:, 0], places[:, 1]].argsort(descending=True)]
-            faces: list[tuple[float, Tensor, float]] = []
-            for row, column in places.tolist():
-                points, size = landmarks[n, row, column].cpu(), float(sizes[n, row, column])
-                centre = points.mean(0)
-                if all(float((centre - kept.mean(0)).norm()) > 0.4 * max(size, other) for _, kept, other in faces):
-                    faces.append((float(confidence[n, row, column]), points, size))
-            found.append(faces)
+            rows, columns = (peak[n] & (confidence[n] >= least)).nonzero().unbind(1)
+            order = confidence[n, rows, columns].argsort(descending=True)
+            rows, columns = rows[order], columns[order]
+            sure, points, sizes_ = (of[n, rows, columns].cpu() for of in (confidence, landmarks, sizes))
+            centres, size = points.mean(1).numpy(), sizes_.numpy()
+            kept: list[int] = []
+            for one in range(len(size)):
+                away = np.linalg.norm(centres[kept] - centres[one], axis=1)
+                if (away > 0.4 * np.maximum(size[kept], size[one])).all():
+                    kept.append(one)
+            found.append([(float(sure[one]), points[one], float(size[one])) for one in kept])
         return found

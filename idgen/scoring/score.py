@@ -80,16 +80,17 @@ class Comparison:
     def sentence(self) -> str:
         """The verdict in plain words."""
         cosine, threshold = self.judge_cosine, self.judge_threshold
+        who = f"the {self.by}" if self.by in ("judge", "encoder") else self.by  # a part of the model, or a name
         if cosine is None:
             cosine, threshold = self.cosine, self.threshold
         if threshold is None or self.domain is None:
             return (
-                f"No verdict: {cosine:.2f} is the similarity by the {self.by}, which was not measured on "
+                f"No verdict: {cosine:.2f} is the similarity by {who}, which was not measured on "
                 f"{domain.pictures(self.of)}, or on too few. {domain.advice(self.of)}"
             )
         strict = "" if self.asked in (None, self.fmr) else f" (too few comparisons were measured for {self.asked:g})"
         return (
-            f"{self.verdict.capitalize()}, says the {self.by}: {cosine:.2f}, where {threshold:.2f} or more counts as "
+            f"{self.verdict.capitalize()}, says {who}: {cosine:.2f}, where {threshold:.2f} or more counts as "
             f"the same person and {words.one_in(self.fmr)} comparisons of different people gets there by chance, "
             f"measured on {domain.pictures(self.domain)}{strict}."
         )

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from idgen.faces.strangers import measured_on, strangers
 from idgen.ground import domain
 from idgen.ground.domain import PHOTOGRAPHS
 from idgen.ground.errors import InputError
@@ -70,9 +69,8 @@ def identify(
     kinds = {face.domain for face in faces}
     of = kinds.pop() if len(kinds) == 1 else PHOTOGRAPHS
     seen, viewers = [face.views for face in faces], [model.encoder, *model.viewers]
-    identity, vectors = model.encoder.of_views(seen, viewers, [of] * len(faces), "photo")
     names = [f"photo {number}" for number in range(1, len(faces) + 1)]
-    doubt = strangers(vectors, names, model.encoder.space, measured_on(model.encoder.calibration, [of]))
+    identity, doubt = model.encoder.of_views(seen, viewers, [of] * len(faces), "photo", names)
     known = reference(model, identity)
     scope = why_not(model, identity) if known is None else known.calibration.scope
     return Found(identity, faces, scope, doubt[:1].upper() + doubt[1:])

@@ -103,6 +103,8 @@ def test_pairs_that_name_nobody(mine: Path, people: Path, tmp_path: Path) -> Non
     assert set(held) == set(by) and len(lines) == 6
     for found in held.values():
         assert found["average"] == pytest.approx((found["lfw"] + found["agedb_30"]) / 2)
+    typed = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--by", by[1], "--out", str(tmp_path / "typed")])
+    assert typed.exit_code == 0 and "average: " in typed.stdout and (tmp_path / "typed" / "average.json").is_file()
     text = tmp_path / "pairs.txt"
     text.write_text(
         "".join(

@@ -8,7 +8,16 @@ from PIL import Image
 
 from idgen.faces import FaceEncoder
 from idgen.faces.align import similarity, template, warp
-from idgen.faces.finder import BACKGROUND, Detection, FaceFinder, distinct, same_face, square_view, whole_view
+from idgen.faces.finder import (
+    BACKGROUND,
+    Detection,
+    FaceFinder,
+    Layers,
+    distinct,
+    same_face,
+    square_view,
+    whole_view,
+)
 from idgen.ground.geometry import apply, invert
 from idgen.ground.hub import BUILTIN, DEFAULT_MODEL
 from idgen.models.finder import FaceFinderNet
@@ -64,16 +73,28 @@ def test_look_is_the_network_on_each_view(eager: FaceFinder, picture: Image.Imag
     views = [whole_view(300, 200, 64), square_view((80, 120), 90, 64), whole_view(300, 200, 64, 0.5)] * 4
     seen = eager.look(picture, views, 0.4)
     assert len(seen) == len(views) > eager.batch
+    layers = Layers(picture, eager.net.head.weight)
     for view, found in zip(views, seen, strict=True):
-        crop = np.asarray(warp(picture, view, 64, BACKGROUND)).astype(np.float32)
-        pixels = torch.from_numpy(crop / 127.5 - 1).permute(2, 0, 1)[None]
-        raw = eager.net.detect(pixels, 0.4)[0]
+        raw = eager.net.detect(layers.views([view], 64), 0.4)[0]
         assert len(found) == len(raw) > 0
         for detection, (confidence, landmarks, size) in zip(found, raw, strict=True):
             scale, shift = view[0, 0], view[:, 2]
             assert detection.confidence == pytest.approx(confidence, abs=1e-4)
             np.testing.assert_allclose(detection.landmarks, (landmarks.numpy() - shift) / scale, rtol=1e-3, atol=1e-2)
             assert detection.size == pytest.approx(size / scale, rel=1e-3)
+
+
+def test_views_off_layers_are_those_of_a_careful_warp(picture: Image.Image) -> None:
+    layers = Layers(picture, torch.zeros(1))
+    turned = similarity(face(150, 90, 100).landmarks, face(32, 32, 50).landmarks[[1, 0, 2, 4, 3]] * (1, -1) + (0, 64))
+    views = [whole_view(300, 200, 64), whole_view(300, 200, 64, 0.5), square_view((80, 120), 40, 64), turned]
+    for view, seen in zip(views, layers.views(views, 64), strict=True):
+        careful = np.asarray(warp(picture, view, 64, BACKGROUND)).astype(np.float32) / 127.5 - 1
+        away = np.abs(seen.permute(1, 2, 0).numpy() - careful)
+        assert away.mean() < 0.02 and np.quantile(away, 0.99) < 0.15, view
+    odd = Layers(Image.new("RGB", (301, 77), (200, 200, 200)), torch.zeros(1))
+    seen = odd.views([square_view((150.5, 38.5), 301, 32)], 32)[0]
+    assert float(seen[:, 16].min()) > 0.5, "the last block of a layer is of what is there"
 
 
 def test_find_returns_distinct_faces_largest_first(eager: FaceFinder, picture: Image.Image) -> None:
@@ -93,15 +114,16 @@ def test_the_second_look_is_on_aligned_crops(eager: FaceFinder, picture: Image.I
     """With a network that moves nothing, it puts the template, seen in each crop and in its mirror image, where the
     landmarks' own similarity has it."""
     rough, target = face(150, 90, 60).landmarks + np.arange(10).reshape(5, 2), eager.net.crop_template.double().numpy()
-    landmarks, logits = eager._aligned(picture, [rough, rough + 5], eager.shaken)
+    layers = Layers(picture, eager.net.head.weight)
+    landmarks, logits = eager._aligned(layers, [rough, rough + 5], eager.shaken)
     assert landmarks.shape == (2, 5, 5, 2) and logits.shape == (2, 5)
     mirrored = np.stack([eager.net.config.crop_size - target[:, 0], target[:, 1]], 1)[[1, 0, 2, 4, 3]]
-    both, centre = (target + mirrored) / 2, target.mean(0)
-    for row, (scale, degrees) in enumerate(eager.shaken):
+    centre = target.mean(0)
+    for row, (scale, degrees, flipped) in enumerate(eager.shaken):
         radians = np.radians(degrees)
         turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
         view = similarity(rough, scale * (target - centre) @ turn.T + centre)
-        np.testing.assert_allclose(landmarks[0, row], apply(invert(view), both), atol=1e-6)
+        np.testing.assert_allclose(landmarks[0, row], apply(invert(view), mirrored if flipped else target), atol=1e-6)
     bias = eager.net.corrector[-1].bias
     try:
         torch.nn.init.constant_(bias[10:], -20)  # no face after all

@@ -10,6 +10,7 @@ from tiny import patterns
 from typer.testing import CliRunner
 
 from idgen.cli import app
+from idgen.faces.strangers import seen_by
 from idgen.model import load_model
 
 
@@ -40,6 +41,12 @@ def test_two_people_are_named_and_one_person_is_not(tiny_model: Path, photos: li
     mixed = said(*anna, other[2])
     assert f"Note: {other[2]} may show somebody else than the others" in mixed
     assert "smooth random patterns" in mixed and "or more counts as one person" in mixed
+
+
+def test_who_was_measured_on_such_pictures_says_whether_they_are_one_persons() -> None:
+    renders, both = {"domain": "rendered"}, {"calibrations": [{"domain": "rendered"}, {"domain": "photographs"}]}
+    assert seen_by([renders, None, both], ["photographs"] * 2) == 2
+    assert seen_by([renders, None, both], ["rendered"]) == seen_by([renders, both], ["photographs", "rendered"]) == 0
 
 
 def test_without_a_threshold_the_least_alike_is_named(tiny_model: Path, photos: list[list[str]]) -> None:
