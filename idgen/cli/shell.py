@@ -56,7 +56,10 @@ def _notes() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
         if category is UserWarning and "idgen" in Path(filename).parts:
-            typer.echo(f"Note: {message}", err=True)
+            if bars := sys.modules.get("tqdm"):  # which may be in this line
+                bars.tqdm.write(f"Note: {message}", file=sys.stderr)
+            else:
+                typer.echo(f"Note: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
