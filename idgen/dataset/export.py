@@ -177,6 +177,6 @@ def _bin(shards: list[Path], out: Path, pairs: int, seed: int, crops: _Crops | N
         if crops.without:
             raise InputError(
                 f"{crops.without:,} of {len(made):,} pictures for the pairs show no face to cut out: export an "
-                "imagefolder, or plan with `face: true`, which keeps only pictures that show one."
+                "imagefolder, or without --aligned, or plan with `face: true`, which keeps only pictures that show one."
             )
     write_bin(out, [found[picture] for picture in chosen], same)
