@@ -38,6 +38,13 @@ class Commands(TyperGroup):
             _refuse(str(error))
         except _Refused as error:
             _refuse(error.format_message())
+        except ImportError as error:
+            if error.name is not None:  # of ours
+                raise
+            why = (str(error).strip() or "without a reason").splitlines()[0].rstrip(".")
+            _refuse(
+                f"A package does not load beside what else is installed ({why}): pip install --upgrade brings it up."
+            )
         except (typer.Abort, KeyboardInterrupt):
             typer.echo("Interrupted.", err=True)
             sys.exit(INTERRUPTED)

@@ -96,6 +96,7 @@ class _Crops:
 
     def __init__(self, aligner: Aligner):
         self.aligner, self.without = aligner, 0
+        _ = aligner.model.encoder  # a model without one is refused before anything is written
 
     def of(self, data: bytes) -> bytes | None:
         try:
