@@ -28,6 +28,7 @@ from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
 from idgen.ground.identity import Identity
 from idgen.ground.images import ImageSource, open_image
+from idgen.ground.waiting import working
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, calibrations_of, from_dict
@@ -224,9 +225,10 @@ class Model:
         kind = self._pipeline_class()
         half = kind.half_on_accelerator and not self.device.startswith("cpu")
         showing = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # over in a moment, and the commands' own bars are enough
+        logging.disable_progress_bar()  # the commands' own bars are enough
         try:
-            pipeline = kind.from_pretrained(self.folder, **({"dtype": torch.float16} if half else {}))
+            with working(f"loading {self.name}"):
+                pipeline = kind.from_pretrained(self.folder, **({"dtype": torch.float16} if half else {}))
         finally:
             if showing:
                 logging.enable_progress_bar()

@@ -22,6 +22,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from idgen.cli import app
+from idgen.cli.shell import group
 from idgen.ground.identity import Identities
 from idgen.model import load_model
 from idgen.models import FaceFinderNet
@@ -327,3 +328,20 @@ def test_a_console_that_lacks_letters(
     sys.stdout.flush()
     assert ended.value.code == 0 and (tmp_path / "名.safetensors").is_file()
     assert b"\\u540d.safetensors" in console.getvalue() or "名".encode() in console.getvalue()
+
+
+def test_a_package_that_refuses_another_ones_version_is_said() -> None:
+    """As transformers 4 does with huggingface_hub 1."""
+    commands = group("Packages.")
+
+    @commands.command("one")
+    def one() -> None:
+        raise ImportError("huggingface-hub<1.0 is required, but found 1.33.\nTry: this")
+
+    @commands.command("ours")
+    def ours() -> None:
+        raise ImportError("cannot import name", name="idgen.model")
+
+    result = CliRunner().invoke(commands, ["one"])
+    assert result.exit_code == 2 and "(huggingface-hub<1.0 is required, but found 1.33)" in result.stderr
+    assert isinstance(CliRunner().invoke(commands, ["ours"]).exception, ImportError)

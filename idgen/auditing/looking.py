@@ -90,7 +90,7 @@ def look(path: str | Path, reader: Reader, folder: Path, attributes: AttributeRe
     store.fill(reader, attributes)
     rows, arrays = store.rows(), store.arrays()
     if not len(rows):
-        raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
+        raise reader.none_shown(f"picture of {source.name}")
     by = []
     for place, (who, recogniser, calibrations) in enumerate(reader.recognisers):
         measures = recogniser.rated

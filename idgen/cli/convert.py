@@ -52,9 +52,12 @@ def uiface(
 
 def _convert(family: str, title: str, folder: Path, out: Path, **options: Any) -> None:
     from idgen.convert import idiff_face as room
+    from idgen.ground.waiting import working
 
     kind = getattr(room, family)
-    say(f"{title}: {room.convert(kind, folder, out, **options)}{os.sep} ({kind.licence})")
+    with working(f"converting {title}"):
+        made = room.convert(kind, folder, out, **options)
+    say(f"{title}: {made}{os.sep} ({kind.licence})")
 
 
 @commands.command("arc2face")
@@ -76,12 +79,14 @@ def arc2face(
     import torch
 
     from idgen.convert.arc2face import convert
+    from idgen.ground.waiting import working
 
     parts: dict[str, Any] = {"controlnet": controlnet, "expression": expression, "reference": reference}
     parts["few_step"] = lora or few_step
     commits: dict[str, Any] = {"revision": revision, "base_revision": base_revision}
     dtype = torch.float32 if single else torch.float16
-    folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)
+    with working("converting Arc2Face"):
+        folder = convert(source, out, base, **parts, pack=pack, **commits, dtype=dtype)
     say(f"Arc2Face: {folder} (its README.md says under which licences)")
     if pack is None:
         say("It reads no photos: for that, give --pack, an insightface pack (non-commercial research only).")

@@ -188,5 +188,6 @@ def export(
     if now.missing:
         typer.echo(f"{len(now.missing):,} of {now.shards:,} shards are not made yet and so not in it.", err=True)
     if without:
-        typer.echo(f"{count(without, 'picture shows', 'pictures show')} no face to cut out: left out.", err=True)
+        shows = count(without, "picture shows", "pictures show")
+        typer.echo(f"{shows} no face to cut out: left out. Without --aligned, pictures go as they are.", err=True)
     say(f"{now.pictures - without:,} pictures: {out}" if layout != "bin" else f"{pairs:,} pairs: {out}")

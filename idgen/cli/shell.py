@@ -38,6 +38,13 @@ class Commands(TyperGroup):
             _refuse(str(error))
         except _Refused as error:
             _refuse(error.format_message())
+        except ImportError as error:
+            if error.name is not None:  # of ours
+                raise
+            why = (str(error).strip() or "without a reason").splitlines()[0].rstrip(".")
+            _refuse(
+                f"A package does not load beside what else is installed ({why}): pip install --upgrade brings it up."
+            )
         except (typer.Abort, KeyboardInterrupt):
             typer.echo("Interrupted.", err=True)
             sys.exit(INTERRUPTED)
@@ -56,7 +63,10 @@ def _notes() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
         if category is UserWarning and "idgen" in Path(filename).parts:
-            typer.echo(f"Note: {message}", err=True)
+            if bars := sys.modules.get("tqdm"):  # which may be in this line
+                bars.tqdm.write(f"Note: {message}", file=sys.stderr)
+            else:
+                typer.echo(f"Note: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

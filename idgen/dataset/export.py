@@ -96,6 +96,7 @@ class _Crops:
 
     def __init__(self, aligner: Aligner):
         self.aligner, self.without = aligner, 0
+        _ = aligner.model.encoder  # a model without one is refused before anything is written
 
     def of(self, data: bytes) -> bytes | None:
         try:
@@ -177,6 +178,6 @@ def _bin(shards: list[Path], out: Path, pairs: int, seed: int, crops: _Crops | N
         if crops.without:
             raise InputError(
                 f"{crops.without:,} of {len(made):,} pictures for the pairs show no face to cut out: export an "
-                "imagefolder, or plan with `face: true`, which keeps only pictures that show one."
+                "imagefolder, or without --aligned, or plan with `face: true`, which keeps only pictures that show one."
             )
     write_bin(out, [found[picture] for picture in chosen], same)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from idgen.dataset.plan import Plan
+from idgen.dataset.plan import NO_FACE, Plan
 from idgen.faces.rating import CERTAINTY
 from idgen.ground import arguments
 from idgen.ground.errors import InputError
@@ -23,7 +23,6 @@ from idgen.painting import rounded
 from idgen.scoring.score import BRIDGE
 from idgen.scoring.verdict import Way, judge_threshold
 
-NO_FACE = "no face is found"
 BROKEN = "its vector is broken"
 NOT_THE_PERSON = "not the person"
 TOO_EASY = "too similar"

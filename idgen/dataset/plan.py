@@ -27,6 +27,8 @@ PEOPLE, LABELS, LIKE = "identities.safetensors", "soft-labels.json", "as-in.safe
 CARD, SHEET, REPORT = "README.md", "contact-sheet.png", "report"
 DATA, REJECTED = "data", "rejected"
 MADE, MAKING = "made", "making"
+NO_FACE = "no face is found"
+"""Why a picture was rejected."""
 BEST_BY = ("similarity", "judge_similarity", "quality")
 """Columns by which a picture can be the best of several."""
 

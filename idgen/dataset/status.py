@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from idgen.dataset.plan import DATA, MADE, MAKING, REJECTED, Planned, data_name, json_or_none
+from idgen.dataset.plan import DATA, MADE, MAKING, NO_FACE, REJECTED, Planned, data_name, json_or_none
 from idgen.ground import files
 from idgen.ground.errors import InputError
 
@@ -70,6 +70,12 @@ class Status:
             parts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.rejected.items()))
             share = self.rejected_pictures / max(1, self.tries)
             out.append(f"Rejected: {self.rejected_pictures:,} of {self.tries:,} ({share:.1%}): {parts}.")
+        if self.rejected.get(NO_FACE, 0) == self.tries > 0:
+            out.append(
+                "A face is found in none of them: look at some, by idgen generate. Where they show faces, the model's "
+                "finder misses them, as it may where they fill the picture and the judge wants them cut out otherwise; "
+                "a plan with --match none --no-other --no-face keeps them."
+            )
         if self.short:
             some = ", ".join(f"{name} ({count})" for name, count in list(self.short.items())[:3])
             out.append(

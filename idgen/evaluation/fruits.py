@@ -21,7 +21,7 @@ from idgen.faces.encoder import FaceEncoder
 from idgen.faces.exported import exported, fed, on_one_thread
 from idgen.faces.insight import InsightFaceEncoder
 from idgen.ground.devices import one_thread
-from idgen.ground.errors import InputError, require_package
+from idgen.ground.errors import require_package
 
 TIMED = 20
 """Pictures that are timed one by one, after two that are not."""
@@ -66,7 +66,7 @@ def with_variants(reader: Reader, open_: Callable[[int], Image], count: int) -> 
         for number, (who, encoder, known) in enumerate(reader.recognisers):
             crops = [seen[0] for seen in reader.seeker.crops(pictures, [encoder], reader.aligned) if seen is not None]
             if not crops:
-                raise InputError("No face was found in any picture that is to be timed: are they pictures of faces?")
+                raise reader.none_shown("picture that is to be timed")
             if isinstance(encoder, InsightFaceEncoder):
                 encoder.on_one_thread()
             aside = Path(folder) / str(number)

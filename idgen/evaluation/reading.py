@@ -115,7 +115,7 @@ class Reader:
         assert open_ is not None
         rows, vectors = self.embed(open_, len(source), source.name)
         if not len(rows):
-            raise InputError(f"No face was found in any picture of {source.name}: are they pictures of faces?")
+            raise self.none_shown(f"picture of {source.name}")
         by = [
             Embedded(who, recogniser.space, check_vectors(part, source.name), calibrations)
             for (who, recogniser, calibrations), part in zip(self.recognisers, vectors, strict=True)
@@ -147,6 +147,19 @@ class Reader:
                     f"{self.find or 'cut faces out by idgen align'} for photos in which faces have to be found first."
                 )
         return self.seeker.crops(pictures, viewers, self.aligned)
+
+    def none_shown(self, what: str) -> InputError:
+        """What to raise where no face was found in any of some pictures: why one was looked for, and what to do."""
+        seeker, why = self.seeker, "are they pictures of faces?"
+        other = next((one for _, one, _ in self.recognisers if one.alignment != seeker.alignment), None)
+        if self.aligned and other is not None:
+            why = (
+                f"they are face crops, but recognisers that cut faces out differently ({seeker.space}: "
+                f"{seeker.alignment}, {other.space}: {other.alignment}) need the face to be found, which is easily "
+                "missed where it fills the picture; take the photos that they were cut out of"
+            )
+            why += f", and {self.find}." if self.find else "."
+        return InputError(f"No face was found in any {what}: {why}")
 
     def attributes(self, source: Source) -> dict[str, NDArray[Any]]:
         """What the model's reader reads of every picture, by name; nothing where it has none, or was not measured on

@@ -112,9 +112,11 @@ def resolve(
                 f"What is fetched of {repo!r} cannot be written ({error.strerror}: {error.filename}): set HF_HOME to a "
                 "folder with room that can be written."
             ) from error
+        why = f"({type(error).__name__}): check the name and the network"
+        if isinstance(error, OfflineModeIsEnabled):
+            why = "(HF_HUB_OFFLINE is set): only what was fetched before can be used"
         raise InputError(
-            f"The model {repo!r} is no folder here, and the hub cannot be reached for it ({type(error).__name__}): "
-            f"check the name and the network; {known}."
+            f"The model {repo!r} is no folder here, and the hub cannot be reached for it {why}; {known}."
         ) from error
 
 

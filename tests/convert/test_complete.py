@@ -109,6 +109,13 @@ def test_it_gets_a_judge_and_a_sampler_that_keeps_nobody(
             assert not any(values.numpy().tobytes() in content for content in kept)
 
 
+def test_crops_in_which_a_face_has_to_be_found_are_said_to_be_that(bare: Path, tiny_model: Path, people: Path) -> None:
+    config = bare / "encoder" / "config.json"
+    files.write_json(config, {**files.read_json(config), "alignment": "ffhq"})
+    with pytest.raises(InputError, match=r"differently .*: ffhq, tiny-judge: arcface.*and leave --aligned out\."):
+        completed(bare, tiny_model, people)
+
+
 def test_what_it_paints_of_people_from_photos_is_judged_by_their_own_vectors(
     bare: Path, tiny_model: Path, people: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,10 +30,10 @@ from idgen.dataset.card import report
 from idgen.dataset.drawing import make_plan
 from idgen.dataset.export import read_rows
 from idgen.dataset.filters import ANOTHER_BETTER, ANOTHER_PERSON, DUPLICATE
-from idgen.dataset.plan import CARD, DATA, MADE, MAKING, REJECTED, Plan, Planned, data_name
+from idgen.dataset.plan import CARD, DATA, MADE, MAKING, NO_FACE, REJECTED, Plan, Planned, data_name
 from idgen.dataset.run import MakeShards, run
 from idgen.dataset.shard import ShardMaker
-from idgen.dataset.status import note, status
+from idgen.dataset.status import Status, note, status
 from idgen.ground import provenance
 from idgen.ground.errors import InputError
 from idgen.model import load_model
@@ -329,6 +330,12 @@ def test_status_sees_a_shard_in_the_making(planned: Planned) -> None:
     assert "1 in the making" in now.lines()[0] and "about 0:00:27 left" in now.lines()[1]
     beat.write_text(json.dumps({**json.loads(beat.read_text()), "time": time.time() - 3600}))
     assert status(planned.folder).working == 0
+
+
+def test_status_says_what_to_do_where_no_picture_shows_a_face() -> None:
+    now = Status(1, wanted=2, tries=4, rejected={NO_FACE: 4})
+    assert "--no-face keeps them" in now.lines()[-1]
+    assert "--no-face" not in " ".join(replace(now, tries=5).lines())
 
 
 def test_steps_inside_a_batch_are_noted(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler
+from huggingface_hub.errors import RevisionNotFoundError
 
 from idgen.ground.errors import InputError
 from idgen.ground.files import left_behind, read_json
@@ -103,8 +104,9 @@ def folders(
         source = Path(source) / "models"
     if base is None:
         base = source if (Path(source) / "vae").is_dir() else BASE
-    found = _folder(source, wanted, REPOSITORY, hub, "--revision")
-    return found, _folder(base, _BASE_FILES, BASE, {**hub, "revision": base_revision}, "--base-revision")
+    flags = "--revision main" + " --base-revision main" * (base_revision is None and not Path(base).is_dir())
+    found = _folder(source, wanted, REPOSITORY, hub, flags)
+    return found, _folder(base, _BASE_FILES, BASE, {**hub, "revision": base_revision}, "--base-revision main")
 
 
 def recognizer_file(folder: Path) -> Path:
@@ -112,23 +114,24 @@ def recognizer_file(folder: Path) -> Path:
     return folder / next(name for name in RECOGNIZERS if (folder / name).is_file())
 
 
-def _folder(place: Place, wanted: Sequence[Names], origin: str, hub: Mapping[str, Any], flag: str) -> Path:
-    """A folder with one file of each of `wanted`; `flag` names its revision at the command line."""
+def _folder(place: Place, wanted: Sequence[Names], origin: str, hub: Mapping[str, Any], flags: str) -> Path:
+    """A folder with one file of each of `wanted`; `flags` ask for the newest revision at the command line."""
     first = [names[0] for names in wanted]
     try:
         folder = resolve(place, patterns=first, **hub)
         if not Path(place).is_dir() and (other := [n for names in wanted if not _any(folder, names) for n in names]):
             folder = resolve(place, patterns=[*first, *other], **hub)
     except InputError as error:
-        hint = f"; what was fetched of main before is used with {flag} main" if _has_main(place, first, hub) else ""
-        raise InputError(f"{str(error).rstrip('.')}; needed: {', '.join(first)} of {origin}{hint}.") from error
+        hint = "a folder with these in it does as well" + ", by --base" * flags.startswith("--base")
+        if _has_main(place, first, hub):
+            hint = f"what was fetched of main before is used with {flags}"
+        elif isinstance(error.__cause__, RevisionNotFoundError):
+            hint = f"what is newest is fetched with {flags}"
+        raise InputError(f"{str(error).rstrip('.')}; needed: {', '.join(first)} of {origin}; {hint}.") from error
     for names in wanted:
         if not _any(folder, names):
             called = f"{names[0]} (nor {' nor '.join(names[1:])})" if len(names) > 1 else names[0]
-            raise InputError(
-                f"There is no {called} in {place}{_elsewhere(folder, wanted[0][0])}: fetch it from {origin} on the "
-                "Hugging Face Hub."
-            )
+            raise InputError(f"There is no {called} in {place}{_elsewhere(folder, wanted[0][0], origin)}.")
     return folder
 
 
@@ -146,15 +149,17 @@ def _has_main(place: Place, patterns: Sequence[str], hub: Mapping[str, Any]) -> 
     return False
 
 
-def _elsewhere(folder: Path, name: str) -> str:
-    """What to say of a folder that is one too high or too low: where the file `name` is instead, or what is there."""
+def _elsewhere(folder: Path, name: str, origin: str) -> str:
+    """What to say of a folder that lacks something: where the file `name` is, if it is one too high or too low; else
+    what is there, and where to get the rest."""
+    fetch = f": fetch it from {origin} on the Hugging Face Hub"
     if (folder / name).is_file():
-        return ""
+        return fetch
     below = sorted(path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{name}"))
     if found := [path.parents[name.count("/")] for path in below] + [folder.parent] * (folder.parent / name).is_file():
         return f", but {found[0]} has it: give that folder"
     there = sorted(path.name for path in folder.iterdir() if not left_behind(path.name))
-    return f", which holds {', '.join(there[:6])}{' and more' if len(there) > 6 else ''}" if there else ", it is empty"
+    return f", which holds {', '.join(there[:6]) or 'nothing'}{' and more' if len(there) > 6 else ''}{fetch}"
 
 
 def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
@@ -164,7 +169,7 @@ def lora_file(place: Place, hub: Mapping[str, Any]) -> Path:
         return path
     if not path.is_dir() and (path.is_absolute() or path.suffix == ".safetensors"):
         raise InputError(f"There is no file {path}: give one, a folder with {name} in it, or a hub repository.")
-    return _folder(place, [(name,)], LCM_LORA, hub, "revision") / name
+    return _folder(place, [(name,)], LCM_LORA, hub, "revision main") / name
 
 
 def warn_of_earlier(folder: Path) -> None:
