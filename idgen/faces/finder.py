@@ -248,12 +248,12 @@ class FaceFinder:
             one = next((one for one in faces if same_face(one, face)), None)
             if one is not None and one.confidence >= self.glance:
                 again.append((at, one))
-        for _ in range(2):
+        for worth in (-math.inf, self.worth):  # a face that the first crop aligns badly is seen in the next
             landmarks, logits = self._aligned(image, [face.landmarks for _, face in again], self.twice)
             again = [
                 (at, Detection(points, face.confidence, face.size))
                 for (at, face), points, logit in zip(again, landmarks.mean(1), logits.mean(1), strict=True)
-                if logit > self.worth
+                if logit > worth
             ]
         landmarks, logits = self._aligned(image, [face.landmarks for _, face in again], self.shaken)
         out: list[list[Detection]] = [[] for _ in candidates]
