@@ -262,5 +262,26 @@ def bootstrap(
         for rate, (accepted, matched) in over.items():
             found.setdefault(f"tar@{rate}", []).append(float(weights[0][accepted].sum() / weights[0].sum()))
             found.setdefault(f"fmr@{rate}", []).append(float(weights[1][matched].sum() / weights[1].sum()))
-    low, high = 2.5, 97.5
-    return {name: (float(np.percentile(v, low)), float(np.percentile(v, high))) for name, v in found.items() if v}
+    out = {name: (float(np.percentile(v, 2.5)), float(np.percentile(v, 97.5))) for name, v in found.items() if v}
+    if impostor_people.shape[1] == 2:
+        for rate, (_, matched) in over.items():
+            if f"fmr@{rate}" in out:
+                narrower = _narrower(matched, impostor_people, float(np.var(found[f"fmr@{rate}"])))
+                middle = float(matched.mean())
+                out[f"fmr@{rate}"] = tuple(middle + (end - middle) * narrower for end in out[f"fmr@{rate}"])  # type: ignore[assignment]
+    return out
+
+
+def _narrower(matched: NDArray[np.bool_], people: NDArray[np.intp], variance: float) -> float:
+    """What the interval of a false-match rate is to be multiplied by, where people drawn again have that variance.
+
+    What is a pair's own (two look alike, though neither is anybody's double) is in it three times: once in the pair's
+    weight and twice in those of its people (Owen 2007, "The pigeonhole bootstrap", section 3). Matches (I,) of people
+    (I, 2).
+    """
+    if not variance:
+        return 1.0
+    first, second = people.min(1), people.max(1)
+    _, pair = np.unique(first * (int(second.max()) + 1) + second, return_inverse=True)
+    own = float(np.square(np.bincount(pair, matched - matched.mean())).sum()) / len(matched) ** 2
+    return float(np.sqrt(min(1.0, max(variance - 2 * own, own) / variance)))
