@@ -1,6 +1,6 @@
 """A model that was stripped becomes the same again: do verdicts of one completed by `idgen model add` agree?
 
-    python benchmarks/complete.py --faces FACES [--people 100] [--images 3] [--sampled 40] [--steps 15]
+    python benchmarks/complete.py --faces FACES [--people 500] [--images 3] [--sampled 40] [--steps 4]
 
 Takes judge, sampler and calibrations out of a copy of nobody-128, adds them again by some people of `FACES/val`, and
 lets both judge the same pictures: of people that the original samples, and of strangers instead of them. Shares of
@@ -80,7 +80,7 @@ def agree(original: Model, completed: Model, sampled: int, images: int, steps: i
 
 
 if __name__ == "__main__":
-    args = options(__doc__, faces=Path, people=100, images=3, sampled=40, steps=15, threads=2)
+    args = options(__doc__, faces=Path, people=500, images=3, sampled=40, steps=4, threads=2)
     use_cores(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
