@@ -240,8 +240,9 @@ def test_ffhq_alignment(encoder: FaceEncoder, tmp_path: Path) -> None:
         expected = F.normalize(ffhq.recognizer(small * 2 - 1))
     torch.testing.assert_close(vector, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(ffhq.encode(tensor), expected, atol=1e-4, rtol=0)
-    arcface = FaceEncoder(encoder.recognizer, None, space="x", flip=False).encode(tensor)
-    assert not torch.allclose(arcface, expected, atol=1e-4)
+    fine = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0))  # averaging takes most of it away
+    arcface = FaceEncoder(encoder.recognizer, None, space="x", flip=False).encode(fine)
+    assert not torch.allclose(arcface, ffhq.encode(fine), atol=1e-4)
     large = F.interpolate(tensor, scale_factor=4, mode="bilinear")
     assert float(ffhq.encode(large)[0] @ expected[0]) > 0.99
     again = FaceEncoder.from_pretrained(ffhq.save_pretrained(tmp_path))
