@@ -157,6 +157,8 @@ def test_file_unreadable(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "There is no file", "": "is a folder"}
+    (tmp_path / "me.JPG").write_bytes(b"\xff\xd8")
+    files["me.JPG"] = "me.JPG is a picture: give the file that idgen identify makes of it"
     for name, says in files.items():
         with pytest.raises(InputError, match=says):
             Identities.load(tmp_path / name)
