@@ -184,19 +184,27 @@ class Calibration:
 
     @classmethod
     def of_pairs(
-        cls, space: str, cosines: ArrayLike, same: ArrayLike, data: str, domain: str = PHOTOGRAPHS
+        cls,
+        space: str,
+        cosines: ArrayLike,
+        same: ArrayLike,
+        data: str,
+        domain: str = PHOTOGRAPHS,
+        images: int | None = None,
     ) -> Calibration:
         """Of a list of pairs of pictures that names nobody: `image-image` alone, with intervals over pairs.
 
         Args:
             space, data, domain: as of `measure`.
             cosines, same: (N,) of each pair, and whether it shows one person.
+            images: how many pictures are in them; by default two a pair.
         """
         scores, truth = np.asarray(cosines), np.asarray(same, bool)
         rates = ErrorRates.measure(scores[truth], scores[~truth])
         number = np.arange(len(truth))[:, None]
         rates = rates.with_intervals(scores[truth], scores[~truth], number[truth], number[~truth])
-        return cls(space, 0, 2 * len(truth), data, {"image-image": rates}, domain, "pairs")
+        images = 2 * len(truth) if images is None else images
+        return cls(space, 0, images, data, {"image-image": rates}, domain, "pairs")
 
     def save(self, path: str | Path) -> None:
         """Write JSON: this calibration alone."""
