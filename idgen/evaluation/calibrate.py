@@ -113,8 +113,10 @@ def calibrate(
     before = from_dict(files.read_json(target)) if target.is_file() else []
     if any(one.space != new.space for one in before):
         raise InputError(f"{target} is of the space {before[0].space!r}, not of {new.space!r}: give another --out.")
-    if out is None and not _carried(new) and any(
-        _carried(one) for one in (*before, *calibrations_of(encoder)) if one.domain == of
+    if (
+        out is None
+        and not _carried(new)
+        and any(_carried(one) for one in (*before, *calibrations_of(encoder)) if one.domain == of)
     ):
         raise InputError(
             f"{new.rates('image-image').impostor_pairs:,} comparisons of different people are too few for any "

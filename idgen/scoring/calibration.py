@@ -267,8 +267,8 @@ def explained(calibrations: Sequence[Calibration], of: str, kind: str, fmr: floa
     """What the cosines of a recogniser say where nobody judges, as the end of a sentence; arguments as of `meaning`."""
     if (known := meaning(calibrations, of, kind, fmr)) is not None:
         return (
-            f"{known.threshold:.2f} or more counts as the same person, where {one_in(known.fmr)} comparisons of different "
-            f"people gets by chance, measured on {domain.pictures(known.calibration.domain)}"
+            f"{known.threshold:.2f} or more counts as the same person, where {one_in(known.fmr)} comparisons of "
+            f"different people gets by chance, measured on {domain.pictures(known.calibration.domain)}"
         )
     if calibrations:
         return f"what that means was not measured on {domain.pictures(of)}, or on too few. {domain.advice(of)[:-1]}"

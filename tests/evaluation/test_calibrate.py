@@ -116,7 +116,9 @@ def test_pairs_that_name_nobody(mine: Path, people: Path, tmp_path: Path) -> Non
     assert again.rates("image-image").eer == pytest.approx(rates.eer, abs=1e-6)
     assert (known.images, again.images) == (80, 31), "of the list the pictures are counted once"
     text.write_text("nobody.png p00/1.png 1\n")
-    with pytest.raises(InputError, match=r"names 'nobody.png', which is no picture of the set; its first is called 'p00/0.png'"):
+    with pytest.raises(
+        InputError, match=r"names 'nobody.png', which is no picture of the set; its first is called 'p00/0.png'"
+    ):
         calibrate(str(mine), people, aligned=True, pairs=text, progress=False)
 
 

@@ -201,7 +201,8 @@ def test_what_cosines_say_where_nobody_judges(measured):
     at = measured.threshold("image-mean", 1e-3)
     said = explained([measured], "rendered", "image-mean")
     assert said.startswith(f"{at:.2f} or more counts as the same person") and said.endswith("on rendered pictures")
-    assert "not measured on photographs, or on too few. For a verdict" in explained([measured], "photographs", "image-mean")
+    other = explained([measured], "photographs", "image-mean")
+    assert "not measured on photographs, or on too few. For a verdict" in other
     assert "not measured here for this embedding space" in explained([], "photographs", "image-mean")
 
 
