@@ -332,8 +332,8 @@ def unaligned(pictures: Sequence[Image.Image], alignment: str = "arcface") -> st
 
 
 def _away(finder: FaceFinder, picture: Image.Image, alignment: str) -> tuple[float, float, float] | None:
-    """How far the surest face is from where the alignment has it: the logarithm of the scale that it lacks, the shift in
-    sides, and the angle in radians."""
+    """How far the surest face is from where the alignment has it: the logarithm of the scale that it lacks, the shift
+    in sides, and the angle in radians."""
     views = [whole_view(*picture.size, finder.view_size, zoom) for zoom in (1.0, finder.padded)]
     found = [face for faces in finder.look(picture, views, finder.threshold) for face in faces]
     if not found:

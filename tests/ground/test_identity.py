@@ -158,7 +158,7 @@ def test_file_unreadable(tmp_path):
         (tmp_path / name).write_bytes(content)
     files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "There is no file", "": "is a folder"}
     (tmp_path / "me.JPG").write_bytes(b"\xff\xd8")
-    files["me.JPG"] = "me.JPG is a picture: give the file that idgen identify makes of it"
+    files["me.JPG"] = "or is it a photo, which idgen identify has to read first"
     for name, says in files.items():
         with pytest.raises(InputError, match=says):
             Identities.load(tmp_path / name)
