@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from idgen import models
-from idgen.faces.align import ALIGNMENTS, scale_of, similarity, template
+from idgen.faces.align import ALIGNMENTS, scale_of, similarity
 from idgen.faces.finder import FaceFinder, whole_view
 from idgen.ground import arguments, files, provenance
 from idgen.ground import domain as domains
@@ -313,14 +313,14 @@ def _paths(source: Source) -> list[str]:
 
 
 @pinned()
-def unaligned(pictures: Sequence[Image.Image]) -> str:
-    """How square pictures differ from ArcFace's crops, in words: "" where they do not, or show no faces.
+def unaligned(pictures: Sequence[Image.Image], alignment: str = "arcface") -> str:
+    """How square pictures differ from crops of an alignment, in words: "" where they do not, or show no faces.
 
-    The built-in finder's first look at each says where the landmarks are; most of them have to be near the template.
+    The built-in finder's first look at each says where the landmarks are; most of them have to be where that has them.
     """
     folder = BUILTIN / DEFAULT_MODEL / "encoder" / "finder"
     finder = FaceFinder(models.load(folder, FaceFinderNet))
-    away = np.array([offset for picture in pictures if (offset := _away(finder, picture)) is not None])
+    away = np.array([offset for picture in pictures if (offset := _away(finder, picture, alignment)) is not None])
     if len(away) < max(2, len(pictures) / 3):
         return ""
     scale, shift, turn = np.median(away, axis=0)
@@ -331,26 +331,28 @@ def unaligned(pictures: Sequence[Image.Image]) -> str:
     return f"off by {shift:.0%} of the side" if shift > AWAY else f"turned by {math.degrees(turn):.0f} degrees"
 
 
-def _away(finder: FaceFinder, picture: Image.Image) -> tuple[float, float, float] | None:
-    """How far the surest face is from the template: the logarithm of the scale that it lacks, the shift in sides, and
-    the angle in radians."""
+def _away(finder: FaceFinder, picture: Image.Image, alignment: str) -> tuple[float, float, float] | None:
+    """How far the surest face is from where the alignment has it: the logarithm of the scale that it lacks, the shift
+    in sides, and the angle in radians."""
     views = [whole_view(*picture.size, finder.view_size, zoom) for zoom in (1.0, finder.padded)]
     found = [face for faces in finder.look(picture, views, finder.threshold) for face in faces]
     if not found:
         return None
     best = max(found, key=lambda face: face.confidence)
-    to_template = similarity(best.landmarks * (TEMPLATE_SIZE / picture.width), template())
+    there = ALIGNMENTS[alignment].places(TEMPLATE_SIZE)
+    to_template = similarity(best.landmarks * (TEMPLATE_SIZE / picture.width), there)
     middle = np.full(2, TEMPLATE_SIZE / 2)
     shift = float(np.linalg.norm(apply(to_template, middle) - middle)) / TEMPLATE_SIZE
     return math.log(scale_of(to_template)), shift, abs(math.atan2(to_template[1, 0], to_template[0, 0]))
 
 
-def check_aligned(source: Source, path: str | Path, or_else: str = "") -> None:
-    """Refuse a set whose square pictures are no crops such as ArcFace's, by the look of some.
+def check_aligned(source: Source, path: str | Path, or_else: str = "", alignment: str = "arcface") -> None:
+    """Refuse a set whose square pictures are no crops of an alignment, by the look of some.
 
     Args:
         source: the set; path: where it is.
         or_else: what can be done instead of cutting them out, in words, with a comma before.
+        alignment: a name in `idgen.faces.align.ALIGNMENTS`.
 
     Raises:
         InputError: it is such a set.
@@ -360,7 +362,8 @@ def check_aligned(source: Source, path: str | Path, or_else: str = "") -> None:
         with suppress(InputError):  # who reads them all counts those that cannot be
             assert source.open is not None
             pictures.append(source.open(int(row)))
-    how = unaligned([picture for picture in pictures if picture.width == picture.height])
+    how = unaligned([picture for picture in pictures if picture.width == picture.height], alignment)
     if how:
+        way = "" if alignment == "arcface" else f" --alignment {alignment}"
         wrong = f"The faces in {path} are not aligned, most of them are {how}"
-        raise InputError(f"{wrong}: cut them out first, by idgen align {path} OUT, and take OUT{or_else}.")
+        raise InputError(f"{wrong}: cut them out first, by idgen align {path} OUT{way}, and take OUT{or_else}.")

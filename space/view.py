@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from idgen.ground.identity import Identity
 from idgen.pipelines import GeneratedImage
-from idgen.scoring import OWN_PICTURES, UNCALIBRATED
+from idgen.scoring import OWN_PICTURES
 from idgen.scoring import meaning as meaning_of
 
 from . import plots
@@ -109,7 +109,7 @@ def evidence(result: Result) -> Markup:
     elif any(line["judge_similarity"] is not None for line in scores):
         meaning = f"The numbers are cosines by the judge and by the encoder. {result.sentence}"
     elif any(line["similarity"] is not None for line in scores):
-        meaning = f"The numbers are cosines by the encoder that made the face vector; {UNCALIBRATED}"
+        meaning = "The numbers are cosines by the encoder that made the face vector, which cannot judge itself."
     else:
         meaning = "Nothing was measured: no face was found in the pictures, or the model has no face encoder either."
     matrix, weak = "", False

@@ -82,6 +82,7 @@ def test_which_face_and_how(people: Path, tmp_path: Path, nobody: Model, photo: 
     align_set(people, tmp_path / "ffhq", alignment="ffhq", model=nobody, progress=False)
     wide = Image.open(tmp_path / "ffhq" / "bob" / "a.png").convert("RGB")
     assert wide.size == (128, 128) and "times too small" in unaligned([wide] * 3)
+    assert unaligned([wide] * 3, "ffhq") == "" and "too large" in unaligned([wide.crop((19, 19, 109, 109))] * 3, "ffhq")
 
 
 def test_parquet(people: Path, tmp_path: Path, nobody: Model, monkeypatch: pytest.MonkeyPatch) -> None:

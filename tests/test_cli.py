@@ -106,6 +106,15 @@ def test_sample_generate_compare(tmp_path: Path, run: Run) -> None:
     assert {"kind", "threshold", "judge_cosine", "judge_threshold", "fmr"} <= said.keys()
 
 
+def test_without_a_judge_it_says_what_the_encoders_cosines_mean(tmp_path: Path, run: Run, tiny_model: Path) -> None:
+    bare = Path(shutil.copytree(tiny_model, tmp_path / "bare", ignore=shutil.ignore_patterns("judge")))
+    command = ("generate", "--sample", 1, "--images", 1, "--steps", 1, "--out", tmp_path / "out")
+    said = done(run(*command, model=bare))
+    assert "no judge" in said and "or more counts as the same person" in said and "not measured here" not in said
+    (bare / "encoder" / "calibration.json").unlink()
+    assert "was not measured here" in done(run(*command, "--overwrite", model=bare))
+
+
 def test_sample_flag_is_sample_and_generate(tmp_path: Path, run: Run) -> None:
     people, options = tmp_path / "people.safetensors", ("--images", 1, "--steps", 1, "--seed", 3, "--out")
     done(run("sample", "-n", 2, "--seed", 3, "--out", people))

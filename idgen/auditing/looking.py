@@ -112,7 +112,7 @@ class _Store:
         if attributes is not None:
             self.shapes["attributes"] = ((count, len(attributes.vocabulary)), np.float32)
         spaces = [recogniser.space for _, recogniser, _ in reader.recognisers]
-        self.key = _key(source, [*spaces, *(str(shape) for shape in self.shapes.values()), str(reader.aligned)])
+        self.key = _key(source, [*spaces, *(str(shape) for shape in self.shapes.values()), str(not reader.searched)])
 
     def fill(self, reader: Reader, attributes: AttributeReader | None) -> None:
         """Look at the pictures that were not looked at before."""

@@ -95,8 +95,11 @@ def generate(
         keys = ("match", "judge_similarity", "domain", "fmr", "compared", "against")
         say(verdicts([tuple(line.get(key) for key in keys) for line in lines], fmr))
         return
-    say("This model has no judge, so nothing says whether they are the wanted people.")
+    say("This model has no judge, so nothing says whether they are the wanted people: idgen model add gives it one.")
     if loaded.has("encoder"):
-        from idgen.scoring import UNCALIBRATED
+        from idgen.ground import domain
+        from idgen.scoring import calibrations_of, explained
 
-        say(f"The cosines by its own encoder are in the manifest; {UNCALIBRATED}")
+        of = domain.against({loaded.paints, *(person.domain for person in identities)} - {""})
+        said = explained(calibrations_of(loaded.encoder), of, "image-mean", fmr)
+        say(f"The cosines by its own encoder, which made the vectors, are in the manifest: {said}.")

@@ -17,7 +17,7 @@ from idgen.ground import files, hub
 from idgen.ground.errors import InputError
 from idgen.ground.words import count, one_in, percent
 from idgen.model import load_model
-from idgen.scoring.calibration import CALIBRATION_NAME, Calibration, from_dict, to_dict, with_domain
+from idgen.scoring.calibration import CALIBRATION_NAME, Calibration, calibrations_of, from_dict, to_dict, with_domain
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def calibrate(
         progress: show bars.
 
     Raises:
-        InputError: something cannot be read, there are too few people or pairs, or the model has no such recogniser.
+        InputError: something cannot be read, there are too few people or pairs, the model has no such recogniser, or a
+            calibration that carries a false-match rate would be replaced by one that carries none.
     """
     encoder = recogniser(name)
     target, readers = _target(encoder, name, out, into)
@@ -105,14 +106,30 @@ def calibrate(
         if pairs is not None:
             chosen = read_pairs(pairs, set_.source.names)
             cosines = (vectors[chosen.first] * vectors[chosen.second]).sum(1).numpy()
-            new = Calibration.of_pairs(encoder.space, cosines, chosen.same, data or set_.source.name, of)
+            seen = len(np.union1d(chosen.first, chosen.second))
+            new = Calibration.of_pairs(encoder.space, cosines, chosen.same, data or set_.source.name, of, seen)
         else:
             new = Calibration.measure(encoder.space, vectors, set_.source.labels, data or set_.source.name, of)
     before = from_dict(files.read_json(target)) if target.is_file() else []
     if any(one.space != new.space for one in before):
         raise InputError(f"{target} is of the space {before[0].space!r}, not of {new.space!r}: give another --out.")
+    if (
+        out is None
+        and not _carried(new)
+        and any(_carried(one) for one in (*before, *calibrations_of(encoder)) if one.domain == of)
+    ):
+        raise InputError(
+            f"{new.rates('image-image').impostor_pairs:,} comparisons of different people are too few for any "
+            f"false-match rate, and would take the place of a calibration on {domains.pictures(of)} that carries one: "
+            "give more people, or --out FILE."
+        )
     files.write_json(target, to_dict(with_domain(before, new)))
     return Calibrated(new, target, readers)
+
+
+def _carried(known: Calibration) -> bool:
+    """Whether its comparisons are enough for a false-match rate."""
+    return any(at is not None for rates in known.kinds.values() for at in rates.thresholds.values())
 
 
 def _target(encoder: FaceEncoder, name: str, out: str | Path | None, into: str | Path | None) -> tuple[Path, str]:

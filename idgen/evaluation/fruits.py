@@ -64,7 +64,9 @@ def with_variants(reader: Reader, open_: Callable[[int], Image], count: int) -> 
     costs: list[Cost] = []
     with one_thread(), tempfile.TemporaryDirectory(prefix="idgen-") as folder:
         for number, (who, encoder, known) in enumerate(reader.recognisers):
-            crops = [seen[0] for seen in reader.seeker.crops(pictures, [encoder], reader.aligned) if seen is not None]
+            crops = [
+                seen[0] for seen in reader.seeker.crops(pictures, [encoder], not reader.searched) if seen is not None
+            ]
             if not crops:
                 raise reader.none_shown("picture that is to be timed")
             if isinstance(encoder, InsightFaceEncoder):

@@ -67,7 +67,8 @@ def read_pairs(path: str | Path, names: ArrayLike) -> Listed:
         if len(parts) != 3 or parts[2] not in ("0", "1"):
             raise InputError(f"Line {number} of {path} is not `picture picture 1` (or 0): {line[:80]!r}.")
         if strange := [part for part in parts[:2] if part not in rows]:
-            raise InputError(f"Line {number} of {path} names {strange[0]!r}, which is no picture of the set.")
+            which = f"names {strange[0]!r}, which is no picture of the set; its first is called {next(iter(rows))!r}"
+            raise InputError(f"Line {number} of {path} {which}.")
         found.append((rows[parts[0]], rows[parts[1]], parts[2] == "1"))
     if {same for _, _, same in found} != {True, False}:
         raise InputError(f"{path} needs pairs of one person and pairs of different people, and lacks one kind.")

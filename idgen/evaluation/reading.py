@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from idgen.aligning import check_aligned
 from idgen.evaluation.attributes import some_people
 from idgen.faces import resolve
+from idgen.faces.align import ALIGNMENTS
 from idgen.ground.domain import generated_by
 from idgen.ground.errors import InputError
 from idgen.ground.hub import DEFAULT_MODEL
@@ -61,7 +62,7 @@ class Reader:
 
     Args:
         model: whose judge and encoder embed the pictures; None with `by`.
-        aligned: pictures are aligned faces; else faces are found and aligned first.
+        aligned: pictures are aligned faces; else faces are found and aligned first, see `searched`.
         progress: show bars.
         by: names of recognisers that embed them instead, see `idgen.faces.resolve`.
         find: what makes it find the faces of photos first, in words; "" where nothing does.
@@ -82,6 +83,13 @@ class Reader:
         return [(who, one, calibrations_of(one)) for who, one in (*judge, ("the encoder", encoder))]
 
     @cached_property
+    def searched(self) -> bool:
+        """Whether the pictures are searched for faces: as photos are, and crops where recognisers cut faces out
+        differently, or in a way in which idgen writes none, as dlib does."""
+        ways = {one.alignment for _, one, _ in self.recognisers}
+        return not self.aligned or len(ways | {self.seeker.alignment}) > 1 or not ways <= ALIGNMENTS.keys()
+
+    @cached_property
     def seeker(self) -> FaceEncoder:
         """Who finds the faces for all."""
         if self.model is not None:
@@ -94,12 +102,8 @@ class Reader:
         source = read_source(path)
         if self.model is not None and source.domain == generated_by(self.model.name):
             source = replace(source, domain=self.model.paints)
-        if (
-            source.open is not None
-            and self.aligned
-            and all(one.alignment == "arcface" for _, one, _ in self.recognisers)
-        ):
-            check_aligned(source, path, f", or {self.find}" if self.find else "")
+        if source.open is not None and not self.searched:
+            check_aligned(source, path, f", or {self.find}" if self.find else "", self.seeker.alignment)
         return source
 
     def read(self, path: str | Path) -> Set:
@@ -140,13 +144,13 @@ class Reader:
         self, pictures: Sequence[Image], viewers: Sequence[FaceEncoder], name: str
     ) -> list[tuple[Any, ...] | None]:
         """What each viewer is to see of each picture of a set called `name`, see `FaceEncoder.crops`."""
-        for picture in pictures if self.aligned else ():
+        for picture in () if self.searched else pictures:
             if picture.width != picture.height:
                 raise InputError(
                     f"A picture of {name} is {picture.width} × {picture.height} pixels, but aligned faces are square: "
                     f"{self.find or 'cut faces out by idgen align'} for photos in which faces have to be found first."
                 )
-        return self.seeker.crops(pictures, viewers, self.aligned)
+        return self.seeker.crops(pictures, viewers, not self.searched)
 
     def none_shown(self, what: str) -> InputError:
         """What to raise where no face was found in any of some pictures: why one was looked for, and what to do."""

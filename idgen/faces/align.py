@@ -109,16 +109,25 @@ def align_ffhq(image: Image.Image, landmarks: ArrayLike, size: int = 128) -> Ima
 
 
 class Alignment(NamedTuple):
-    """How faces are cut out for a recogniser, as those that it was trained on: by `cut`, to crops of `size` pixels a
-    side, which are then resized with averaging or, without `antialias`, by bilinear interpolation alone."""
+    """How faces are cut out for a recogniser, as those that it was trained on: by a map of `landmarks, size`, to crops
+    of `size` pixels a side, which are then resized with averaging or, without `antialias`, by bilinear interpolation
+    alone."""
 
-    cut: Callable[[Image.Image, Any, int], Image.Image]
+    map: Callable[[ArrayLike, int], Array]
     size: int
     antialias: bool
 
+    def cut(self, image: Image.Image, landmarks: ArrayLike, size: int) -> Image.Image:
+        """The (size, size) crop of an RGB picture. ValueError if the landmarks are not finite or coincide."""
+        return warp(image, self.map(landmarks, size), size)
+
+    def places(self, size: int) -> Array:
+        """(5, 2) where the landmarks of a face of the template's shape lie in such a crop, in pixels."""
+        return apply(self.map(template(), size), template())
+
 
 ALIGNMENTS = {
-    "arcface": Alignment(align, TEMPLATE_SIZE, True),
+    "arcface": Alignment(lambda landmarks, size: similarity(landmarks, template(size)), TEMPLATE_SIZE, True),
     # IDiff-Face: FFHQ at 128 pixels, resized as torchvision 0.14 resizes a tensor.
-    "ffhq": Alignment(align_ffhq, 128, False),
+    "ffhq": Alignment(ffhq_square, 128, False),
 }

@@ -270,7 +270,8 @@ class Identities(Sequence[Identity]):
                 held = file.keys()
                 metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in held}
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is not a readable safetensors file ({error}): was it cut short?") from error
+            why = "was it cut short, or is it a photo, which idgen identify has to read first?"
+            raise InputError(f"{path} is not a readable safetensors file ({error}): {why}") from error
         vectors = tensors.pop("vectors", None)
         strange = any(not name.startswith("also.") for name in tensors)
         if metadata.get("format") != FORMAT or vectors is None or not vectors.is_floating_point() or strange:

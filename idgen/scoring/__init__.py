@@ -5,11 +5,11 @@ measured by `verification`.
 """
 
 from idgen.scoring.bridge import Bridge
-from idgen.scoring.calibration import BINS, UNCALIBRATED, Calibration, ErrorRates, Meaning, calibrations_of, meaning
+from idgen.scoring.calibration import BINS, Calibration, ErrorRates, Meaning, calibrations_of, explained, meaning
 from idgen.scoring.score import OWN_PICTURES, Comparison, Score, verdicts
 from idgen.scoring.verdict import Scorer
 
 __all__ = [
-    "BINS", "OWN_PICTURES", "UNCALIBRATED", "Bridge", "Calibration", "Comparison", "ErrorRates", "Meaning", "Score",
-    "Scorer", "calibrations_of", "meaning", "verdicts",
+    "BINS", "OWN_PICTURES", "Bridge", "Calibration", "Comparison", "ErrorRates", "Meaning", "Score", "Scorer",
+    "calibrations_of", "explained", "meaning", "verdicts",
 ]  # fmt: skip

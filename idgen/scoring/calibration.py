@@ -33,12 +33,6 @@ EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
 """Edges of the histograms' bins; the middle bin is centred on 0."""
 
 CALIBRATION_NAME = "calibration.json"
-UNCALIBRATED = (
-    "what they mean was not measured here for this embedding space: take a threshold from the literature on its "
-    "recogniser, or measure one on pictures of people it never saw."
-)
-"""What a cosine says without a calibration."""
-
 Who = NDArray[np.intp]
 _RESAMPLED = 700  # pictures that intervals are taken over
 _FORMAT, _VERSION = "idgen.calibration", 2
@@ -190,19 +184,27 @@ class Calibration:
 
     @classmethod
     def of_pairs(
-        cls, space: str, cosines: ArrayLike, same: ArrayLike, data: str, domain: str = PHOTOGRAPHS
+        cls,
+        space: str,
+        cosines: ArrayLike,
+        same: ArrayLike,
+        data: str,
+        domain: str = PHOTOGRAPHS,
+        images: int | None = None,
     ) -> Calibration:
         """Of a list of pairs of pictures that names nobody: `image-image` alone, with intervals over pairs.
 
         Args:
             space, data, domain: as of `measure`.
             cosines, same: (N,) of each pair, and whether it shows one person.
+            images: how many pictures are in them; by default two a pair.
         """
         scores, truth = np.asarray(cosines), np.asarray(same, bool)
         rates = ErrorRates.measure(scores[truth], scores[~truth])
         number = np.arange(len(truth))[:, None]
         rates = rates.with_intervals(scores[truth], scores[~truth], number[truth], number[~truth])
-        return cls(space, 0, 2 * len(truth), data, {"image-image": rates}, domain, "pairs")
+        images = 2 * len(truth) if images is None else images
+        return cls(space, 0, images, data, {"image-image": rates}, domain, "pairs")
 
     def save(self, path: str | Path) -> None:
         """Write JSON: this calibration alone."""
@@ -259,6 +261,21 @@ def meaning(calibrations: Sequence[Calibration], of: str, kind: str, fmr: float 
             if carried := [rate for rate in rates if rate >= fmr * (1 - 1e-9)]:
                 return Meaning(known, kind, min(carried), rates[min(carried)])
     return None
+
+
+def explained(calibrations: Sequence[Calibration], of: str, kind: str, fmr: float = arguments.FMR) -> str:
+    """What the cosines of a recogniser say where nobody judges, as the end of a sentence; arguments as of `meaning`."""
+    if (known := meaning(calibrations, of, kind, fmr)) is not None:
+        return (
+            f"{known.threshold:.2f} or more counts as the same person, where {one_in(known.fmr)} comparisons of "
+            f"different people gets by chance, measured on {domain.pictures(known.calibration.domain)}"
+        )
+    if calibrations:
+        return f"what that means was not measured on {domain.pictures(of)}, or on too few. {domain.advice(of)[:-1]}"
+    return (
+        "what that means was not measured here for this embedding space: take a threshold from the literature on its "
+        "recogniser, or measure one on pictures of people it never saw"
+    )
 
 
 def to_dict(calibrations: Sequence[Calibration]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from idgen.ground.identity import Identity
 from idgen.ground.images import MAX_PIXELS, UPLOADS, open_image
 from idgen.ground.provenance import domain_of, encode, mark_of
 from idgen.model import Model
-from idgen.scoring import UNCALIBRATED, Comparison, Meaning, meaning
+from idgen.scoring import Comparison, Meaning, calibrations_of, explained, meaning
 
 from .scores import reference, why_not
 
@@ -140,12 +140,14 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
         InputError: no consent, not a usable picture, or no face in one.
     """
     faces = _read(model, first, consent, pixels), _read(model, second, consent, pixels)
+    of = domain.against(face.domain for face in faces)
     if not model.has("judge"):
         a, b = model.encoder.encode([face.face for face in faces])
         cosine = min(1.0, float(a @ b))  # rounding goes beyond
-        sentence = f"The cosine is {cosine:.2f}, and {model.name} has no judge: {UNCALIBRATED}"
-        return Compared(faces, cosine, None, None, sentence)
-    of = domain.against(face.domain for face in faces)
+        known = explained(calibrations_of(model.encoder), of, "image-image")
+        return Compared(
+            faces, cosine, None, None, f"The cosine is {cosine:.2f}, and {model.name} has no judge: {known}."
+        )
     a, b = (face.views for face in faces)
     comparison = model.scorer.compare(a, b, of=of)
     known = meaning(model.judge.calibrations, comparison.of, "image-image", comparison.fmr)

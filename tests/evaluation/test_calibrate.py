@@ -114,6 +114,23 @@ def test_pairs_that_name_nobody(mine: Path, people: Path, tmp_path: Path) -> Non
     )
     again = calibrate(str(mine), people, aligned=True, pairs=text, progress=False).calibration
     assert again.rates("image-image").eer == pytest.approx(rates.eer, abs=1e-6)
+    assert (known.images, again.images) == (80, 31), "of the list the pictures are counted once"
+    text.write_text("nobody.png p00/1.png 1\n")
+    with pytest.raises(
+        InputError, match=r"names 'nobody.png', which is no picture of the set; its first is called 'p00/0.png'"
+    ):
+        calibrate(str(mine), people, aligned=True, pairs=text, progress=False)
+
+
+def test_what_carries_a_rate_is_not_replaced_by_what_carries_none(mine: Path, people: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    for name in ("p00", "p01"):
+        shutil.copytree(people / name, few / name)
+    with pytest.raises(InputError, match=r"16 comparisons of different people are too few .* on rendered pictures"):
+        calibrate(str(mine), few, aligned=True, domain="rendered", progress=False)
+    assert calibrate(str(mine), few, aligned=True, progress=False).path.parent == mine / "encoder", "nothing was there"
+    out = tmp_path / "few.json"
+    assert calibrate(str(mine), few, aligned=True, domain="rendered", out=out, progress=False).path == out
 
 
 def test_recognisers_side_by_side_with_no_model(mine: Path, people: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from idgen.evaluation.reading import Reader
 from idgen.faces import Detection, DlibEncoder, FaceEncoder
+from idgen.faces.align import align
 from idgen.faces.dlib_resnet import FILES
 from idgen.faces.resolve import for_photographs, recogniser
 from idgen.ground.errors import InputError
@@ -52,6 +54,17 @@ def test_a_face_that_another_finder_found_is_seen_alike(encoder: FaceEncoder, ph
     other = Detection(face.landmarks, face.confidence, face.size)
     seen = encoder.encode([encoder.crop(photo, each) for each in (face, other)])
     assert float(seen[0] @ seen[1]) > 0.97
+
+
+def test_crops_cut_out_for_others_and_photos_are_searched(
+    encoder: FaceEncoder, photo: Image.Image, tmp_path: Path
+) -> None:
+    (tmp_path / "her").mkdir()
+    photo.save(tmp_path / "her" / "photo.png")
+    align(photo, encoder.detect_and_align(photo)[1].landmarks).save(tmp_path / "her" / "crop.png")
+    seen = Reader(None, aligned=True, progress=False, by=["dlib"]).read(tmp_path).by[0].vectors
+    assert (seen @ encoder.identify([photo]).vector).min() > 0.95
+    assert encoder.encode([photo])[0] @ seen[1] < 0.9, "taken for a crop of dlib's own, it is somebody else"
 
 
 def test_large_and_empty_pictures(encoder: FaceEncoder, photo: Image.Image) -> None:

@@ -79,10 +79,13 @@ def test_what_is_fetched_cannot_be_written(repository: str, tmp_path: Path) -> N
 def test_a_model_on_the_hub(repository: str, hub: HubServer, tiny_model: Path) -> None:
     with pytest.raises(InputError, match="no revision 'v9'"):
         resolve(repository, revision="v9")
+    for part in ("encoder", "judge"):  # as insightface's recognisers lie there
+        (hub.repos[repository] / part / "recogniser.onnx").write_bytes(part.encode())
     loaded = load_model(repository, device="cpu")
     assert loaded.name == repository and loaded.folder.is_dir()
     fetched = {name for _, name in hub.fetched}
     assert {"model_index.json", "encoder/config.json", "judge/bridge.safetensors"} <= fetched
+    assert {"encoder/recogniser.onnx", "judge/recogniser.onnx"} <= fetched
     assert not [name for name in fetched if name.endswith((".py", ".bin"))]
     person = loaded.sampler.sample(1, seed=3)
     here = Model(tiny_model, device="cpu").pipeline(person, num_inference_steps=2).images[0]

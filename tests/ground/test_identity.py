@@ -157,6 +157,8 @@ def test_file_unreadable(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     files = dict.fromkeys(contents, "not a readable safetensors file") | {"none": "There is no file", "": "is a folder"}
+    (tmp_path / "me.JPG").write_bytes(b"\xff\xd8")
+    files["me.JPG"] = "or is it a photo, which idgen identify has to read first"
     for name, says in files.items():
         with pytest.raises(InputError, match=says):
             Identities.load(tmp_path / name)

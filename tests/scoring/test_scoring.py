@@ -19,7 +19,7 @@ from idgen.ground.provenance import encode
 from idgen.model import Judge
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import PlainRecognizer, ResNetRecognizer
-from idgen.scoring import BINS, Bridge, Calibration, ErrorRates, Score, Scorer, meaning
+from idgen.scoring import BINS, Bridge, Calibration, ErrorRates, Score, Scorer, explained, meaning
 from idgen.scoring.calibration import EDGES, from_dict, to_dict, with_domain
 from idgen.scoring.verdict import judge_threshold
 
@@ -195,6 +195,15 @@ def test_the_calibration_of_the_domain_applies_at_the_strictest_rate_that_it_car
     assert [one.people for one in with_domain([measured, photos], replace(photos, people=8))] == [500, 8]
     with pytest.raises(InputError, match=r"false-match rate of 0\.005"):
         meaning([measured], "rendered", "image-mean", 5e-3)
+
+
+def test_what_cosines_say_where_nobody_judges(measured):
+    at = measured.threshold("image-mean", 1e-3)
+    said = explained([measured], "rendered", "image-mean")
+    assert said.startswith(f"{at:.2f} or more counts as the same person") and said.endswith("on rendered pictures")
+    other = explained([measured], "photographs", "image-mean")
+    assert "not measured on photographs, or on too few. For a verdict" in other
+    assert "not measured here for this embedding space" in explained([], "photographs", "image-mean")
 
 
 # ---------------------------------------------------------------- bridge

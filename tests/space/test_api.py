@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from served import Served
-from tiny import noise_png
+from tiny import encoded, noise_png
 
 from benchmarks.space_load import measure, plan
 from idgen.ground import provenance
@@ -92,6 +93,17 @@ def test_a_mistake_comes_back_as_its_sentence(client, arguments: tuple, said: st
     name, *values = arguments
     with pytest.raises(Exception, match=said):
         client.predict(*values, api_name=name)
+
+
+def test_a_photo_is_answered_with_its_faces_and_what_verdicts_there_will_be(
+    serving, built_in: Model, portraits: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(encoded(Image.open(io.BytesIO(portraits[0]))))
+    with serving(built_in, tmp_path / "gradio") as address:
+        photo = gradio_client.handle_file(str(tmp_path / "photo.png"))
+        said = connect(address, tmp_path / "answers").predict(photo, True, api_name="/identify")
+    assert said["faces"] == [1] and said["source"] == "1 photo" and len(said["vector"]) == built_in.encoder.dim
+    assert "No verdict" in said["scope"] and "rendered pictures against photographs" in said["scope"]
 
 
 def test_the_same_photo_from_two_visitors_is_two_uploads(app, tmp_path: Path) -> None:

@@ -367,6 +367,12 @@ def test_photos(browser: Any, address: str, photos: list[dict]) -> None:
         shoot(page, "desktop-photo-2-scores")
         tab(page, "Two people")
         assert "may be behind" in page.inner_text("#first") and "does not exist" not in page.inner_text("#first")
+        tab(page, "One person")
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        upload(page, "photo", {"name": "letter.png", "mimeType": "image/png", "buffer": b"Dear sir or madam"})
+        page.wait_for_function("!document.querySelector('#found img')")
+        tab(page, "Two people")
+        says(page, "#first", "Nobody")
 
 
 def test_a_vector_from_a_file_and_a_model_without_a_judge(browser: Any, address: str, small: Model) -> None:
