@@ -144,9 +144,9 @@ def compare(model: Model, first: bytes, second: bytes, consent: Any, pixels: int
     if not model.has("judge"):
         a, b = model.encoder.encode([face.face for face in faces])
         cosine = min(1.0, float(a @ b))  # rounding goes beyond
-        known = explained(calibrations_of(model.encoder), of, "image-image")
+        said = explained(calibrations_of(model.encoder), of, "image-image")
         return Compared(
-            faces, cosine, None, None, f"The cosine is {cosine:.2f}, and {model.name} has no judge: {known}."
+            faces, cosine, None, None, f"The cosine is {cosine:.2f}, and {model.name} has no judge: {said}."
         )
     a, b = (face.views for face in faces)
     comparison = model.scorer.compare(a, b, of=of)
