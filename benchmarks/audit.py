@@ -47,10 +47,10 @@ def of_the_model(faces: Path, out: Path, people: int, images: int, paint: int) -
     """Both audits."""
     model = load_model("nobody-128")
     made = generate(model.sampler.sample(people, 0), out / "pictures", images, model=model)
-    sets = {"nobody-128": (made, faces / "val"), "val": (faces / "val", faces / "train")}
+    sets = {"nobody-128": (made, faces / "val", paint), "val": (faces / "val", faces / "train", 0)}
     return {
-        name: audit(source, out / name, model=model, against=against, paint=paint if name == "nobody-128" else 0)
-        for name, (source, against) in sets.items()
+        name: audit(source, out / name, model=model, against=against, domain="rendered", paint=some)
+        for name, (source, against, some) in sets.items()
     }
 
 
