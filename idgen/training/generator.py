@@ -34,6 +34,10 @@ from idgen.training.embedding import cached, cached_embeddings, content_key
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
 
 
+FAR = 40
+"""Degrees of yaw from which on a head is turned far: there are few such pictures, and they are the hard ones."""
+
+
 @dataclass(kw_only=True)
 class GeneratorArgs(FacesArgs):
     """Train the denoiser on aligned faces, with a trained recogniser and autoencoder."""
@@ -82,7 +86,7 @@ class GeneratorTask(Task):
     def __init__(self, args: GeneratorArgs, faces: Faces):
         super().__init__()
         self.args = args
-        self.latents = cached_latents(args, faces)
+        self.latents, self.there = cached_latents(args, faces), tuple[Tensor, ...]()
         self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
         self.album, self.labels = Album(faces.labels), torch.from_numpy(faces.labels)
         self.held_out_people = hold_out(faces.people, args.held_out_people, 100)
@@ -127,11 +131,19 @@ class GeneratorTask(Task):
     def _noised(self, rows: Tensor, generator: Generator, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noised latents, velocities, and attributes; half of the images mirrored."""
         mirrored = torch.randint(2, (len(rows),), generator=generator)
-        clean = torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(self.device).float()
+        clean = self._clean(mirrored, rows)
         told = torch.where(mirrored[:, None].bool(), self.mirror, 1.0) * self.told[rows]
         noise = Random(generator, self.device).normal(tuple(clean.shape))
         sigma = sigma.to(self.device)[:, None, None, None]
         return (1 - sigma) * clean + sigma * noise, noise - clean, told
+
+    def _clean(self, mirrored: Tensor, rows: Tensor) -> Tensor:
+        """Latents (B, C, h, w). A GPU holds all of them: fetching them one by one would cost as much as the step."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).float()
+        if not self.there:
+            self.there = (torch.from_numpy(np.ascontiguousarray(self.latents)).to(self.device),)
+        return self.there[0][mirrored.to(self.device), rows.to(self.device)].float()
 
     def _left_open(self, told: Tensor, generator: Generator) -> Tensor:
         """Attributes (B, A) of which some are left open: so many as a rate drawn for each image says."""
@@ -218,13 +230,18 @@ class GeneratorTask(Task):
 
 
 def _rare(told: Tensor, vocabulary: attributes.Vocabulary, rows: Tensor) -> list[Tensor]:
-    """Of yes-or-no attributes that fewer than a tenth of the images have, these images again, up to three times."""
+    """Of yes-or-no attributes that fewer than a tenth of the images have, and of heads turned far, these images again,
+    up to three times."""
     again = []
     for place, name in enumerate(vocabulary.names):
-        if vocabulary.values[name] == attributes.YES_NO:
+        if name == "yaw":
+            some = rows[told[:, place].abs() > FAR]
+        elif vocabulary.values[name] == attributes.YES_NO:
             some = rows[told[:, place] == 1]
-            times = 0.1 * len(rows) / max(1, len(some)) - 1
-            again.append(some.repeat(max(0, min(3, round(times)))))
+        else:
+            continue
+        times = 0.1 * len(rows) / max(1, len(some)) - 1
+        again.append(some.repeat(max(0, min(3, round(times)))))
     return again
 
 
