@@ -42,7 +42,7 @@ from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.axes import axes_needed
 from idgen.training.data import Faces, load_faces
 from idgen.training.embedding import cached_embeddings
-from idgen.training.loop import ORIGIN, digest
+from idgen.training.loop import ORIGIN, digest, digest_of_latents
 
 
 @dataclass(kw_only=True)
@@ -179,7 +179,8 @@ def _check_origin(network: Callable[[str], Path], run: str) -> None:
     file = network(run) / ORIGIN
     origin = files.read_json(file) if file.is_file() else {}
     for other in ("recognizer", "autoencoder", "generator"):
-        if origin.get(other, digest(network(other))) != digest(network(other)):
+        named = (digest_of_latents if other == "autoencoder" else digest)(network(other))
+        if origin.get(other, named) != named:
             raise InputError(
                 f"The {run} in {network(run)} was trained with another {other} than {network(other)}: train it again."
             )

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.optim import AdamW, Optimizer
 
 from idgen.models.autoencoder import FaceAutoencoder
+from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.training import augment
 from idgen.training.critic import Critic, texture
@@ -39,6 +40,11 @@ class AutoencoderArgs(FacesArgs):
     """Weight of the difference in the local energy of fine detail."""
     latent_noise: float = 0.15
     """Standard deviation of the noise on the unit-variance latents while training."""
+    generator: Path | None = None
+    """Folder of a denoiser that was trained on these latents: half of them are replaced by what it makes of them
+    through a little noise. Those are as smooth as what it paints, and the decoder learns to give them their grain."""
+    most_smoothing: float = 0.3
+    """How much noise that is at most: the σ of the flow."""
 
 
 class AutoencoderTask(Task):
@@ -57,6 +63,7 @@ class AutoencoderTask(Task):
         self.critic = Critic(network.config.latent_channels) if args.adversarial else None
         recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
+        self.denoiser = () if args.generator is None else (frozen(args.generator, IdentityDiT).eval(),)
 
     def optimizers(self) -> list[Optimizer]:
         a, mine = self.args, [p for p in self.network.parameters() if p.requires_grad]
@@ -90,6 +97,8 @@ class AutoencoderTask(Task):
         if self.args.decoder_only:
             self.network.encoder.eval()  # its batch norm's statistics, too, stay
         latents = self.network.encode(pixels).latents
+        if self.denoiser:
+            latents = torch.cat([self._smoothed(pixels, latents), latents[len(latents) // 2 :]])
         noisy = latents + self.args.latent_noise * torch.randn_like(latents)
         made = self.network.decode(noisy).sample
         parts = self._compare(pixels, made)
@@ -102,6 +111,17 @@ class AutoencoderTask(Task):
             parts["fooled"], parts["critic"] = self.critic.losses(pixels, made, latents.detach())
             loss = loss + self.args.adversarial * parts["fooled"] + parts["critic"]
         return loss, parts
+
+    @torch.no_grad()
+    def _smoothed(self, pixels: Tensor, latents: Tensor) -> Tensor:
+        """The first half of the latents, as the denoiser sees them through noise, knowing who it is."""
+        recognizer, denoiser = (network.to(pixels.device) for network in (self.frozen[0], self.denoiser[0]))
+        pixels, latents = pixels[: len(pixels) // 2], latents[: len(latents) // 2] * self.network.config.scaling_factor
+        who = F.normalize(recognizer(_fit(pixels, recognizer.config.image_size)).float())
+        sigma = self.args.most_smoothing * torch.rand(len(latents), device=latents.device)
+        weight = sigma[:, None, None, None]
+        noised = (1 - weight) * latents + weight * torch.randn_like(latents)
+        return (noised - weight * denoiser(noised, 1000 * sigma, who).float()) / self.network.config.scaling_factor
 
     def validate(self, network: FaceAutoencoder, out: Path) -> dict[str, float]:
         """L1 (of a range of 2), PSNR in dB and the cosine of embeddings on held-out people, without noise."""
@@ -140,5 +160,7 @@ def train_autoencoder(args: AutoencoderArgs) -> dict[str, float]:
     faces, held_out = everybody.split_people(args.held_out_people)
     recognizer = frozen(args.recognizer, ResNetRecognizer)
     origin = {"data": everybody.content, "recognizer": digest(args.recognizer)}
+    if args.generator is not None:
+        origin["generator"] = digest(args.generator)
     origin["number of held-out people"] = str(held_out.people)
     return train(AutoencoderTask(args, faces, held_out, recognizer), args, origin)

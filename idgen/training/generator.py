@@ -31,8 +31,7 @@ from idgen.scoring import verification
 from idgen.training.augment import Random
 from idgen.training.data import Album, Faces, hold_out, load_faces
 from idgen.training.embedding import cached, cached_embeddings, content_key
-from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
-
+from idgen.training.loop import FacesArgs, Task, build, digest, digest_of_latents, frozen, train
 
 FAR = 40
 """Degrees of yaw from which on a head is turned far: there are few such pictures, and they are the hard ones."""
@@ -248,7 +247,11 @@ def _rare(told: Tensor, vocabulary: attributes.Vocabulary, rows: Tensor) -> list
 def train_generator(args: GeneratorArgs) -> dict[str, float]:
     """Train the denoiser; the network is written to `args.out/model`."""
     faces = load_faces(args.data, args.size)
-    origin = {"data": faces.content, "recognizer": digest(args.recognizer), "autoencoder": digest(args.autoencoder)}
+    origin = {
+        "data": faces.content,
+        "recognizer": digest(args.recognizer),
+        "autoencoder": digest_of_latents(args.autoencoder),
+    }
     task = GeneratorTask(args, faces)
     origin["number of held-out people"] = str(task.held_out_people)
     return train(task, args, origin)

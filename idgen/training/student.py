@@ -25,7 +25,7 @@ from idgen.models.dit import IdentityDiT
 from idgen.training.data import Faces, load_faces
 from idgen.training.embedding import content_key
 from idgen.training.generator import GeneratorArgs, GeneratorTask
-from idgen.training.loop import digest, frozen, step_seed, train
+from idgen.training.loop import digest, digest_of_latents, frozen, step_seed, train
 
 _BLOCK = 256  # paths in one file of the cache
 
@@ -191,6 +191,6 @@ class StudentTask(GeneratorTask):
 def train_student(args: StudentArgs) -> dict[str, float]:
     """Train the student; the network is written to `args.out/model`."""
     faces = load_faces(args.data, args.size)
-    names = ("generator", "recognizer", "autoencoder")
-    origin = {"data": faces.content} | {name: digest(getattr(args, name)) for name in names}
+    origin = {"data": faces.content, "generator": digest(args.generator), "recognizer": digest(args.recognizer)}
+    origin["autoencoder"] = digest_of_latents(args.autoencoder)
     return train(StudentTask(args, faces), args, origin)

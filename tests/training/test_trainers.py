@@ -22,12 +22,12 @@ from idgen.models import FaceAutoencoder, IdentityFlow, PlainRecognizer, ResNetR
 from idgen.models.finder import face_size
 from idgen.training.attributes import AttributesArgs, train_attributes
 from idgen.training.augment import shuffle
-from idgen.training.autoencoder import AutoencoderArgs, haar_details, train_autoencoder
+from idgen.training.autoencoder import AutoencoderArgs, AutoencoderTask, haar_details, train_autoencoder
 from idgen.training.critic import Critic, texture
 from idgen.training.data import Faces, load_faces
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
-from idgen.training.generator import GeneratorArgs, GeneratorTask, train_generator
-from idgen.training.loop import train
+from idgen.training.generator import GeneratorArgs, GeneratorTask, _rare, train_generator
+from idgen.training.loop import digest, digest_of_latents, train
 from idgen.training.mixture import load_mixture
 from idgen.training.quality import QualityArgs, train_quality
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, certainty_ratio, train_recognizer
@@ -464,6 +464,30 @@ def test_a_decoder_is_finished_against_a_critic_and_its_encoder_stays(folder, tm
     before = models.load(autoencoder, FaceAutoencoder).state_dict()
     for name, value in trained.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+    finished = next(path.parent for path in tmp_path.rglob("model/config.json"))
+    assert digest(finished) != digest(autoencoder)  # but its latents are the same
+    assert digest_of_latents(finished) == digest_of_latents(autoencoder)
+    trained.encoder[1].bias.data += 1
+    trained.save_pretrained(tmp_path / "another")
+    assert digest_of_latents(tmp_path / "another") != digest_of_latents(autoencoder)
+
+
+def test_a_decoder_is_finished_on_latents_as_smooth_as_the_denoisers(folder, tmp_path, recognizer, autoencoder):
+    torch.manual_seed(0)
+    noise = models.IdentityDiT(sample_size=16, in_channels=4, identity_dim=16, **GENERATOR)
+    noise.save_pretrained(tmp_path / "generator")  # it says nothing yet, so that estimates are the noised latents
+    options = {"data": folder, "recognizer": recognizer, "start": autoencoder, "model": AUTOENCODER}
+    finish = {"decoder_only": True, "generator": tmp_path / "generator", "most_smoothing": 0.5}
+    resumes(tmp_path, FaceAutoencoder, train_autoencoder, AutoencoderArgs, **options, **finish)
+
+    args = AutoencoderArgs(out=tmp_path, **QUICK, **options, **finish)
+    faces = load_faces(folder)
+    task = AutoencoderTask(args, faces, faces, models.load(recognizer, ResNetRecognizer))
+    latents = torch.zeros(64, 4, 16, 16)
+    smoothed = task._smoothed(torch.zeros(64, 3, 128, 128), latents)
+    assert len(smoothed) == 32
+    sigmas = smoothed.flatten(1).std(1)  # nothing but noise, of σ's strength
+    assert 0.0 < sigmas.min() < 0.1 and 0.4 < sigmas.max() < 0.55
 
 
 def test_the_critics_two_losses_move_one_side_each():
@@ -485,3 +509,14 @@ def test_texture_counts_how_much_not_where():
     assert float(texture(grain, grain)) == 0
     assert float(texture(grain, other)) < 0.2 * float(texture(grain, flat))
     assert float(texture(2 * grain, grain)) == pytest.approx(np.log(4), rel=0.02)
+    chequers = 0.1 * (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64)).expand(1, 3, 64, 64)
+    assert float(texture(chequers, grain)) > 1  # as much in all, but none of it across or down
+
+
+def test_heads_turned_far_are_shown_again():
+    vocabulary = Vocabulary({"yaw": [-60.0, 60.0], "hat": ["no", "yes"], "smile": [0.0, 1.0]})
+    told = torch.zeros(100, 3)
+    told[:5, vocabulary.names.index("yaw")] = torch.tensor([-41.0, 50.0, 60.0, -60.0, 45.0])
+    told[7:10, vocabulary.names.index("hat")] = 1
+    again = torch.cat(_rare(told, vocabulary, torch.arange(100)))
+    assert again.sort().values.tolist() == [*range(5), *sorted([7, 8, 9] * 2)]
