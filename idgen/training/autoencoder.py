@@ -63,7 +63,9 @@ class AutoencoderTask(Task):
         self.critic = Critic(network.config.latent_channels) if args.adversarial else None
         recognizer = recognizer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = (recognizer,)
-        self.denoiser = () if args.generator is None else (frozen(args.generator, IdentityDiT).eval(),)
+        self.denoiser: tuple[IdentityDiT, ...] = ()
+        if args.generator is not None:
+            self.denoiser = (frozen(args.generator, IdentityDiT).eval(),)
 
     def optimizers(self) -> list[Optimizer]:
         a, mine = self.args, [p for p in self.network.parameters() if p.requires_grad]
