@@ -41,8 +41,8 @@ from idgen.models import (
 from idgen.pipelines import IDiffFacePipeline
 from idgen.sampling.axes import axes_needed
 from idgen.training.data import Faces, load_faces
-from idgen.training.embedding import cached_embeddings
-from idgen.training.loop import ORIGIN, digest, digest_of_latents
+from idgen.training.embedding import cached_embeddings, digest_of_latents
+from idgen.training.loop import ORIGIN, digest
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Vectors of whole sets by trained recognisers, kept in the cache by what they were made of."""
+"""What trained networks make of whole sets, kept in the cache by what it was made of."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from idgen.ground import files
+from idgen.ground.weights import read_shards
 from idgen.training.data import Faces
-from idgen.training.loop import digest, frozen, has_bf16
+from idgen.training.loop import digest, frozen, has_bf16, trained_weights
 
 
 def embed(network: Any, faces: Faces, flip: bool = False) -> Tensor:
@@ -39,6 +40,15 @@ def content_key(network: Path, faces: Faces) -> str:
     """A name, of the weights' and the images' bytes, for what a network in a folder makes of some faces."""
     content = faces.content or hashlib.sha256(faces.images.tobytes() + str(faces.images.shape).encode()).hexdigest()
     return f"{digest(network)}-{content[:16]}"
+
+
+def digest_of_latents(autoencoder: Path) -> str:
+    """Names an autoencoder's latents: by the content of its encoder, since a decoder may be finished later."""
+    tensors = read_shards(trained_weights(autoencoder), "autoencoder", "another training")
+    content = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith("encoder.")):
+        content.update(tensors[name].float().numpy().tobytes())
+    return content.hexdigest()[:16]
 
 
 def cached(file: Path, make: Callable[[], NDArray[Any]], device: str, bf16: bool) -> NDArray[Any]:

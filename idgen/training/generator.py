@@ -30,8 +30,8 @@ from idgen.models.recognizer import ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training.augment import Random
 from idgen.training.data import Album, Faces, hold_out, load_faces
-from idgen.training.embedding import cached, cached_embeddings, content_key
-from idgen.training.loop import FacesArgs, Task, build, digest, digest_of_latents, frozen, train
+from idgen.training.embedding import cached, cached_embeddings, content_key, digest_of_latents
+from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
 
 FAR = 40
 """Degrees of yaw from which on a head is turned far: there are few such pictures, and they are the hard ones."""

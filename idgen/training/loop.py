@@ -159,15 +159,6 @@ def digest(folder: Path) -> str:
     return content.hexdigest()[:16]
 
 
-def digest_of_latents(autoencoder: Path) -> str:
-    """Names an autoencoder's latents: by the content of its encoder, since a decoder may be finished later."""
-    tensors = read_shards(trained_weights(autoencoder), "autoencoder", "another training")
-    content = hashlib.sha256()
-    for name in sorted(name for name in tensors if name.startswith("encoder.")):
-        content.update(tensors[name].float().numpy().tobytes())
-    return content.hexdigest()[:16]
-
-
 def trained_weights(folder: Path) -> list[Path]:
     """The files of a network that was trained before; InputError where there is none."""
     folder = Path(folder)

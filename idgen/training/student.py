@@ -23,9 +23,9 @@ from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
 from idgen.models.dit import IdentityDiT
 from idgen.training.data import Faces, load_faces
-from idgen.training.embedding import content_key
+from idgen.training.embedding import content_key, digest_of_latents
 from idgen.training.generator import GeneratorArgs, GeneratorTask
-from idgen.training.loop import digest, digest_of_latents, frozen, step_seed, train
+from idgen.training.loop import digest, frozen, step_seed, train
 
 _BLOCK = 256  # paths in one file of the cache
 

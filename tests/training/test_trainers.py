@@ -25,9 +25,10 @@ from idgen.training.augment import shuffle
 from idgen.training.autoencoder import AutoencoderArgs, AutoencoderTask, haar_details, train_autoencoder
 from idgen.training.critic import Critic, texture
 from idgen.training.data import Faces, load_faces
+from idgen.training.embedding import digest_of_latents
 from idgen.training.finder import FinderArgs, FinderTask, train_finder
 from idgen.training.generator import GeneratorArgs, GeneratorTask, _rare, train_generator
-from idgen.training.loop import digest, digest_of_latents, train
+from idgen.training.loop import digest, train
 from idgen.training.mixture import load_mixture
 from idgen.training.quality import QualityArgs, train_quality
 from idgen.training.recognition import RecognizerArgs, RecognizerTask, certainty_ratio, train_recognizer
