@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import AdamW, Optimizer
 
+from idgen.ground.errors import InputError
 from idgen.models.autoencoder import FaceAutoencoder
 from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
@@ -46,6 +47,15 @@ class AutoencoderArgs(FacesArgs):
     most_smoothing: float = 0.3
     """How much noise that is at most: the σ of the flow."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.generator is not None and not self.decoder_only:
+            raise InputError(
+                "With generator the encoder must stay as the denoiser knows it: add decoder_only and start."
+            )
+        if not 0 < self.most_smoothing < 1:
+            raise InputError(f"most_smoothing lies between 0 and 1, got {self.most_smoothing}.")
+
 
 class AutoencoderTask(Task):
     """An autoencoder and the frozen recogniser that compares."""
@@ -66,6 +76,9 @@ class AutoencoderTask(Task):
         self.denoiser: tuple[IdentityDiT, ...] = ()
         if args.generator is not None:
             self.denoiser = (frozen(args.generator, IdentityDiT).eval(),)
+            takes, given = self.denoiser[0].config, (network.config.latent_channels, recognizer.config.embedding_dim)
+            if (takes.in_channels, takes.identity_dim) != given:
+                raise InputError(f"The denoiser in {args.generator} is of other latents or another recogniser.")
 
     def optimizers(self) -> list[Optimizer]:
         a, mine = self.args, [p for p in self.network.parameters() if p.requires_grad]

@@ -481,6 +481,13 @@ def test_a_decoder_is_finished_on_latents_as_smooth_as_the_denoisers(folder, tmp
     finish = {"decoder_only": True, "generator": tmp_path / "generator", "most_smoothing": 0.5}
     resumes(tmp_path, FaceAutoencoder, train_autoencoder, AutoencoderArgs, **options, **finish)
 
+    for wrong, why in (
+        ({"decoder_only": False}, "the encoder stays"),
+        ({"most_smoothing": 1.0}, "between 0 and 1, got 1.0"),
+        ({"model": {**AUTOENCODER, "latent_channels": 8}, "start": None}, "is of other latents"),
+    ):
+        with pytest.raises(InputError, match=why):
+            train_autoencoder(AutoencoderArgs(out=tmp_path / "wrong", **QUICK, **{**options, **finish, **wrong}))
     args = AutoencoderArgs(out=tmp_path, **QUICK, **options, **finish)
     faces = load_faces(folder)
     task = AutoencoderTask(args, faces, faces, models.load(recognizer, ResNetRecognizer))
