@@ -50,9 +50,7 @@ class AutoencoderArgs(FacesArgs):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.generator is not None and not self.decoder_only:
-            raise InputError(
-                "With generator the encoder must stay as the denoiser knows it: add decoder_only and start."
-            )
+            raise InputError("With generator the encoder stays as the denoiser knows it: add decoder_only and start.")
         if not 0 < self.most_smoothing < 1:
             raise InputError(f"most_smoothing lies between 0 and 1, got {self.most_smoothing}.")
 
