@@ -61,11 +61,12 @@ def cells_of(study: Study, out: Path, contents: dict[str, str], device: str | No
         options = {**study.training, **study.row(row, out)}
         for seed in study.seeds or ():
             args = made(RecognizerArgs, {**options, "out": out, "seed": seed, "device": device})
-            told = {name: str(value) for name, value in asdict(args).items() if name not in ("out", "device", "test")}
+            told = {name: value for name, value in asdict(args).items() if name not in ("out", "device", "test")}
             for part in ("data", "pretrain"):
                 asked = [Asked.read(text) for text in getattr(args, part)]
-                told[part] = json.dumps([(contents[one.path], one.share) for one in asked])
-            key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+                told[part] = [(contents[one.path], one.share) for one in asked]
+            # In order all the way down: in which order a plan gives its options decides nothing.
+            key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
             run = out / RUNS / f"{slug(row)}-{seed}-{key}"
             cells.append(Cell(row, seed, replace(args, out=run), tests, key))
     return cells

@@ -213,6 +213,15 @@ def test_the_command(plan: dict[str, Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_the_order_of_options_decides_nothing(plan: dict[str, Any], tmp_path: Path) -> None:
+    run_study(Study(**plan), tmp_path / "study", device="cpu")
+    before = numbers(tmp_path / "study")
+    plan["training"]["model"] = dict(reversed(plan["training"]["model"].items()))
+    plan["training"] = dict(reversed(plan["training"].items()))
+    run_study(Study(**plan), tmp_path / "study", device="cpu")
+    assert numbers(tmp_path / "study") == before and len(before) == 4
+
+
 def test_killed_at_any_moment_it_loses_doubles_and_changes_nothing(plan: dict[str, Any], tmp_path: Path) -> None:
     """Ten times, at random moments of the trainings."""
     plan["training"] |= {"steps": 24, "checkpoint_minutes": 0.0, "validate_every": 6}
