@@ -22,6 +22,13 @@ from idgen.ground.errors import InputError
 from idgen.sets import Source, read_source
 
 
+def on_gpu(array: NDArray[Any], device: torch.device | str) -> Tensor | None:
+    """A whole array on a GPU, where it takes at most a quarter of what is free: a step then waits for none of it."""
+    if torch.device(device).type != "cuda" or array.nbytes >= torch.cuda.mem_get_info(device)[0] / 4:
+        return None
+    return torch.from_numpy(np.array(array)).to(device)
+
+
 @dataclass(frozen=True)
 class Faces:
     """Decoded images and who is on them.
@@ -60,17 +67,15 @@ class Faces:
 
     def pixels(self, rows: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
         """(len(rows), 3, H, W) float in [0, 1]."""
-        if torch.device(device).type == "cuda" and (there := self._placed(str(device))) is not None:
+        if (there := self._placed(str(device))) is not None:
             chosen = there[torch.as_tensor(rows, device=device)]
         else:
             chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
         return chosen.permute(0, 3, 1, 2).float().div_(255)
 
     def _placed(self, device: str) -> Tensor | None:
-        """All images on a GPU, where they take at most a quarter of what is free: a step then waits for none."""
         if device not in self.placed:
-            fits = self.images.nbytes < torch.cuda.mem_get_info(device)[0] / 4
-            self.placed[device] = torch.from_numpy(np.array(self.images)).to(device) if fits else None
+            self.placed[device] = on_gpu(self.images, device)
         return self.placed[device]
 
 

@@ -11,6 +11,7 @@ not left to chance, so less has to be learned, and what a user leaves open can b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,7 @@ from idgen.models.dit import IdentityDiT
 from idgen.models.recognizer import ResNetRecognizer
 from idgen.scoring import verification
 from idgen.training.augment import Random
-from idgen.training.data import Album, Faces, hold_out, load_faces
+from idgen.training.data import Album, Faces, hold_out, load_faces, on_gpu
 from idgen.training.embedding import cached, cached_embeddings, content_key, digest_of_latents
 from idgen.training.loop import FacesArgs, Task, build, digest, frozen, train
 
@@ -85,7 +86,7 @@ class GeneratorTask(Task):
     def __init__(self, args: GeneratorArgs, faces: Faces):
         super().__init__()
         self.args = args
-        self.latents, self.there = cached_latents(args, faces), tuple[Tensor, ...]()
+        self.latents = cached_latents(args, faces)
         self.embeddings = cached_embeddings(args.recognizer, faces, args.device)
         self.album, self.labels = Album(faces.labels), torch.from_numpy(faces.labels)
         self.held_out_people = hold_out(faces.people, args.held_out_people, 100)
@@ -136,13 +137,15 @@ class GeneratorTask(Task):
         sigma = sigma.to(self.device)[:, None, None, None]
         return (1 - sigma) * clean + sigma * noise, noise - clean, told
 
+    @cached_property
+    def _there(self) -> Tensor | None:
+        return on_gpu(self.latents, self.device)
+
     def _clean(self, mirrored: Tensor, rows: Tensor) -> Tensor:
-        """Latents (B, C, h, w). A GPU holds all of them: fetching them one by one would cost as much as the step."""
-        if self.device.type == "cpu":
-            return torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).float()
-        if not self.there:
-            self.there = (torch.from_numpy(np.ascontiguousarray(self.latents)).to(self.device),)
-        return self.there[0][mirrored.to(self.device), rows.to(self.device)].float()
+        """Latents (B, C, h, w)."""
+        if self._there is None:
+            return torch.from_numpy(self.latents[mirrored.numpy(), rows.numpy()]).to(self.device).float()
+        return self._there[mirrored.to(self.device), rows.to(self.device)].float()
 
     def _left_open(self, told: Tensor, generator: Generator) -> Tensor:
         """Attributes (B, A) of which some are left open: so many as a rate drawn for each image says."""

@@ -212,7 +212,6 @@ def test_the_command(plan: dict[str, Any], tmp_path: Path) -> None:
     assert table.exit_code == 0 and "1 of 1 cells" in table.output
 
 
-@pytest.mark.long
 def test_the_order_of_options_decides_nothing(plan: dict[str, Any], tmp_path: Path) -> None:
     run_study(Study(**plan), tmp_path / "study", device="cpu")
     before = numbers(tmp_path / "study")
@@ -222,6 +221,7 @@ def test_the_order_of_options_decides_nothing(plan: dict[str, Any], tmp_path: Pa
     assert numbers(tmp_path / "study") == before and len(before) == 4
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_loses_doubles_and_changes_nothing(plan: dict[str, Any], tmp_path: Path) -> None:
     """Ten times, at random moments of the trainings."""
     plan["training"] |= {"steps": 24, "checkpoint_minutes": 0.0, "validate_every": 6}
