@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +137,22 @@ def cache(*parts: str) -> Path:
         return Path(os.environ.get("IDGEN_CACHE") or Path.home() / ".cache" / "idgen", *parts)
     except RuntimeError as error:  # of a user whom the machine does not know, as in a container
         raise InputError(f"There is no home folder to keep things in: {_CACHE}.") from error
+
+
+def used(folder: Path) -> None:
+    """Note that a folder of the cache is used now, see `make_room`."""
+    with contextlib.suppress(OSError):  # of somebody else, or on a disk that is read only
+        os.utime(folder)
+
+
+def make_room(folder: Path, needed: int, days: float = 30) -> int:
+    """Remove from a folder of the cache what nobody used for so many days, and what was used longest ago while the disk
+    has less than `needed` bytes free; returns how many it has then. Whoever has such a file open keeps it."""
+    there = sorted((path.stat().st_mtime, path) for path in folder.iterdir() if not path.name.startswith("."))
+    for when, path in there:
+        if time.time() - when > days * 86400 or shutil.disk_usage(folder).free < needed:
+            remove(path)
+    return shutil.disk_usage(folder).free
 
 
 def check_cache(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +91,10 @@ class Album:
         draws = torch.rand(len(people), pictures, generator=generator)
         return self.order[self.starts[people, None] + (draws * self.counts[people, None]).long()]
 
+    def of(self, person: int) -> Tensor:
+        """The rows of everything of a person."""
+        return self.order[self.starts[person] : self.starts[person] + self.counts[person]]
+
     def first(self, pictures: int) -> NDArray[np.int64]:
         """The rows of everybody's first so many pictures, ascending."""
         number = torch.arange(len(self.order)) - self.starts.repeat_interleave(self.counts)
@@ -130,7 +133,9 @@ def load_faces(source: str | Path, size: int | None = None, labelled: bool = Tru
     stamp = [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in found]
     key = hashlib.sha256("\n".join([*stamp, str(size), str(labelled), "3"]).encode()).hexdigest()[:20]
     folder = files.cache("decoded", key)
-    if not (folder / "labels.npy").exists():
+    if (folder / "labels.npy").exists():
+        files.used(folder)
+    else:
         _decode(read_source(path, ("landmarks",), labelled), path, size, folder)
     with np.load(folder / "columns.npz") as archive:
         columns = {name: archive[name] for name in archive.files}
@@ -146,7 +151,7 @@ def _decode(source: Source, path: Path, size: int | None, folder: Path) -> None:
     side = size or max(source.open(0).size)
     shape = (len(source), side, side, 3)
     files.check_cache(folder)
-    if (free := shutil.disk_usage(folder.parent).free) < math.prod(shape):
+    if (free := files.make_room(folder.parent, math.prod(shape))) < math.prod(shape):
         raise InputError(
             f"Decoded, {source.name} takes {math.prod(shape) / 1e9:,.1f} GB, and {folder.parent} has "
             f"{free / 1e9:,.1f}: make room there, or set IDGEN_CACHE to a folder elsewhere."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pwd
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -59,3 +62,20 @@ def test_fetching_names_the_variable(nowhere: None, monkeypatch: pytest.MonkeyPa
 def test_a_place_is_asked_for_when_it_is_used(nowhere: None) -> None:
     with pytest.raises(InputError, match="IDGEN_CACHE"):
         files.check_cache(files.cache("anything", "file"))
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without that, a cache of decoded pictures grew to 40 GB in a day, and the next set found no room."""
+    now = time.time()
+    for name, days in (("old", 40), ("b", 3), ("c", 2), ("d", 1), (".half", 40)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "images.npy").write_bytes(b"1234")
+        os.utime(tmp_path / name, (now - days * 86400,) * 2)
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: SimpleNamespace(free=100 - sum(1 for _ in tmp_path.glob("*/images.npy")))
+    )
+    assert files.make_room(tmp_path, 10) == 96
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".half", "b", "c", "d"]
+    files.used(tmp_path / "b")
+    assert files.make_room(tmp_path, 98) == 98
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".half", "b"]
