@@ -28,7 +28,7 @@ def test_no_image_shows_where_in_the_batch_it_is() -> None:
     assert seen == [(0, True, (2, 55))] * 6
 
 
-def test_packed_convolutions_are_the_same_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_layers_are_the_same_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network that is packed stays as it is, and inputs of another shape are taken, too."""
     monkeypatch.setattr(shells, "HEAVY", 200)
     network = (
@@ -59,6 +59,10 @@ def test_packed_convolutions_are_the_same_in_any_batch(monkeypatch: pytest.Monke
 
 
 def test_only_float32_on_a_cpu_is_packed() -> None:
-    heavy = torch.nn.Sequential(torch.nn.Conv2d(512, 512, 3), torch.nn.Conv2d(512, 512, 3, padding="same"))
-    assert [type(layer).__name__ for layer in shells.packed(heavy)] == ["_Packed", "Conv2d"]
+    heavy = torch.nn.Sequential(
+        torch.nn.Conv2d(512, 512, 3), torch.nn.Conv2d(512, 512, 3, padding="same"), torch.nn.Linear(512, 512)
+    )
+    assert [type(layer).__name__ for layer in shells.packed(heavy)] == ["_Packed", "Conv2d", "_PackedLinear"]
+    rows = torch.randn(3, 5, 512)
+    torch.testing.assert_close(shells.packed(heavy)[2](rows), heavy[2](rows), atol=1e-5, rtol=1e-5)
     assert shells.packed(heavy.half()) is heavy
