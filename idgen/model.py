@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from idgen.ground.files import read_json
 from idgen.ground.identity import Identity
 from idgen.ground.images import ImageSource, open_image
 from idgen.ground.waiting import working
+from idgen.ground.weights import fingerprint
 from idgen.sampling.sampler import IdentitySampler
 from idgen.scoring.bridge import BRIDGE_NAME, Bridge
 from idgen.scoring.calibration import CALIBRATION_NAME, calibrations_of, from_dict
@@ -59,6 +61,11 @@ class Model:
         self.device = devices.device(device)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Short name of its weights, see `idgen.ground.weights.fingerprint`, as they are when it is first asked for."""
+        return fingerprint(self.folder)
 
     @property
     def pipeline(self) -> IdentityPipeline:

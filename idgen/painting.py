@@ -6,11 +6,12 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL.Image import Image
@@ -18,7 +19,7 @@ from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from idgen.asking import asked, noted, portraits, posed
-from idgen.ground import arguments, files, provenance, weights
+from idgen.ground import arguments, files, provenance
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, folder_names
@@ -143,7 +144,7 @@ def _settings(model: Model, people: Identities, steps: int | None, guidance: flo
     own, scale = model.pipeline.config, None if guidance is None else parse_schedule(guidance)
     return {
         "model": model.name,
-        "weights": weights.fingerprint(model.folder),
+        "weights": model.fingerprint,
         "people": people.fingerprint(),
         "steps": model.pipeline.usual_steps(scale) if steps is None else steps,
         "guidance": own.guidance_scale if guidance is None else guidance,
@@ -298,14 +299,19 @@ def _fill(
     bar = tqdm(total=wanted * steps, initial=there, desc=out.name, unit="step", disable=not progress)
     options = {**options, "callback_on_step_end": counting(bar.update, steps)}
     made, folders = paint(model.pipeline, people, missing, seed, variation, options), folder_names(people.names)
-    with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+
+    def encoded(item: GeneratedImage) -> bytes:
+        about = provenance.made_by(model.name, people[item.identity], seed, item.k)
+        return provenance.marked(cast(Image, item.image), about)
+
+    with bar, closing(made), (out / MANIFEST).open("a", encoding="utf-8") as manifest, ThreadPoolExecutor(4) as pool:
         number = 0
         for batch in batched(made, options["batch_size"]):
             scores = score([item.image for item in batch], [people[item.identity] for item in batch])
-            for item, meaning in zip(batch, scores, strict=True):
+            for item, meaning, data in zip(batch, scores, pool.map(encoded, batch), strict=True):
                 person, number = people[item.identity], number + 1
                 file = f"{folders[item.identity]}/{item.k:02d}.png"
-                provenance.save_image(item.image, out / file, provenance.made_by(model.name, person, seed, item.k))
+                files.write(out / file, data)
                 about = {"file": file, "identity": person.name, "k": item.k, "seed": seed}
                 told = {"attributes": item.attributes} if item.attributes else {}
                 manifest.write(_json_line({**about, **meaning, "model": model.name, **told}))

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
-from idgen.ground import arguments, files, weights
+from idgen.ground import arguments, files
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, key, vector_seed
@@ -144,7 +144,7 @@ def measure_similarity(
             seen = f"any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}"
             raise InputError(f"No face was found in {seen}, so no similarity can be measured.")
         measured.append(np.where(found, values, values[found].mean()))  # those without a face say nothing
-    fingerprint = weights.fingerprint(model.folder)
+    fingerprint = model.fingerprint
     return SimilarityCurve.fit(cosines, measured, model=model.name, weights=fingerprint, space=model.encoder.space)
 
 
@@ -169,7 +169,7 @@ def similarities(
 def similarity_curve(model: Model) -> SimilarityCurve:
     """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights. Warns
     where it cannot be kept there."""
-    fingerprint = weights.fingerprint(model.folder)
+    fingerprint = model.fingerprint
     places, cannot = [Path(model.folder) / CURVE], ""
     try:
         places.append(files.cache("similarity", f"{fingerprint}.json"))

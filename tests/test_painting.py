@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idgen.ground import provenance
+from idgen.ground import files, provenance
 from idgen.ground.contact_sheet import MATCH, NO_MATCH
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, image_seed, key
@@ -119,17 +119,18 @@ def test_an_interrupted_run_goes_on(
     tmp_path: Path, model: Model, people: Identities, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     whole = everything(make(people, tmp_path / "whole", model, batch_size=2))
-    saved, save_image = [], provenance.save_image
+    saved, write = [], files.write
 
-    def interrupted(*args: Any) -> Path:
-        if len(saved) == after:
-            raise KeyboardInterrupt
-        saved.append(args)
-        return save_image(*args)
+    def interrupted(path: Path, data: Any) -> Path:
+        if path.suffix == ".png":
+            if len(saved) == after:
+                raise KeyboardInterrupt
+            saved.append(path)
+        return write(path, data)
 
     out = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(provenance, "save_image", interrupted)
+        patch.setattr(files, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             make(people, out, model, batch_size=2)
     assert len(read_manifest(out)) == len(pictures(out)) == after

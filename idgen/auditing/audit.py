@@ -20,7 +20,7 @@ from idgen.auditing.section import Audited, Figure, Section
 from idgen.evaluation.reading import Reader
 from idgen.evaluation.results import Level, finite
 from idgen.faces.reader import AttributeReader
-from idgen.ground import arguments, files, weights
+from idgen.ground import arguments, files
 from idgen.ground import domain as domains
 from idgen.ground.domain import pictures
 from idgen.ground.version import __version__
@@ -187,7 +187,7 @@ def _done_before(file: Path, key: str) -> Section | None:
 
 def _key(audited: Audited, more: Sequence[str]) -> str:
     """Names what a section's result follows from."""
-    asked = "" if audited.model is None else weights.fingerprint(audited.model.folder)
+    asked = "" if audited.model is None else audited.model.fingerprint
     content = hashlib.sha256(json.dumps([__version__, *more, asked, audited.fmr, audited.seed, audited.paint]).encode())
     for one in filter(None, (audited.looked, audited.against)):
         content.update(json.dumps([one.source.name, one.source.domain, *one.source.labels.tolist()]).encode())

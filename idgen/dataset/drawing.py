@@ -22,7 +22,6 @@ from idgen.ground import arguments, files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.version import __version__
-from idgen.ground.weights import fingerprint
 from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
@@ -47,7 +46,7 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
         InputError: it is not there, or its weights are others now.
     """
     model = load_model(planned.plan.model, device)
-    if fingerprint(model.folder) != planned.weights:
+    if model.fingerprint != planned.weights:
         raise InputError(
             f"The weights of {planned.plan.model} are not those that {planned.folder} was planned for: pictures of "
             "both would be mixed; plan again, in a new folder."
@@ -94,7 +93,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
     files.write(folder / PLAN, plan.text())
     if like is not None:
         files.write(folder / LIKE, save({"rows": like}))
-    prints = {"plan": digest(plan.text()), "people": people.fingerprint(), "weights": fingerprint(model.folder)}
+    prints = {"plan": digest(plan.text()), "people": people.fingerprint(), "weights": model.fingerprint}
     more: dict[str, Any] = {} if like is None else {"like": digest(like)}
     if (kind := plan.kind) is not None:
         more["who"] = kind.reached(model.traits(people.vectors))
@@ -154,7 +153,7 @@ def _looked_at(plan: Plan, model: Model, people: Identities, folder: Path) -> Id
     looked: list[Identity] = []
     for start in tqdm(range(0, len(people), _PEOPLE_A_BLOCK), desc="own pictures", unit="block"):
         block = people[start : start + _PEOPLE_A_BLOCK]
-        name = digest(f"own {block.fingerprint()} {plan.text()} {fingerprint(model.folder)}")
+        name = digest(f"own {block.fingerprint()} {plan.text()} {model.fingerprint}")
         path = folder / "apart" / f"{name}.safetensors"
         if not path.is_file():
             with_own_pictures(model, block, fmr, options, progress=False).save(path)
@@ -164,7 +163,7 @@ def _looked_at(plan: Plan, model: Model, people: Identities, folder: Path) -> Id
 
 def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> Tensor:
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
-    means, weights = [], fingerprint(model.folder)
+    means, weights = [], model.fingerprint
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
     guidance = None if plan.guidance is None else parse_schedule(plan.guidance)
     for start in tqdm(starts, desc="kept apart", unit="block"):
