@@ -74,11 +74,12 @@ def packed(network: Any) -> Any:
     if not (torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in needed)):
         return network
     kinds = {nn.Conv2d: _Packed, nn.Linear: _PackedLinear}
-    parts = {name: kinds[type(layer)](layer) for name, layer in network.named_modules() if _is_heavy(layer)}
+    parts = {name: kinds[type(layer)](layer) for name, layer in network.named_modules() if is_heavy(layer)}
     return replaced(network, parts) if parts else network
 
 
-def _is_heavy(layer: nn.Module) -> bool:
+def is_heavy(layer: nn.Module) -> bool:
+    """Whether `packed` gains by this layer."""
     if type(layer) is nn.Conv2d:
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             return False
