@@ -5,12 +5,13 @@ The pretrained packs of insightface may be used for non-commercial research only
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +318,8 @@ def _download(name: str, root: Path) -> None:
         raise InputError(f"The pack cannot be kept in {root} ({error.strerror}): give another `root`.") from error
     with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as aside:
         try:
-            folder = Path(storage.download("models", name, root=aside))
+            with redirect_stdout(io.StringIO()):  # it prints where it looks
+                folder = Path(storage.download("models", name, root=aside))
         except Exception as error:  # requests' and zipfile's
             raise InputError(
                 f"The insightface pack {name!r} is not in {root} and could not be fetched from "

@@ -78,11 +78,14 @@ def resolve(
         return BUILTIN / text
     if text and Path(text).is_dir():
         return Path(text)
-    known = f"in the package there is {', '.join(builtin_models()) or 'none'}"
+    # Where other files are wanted than a model's of ours, those in the package are no help.
+    ours = patterns is _PATTERNS or "model_index.json" in patterns
+    known = f"in the package there is {', '.join(builtin_models()) or 'none'}" if ours else ""
     repo, _, pinned = text.partition("@")
     revision = revision or pinned or REVISIONS.get(repo)
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")):
-        raise InputError(f"There is no model {text!r}: {known}; else give a folder or a hub repository, user/name.")
+        known = f"{known}; else " if known else ""
+        raise InputError(f"There is no model {text!r}: {known}give a folder or a hub repository, user/name.")
     try:
         return _fetch(repo, revision, patterns, hub)
     except GatedRepoError as error:
@@ -94,7 +97,7 @@ def resolve(
     except (RepositoryNotFoundError, HFValidationError) as error:
         private = "where a private one is seen after `hf auth login`"
         raise InputError(
-            f"There is no model {repo!r}, neither as a folder nor on the hub, {private}; {known}."
+            f"There is no model {repo!r}, neither as a folder nor on the hub, {private}{known and '; '}{known}."
         ) from error
     except RevisionNotFoundError as error:
         why = f"The model {repo!r} on the hub has no revision {revision!r}: name another one, such as main."
