@@ -136,6 +136,17 @@ def build_tiny_model(folder: Path) -> Path:
     return folder
 
 
+def pattern_folder(folder: Path, people: int, pictures: int) -> Path:
+    """`patterns` as PNG files of 64×64 pixels, a folder a person."""
+    images, labels = patterns(people, pictures, size=64, seed=3)
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        place = folder / f"p{label:02d}"
+        place.mkdir(exist_ok=True)
+        pixels = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        (place / f"{number}.png").write_bytes(encoded(Image.fromarray(pixels)))
+    return folder
+
+
 ATTRIBUTES: dict[str, list[Any]] = {
     "yaw": [-60.0, 60.0],
     "pitch": [-25.0, 25.0],

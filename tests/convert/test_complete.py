@@ -14,7 +14,7 @@ from complete import agree, strip
 from hub_server import HubServer
 from painted import last
 from PIL import Image
-from tiny import encoded, patterns
+from tiny import pattern_folder
 from tiny_arc2face import build_official, paint
 from typer.testing import CliRunner
 
@@ -33,7 +33,6 @@ from idgen.faces.finder import FaceFinder
 from idgen.ground import files
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, centres
-from idgen.ground.images import open_image
 from idgen.model import Model, load_model
 from idgen.models.finder import FaceFinderNet
 from idgen.models.recognizer import ResNetRecognizer
@@ -49,14 +48,7 @@ from space.models import Models
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("people")
-    pictures, labels = patterns(24, 3, size=64, seed=3)
-    for number, (picture, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
-        place = folder / f"p{label:02d}"
-        place.mkdir(exist_ok=True)
-        pixels = (picture.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        (place / f"{number}.png").write_bytes(encoded(open_image(pixels)))
-    return folder
+    return pattern_folder(tmp_path_factory.mktemp("people"), 24, 3)
 
 
 @pytest.fixture

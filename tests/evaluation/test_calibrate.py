@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from calibrated import covered
-from tiny import encoded, patterns
+from tiny import pattern_folder
 from typer.testing import CliRunner
 
 from idgen.cli import app
@@ -28,14 +28,7 @@ from idgen.scoring.verification import bootstrap
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 people with 4 "photographs" each."""
-    folder = tmp_path_factory.mktemp("people")
-    pictures, labels = patterns(12, 4, size=64, seed=3)
-    for number, (picture, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
-        place = folder / f"p{label:02d}"
-        place.mkdir(exist_ok=True)
-        pixels = (picture.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        (place / f"{number}.png").write_bytes(encoded(open_image(pixels)))
-    return folder
+    return pattern_folder(tmp_path_factory.mktemp("people"), 12, 4)
 
 
 @pytest.fixture
