@@ -84,8 +84,12 @@ class ResNetRecognizer(ModelMixin, ConfigMixin):
         Args:
             pixels: as `forward`.
         """
-        maps = self.head[0](self.body(self.stem(pixels)))
+        maps = self.maps(pixels)
         return cast(Tensor, self.head[1:](maps)), cast(Tensor, self.quality_head(maps.detach())[:, 0])
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) what the last layer, and a quality head, are given of pictures as `forward` takes them."""
+        return cast(Tensor, self.head[0](self.body(self.stem(pixels))))
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Activations after the stem and every residual block, for a perceptual distance."""

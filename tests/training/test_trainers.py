@@ -413,6 +413,37 @@ def test_a_measure_of_quality_is_learned_for_any_recogniser(tmp_path, monkeypatc
     assert (tmp_path / "encoder" / "quality" / "config.json").exists()
 
 
+def test_a_head_is_fitted_to_who_is_matched(tmp_path, monkeypatch):
+    """Derived again in numpy: how many of a person's others each picture matches, and the ridge's normal equations."""
+    monkeypatch.setenv("IDGEN_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    model = {**RECOGNIZERS["resnet"][1], "quality": True}
+    FaceEncoder(ResNetRecognizer(**model), space="some").save_pretrained(tmp_path / "encoder")
+    data = fine_pictures(tmp_path / "set", 30, 4, ruin=3)
+    args = QualityArgs(
+        out=tmp_path / "run", data=data, recogniser=str(tmp_path / "encoder"), size=64, held_out_people=10, often=0.0
+    )
+    before = FaceEncoder.from_pretrained(tmp_path / "encoder")
+    found = train_quality(args)
+    after = FaceEncoder.from_pretrained(tmp_path / "encoder")
+    assert after.rated == ("norm", "cr-fiqa") and found["rank_correlation"] > 0.3  # chance is 0
+    pixels = load_faces(data).pixels(np.arange(80))
+    vectors, maps = before.encode(pixels).double().numpy(), before.maps(pixels).double().numpy()
+    torch.testing.assert_close(after.encode(pixels), before.encode(pixels))
+    who, scores = np.arange(80) // 4, vectors @ vectors.T
+    threshold = np.quantile(scores[who[:, None] != who], 1 - 1e-3)
+    own = (who[:, None] == who) & ~np.eye(80, dtype=bool)
+    wanted = ((1 / (1 + np.exp(-(scores - threshold) / 0.1))) * own).sum(1) / 3
+    least = found["ridge"] * maps.var(0).mean() * 80 * np.eye(maps.shape[1])
+    centred = maps - maps.mean(0)
+    weights = np.linalg.solve(centred.T @ centred + least, centred.T @ (wanted - wanted.mean()))
+    rated = after.rate(pixels)[1][:, 1].numpy()
+    assert np.corrcoef(rated, centred @ weights)[0, 1] > 0.999  # the threshold is that of some of the pairs
+    np.testing.assert_allclose(rated, wanted.mean() + centred @ weights, atol=0.02)
+    saved = models.load(tmp_path / "run" / "model", ResNetRecognizer)
+    torch.testing.assert_close(saved.quality_head[1].weight, after.recognizer.quality_head[1].weight)
+
+
 def test_the_student_learns_the_denoisers_guided_paths(told, tmp_path, recognizer, autoencoder):
     options = generator_options(told, recognizer, autoencoder, identity_weight=0.0)
     train_generator(GeneratorArgs(out=tmp_path / "teacher", steps=30, lr=5e-3, **options))
