@@ -14,7 +14,7 @@ from . import actions
 from .actions import Recipe
 from .parts import part, tile, uri
 
-SEED = 22
+SEED = 33
 """Of the person."""
 FOLDER = Path(__file__).parent / "painted"
 _ABOUT = "opening.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -42,6 +41,8 @@ class IdentityFlow(ModelMixin, ConfigMixin):
         temperature: factor on the noise a sample starts from; below 1, samples are likelier and less varied.
         steps: Heun steps from noise to a vector.
         shaped: of the coordinates, how many go by their quantiles; the first ones, after a turn of the axes.
+        bent: of the coordinates, how many the network sees and moves, the first ones: along the others people hardly
+            differ, and a Gaussian does. By default all.
     """
 
     mean: Tensor
@@ -60,6 +61,7 @@ class IdentityFlow(ModelMixin, ConfigMixin):
         temperature: float = 0.9,
         steps: int = 16,
         shaped: int = 0,
+        bent: int | None = None,
     ):
         super().__init__()
         self.register_buffer("mean", torch.zeros(identity_dim))
@@ -68,12 +70,13 @@ class IdentityFlow(ModelMixin, ConfigMixin):
         if shaped:
             self.register_buffer("turn", torch.eye(components))
             self.register_buffer("quantiles", _levels().repeat(shaped, 1))
-        self.inputs, self.time = nn.Linear(components, width), nn.Linear(64, width)
+        bent = components if bent is None else bent
+        self.inputs, self.time = nn.Linear(bent, width), nn.Linear(64, width)
         self.layers = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
             for _ in range(depth)
         )
-        self.outputs = nn.Linear(width, components)
+        self.outputs = nn.Linear(width, bent)
         nn.init.zeros_(self.outputs.weight)
 
     @torch.no_grad()
@@ -123,20 +126,22 @@ class IdentityFlow(ModelMixin, ConfigMixin):
         return out
 
     def forward(self, coordinates: Tensor, time: Tensor) -> Tensor:
-        """Velocity (N, K) at coordinates (N, K) and times (N,) in [0, 1]; 1 is noise."""
+        """Velocity (N, K) at coordinates (N, K) and times (N,) in [0, 1]; 1 is noise. None along what is not bent."""
         frequencies = torch.exp(torch.linspace(0, math.log(100), 32, device=time.device, dtype=time.dtype))
         angles = time[:, None] * frequencies
-        x = self.inputs(coordinates) + self.time(torch.cat([angles.cos(), angles.sin()], 1))
+        seen = coordinates[:, : self.inputs.in_features]
+        x = self.inputs(seen) + self.time(torch.cat([angles.cos(), angles.sin()], 1))
         for layer in self.layers:
             x = x + layer(x)
-        return cast(Tensor, self.outputs(x))
+        return nn.functional.pad(self.outputs(x), (0, coordinates.shape[1] - self.outputs.out_features))
 
     def loss(self, vectors: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """What training makes small: the error of the velocity at vectors (N, D) mixed with noise (N, K) at times
         (N,)."""
-        clean = self.to_coordinates(vectors)
+        clean, bent = self.to_coordinates(vectors), self.outputs.out_features
         mixed = (1 - time[:, None]) * clean + time[:, None] * noise
-        return ((self(mixed, time).float() - (noise - clean)).square() * self.importance).mean()
+        errors = (self(mixed, time).float() - (noise - clean)).square() * self.importance
+        return errors[:, :bent].mean()
 
     @torch.no_grad()
     def sample(self, noise: Tensor) -> Tensor:

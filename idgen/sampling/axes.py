@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-SHARE = 0.98
-"""Of people's variance, what a sampler's axes carry."""
+SHARE, BENT = 0.999, 0.98
+"""Of people's variance, what a sampler's axes carry: glasses and beards are told by what varies least; and what those
+carry along which a flow is learned."""
 FLAT = -0.4
 """Excess kurtosis of a direction worth shaping: evenly spread it is -1.2, in two camps of equal size -2."""
 _ROUNDS, _STARTS = 300, 2
+_RIDGE = 0.003  # of a coordinate's variance
 
 
 def principal_axes(vectors: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,15 +26,39 @@ def principal_axes(vectors: Tensor, components: int) -> tuple[Tensor, Tensor, Te
     return mean, axes * largest.sign(), variances.clamp_min(0).sqrt()
 
 
-def axes_needed(vectors: Tensor, most: int) -> int:
-    """How many principal axes carry 98 % of the variance of vectors (P, D), at most `most`: with fewer, what tells
-    people apart is left out, and those who are sampled are more alike than people are."""
+def axes_needed(vectors: Tensor, most: int, share: float = SHARE) -> int:
+    """How many principal axes carry such a share of the variance of vectors (P, D), at most `most`: with fewer, what
+    tells people apart is left out, and those who are sampled are more alike than people are."""
     variances = principal_axes(vectors, most)[2].square()
     whole = vectors.double().var(0).sum()
-    return min(most, 1 + int((variances.cumsum(0) < SHARE * whole).sum()))
+    return min(most, 1 + int((variances.cumsum(0) < share * whole).sum()))
 
 
-def flat_directions(coordinates: Tensor, most: int) -> Tensor:
+def telling_directions(coordinates: Tensor, told: Tensor) -> Tensor:
+    """The directions that tell best what is known of people: linear regression of each trait, with a ridge, and each at
+    right angles to those before. Of two classes it is Fisher's discriminant.
+
+    Args:
+        coordinates: (P, K) of uncorrelated columns of variance 1.
+        told: (P, n) traits, as numbers; NaN where nothing is known.
+
+    Returns:
+        (at most n, K) unit rows; a trait in which nobody differs has none, nor has one that those before tell.
+    """
+    found = coordinates.new_zeros(0, coordinates.shape[1])
+    for trait in told.T.to(coordinates):
+        rows, trait = coordinates[trait.isfinite()], trait[trait.isfinite()]
+        if len(trait) < 2 or not float(trait.std()):
+            continue
+        least = _RIDGE * len(rows) * torch.eye(rows.shape[1]).to(rows)
+        direction = torch.linalg.solve(rows.T @ rows + least, rows.T @ (trait - trait.mean()))
+        rest = direction - found.T @ (found @ direction)
+        if float(rest.norm()) > 0.2 * float(direction.norm()):
+            found = torch.cat([found, torch.nn.functional.normalize(rest, dim=0)[None]])
+    return found
+
+
+def flat_directions(coordinates: Tensor, most: int, found: Tensor | None = None) -> Tensor:
     """The directions along which people are least like a Gaussian's: in two camps (women and men) or evenly spread.
 
     Found one after another, each at right angles to those before, by going down the gradient of the excess kurtosis
@@ -41,13 +67,14 @@ def flat_directions(coordinates: Tensor, most: int) -> Tensor:
     Args:
         coordinates: (P, K) of uncorrelated columns of variance 1.
         most: how many at most.
+        found: (m, K) orthonormal rows to which they are at right angles.
 
     Returns:
-        (n, K) unit rows, flattest first; none where no direction is flat by far: `FLAT`, and a quarter more than can
-        be found in as many vectors of a Gaussian.
+        (m + n, K) unit rows: those given, then the flattest; no more where no direction is flat by far: `FLAT`, and a
+        quarter more than can be found in as many vectors of a Gaussian.
     """
     generator = Generator().manual_seed(0)
-    found = coordinates.new_zeros(0, coordinates.shape[1])
+    found = coordinates.new_zeros(0, coordinates.shape[1]) if found is None else found
     chance = torch.randn(coordinates.shape, generator=generator).to(coordinates)
     by_chance = min(_flattest(chance, found, generator)[0] for _ in range(_STARTS))
     while len(found) < min(most, coordinates.shape[1] - 1):

@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from idgen.ground.devices import pinned
 from idgen.models import IdentityFlow
-from idgen.sampling.axes import axes_needed, completed, flat_directions, principal_axes
+from idgen.sampling.axes import BENT, axes_needed, completed, flat_directions, principal_axes, telling_directions
 from idgen.sampling.sampler import IdentitySampler
 
 FLOW_FROM = 1_000
@@ -81,7 +81,8 @@ def fit_flow(people: Tensor, steps: int, seed: int = 0) -> IdentityFlow:
         torch.manual_seed(seed)
         components = axes_needed(people, min(len(people) // 8, people.shape[1]))
         fitted, shaped = flow_coordinates(people, components)
-        network = IdentityFlow(people.shape[1], components, width=128, depth=2, shaped=shaped)
+        bent = axes_needed(people, components, BENT)
+        network = IdentityFlow(people.shape[1], components, width=128, depth=2, shaped=shaped, bent=bent)
         network.fit(people, *fitted)
         optimizer = AdamW(network.parameters(), 1e-3, (0.9, 0.999), weight_decay=0.05)
         for step in range(steps):
@@ -96,11 +97,17 @@ def fit_flow(people: Tensor, steps: int, seed: int = 0) -> IdentityFlow:
     return network.requires_grad_(False).eval()
 
 
-def flow_coordinates(people: Tensor, components: int) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int]:
-    """Of people's unit vectors (P, D): what `IdentityFlow.fit` takes (mean, axes, deviations, turn), and along how many
-    directions people come in camps or evenly spread, its `shaped`."""
+def flow_coordinates(
+    people: Tensor, components: int, told: Tensor | None = None
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int]:
+    """Of people's unit vectors (P, D), and where it is known of what they are like (P, n): what `IdentityFlow.fit`
+    takes (mean, axes, deviations, turn), and along how many directions a Gaussian does not do, its `shaped`: those that
+    tell what they are like (few wear glasses), and those along which people come in camps or evenly spread."""
     mean, axes, deviations = principal_axes(people, components)
-    rows = flat_directions(((people.double() - mean) @ axes.T / deviations).float(), min(_SHAPED, components // 2))
+    coordinates = ((people.double() - mean) @ axes.T / deviations).float()
+    most = min(_SHAPED, components // 2)
+    telling = None if told is None else telling_directions(coordinates, told)[:most]
+    rows = flat_directions(coordinates, most, telling)
     return (mean, axes, deviations, completed(rows.double(), deviations)), len(rows)
 
 

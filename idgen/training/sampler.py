@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
+from idgen.ground.attributes import HABITS, PERSON
 from idgen.ground.errors import InputError
 from idgen.ground.identity import centres
 from idgen.models.identity_flow import IdentityFlow
-from idgen.sampling.axes import axes_needed
+from idgen.sampling.axes import BENT, axes_needed
 from idgen.sampling.fitting import flow_coordinates, neighbourhood
 from idgen.training.augment import Random
-from idgen.training.data import Album, hold_out, load_faces
+from idgen.training.data import Album, Faces, hold_out, load_faces
 from idgen.training.embedding import cached_embeddings
 from idgen.training.loop import FacesArgs, Task, build, digest, train
 
@@ -38,7 +39,7 @@ class SamplerTask(Task):
     args: SamplerArgs
     betas = (0.9, 0.999)
 
-    def __init__(self, args: SamplerArgs, embeddings: Tensor, labels: NDArray[np.int64]):
+    def __init__(self, args: SamplerArgs, embeddings: Tensor, labels: NDArray[np.int64], told: Tensor | None = None):
         super().__init__()
         torch.manual_seed(args.seed)
         self.args, self.embeddings, self.album = args, embeddings, Album(labels)
@@ -49,8 +50,9 @@ class SamplerTask(Task):
             raise InputError(f"A flow of {shown} people cannot be learned: give at least 3 that are not held out.")
         components = axes_needed(self.people, min(shown - 1, embeddings.shape[1]))
         components = args.model.get("components", components)
-        fitted, shaped = flow_coordinates(self.people, components)
+        fitted, shaped = flow_coordinates(self.people, components, None if told is None else told[:shown])
         sizes = {"identity_dim": embeddings.shape[1], "components": components, "shaped": shaped}
+        sizes["bent"] = axes_needed(self.people, components, BENT)
         self.network = build(IdentityFlow, args.model, **sizes)
         self.network.fit(self.people, *fitted)
 
@@ -88,7 +90,18 @@ def train_sampler(args: SamplerArgs) -> dict[str, float]:
     """Train the flow; the network is written to `args.out/model`."""
     faces = load_faces(args.data, args.size)
     embeddings = cached_embeddings(args.recognizer, faces, args.device)
-    task = SamplerTask(args, embeddings, faces.labels)
+    task = SamplerTask(args, embeddings, faces.labels, _traits(faces))
     origin = {"data": faces.content, "recognizer": digest(args.recognizer)}
     origin["number of held-out people"] = str(len(task.held_out))
     return train(task, args, origin)
+
+
+def _traits(faces: Faces) -> Tensor | None:
+    """(P, n) everybody's mean of what the set tells of a person in numbers; None where it tells nothing."""
+    names = [*PERSON, *(name for group in HABITS for name in group if name not in PERSON)]
+    columns = [faces.columns[name] for name in names if name in faces.columns]
+    told = [torch.from_numpy(values.astype(np.float32)) for values in columns if values.dtype.kind in "bfiu"]
+    if not told:
+        return None
+    rows, labels = torch.stack(told, 1), torch.from_numpy(faces.labels)
+    return torch.stack([rows[labels == label].nanmean(0) for label in labels.unique()])
