@@ -381,8 +381,7 @@ class FaceEncoder(Rating):
                 f"{describe(image)} is {picture.width} × {picture.height} pixels, but an aligned face is square: "
                 "pass aligned=False for a photo."
             )
-        values = np.asarray(picture, np.float32) / 255  # numpy's: torch would wake its other threads for so little
-        return self._resize(torch.from_numpy(values).permute(2, 0, 1)[None])
+        return self._resize(torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1)[None])
 
     def _resize(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, H) in [0, 1] to the side of what the recogniser sees, where it is."""
