@@ -8,10 +8,11 @@ comparisons of the people i and j,
     FNMR: a_i = d_ii / Σ m_ii        FMR: b_i = 2 Σ_j d_ij / Σ_{i≠j} m_ij
 
 A threshold that is taken where the FMR has a given value adds the slope s = |dFNMR/dFMR| there: a_i + s·b_i; the equal
-error rate is (a_i + s·b_i)/(1 + s). The variance is Σ of the squares, the interval is normal on the scale of log
-odds; that of an FMR, which a few people make most of, is Student's, with the degrees of freedom that people of such
-unequal influence have (Satterthwaite). Where hardly anybody errs there is no variance to see: Wilson's interval, as if
-everybody made one comparison. By too few people there is none.
+error rate is (a_i + s·b_i)/(1 + s). The variance is Σ of the squares, the interval is Student's on the scale of log
+odds, with the degrees of freedom that people of such unequal influence have (Satterthwaite): of an FMR, which a few
+people make most of, all people; else those who err, for how many they are is what log odds know already. Where hardly
+anybody errs there is no variance to see: Wilson's interval, as if everybody made one comparison. By too few people
+there is none.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def interval(
         erring: how many people have errors.
         fewest: effective comparisons where hardly anybody errs.
         twice: variance that the influences hold too often.
-        student: whether the variance is itself so unsure that it counts.
+        student: whether the variance is as unsure as everybody's influence makes it, and not those' alone who err.
 
     Returns:
         Low and high; None where a few people make so much of it that nothing can be said.
@@ -194,7 +195,11 @@ def interval(
     freedom = float(square.sum()) ** 2 / float(np.square(square).sum())
     if freedom < FEWEST_ERRING / 2:
         return None, None
-    half = (_student(freedom) if student else _Z) * variance**0.5 / (rate * (1 - rate))
+    if not student:
+        most = np.sort(square)[-erring:]
+        unequal = float(np.square(most).sum()) - float(most.sum()) ** 2 / erring
+        freedom = 2 * float(most.sum()) ** 2 / max(unequal, 1e-6 * float(most.sum()) ** 2)
+    half = _student(freedom) * variance**0.5 / (rate * (1 - rate))
     odds = math.log(rate / (1 - rate))
     low, high = (1 / (1 + math.exp(-(odds + end))) for end in (-half, half))
     return low, high
