@@ -92,6 +92,24 @@ class Study:
             raise InputError(f"The study {plan} does not know where {lacking[0]} is: add --set {lacking[0]}=PATH.")
         return study
 
+    @property
+    def made(self) -> dict[str, dict[str, Any]]:
+        """Name → plan of the sets that are made for the study."""
+        return {name: content for name, content in (self.sets or {}).items() if isinstance(content, dict)}
+
+    def people_of(self, name: str) -> str | None:
+        """The set whose people one that is made takes (`file: '@NAME'`), if it does.
+
+        Raises:
+            InputError: the study makes no such set.
+        """
+        file = str(self.made[name].get("file", ""))
+        if not file.startswith("@"):
+            return None
+        if file[1:] not in self.made or file[1:] == name:
+            raise InputError(f"The set {name} takes the people of {file[1:]!r}, which the study does not make.")
+        return file[1:]
+
     def path(self, text: str, out: Path) -> str:
         """Where a set, `NAME` or `NAME:SHARE`, lies; a path as it is."""
         name, colon, share = text.rpartition(":")

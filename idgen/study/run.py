@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from idgen.dataset.plan import PEOPLE, Plan
 from idgen.dataset.run import run as make_set
 from idgen.ground import files
 from idgen.ground.errors import InputError
+from idgen.model import load_model
 from idgen.study.cells import Cell, RunCells, cells_of
-from idgen.study.overlap import pictures_of, shared
 from idgen.study.page import write_page
 from idgen.study.plan import Study, slug
 from idgen.study.table import Table, tabulate, write_table
@@ -62,63 +64,78 @@ def run_study(
     check(engine, workers)
     out.mkdir(parents=True, exist_ok=True)
     look = f"idgen study {plan if isinstance(plan, (str, Path)) else 'PLAN'} --out {out} --table"
+    cells = _cells(wanted, out, device)
     if only_table:
-        return _table(wanted, out, device)
+        return _table(wanted, cells, out)
     with alone(out, look):
         more: dict[str, Any] = {"slurm": slurm, "gpus": gpus}
-        for name, content in (wanted.sets or {}).items():
-            if isinstance(content, dict) and not _make(wanted, name, out, engine, workers, device, more):
-                raise InputError(f"Slurm makes the set {name} of the study: the same command goes on when it is done.")
-        cells = _cells(wanted, out, device)
         missing = [cell for cell in cells if cell.result() is None]
+        for name in _used(wanted, missing, out):
+            if not _make(wanted, name, out, engine, workers, device, more):
+                raise InputError(f"Slurm makes the set {name} of the study: the same command goes on when it is done.")
+            load_faces(_place(name, out), missing[0].args.size)  # decoded once, before the cells
         if missing:
             work = Work(out, RunCells(missing), len(missing), "idgen-study", "cells", look)
             do(work, engine, workers or (cores(device) if engine != "local" else 1), **more)
-    return _table(wanted, out, device)
+    return _table(wanted, cells, out)
+
+
+def _place(name: str, out: Path) -> Path:
+    return out / "sets" / slug(name)
+
+
+def _used(wanted: Study, cells: list[Cell], out: Path) -> list[str]:
+    """The sets to make for some cells: nothing is made for those that are finished."""
+    texts = [text for cell in cells for text in (*cell.args.data, *cell.args.pretrain)]
+    paths = {Asked.read(text).path for text in texts} | {path for cell in cells for path, _ in cell.tests.values()}
+    return [name for name in wanted.made if str(_place(name, out)) in paths]
 
 
 def _make(
     wanted: Study, name: str, out: Path, engine: Engine, workers: int | None, device: str | None, more: dict[str, Any]
 ) -> bool:
     """Make a set of the study, or what is missing of it; whether it is whole."""
-    content = dict((wanted.sets or {})[name])
-    if str(content.get("file", "")).startswith("@"):
-        content["file"] = str(out / "sets" / slug(content["file"][1:]) / PEOPLE)
-    file = files.write(out / "sets" / f"{slug(name)}.yaml", yaml.safe_dump(content, sort_keys=False))
-    folder = out / "sets" / slug(name)
-    make_plan(Plan.read(file), folder, device if engine == "local" else None)
+    folder = _plan(wanted, name, out, device if engine == "local" else None)
     return not make_set(folder, workers, engine, device=device, **more).missing
 
 
+def _plan(wanted: Study, name: str, out: Path, device: str | None) -> Path:
+    """Plan a set of the study, and before it the one whose people it takes."""
+    content = dict(wanted.made[name])
+    if (other := wanted.people_of(name)) is not None:
+        content["file"] = str(_plan(wanted, other, out, device) / PEOPLE)
+    file = files.write(out / "sets" / f"{slug(name)}.yaml", yaml.safe_dump(content, sort_keys=False))
+    make_plan(Plan.read(file), _place(name, out), device)
+    return _place(name, out)
+
+
 def _cells(wanted: Study, out: Path, device: str | None) -> list[Cell]:
-    """All cells; reads every set, so that what cannot be read is refused before anything is trained."""
+    """All cells; reads every set that is there, so that what cannot be read is refused before anything is trained."""
     size = int(wanted.training.get("size", RecognizerArgs.size))
-    contents: dict[str, str] = {}
+    contents = {str(_place(name, out)): _planned(wanted, name, device) for name in wanted.made}
     for row in wanted.rows:
         options = wanted.row(row, out)
         for text in (*options["data"], *options.get("pretrain", ())):
             path = Asked.read(text).path
             contents[path] = contents.get(path) or load_faces(path, size).content
-    for name, path in wanted.tests.items():
-        load_test(wanted.path(str(path), out), size, name)
+    for name, place in wanted.tests.items():
+        path = wanted.path(str(place), out)
+        contents[path] = contents.get(path) or load_test(path, size, name).content
     return cells_of(wanted, out, contents, device)
 
 
-def _table(wanted: Study, out: Path, device: str | None) -> Table:
-    cells = _cells(wanted, out, device)
-    table = tabulate(wanted, cells, _notes(wanted, cells))
+def _planned(wanted: Study, name: str, device: str | None) -> str:
+    """Names a set of the study by what decides its pictures, its plan and the model's weights: another machine, which
+    rounds differently, makes the same cells."""
+    content = dict(wanted.made[name])
+    if (other := wanted.people_of(name)) is not None:
+        content["file"] = _planned(wanted, other, device)
+    weights = load_model(str(content.get("model", Plan.model)), device).fingerprint
+    return hashlib.sha256(json.dumps([content, weights], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _table(wanted: Study, cells: list[Cell], out: Path) -> Table:
+    table = tabulate(wanted, cells)
     write_table(table, out)
     write_page(table, out)
     return table
-
-
-def _notes(wanted: Study, cells: list[Cell]) -> list[str]:
-    """Which tests share people with what is learned from."""
-    size = cells[0].args.size
-    learned = {Asked.read(text).path for cell in cells for text in (*cell.args.data, *cell.args.pretrain)}
-    tests = {name: load_test(path, size, name) for name, path in cells[0].tests.items()}
-    notes = []
-    for path in sorted(learned):
-        known = pictures_of(path, size)
-        notes += [shared(test, cells[0].tests[name], known, path) for name, test in tests.items()]
-    return [note for note in notes if note]

@@ -83,11 +83,13 @@ class Table:
         return out
 
 
-def tabulate(study: Study, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
+def tabulate(study: Study, cells: Sequence[Cell]) -> Table:
     """Of the cells that are finished."""
     results = [(cell, found) for cell in cells if (found := cell.result()) is not None]
     rows: dict[str, dict[str, dict[str, Spread]]] = {row: {} for row in study.rows}
-    said, about = list(notes), {}
+    fine = [found for _, found in results if "failed" not in found]
+    said = list(dict.fromkeys(note for found in fine for test in study.tests for note in found["shared"][test]))
+    about: dict[str, dict[str, Any]] = {}
     for row in study.rows:
         own = [found for cell, found in results if cell.row == row and "failed" not in found]
         said += [f"{row}, seed {cell.seed}: {f['failed']}" for cell, f in results if cell.row == row and "failed" in f]

@@ -19,6 +19,19 @@ from idgen.training.loop import digest, frozen, trained_weights
 SNAPSHOTS = "snapshots"
 
 
+def networks(folder: str | Path) -> list[Path]:
+    """The folders of a teacher's networks, in their order: its own, or those of a run's `snapshots/`.
+
+    Raises:
+        InputError: snapshots are missing.
+    """
+    numbered = sorted((path for path in Path(folder).glob("*") if path.name.isdigit()), key=lambda p: int(p.name))
+    asked = files.read_json(run).get("snapshots") if (run := Path(folder).parent / "args.json").is_file() else None
+    if numbered and asked and [path.name for path in numbered] != [str(k) for k in range(1, asked + 1)]:
+        raise InputError(f"{folder} holds {len(numbered)} of {asked} snapshots: let the teacher's training end first.")
+    return numbered or [Path(folder)]
+
+
 class Teacher:
     """Frozen networks of one training, in their order.
 
@@ -31,13 +44,7 @@ class Teacher:
     """
 
     def __init__(self, folder: str | Path, size: int):
-        numbered = sorted((path for path in Path(folder).glob("*") if path.name.isdigit()), key=lambda p: int(p.name))
-        self.folders = numbered or [Path(folder)]
-        asked = files.read_json(run).get("snapshots") if (run := Path(folder).parent / "args.json").is_file() else None
-        if numbered and asked and [path.name for path in numbered] != [str(k) for k in range(1, asked + 1)]:
-            raise InputError(
-                f"{folder} holds {len(numbered)} of {asked} snapshots: let the teacher's training end first."
-            )
+        self.folders = networks(folder)
         for one in self.folders:
             trained_weights(one)
             if (theirs := files.read_json(one / "config.json").get("embedding_dim")) != size:

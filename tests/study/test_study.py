@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,30 @@ def test_the_table_is_that_of_the_cells(plan: dict[str, Any], tmp_path: Path, mo
     assert len(trained) == 2, "a row that is changed is another cell; the others stay"
 
 
+def test_a_test_whose_pictures_changed_is_measured_again(plan: dict[str, Any], tmp_path: Path) -> None:
+    plan |= {"rows": {"A": {"data": "a"}}, "seeds": [0]}
+    run_study(Study(**plan), tmp_path / "out", device="cpu")
+    before = cells(tmp_path / "out")
+    plan["sets"]["val"] = str(people(tmp_path / "other", 7))
+    run_study(Study(**plan), tmp_path / "out", device="cpu")
+    (name, after), (_, old) = *cells(tmp_path / "out").items(), *before.items()
+    assert list(before) == [name] and after["tests"] != old["tests"] and after["minutes"] == old["minutes"]
+
+
+def test_a_teacher_is_known_by_its_weights(plan: dict[str, Any], tmp_path: Path) -> None:
+    plan["seeds"] = [0]
+    run_study(Study(**plan), tmp_path / "one", device="cpu")
+    first, second = (folder / "best" for folder in sorted((tmp_path / "one" / "runs").iterdir()))
+    plan |= {"rows": {"taught": {"data": "b", "teacher": "t"}}}
+
+    def key(folder: Path) -> str:
+        plan["sets"]["t"] = str(folder)
+        return room._cells(Study(**plan), tmp_path, "cpu")[0].key
+
+    moved = Path(shutil.copytree(first, tmp_path / "elsewhere"))
+    assert key(first) == key(moved) != key(second)
+
+
 def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
     made = {"people": 4, "images": 3, "model": str(tiny_model), "match": None, "other": False, "face": False}
     plan["sets"]["made"] = {**made, "steps": 1}
@@ -106,6 +131,19 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
     table = run_study(Study(**plan), tmp_path / "out", device="cpu")
     assert table.done == 2 and "One seed says nothing of the spread." in table.notes
     assert (tmp_path / "out" / "sets" / "mixed" / "soft-labels.json").is_file()
+
+    # Another machine rounds differently: its pictures are others, its cells are not; and makes no set for nothing.
+    shutil.copytree(tmp_path / "out" / "cells", tmp_path / "again" / "cells")
+    assert run_study(Study(**plan), tmp_path / "again", device="cpu").rows == table.rows
+    assert not (tmp_path / "again" / "sets").exists()
+    plan["rows"]["made, too"] = {"data": "made", "pictures": 2}
+    assert run_study(Study(**plan), tmp_path / "again", device="cpu").done == 3
+    assert [path.name for path in (tmp_path / "again" / "sets").iterdir() if path.is_dir()] == ["made"]
+    plan["tests"]["more"] = "a"
+    assert run_study(Study(**plan), tmp_path / "again", device="cpu").done == 3, "without its network it is made again"
+    plan["sets"]["mixed"]["file"] = "@val"
+    with pytest.raises(InputError, match="mixed takes the people of 'val', which the study does not make"):
+        run_study(Study(**plan), tmp_path / "again", device="cpu")
 
 
 def test_rows_of_methods(plan: dict[str, Any], tmp_path: Path) -> None:
