@@ -125,7 +125,8 @@ def fnmr_rate(errors: ArrayLike, comparisons: ArrayLike) -> Rate:
     total, people = all_.sum(), len(all_)
     if people < FEWEST_PEOPLE:
         return Rate(int(wrong.sum()), int(total), people)
-    ends = interval(wrong.sum() / total, fnmr_influence(wrong, all_), int((wrong > 0).sum()), people)
+    moves, erring = fnmr_influence(wrong, all_), int((wrong > 0).sum())
+    ends = interval(wrong.sum() / total, moves, erring, people, freedom_of_erring(moves, erring))
     return Rate(int(wrong.sum()), int(total), people, *ends)
 
 
@@ -143,7 +144,7 @@ def fmr_rate(pairs: Rows, errors: ArrayLike, pictures: ArrayLike) -> Rate:
         return Rate(int(wrong.sum()), int(total), people)
     moves = fmr_influence(pairs, wrong, n)[n > 0]
     twice = counted_twice(pairs, wrong, n)
-    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, twice, student=True)
+    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, freedom_of_all(moves), twice)
     return Rate(int(wrong.sum()), int(total), people, *ends)
 
 
@@ -170,7 +171,7 @@ def counted_twice(pairs: Rows, errors: Floats, pictures: Floats) -> float:
 
 
 def interval(
-    rate: float, moves: Floats, erring: int, fewest: float, twice: float = 0.0, student: bool = False
+    rate: float, moves: Floats, erring: int, fewest: float, freedom: float, twice: float = 0.0
 ) -> tuple[float | None, float | None]:
     """The 95 % interval of a rate.
 
@@ -179,8 +180,8 @@ def interval(
         moves: (G,) everybody's influence.
         erring: how many people have errors.
         fewest: effective comparisons where hardly anybody errs.
+        freedom: degrees of freedom of the variance that is seen.
         twice: variance that the influences hold too often.
-        student: whether the variance is as unsure as everybody's influence makes it, and not those' alone who err.
 
     Returns:
         Low and high; None where a few people make so much of it that nothing can be said.
@@ -192,17 +193,26 @@ def interval(
         z = _Z**2 / fewest
         half = (z * (rate * (1 - rate) + z / 4)) ** 0.5
         return max(0.0, (rate + z / 2 - half) / (1 + z)), min(1.0, (rate + z / 2 + half) / (1 + z))
-    freedom = float(square.sum()) ** 2 / float(np.square(square).sum())
-    if freedom < FEWEST_ERRING / 2:
+    if freedom_of_all(moves) < FEWEST_ERRING / 2:
         return None, None
-    if not student:
-        most = np.sort(square)[-erring:]
-        unequal = float(np.square(most).sum()) - float(most.sum()) ** 2 / erring
-        freedom = 2 * float(most.sum()) ** 2 / max(unequal, 1e-6 * float(most.sum()) ** 2)
     half = _student(freedom) * variance**0.5 / (rate * (1 - rate))
     odds = math.log(rate / (1 - rate))
     low, high = (1 / (1 + math.exp(-(odds + end))) for end in (-half, half))
     return low, high
+
+
+def freedom_of_all(moves: Floats) -> float:
+    """Degrees of freedom of Σ moves², of which a few people make most; infinite where nobody moves anything."""
+    square = np.square(moves)
+    return float(square.sum()) ** 2 / float(np.square(square).sum()) if square.any() else math.inf
+
+
+def freedom_of_erring(moves: Floats, erring: int) -> float:
+    """Degrees of freedom of Σ moves² among the so many people who err; how many they are is known."""
+    most = np.sort(np.square(moves))[-max(1, erring) :]
+    unequal = float(np.square(most).sum()) - float(most.sum()) ** 2 / len(most)
+    whole = float(most.sum()) ** 2
+    return 2 * whole / max(unequal, 1e-6 * whole) if whole else math.inf
 
 
 def _student(freedom: float) -> float:
@@ -246,9 +256,15 @@ def _joint(errors: Errors, rate: float, slope: float, share: float) -> tuple[flo
     own, (pairs, false, pictures) = errors.own(), errors.between()
     if (own[1] > 0).sum() < FEWEST_PEOPLE:
         return None, None
-    moves = fnmr_influence(*own) + slope * fmr_influence(pairs, false, pictures)
+    misses, matches = share * fnmr_influence(*own), share * slope * fmr_influence(pairs, false, pictures)
     twice = (slope * share) ** 2 * counted_twice(pairs, false, pictures)
-    return interval(rate, share * moves, int((own[0] > 0).sum()), float((own[1] > 0).sum()), twice)
+    erring, people = int((own[0] > 0).sum()), float((own[1] > 0).sum())
+    parts = (misses, freedom_of_erring(misses, erring)), (matches, freedom_of_all(matches))
+    # Satterthwaite: of a sum of variances, each as unsure as its own people make it.
+    sums = np.array([np.square(moves).sum() for moves, _ in parts])
+    doubt = sum(part**2 / freedom for part, (_, freedom) in zip(sums, parts, strict=True))
+    freedom = float(sums.sum() ** 2 / doubt) if doubt else math.inf
+    return interval(rate, misses + matches, erring, people, freedom, twice)
 
 
 def _slope(genuine: NDArray[np.floating], impostor: NDArray[np.floating], threshold: float) -> float:

@@ -53,20 +53,24 @@ def test_rates_and_influences_are_the_sums_over_all_pairs(some):
     assert found.fmr(chosen).value == pytest.approx(other, abs=1e-9)
 
 
-@pytest.mark.parametrize("student", [True, False])
-def test_an_interval_is_students_on_the_log_odds(student):
-    """By everybody's influence, or by how unequal those who err are: as if their squares were drawn again."""
+def test_an_interval_is_students_on_the_log_odds():
     from scipy import stats
 
     moves = np.random.default_rng(0).normal(size=50) ** 3 / 2000
-    low, high = interval(0.1, moves, 30, 50, student=student)
-    freedom = (moves**2).sum() ** 2 / (moves**4).sum()
-    if not student:
-        most = sorted(moves**2)[-30:]
-        freedom = 2 * np.mean(most) ** 2 / (np.var(most) / 30)
-    half = stats.t.ppf(0.975, freedom) * (moves @ moves * 50 / 49) ** 0.5 / 0.09
+    low, high = interval(0.1, moves, 30, 50, freedom=7.5)
+    half = stats.t.ppf(0.975, 7.5) * (moves @ moves * 50 / 49) ** 0.5 / 0.09
     odds = np.log(np.array([low, high]) / (1 - np.array([low, high])))
     assert odds == pytest.approx(np.log(1 / 9) + np.array([-half, half]), abs=2e-3)
+
+
+def test_the_degrees_of_freedom_are_those_of_unequal_people():
+    """By everybody's influence, or by how unequal those who err are: as if their squares were drawn again."""
+    moves = np.random.default_rng(0).normal(size=50) ** 3 / 2000
+    assert intervals.freedom_of_all(moves) == pytest.approx((moves**2).sum() ** 2 / (moves**4).sum())
+    assert intervals.freedom_of_all(np.full(9, 0.1)) == pytest.approx(9)
+    most = sorted(moves**2)[-30:]
+    assert intervals.freedom_of_erring(moves, 30) == pytest.approx(2 * np.mean(most) ** 2 / (np.var(most) / 30))
+    assert intervals.freedom_of_all(np.zeros(5)) == intervals.freedom_of_erring(np.zeros(5), 3) == np.inf
 
 
 def test_where_nobody_errs_there_is_a_bound_and_by_few_people_nothing():
@@ -97,3 +101,26 @@ def test_figures_of_all_comparisons_hold_their_interval():
     # Other people move the threshold, too: that is less sure than at a threshold that is given.
     fixed = Errors.find(vectors, labels, verification.threshold_at_fmr(impostor, 1e-2)).fnmr()
     assert tar.high - tar.low > fixed.high - fixed.low
+
+
+def test_of_two_rates_each_is_as_unsure_as_its_own_people_make_it():
+    from scipy import stats
+
+    vectors, labels = crowd(60, 4, 3)
+    e, m = dense(vectors, labels, 0.5, np.ones(len(labels), bool))
+    off = ~np.eye(60, dtype=bool)
+    a = (np.diag(e) - np.diag(e).sum() / np.diag(m).sum() * np.diag(m)) / np.diag(m).sum()
+    d = (e - e[off].sum() / m[off].sum() * m) * off
+    b = 2 * d.sum(1) / m[off].sum()
+    slope, share, rate = 0.7, 1 / 1.7, 0.2
+    twice = 2 * (d**2).sum() / m[off].sum() ** 2
+    variance = share**2 * (((a + slope * b) ** 2).sum() - slope**2 * twice) * 60 / 59
+    erring = sorted(a**2)[-int((np.diag(e) > 0).sum()) :]
+    of_a = 2 * np.mean(erring) ** 2 / (np.var(erring) / len(erring))
+    of_b = (b**2).sum() ** 2 / (b**4).sum()
+    first, second = (a**2).sum(), slope**2 * (b**2).sum()
+    freedom = (first + second) ** 2 / (first**2 / of_a + second**2 / of_b)
+    half = stats.t.ppf(0.975, freedom) * variance**0.5 / (rate * (1 - rate))
+    odds = np.log(rate / (1 - rate)) + np.array([-half, half])
+    found = intervals._joint(Errors.find(vectors, labels, 0.5), rate, slope, share)
+    assert found == pytest.approx(tuple(1 / (1 + np.exp(-odds))), abs=1e-3)
