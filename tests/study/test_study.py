@@ -216,11 +216,11 @@ def test_our_plans_ask_where_sets_are() -> None:
         read = Study.read(file.stem, dict.fromkeys(lacking, "x"))
         for content in read.sets.values():
             if isinstance(content, dict):
-                assert made(Plan, dict(content)).people == (300 if file.stem == "options" else 1000)
+                assert made(Plan, dict(content)).people in {"options": (300,), "two-cores": (500, 1000)}[file.stem]
         for row in read.rows:
             RecognizerArgs(out=Path("x"), **{**read.training, **read.row(row, Path("x"))})
         steps[file.stem] = read.training["steps"]
-    assert steps == {"two-cores": 1500, "distillation": 1500, "options": 600, "literature": 39063}
+    assert steps == {"two-cores": 1400, "distillation": 1400, "options": 600, "literature": 39063}
     with pytest.raises(InputError, match="has no set 'imdb'"):
         Study.read("two-cores", {"imdb": "x"})
 
