@@ -9,10 +9,10 @@ comparisons of the people i and j,
 
 A threshold that is taken where the FMR has a given value adds the slope s = |dFNMR/dFMR| there: a_i + s·b_i; the equal
 error rate is (a_i + s·b_i)/(1 + s). The variance is Σ of the squares, the interval is Student's on the scale of log
-odds, with the degrees of freedom that people of such unequal influence have (Satterthwaite): of an FMR, which a few
-people make most of, all people; else those who err, for how many they are is what log odds know already. Where hardly
-anybody errs there is no variance to see: Wilson's interval, as if everybody made one comparison. By too few people
-there is none.
+odds, with the degrees of freedom that people of such unequal influence have (Satterthwaite): of an FNMR those who err,
+for how many they are is what log odds know already; of an FMR, which a few people make most of, all; of what both move
+the mean of the two doubts. Where hardly anybody errs there is no variance to see: Wilson's interval, as if everybody
+made one comparison. By too few people there is none.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from idgen.scoring.verification import numbered, pair_blocks, unit
 
 FEWEST_PEOPLE = 30
 """With fewer people there is a count, but no rate."""
-FEWEST_ERRING = 6
+FEWEST_ERRING = 4
 """People with errors that an influence can be seen of."""
+FEWEST_FREE = 3
+"""Degrees of freedom below which a few people make all of a rate, and nothing can be said."""
 _Z = NormalDist().inv_cdf(0.975)
 Rows = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -193,7 +195,7 @@ def interval(
         z = _Z**2 / fewest
         half = (z * (rate * (1 - rate) + z / 4)) ** 0.5
         return max(0.0, (rate + z / 2 - half) / (1 + z)), min(1.0, (rate + z / 2 + half) / (1 + z))
-    if freedom_of_all(moves) < FEWEST_ERRING / 2:
+    if freedom_of_all(moves) < FEWEST_FREE:
         return None, None
     half = _student(freedom) * variance**0.5 / (rate * (1 - rate))
     odds = math.log(rate / (1 - rate))
@@ -256,15 +258,11 @@ def _joint(errors: Errors, rate: float, slope: float, share: float) -> tuple[flo
     own, (pairs, false, pictures) = errors.own(), errors.between()
     if (own[1] > 0).sum() < FEWEST_PEOPLE:
         return None, None
-    misses, matches = share * fnmr_influence(*own), share * slope * fmr_influence(pairs, false, pictures)
+    moves = share * (fnmr_influence(*own) + slope * fmr_influence(pairs, false, pictures))
     twice = (slope * share) ** 2 * counted_twice(pairs, false, pictures)
     erring, people = int((own[0] > 0).sum()), float((own[1] > 0).sum())
-    parts = (misses, freedom_of_erring(misses, erring)), (matches, freedom_of_all(matches))
-    # Satterthwaite: of a sum of variances, each as unsure as its own people make it.
-    sums = np.array([np.square(moves).sum() for moves, _ in parts])
-    doubt = sum(part**2 / freedom for part, (_, freedom) in zip(sums, parts, strict=True))
-    freedom = float(sums.sum() ** 2 / doubt) if doubt else math.inf
-    return interval(rate, misses + matches, erring, people, freedom, twice)
+    freedom = 2 / (1 / freedom_of_erring(moves, erring) + 1 / freedom_of_all(moves))
+    return interval(rate, moves, erring, people, freedom, twice)
 
 
 def _slope(genuine: NDArray[np.floating], impostor: NDArray[np.floating], threshold: float) -> float:

@@ -103,7 +103,7 @@ def test_figures_of_all_comparisons_hold_their_interval():
     assert tar.high - tar.low > fixed.high - fixed.low
 
 
-def test_of_two_rates_each_is_as_unsure_as_its_own_people_make_it():
+def test_what_both_rates_move_is_moved_by_people_on_both_sides():
     from scipy import stats
 
     vectors, labels = crowd(60, 4, 3)
@@ -115,11 +115,11 @@ def test_of_two_rates_each_is_as_unsure_as_its_own_people_make_it():
     slope, share, rate = 0.7, 1 / 1.7, 0.2
     twice = 2 * (d**2).sum() / m[off].sum() ** 2
     variance = share**2 * (((a + slope * b) ** 2).sum() - slope**2 * twice) * 60 / 59
-    erring = sorted(a**2)[-int((np.diag(e) > 0).sum()) :]
-    of_a = 2 * np.mean(erring) ** 2 / (np.var(erring) / len(erring))
-    of_b = (b**2).sum() ** 2 / (b**4).sum()
-    first, second = (a**2).sum(), slope**2 * (b**2).sum()
-    freedom = (first + second) ** 2 / (first**2 / of_a + second**2 / of_b)
+    both = a + slope * b
+    erring = sorted(both**2)[-int((np.diag(e) > 0).sum()) :]
+    of_all = (both**2).sum() ** 2 / (both**4).sum()
+    of_erring = 2 * np.mean(erring) ** 2 / (np.var(erring) / len(erring))
+    freedom = 1 / np.mean([1 / of_all, 1 / of_erring])
     half = stats.t.ppf(0.975, freedom) * variance**0.5 / (rate * (1 - rate))
     odds = np.log(rate / (1 - rate)) + np.array([-half, half])
     found = intervals._joint(Errors.find(vectors, labels, 0.5), rate, slope, share)
