@@ -141,7 +141,7 @@ class FaceFinderNet(ModelMixin, ConfigMixin):
         found: list[list[tuple[float, Tensor, float]]] = []
         for n in range(len(pixels)):
             rows, columns = (peak[n] & (confidence[n] >= least)).nonzero().unbind(1)
-            order = confidence[n, rows, columns].argsort(descending=True)
+            order = confidence[n, rows, columns].argsort(descending=True, stable=True)
             rows, columns = rows[order], columns[order]
             sure, points, sizes_ = (of[n, rows, columns].cpu() for of in (confidence, landmarks, sizes))
             centres, size = points.mean(1).numpy(), sizes_.numpy()

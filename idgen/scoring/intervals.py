@@ -128,7 +128,7 @@ def fnmr_rate(errors: ArrayLike, comparisons: ArrayLike) -> Rate:
     if people < FEWEST_PEOPLE:
         return Rate(int(wrong.sum()), int(total), people)
     moves, erring = fnmr_influence(wrong, all_), int((wrong > 0).sum())
-    ends = interval(wrong.sum() / total, moves, erring, people, freedom_of_erring(moves, erring))
+    ends = interval(wrong.sum() / total, moves, erring, people, doubt_of_erring(moves, erring))
     return Rate(int(wrong.sum()), int(total), people, *ends)
 
 
@@ -146,7 +146,7 @@ def fmr_rate(pairs: Rows, errors: ArrayLike, pictures: ArrayLike) -> Rate:
         return Rate(int(wrong.sum()), int(total), people)
     moves = fmr_influence(pairs, wrong, n)[n > 0]
     twice = counted_twice(pairs, wrong, n)
-    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, freedom_of_all(moves), twice)
+    ends = interval(wrong.sum() / total, moves, len(np.unique(pairs)), people / 2, doubt_of_all(moves), twice)
     return Rate(int(wrong.sum()), int(total), people, *ends)
 
 
@@ -173,7 +173,7 @@ def counted_twice(pairs: Rows, errors: Floats, pictures: Floats) -> float:
 
 
 def interval(
-    rate: float, moves: Floats, erring: int, fewest: float, freedom: float, twice: float = 0.0
+    rate: float, moves: Floats, erring: int, fewest: float, doubt: float, twice: float = 0.0
 ) -> tuple[float | None, float | None]:
     """The 95 % interval of a rate.
 
@@ -182,7 +182,7 @@ def interval(
         moves: (G,) everybody's influence.
         erring: how many people have errors.
         fewest: effective comparisons where hardly anybody errs.
-        freedom: degrees of freedom of the variance that is seen.
+        doubt: one over the degrees of freedom of the variance that is seen.
         twice: variance that the influences hold too often.
 
     Returns:
@@ -195,26 +195,24 @@ def interval(
         z = _Z**2 / fewest
         half = (z * (rate * (1 - rate) + z / 4)) ** 0.5
         return max(0.0, (rate + z / 2 - half) / (1 + z)), min(1.0, (rate + z / 2 + half) / (1 + z))
-    if freedom_of_all(moves) < FEWEST_FREE:
+    if doubt_of_all(moves) > 1 / FEWEST_FREE:
         return None, None
-    half = _student(freedom) * variance**0.5 / (rate * (1 - rate))
+    half = _student(1 / max(doubt, 1e-6)) * variance**0.5 / (rate * (1 - rate))
     odds = math.log(rate / (1 - rate))
     low, high = (1 / (1 + math.exp(-(odds + end))) for end in (-half, half))
     return low, high
 
 
-def freedom_of_all(moves: Floats) -> float:
-    """Degrees of freedom of Σ moves², of which a few people make most; infinite where nobody moves anything."""
+def doubt_of_all(moves: Floats) -> float:
+    """One over the degrees of freedom of Σ moves², of which a few people make most; 0 where nobody moves anything."""
     square = np.square(moves)
-    return float(square.sum()) ** 2 / float(np.square(square).sum()) if square.any() else math.inf
+    return float(np.square(square / square.sum()).sum()) if square.sum() > 0 else 0.0
 
 
-def freedom_of_erring(moves: Floats, erring: int) -> float:
-    """Degrees of freedom of Σ moves² among the so many people who err; how many they are is known."""
+def doubt_of_erring(moves: Floats, erring: int) -> float:
+    """One over the degrees of freedom of Σ moves² among the so many people who err; how many they are is known."""
     most = np.sort(np.square(moves))[-max(1, erring) :]
-    unequal = float(np.square(most).sum()) - float(most.sum()) ** 2 / len(most)
-    whole = float(most.sum()) ** 2
-    return 2 * whole / max(unequal, 1e-6 * whole) if whole else math.inf
+    return float(np.square(most / most.sum()).sum() - 1 / len(most)) / 2 if most.sum() > 0 else 0.0
 
 
 def _student(freedom: float) -> float:
@@ -261,8 +259,8 @@ def _joint(errors: Errors, rate: float, slope: float, share: float) -> tuple[flo
     moves = share * (fnmr_influence(*own) + slope * fmr_influence(pairs, false, pictures))
     twice = (slope * share) ** 2 * counted_twice(pairs, false, pictures)
     erring, people = int((own[0] > 0).sum()), float((own[1] > 0).sum())
-    freedom = 2 / (1 / freedom_of_erring(moves, erring) + 1 / freedom_of_all(moves))
-    return interval(rate, moves, erring, people, freedom, twice)
+    doubt = (doubt_of_erring(moves, erring) + doubt_of_all(moves)) / 2
+    return interval(rate, moves, erring, people, doubt, twice)
 
 
 def _slope(genuine: NDArray[np.floating], impostor: NDArray[np.floating], threshold: float) -> float:

@@ -57,7 +57,7 @@ def test_an_interval_is_students_on_the_log_odds():
     from scipy import stats
 
     moves = np.random.default_rng(0).normal(size=50) ** 3 / 2000
-    low, high = interval(0.1, moves, 30, 50, freedom=7.5)
+    low, high = interval(0.1, moves, 30, 50, doubt=1 / 7.5)
     half = stats.t.ppf(0.975, 7.5) * (moves @ moves * 50 / 49) ** 0.5 / 0.09
     odds = np.log(np.array([low, high]) / (1 - np.array([low, high])))
     assert odds == pytest.approx(np.log(1 / 9) + np.array([-half, half]), abs=2e-3)
@@ -66,11 +66,12 @@ def test_an_interval_is_students_on_the_log_odds():
 def test_the_degrees_of_freedom_are_those_of_unequal_people():
     """By everybody's influence, or by how unequal those who err are: as if their squares were drawn again."""
     moves = np.random.default_rng(0).normal(size=50) ** 3 / 2000
-    assert intervals.freedom_of_all(moves) == pytest.approx((moves**2).sum() ** 2 / (moves**4).sum())
-    assert intervals.freedom_of_all(np.full(9, 0.1)) == pytest.approx(9)
+    assert 1 / intervals.doubt_of_all(moves) == pytest.approx((moves**2).sum() ** 2 / (moves**4).sum())
+    assert 1 / intervals.doubt_of_all(np.full(9, 1e-90)) == pytest.approx(9)
     most = sorted(moves**2)[-30:]
-    assert intervals.freedom_of_erring(moves, 30) == pytest.approx(2 * np.mean(most) ** 2 / (np.var(most) / 30))
-    assert intervals.freedom_of_all(np.zeros(5)) == intervals.freedom_of_erring(np.zeros(5), 3) == np.inf
+    assert 1 / intervals.doubt_of_erring(moves, 30) == pytest.approx(2 * np.mean(most) ** 2 / (np.var(most) / 30))
+    assert intervals.doubt_of_all(np.zeros(5)) == intervals.doubt_of_erring(np.zeros(5), 3) == 0
+    assert intervals.doubt_of_erring(np.full(9, 0.1), 9) == pytest.approx(0, abs=1e-12)
 
 
 def test_where_nobody_errs_there_is_a_bound_and_by_few_people_nothing():

@@ -14,14 +14,16 @@ from idgen.model import Model
 from space import opening
 
 
-def test_the_model_paints_the_opening_again_to_the_bit(built_in: Model, tmp_path: Path) -> None:
+def test_the_model_paints_the_opening_again(built_in: Model, tmp_path: Path) -> None:
     opening.paint(built_in, tmp_path / "again")
     kept, again = (json.loads((folder / "opening.json").read_text()) for folder in (opening.FOLDER, tmp_path / "again"))
     assert kept["sentence"] == again["sentence"] and len(kept["pictures"]) == 8
     for one, other in zip(kept["pictures"], again["pictures"], strict=True):
         assert one["judge_similarity"] == pytest.approx(other["judge_similarity"], abs=1e-3)
-        pictures = [np.asarray(Image.open(folder / one["file"])) for folder in (opening.FOLDER, tmp_path / "again")]
-        assert np.array_equal(*pictures), "paint it again: python -m space.opening"
+        pictures = [np.int16(Image.open(folder / one["file"])) for folder in (opening.FOLDER, tmp_path / "again")]
+        # To the bit on processors like that which painted it; others round a value in ten thousand to the next.
+        away = np.abs(np.subtract(*pictures))
+        assert away.max() <= 1 and (away > 0).mean() < 1e-3, "paint it again: python -m space.opening"
         assert provenance.read(opening.FOLDER / one["file"])["model"] == built_in.name
 
 
