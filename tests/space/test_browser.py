@@ -491,7 +491,8 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.wait_for_function("document.querySelectorAll('#explored .dot.newest').length === 1")
         stop(page, "#stop-curve", "#note-explore")
         measured(page)
-        assert page.locator("#explored .dot").count() == 1 and page.locator("#explored .row").count() == 1
+        kept = page.locator("#explored .dot").count()  # a slow machine measures the next one before it stops
+        assert 1 <= kept == page.locator("#explored .row").count() < len(actions.VARIATIONS)
         page.wait_for_selector("#stop-curve", state="hidden")
         page.wait_for_timeout(1000)  # a run that begins while Gradio is still cancelling is cancelled, too
         shoot(page, "desktop-explore-3-stopped")
@@ -499,14 +500,14 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         page.click("#measure")
         page.wait_for_selector("#explored .running")
         assert page.inner_text("#note-explore") == ""
-        page.wait_for_function("document.querySelectorAll('#explored .dot').length === 2")
+        page.wait_for_function(f"document.querySelectorAll('#explored .dot').length === {kept + 1}")
         measured(page)
         page.wait_for_timeout(500)  # the button and the field both asked
         measured(page)
         page.click("#near")
         page.wait_for_selector("#neighbours .running")
         stop(page, "#stop-curve", "#note-explore")
-        assert page.locator("#explored .dot").count() == 2, "nearest has nothing to do with the curve"
+        assert page.locator("#explored .dot").count() == kept + 1, "nearest has nothing to do with the curve"
         page.wait_for_timeout(1000)
 
         page.click("#curve")
