@@ -157,7 +157,7 @@ def _half(file: Path, folder: Path) -> Path:
 
 
 def _eight_bits(file: Path, folder: Path, encoder: FaceEncoder, crops: Sequence[Image]) -> Path:
-    """Weights and activations, the latter within what these faces make them."""
+    """Weights, within seven of the bits, and activations, within what these faces make them."""
     tool = require_package("onnxruntime.quantization", "onnx", "8 bits")
     given, name = fed(encoder), _input(file)
     faces = iter([{name: given(encoder._read(crop))} for crop in crops])

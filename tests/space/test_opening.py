@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from idgen.ground import provenance
@@ -21,9 +22,10 @@ def test_the_model_paints_the_opening_again(built_in: Model, tmp_path: Path) -> 
     for one, other in zip(kept["pictures"], again["pictures"], strict=True):
         assert one["judge_similarity"] == pytest.approx(other["judge_similarity"], abs=1e-3)
         pictures = [np.int16(Image.open(folder / one["file"])) for folder in (opening.FOLDER, tmp_path / "again")]
-        # To the bit on processors like that which painted it; others round a value in ten thousand to the next.
         away = np.abs(np.subtract(*pictures))
-        assert away.max() <= 1 and (away > 0).mean() < 1e-3, "paint it again: python -m space.opening"
+        # To the bit; but where there is no AVX-512, one value in ten thousand is rounded to the next.
+        least = torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
+        assert away.max() <= least and (away > 0).mean() < 1e-3, "paint it again: python -m space.opening"
         assert provenance.read(opening.FOLDER / one["file"])["model"] == built_in.name
 
 
