@@ -56,7 +56,7 @@ def run(checkout: Path, folder: Path) -> list[str]:
     """Run the commands in a folder of their own; what they print."""
     folder.mkdir()
     cache = str(folder.with_name(folder.name + "-cache"))
-    commands = [["-m", "idgen.cli", *line.split()] for line in COMMANDS]
+    commands = [["-m", "idgen", *line.split()] for line in COMMANDS]
     return [python(checkout, command, folder, IDGEN_CACHE=cache, OMP_NUM_THREADS="2") for command in commands]
 
 

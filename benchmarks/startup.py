@@ -15,7 +15,7 @@ from pathlib import Path
 from common import ROOT, options, python
 from PIL import Image
 
-CLI = ["-m", "idgen.cli"]
+CLI = ["-m", "idgen"]
 PREPARE = """
 sample --seed 3 --out people.safetensors
 generate people.safetensors --images 1 --seed 2 --out pictures

@@ -240,7 +240,7 @@ def test_a_run_with_other_settings_is_refused_and_overwritten_on_demand(tmp_path
 
 def test_control_c_leaves_a_folder_to_go_on_from(tmp_path: Path, tiny_model: Path) -> None:
     out = tmp_path / "out"
-    command = f"-m idgen.cli generate --sample 2 --images 60 --steps 20 --batch-size 2 --out {out} --model {tiny_model}"
+    command = f"-m idgen generate --sample 2 --images 60 --steps 20 --batch-size 2 --out {out} --model {tiny_model}"
     process = subprocess.Popen(
         [sys.executable, *command.split()],
         cwd=Path(__file__).parents[1],

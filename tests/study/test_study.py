@@ -268,7 +268,7 @@ def test_killed_at_any_moment_it_loses_doubles_and_changes_nothing(plan: dict[st
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     run_study(Study(**plan), tmp_path / "whole", device="cpu")
     out, killed = tmp_path / "killed", 0
-    command = [sys.executable, "-m", "idgen.cli", "study", str(tmp_path / "plan.yaml"), "--out", str(out)]
+    command = [sys.executable, "-m", "idgen", "study", str(tmp_path / "plan.yaml"), "--out", str(out)]
     chance = random.Random(0)
     while killed < 10:
         process = subprocess.Popen([*command, "--device", "cpu"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -1,0 +1,5 @@
+"""`python -m idgen`: the commands of `idgen.cli`."""
+
+from idgen.cli import app
+
+app()
