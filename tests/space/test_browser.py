@@ -284,6 +284,7 @@ def test_stop_really_stops(browser: Any, address: str) -> None:
         page.wait_for_selector("#stop", state="hidden")
         assert "Person 7" in page.inner_text("#summary"), "whose pictures these are"
         assert page.locator("#summary .bar").count() == 0
+        page.wait_for_timeout(1000)  # what was on its way when stop was clicked has come
         done = len(pictures(page))
         time.sleep(3)
         assert len(pictures(page)) == done < 16
@@ -431,6 +432,7 @@ def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
         page.click("#morph")
         page.wait_for_selector("#strip svg.plot")
         strip = pictures(page, "#strip")
+        page.wait_for_selector("#stop-morph", state="hidden")  # a click while the first run ends is no second one
         page.click("#morph")
         page.wait_for_selector("#strip-coming .running")
         assert page.locator("#strip .open").first.is_hidden()
@@ -504,9 +506,10 @@ def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, 
         measured(page)
         page.wait_for_timeout(500)  # the button and the field both asked
         measured(page)
-        page.click("#near")
-        page.wait_for_selector("#neighbours .running")
-        stop(page, "#stop-curve", "#note-explore")
+        with busy(address):  # it is so short that it would be over before it is stopped
+            page.click("#near")
+            waits(page)
+            stop(page, "#stop-curve", "#note-explore")
         assert page.locator("#explored .dot").count() == kept + 1, "nearest has nothing to do with the curve"
         page.wait_for_timeout(1000)
 
