@@ -220,7 +220,7 @@ def test_our_plans_ask_where_sets_are() -> None:
         for row in read.rows:
             RecognizerArgs(out=Path("x"), **{**read.training, **read.row(row, Path("x"))})
         steps[file.stem] = read.training["steps"]
-    assert steps == {"two-cores": 1400, "distillation": 1400, "options": 600, "literature": 39063}
+    assert steps == {"two-cores": 3000, "distillation": 3000, "options": 1000, "literature": 39063}
     with pytest.raises(InputError, match="has no set 'imdb'"):
         Study.read("two-cores", {"imdb": "x"})
 
