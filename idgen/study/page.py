@@ -10,7 +10,8 @@ from idgen.ground import files
 from idgen.study.table import FIGURES, Table, apart
 
 PAGE = "study.html"
-_WIDTH, _LEFT, _RIGHT, _LINE = 640, 220, 90, 26
+_WIDTH, _RIGHT, _LINE = 860, 90, 26
+_LETTER, _MOST = 7.2, 420  # about how wide a letter of a row's name is; where longer names are squeezed
 
 
 def write_page(found: Table, out: Path) -> None:
@@ -53,16 +54,19 @@ def gaps(found: Table, test: str, figure: str) -> str:
     low, high = min(values), max(values)
     margin = 0.05 * (high - low) or 0.01
     low, high = low - margin, high + margin
+    left = 20 + min(_MOST, _LETTER * max(map(len, shown)))
 
     def x(value: float) -> float:
-        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+        return left + (value - low) / (high - low) * (_WIDTH - left - _RIGHT)
 
     height = _LINE * (len(shown) + 1)
     parts = []
     reference = shown.get(found.reference)
     for place, (row, spread) in enumerate(shown.items()):
         y = _LINE * (place + 0.7)
-        parts.append(f'<text class="marked" x="{_LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(row)}</text>')
+        narrow = f' textLength="{_MOST}" lengthAdjust="spacingAndGlyphs"' if _LETTER * len(row) > _MOST else ""
+        at = f'x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end"'
+        parts.append(f'<text class="marked" {at}{narrow}>{escape(row)}</text>')
         ends = f'x1="{x(min(spread.values)):.1f}" x2="{x(max(spread.values)):.1f}"'
         parts.append(f'<line class="base" {ends} y1="{y:.1f}" y2="{y:.1f}"/>')
         for value in spread.values:
@@ -75,8 +79,9 @@ def gaps(found: Table, test: str, figure: str) -> str:
             inside = f'<tspan style="fill:var(--{kind})">{text}</tspan>'
             parts.append(f'<text x="{_WIDTH - _RIGHT + 12}" y="{y + 4:.1f}">{inside}</text>')
     if reference is not None:
-        at = x(reference.mean)
-        parts.insert(0, f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="4" y2="{height - _LINE * 0.7:.1f}"/>')
+        middle = x(reference.mean)
+        ends = f'x1="{middle:.1f}" x2="{middle:.1f}"'
+        parts.insert(0, f'<line class="mark" {ends} y1="4" y2="{height - _LINE * 0.7:.1f}"/>')
     for value in (low + margin, high - margin):
         parts.append(
             f'<text class="tick" x="{x(value):.1f}" y="{height - 4}" text-anchor="middle">{100 * value:.1f}</text>'

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -236,6 +237,14 @@ def test_rows_differ_where_no_seed_lies_among_the_others() -> None:
         and '<tspan style="fill:var(--good)">+10.50</tspan>' in drawn
         and "high &lt;b&gt;" in drawn
     )
+
+
+@pytest.mark.parametrize("length", [1, 40, 200])
+def test_every_row_has_room_for_its_name(length: int) -> None:
+    rows = {"a": {"t": {"accuracy": Spread([0.5])}}, "b" * length: {"t": {"accuracy": Spread([0.6])}}}
+    drawn = gaps(Table(rows, "a", 2, 2, [], {"seeds": [0]}), "t", "accuracy")
+    at, squeezed = re.findall(r'class="marked" x="([\d.]+)"[^>]*?(?: textLength="(\d+)"[^>]*)?>', drawn)[1]
+    assert float(at) - float(squeezed or 6 * length) >= 0 and float(at) < 500
 
 
 def test_the_command(plan: dict[str, Any], tmp_path: Path) -> None:
