@@ -487,7 +487,7 @@ def test_explore(browser: Any, address: str) -> None:
 
 
 def test_what_was_measured_stays_after_stop_and_nobody_elses_does(browser: Any, address: str) -> None:
-    with visit(browser, address) as page:
+    with visit(browser, f"{address}/?steps=20") as page:  # so slow that it can be stopped
         tab(page, "Explore")
         page.click("#curve")
         page.wait_for_function("document.querySelectorAll('#explored .dot.newest').length === 1")
