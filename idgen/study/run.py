@@ -70,8 +70,11 @@ def run_study(
     with alone(out, look):
         more: dict[str, Any] = {"slurm": slurm, "gpus": gpus}
         missing = [cell for cell in cells if cell.result() is None]
-        for name in _used(wanted, missing, out):
-            if not _make(wanted, name, out, engine, workers, device, more):
+        used = _used(wanted, missing, out)
+        for name in used:  # what cannot be made is refused before the hours that others take
+            _plan(wanted, name, out, device if engine == "local" else None)
+        for name in used:
+            if make_set(_place(name, out), workers, engine, device=device, **more).missing:
                 raise InputError(f"Slurm makes the set {name} of the study: the same command goes on when it is done.")
             load_faces(_place(name, out), missing[0].args.size)  # decoded once, before the cells
         if missing:
@@ -89,14 +92,6 @@ def _used(wanted: Study, cells: list[Cell], out: Path) -> list[str]:
     texts = [text for cell in cells for text in (*cell.args.data, *cell.args.pretrain)]
     paths = {Asked.read(text).path for text in texts} | {path for cell in cells for path, _ in cell.tests.values()}
     return [name for name in wanted.made if str(_place(name, out)) in paths]
-
-
-def _make(
-    wanted: Study, name: str, out: Path, engine: Engine, workers: int | None, device: str | None, more: dict[str, Any]
-) -> bool:
-    """Make a set of the study, or what is missing of it; whether it is whole."""
-    folder = _plan(wanted, name, out, device if engine == "local" else None)
-    return not make_set(folder, workers, engine, device=device, **more).missing
 
 
 def _plan(wanted: Study, name: str, out: Path, device: str | None) -> Path:

@@ -142,6 +142,13 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
     assert [path.name for path in (tmp_path / "again" / "sets").iterdir() if path.is_dir()] == ["made"]
     plan["tests"]["more"] = "a"
     assert run_study(Study(**plan), tmp_path / "again", device="cpu").done == 3, "without its network it is made again"
+    plan["sets"] |= {"first": {**made, "steps": 1, "seed": 7}, "last": {**made, "best_of": 2, "best_by": "quality"}}
+    plan["rows"] = {"first": {"data": "first"}, "last": {"data": "last"}}
+    with pytest.raises(InputError, match="knows how recognisable a face is"):
+        run_study(Study(**plan), tmp_path / "again", device="cpu")
+    painted = list((tmp_path / "again" / "sets" / "first" / "data").glob("*"))
+    assert painted == [], "what cannot be made is refused before anything is painted"
+    plan["rows"] = {"mixed": {"data": "mixed", "soft_labels": True}}
     plan["sets"]["mixed"]["file"] = "@val"
     with pytest.raises(InputError, match="mixed takes the people of 'val', which the study does not make"):
         run_study(Study(**plan), tmp_path / "again", device="cpu")
@@ -220,6 +227,7 @@ def test_our_plans_ask_where_sets_are() -> None:
                 assert made(Plan, dict(content)).people in {"options": (300,), "two-cores": (500, 1000)}[file.stem]
         for row in read.rows:
             RecognizerArgs(out=Path("x"), **{**read.training, **read.row(row, Path("x"))})
+        assert "precision" in read.training, "by default it is the machine's, and the cells were another machine's"
         steps[file.stem] = read.training["steps"]
     assert steps == {"two-cores": 3000, "distillation": 3000, "options": 1000, "literature": 39063}
     with pytest.raises(InputError, match="has no set 'imdb'"):
