@@ -10,7 +10,7 @@ from idgen.ground.errors import InputError
 
 
 def study(
-    plan: str = argument("PLAN", "A plan file, or one that comes with the package: two-cores, options, distillation, literature."),
+    plan: str = argument("PLAN", "A plan file, or a packaged one: two-cores, options, distillation or literature."),
     out: Path = option(..., "Folder of the study.", metavar="DIR"),
     sets: list[str] = option([], "Where a set of the plan lies.", "--set", metavar="NAME=PATH"),
     engine: Literal["local", "slurm", "ray"] = option(
