@@ -7,6 +7,7 @@ from torch import Generator
 from idgen.ground.errors import InputError
 from idgen.ground.identity import key, person_seed
 from idgen.models import IdentityFlow
+from idgen.sampling import sampler as room
 from idgen.sampling.sampler import IdentitySampler, principal_axes
 
 DIM = 24
@@ -104,6 +105,23 @@ def test_person_depends_only_on_seed_and_number(with_flow, method):
     finally:
         torch.set_num_threads(threads)
     assert not torch.equal(sampler.sample(1, 4, method).vectors[0], whole.vectors[0])
+
+
+@pytest.mark.parametrize("method", ["flow", "gaussian", "sphere"])
+def test_how_many_are_drawn_together_decides_nothing(with_flow, method, monkeypatch):
+    """Here many a number is in doubt: by blocks of eight, all are again what they are in any company."""
+    monkeypatch.setattr(room, "_SLACK", 2e-9)
+    blocks = [with_flow._drawn(3, range(first, first + 8), method).float() for first in (0, 8, 16)]
+    kept = with_flow._drawn
+
+    def rough(seed, people, method):
+        exact = kept(seed, people, method)
+        return exact if len(people) == 8 and people.start % 8 == 0 else exact + 1e-9
+
+    monkeypatch.setattr(with_flow, "_drawn", rough)
+    assert torch.equal(with_flow.sample(17, 3, method, first=2).vectors, torch.cat(blocks)[2:19])
+    monkeypatch.setattr(room, "_SLACK", 0.0)
+    assert not torch.equal(with_flow.sample(17, 3, method, first=2).vectors, torch.cat(blocks)[2:19])
 
 
 @pytest.mark.parametrize("tile", [4096, 4])
