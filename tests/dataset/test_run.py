@@ -453,7 +453,7 @@ def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], t
     told = {**plan, "people": 4, "images": 4, "model": str(attributed_model), "attributes": wishes}
     kinds = {"gender": {"female": 0.5, "male": 0.5}}
     planned = make_plan(Plan(**told, who=kinds), tmp_path / "a")
-    run(planned.folder)
+    run(planned.folder, 1)
     table = rows_of(planned)
     assert {0.1 <= row["smile"] <= 0.2 for row in table} == {True}
     assert 2 <= sum(row["yaw"] >= 45 for row in table) <= 14
@@ -466,7 +466,7 @@ def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], t
     # "As in" that dataset: what its pictures look like, together, kept with the plan.
     like = Plan(**{**told, "attributes": None, "as_in": planned.folder})
     alike = make_plan(like, tmp_path / "b")
-    run(alike.folder)
+    run(alike.folder, 1)
     known = {(row["yaw"], row["smile"]) for row in table}
     assert {(row["yaw"], row["smile"]) in known for row in rows_of(alike)} == {True}
     with pytest.raises(InputError, match="changed after it was planned"):
