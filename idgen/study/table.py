@@ -41,7 +41,10 @@ class Spread:
 
 
 def apart(one: Spread, other: Spread) -> bool:
-    """Whether two rows differ by more than the spread over the seeds: no value of one lies among the other's."""
+    """Whether two rows differ by more than the spread over the seeds: no value of one lies among the other's. Of one
+    seed nothing is known of it."""
+    if min(len(one.values), len(other.values)) < 2:
+        return False
     return min(one.values) > max(other.values) or max(one.values) < min(other.values)
 
 
@@ -128,6 +131,7 @@ def write_table(table: Table, out: Path) -> None:
     }
     files.write_json(out / JSON, content)
     seeds = len(table.study["seeds"])
-    lead = f"{table.done} of {table.cells} cells; mean ± standard deviation over {seeds} seeds, percent; equal steps."
+    what = "one seed" if seeds == 1 else f"mean ± standard deviation over {seeds} seeds"
+    lead = f"{table.done} of {table.cells} cells; {what}, percent; equal steps."
     notes = [f"* {note}" for note in table.notes]
     files.write(out / MARKDOWN, "\n".join([lead, "", *table.lines(), "", *notes]).rstrip() + "\n")

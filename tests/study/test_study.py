@@ -131,6 +131,7 @@ def test_sets_are_made_by_their_plans(plan: dict[str, Any], tiny_model: Path, tm
     plan["seeds"] = [0]
     table = run_study(Study(**plan), tmp_path / "out", device="cpu")
     assert table.done == 2 and "One seed says nothing of the spread." in table.notes
+    assert "2 of 2 cells; one seed, percent" in (tmp_path / "out" / "study.md").read_text()
     assert (tmp_path / "out" / "sets" / "mixed" / "soft-labels.json").is_file()
 
     # Another machine rounds differently: its pictures are others, its cells are not; and makes no set for nothing.
@@ -237,6 +238,7 @@ def test_our_plans_ask_where_sets_are() -> None:
 def test_rows_differ_where_no_seed_lies_among_the_others() -> None:
     low, high = Spread([0.5, 0.6]), Spread([0.61, 0.7])
     assert apart(low, high) and not apart(low, Spread([0.59, 0.7]))
+    assert not apart(low, Spread([0.9])) and not apart(Spread([0.1]), Spread([0.9])), "one seed may be a chance"
     assert high.text() == "65.50 ± 6.36" and Spread([0.5]).text() == "50.00"
     rows = {"low": {"t": {"accuracy": low}}, "high <b>": {"t": {"accuracy": high}}, "none": {}}
     drawn = gaps(Table(rows, "low", 4, 4, [], {"seeds": [0, 1]}), "t", "accuracy")
