@@ -27,7 +27,7 @@ from idgen.ground.images import ImageSource
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
 from idgen.sampling.schedules import parse_schedule
-from idgen.sampling.variation import Variation, check_variation, parse_variation, settled, vary
+from idgen.sampling.variation import Along, Variation, check_variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
 from idgen.similarity import batched, boundaries, keeping, similarity_curve, with_own_pictures
@@ -109,7 +109,7 @@ def generate(
     attributes = posed(model, attributes)
     asking = asked(pipeline.vocabulary, attributes, as_in)
     faces = None if reference is None else portraits(model, reference, len(people))
-    words = settled(variation, lambda: similarity_curve(model))
+    words = settled(variation, lambda: similarity_curve(model, guidance))
     settings = _settings(model, people, steps, guidance) | {"seed": seed, "variation": words, "fmr": arguments.fmr(fmr)}
     settings |= noted(asking, attributes, as_in, faces)
     how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
@@ -117,7 +117,7 @@ def generate(
     _settle(out, settings, people, overwrite)
     scale = None if guidance is None else parse_schedule(guidance)
     options = {"num_inference_steps": steps, "guidance_scale": scale, "batch_size": batch_size, **how}
-    varied = parse_variation(words, boundary=boundaries(model, steps))
+    varied = parse_variation(words, boundary=boundaries(model, steps, scale))
     made = _fill(out, people, images, seed, model, score, varied, options, progress)
     if made or not (out / SHEET).exists():
         picture = sheet(out, people.names, model.name)
@@ -167,7 +167,9 @@ def paint(
         variation: see `idgen.sampling.variation.parse_variation`; None for none.
         options: what else `pipeline.iterate` takes; a `batch_size` at least; `negative` has a row a person.
     """
-    for some in batched(places, 64 * options["batch_size"]):
+    # People whose boundary is to be measured are measured just before they are painted: so one sees how it goes on.
+    batches = 1 if isinstance(variation, Along) else 64
+    for some in batched(places, batches * options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
         vectors, options = people.vectors[rows], dict(options)
         if "reference" in options:  # one a person

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -20,11 +21,13 @@ from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity, key, vector_seed
 from idgen.sampling.boundary import Boundary
+from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.model import Model
+    from idgen.pipelines.base import Guidance
 
 OWN_PICTURES, OWN_SEED = 4, 20_251_126
 """Pictures of a person that others are judged by where there is nothing else, and the seed of their run."""
@@ -62,6 +65,7 @@ def identity_boundary(
     *,
     lowest_cosine: float = 0.5,
     steps: int | None = None,
+    guidance: Guidance | None = None,
 ) -> Boundary:
     """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.boundary.Boundary`.
 
@@ -75,27 +79,30 @@ def identity_boundary(
         pool: how many pictures, 8 to 1,000; those without a face are left out.
         seed: of the draws.
         lowest_cosine: of the cone.
-        steps: denoising steps; by default the model's.
+        steps, guidance: denoising steps and guidance scale; by default the model's.
 
     Raises:
         InputError: an argument is out of range, or hardly a picture shows a face.
     """
     arguments.whole("number of pictures in the pool", pool, 8, MOST_PICTURES)
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
     if draws == "noise":
         generator = Generator().manual_seed(vector_seed(seed, key(person.vector), 0))
         drawn = torch.randn(pool, *model.pipeline.latent_shape, generator=generator, dtype=torch.float32)
-        made = model.pipeline.iterate(person, pool, latents=drawn, num_inference_steps=steps)
+        made = model.pipeline.iterate(person, pool, latents=drawn, **options)
     else:
         around = vary(Identities.of([person]), Cone(lowest_cosine), pool, seed)
         drawn = around.vectors
-        kept = keeping(model.pipeline, person.vector.expand(pool, -1))
-        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), num_inference_steps=steps, **kept)
+        options |= keeping(model.pipeline, person.vector.expand(pool, -1))
+        made = model.pipeline.iterate(around, 1, seed=seed, first=list(range(pool)), **options)
     seen = embed_pictures(model, model.encoder, [item.image for item in made])
     found = seen[:, 0].isfinite()
     return Boundary.fit(drawn[found], (seen @ person.vector)[found])
 
 
-def boundaries(model: Model, steps: int | None = None) -> Callable[[Tensor], Boundary]:
+def boundaries(
+    model: Model, steps: int | None = None, guidance: Guidance | None = None
+) -> Callable[[Tensor], Boundary]:
     """What gives the identity boundary of a vector (D,), measured when it is first asked for; warns where it says no
     more than chance."""
     known: dict[int, Boundary] = {}
@@ -104,7 +111,7 @@ def boundaries(model: Model, steps: int | None = None) -> Callable[[Tensor], Bou
         name = key(vector)
         if name not in known:
             person = Identity(vector, model.pipeline.config.space, "", "person")
-            known[name] = identity_boundary(model, person, steps=steps)
+            known[name] = identity_boundary(model, person, steps=steps, guidance=guidance)
             if known[name].accuracy <= 0.5:
                 warnings.warn(
                     "The pictures of a person do not say which way is more like them: this variation is as good as "
@@ -123,6 +130,7 @@ def measure_similarity(
     people: int = 25,
     images: int = 4,
     steps: int | None = None,
+    guidance: Guidance | None = None,
 ) -> SimilarityCurve:
     """How similar pictures of varied vectors are to the person, by the model's encoder.
 
@@ -130,7 +138,7 @@ def measure_similarity(
         model: paints, and embeds what it painted.
         cosines: of the cones to measure at.
         people, images: how many sampled people, and pictures of each, at every cosine.
-        steps: denoising steps; by default the model's.
+        steps, guidance: denoising steps and guidance scale; by default the model's.
 
     Raises:
         InputError: fewer than two cosines, or an argument out of range.
@@ -138,7 +146,7 @@ def measure_similarity(
     crowd = model.sampler.sample(people, 0)
     measured = []
     for cosine in cosines:
-        values = similarities(model, crowd, Cone(cosine, cosine), images, 0, steps=steps)
+        values = similarities(model, crowd, Cone(cosine, cosine), images, 0, steps=steps, guidance=guidance)
         found = np.isfinite(values)
         if not found.any():
             seen = f"any of {len(values)} pictures by {model.name!r} at cosine {cosine:g}"
@@ -150,7 +158,14 @@ def measure_similarity(
 
 @pinned()
 def similarities(
-    model: Model, people: Identities, variation: Variation, images: int, seed: int, *, steps: int | None = None
+    model: Model,
+    people: Identities,
+    variation: Variation,
+    images: int,
+    seed: int,
+    *,
+    steps: int | None = None,
+    guidance: Guidance | None = None,
 ) -> NDArray[np.float64]:
     """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person; NaN
     where no face is found."""
@@ -158,7 +173,8 @@ def similarities(
     wanted = people.vectors.repeat_interleave(images, 0)
     out: list[Tensor] = []
     numbers = list(range(images)) * len(people)
-    options = {"num_inference_steps": steps, "batch_size": 8, **keeping(model.pipeline, wanted)}
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, "batch_size": 8}
+    options |= keeping(model.pipeline, wanted)
     made = model.pipeline.iterate(varied, 1, seed=seed, first=numbers, **options)
     for batch in batched(made, 32):
         seen = embed_pictures(model, model.encoder, [item.image for item in batch])
@@ -166,13 +182,18 @@ def similarities(
     return torch.cat(out).double().numpy()
 
 
-def similarity_curve(model: Model) -> SimilarityCurve:
-    """The model's curve: from its folder, from the cache, or measured now and put into the cache, by its weights. Warns
-    where it cannot be kept there."""
-    fingerprint = model.fingerprint
-    places, cannot = [Path(model.folder) / CURVE], ""
+def similarity_curve(model: Model, guidance: float | str | None = None) -> SimilarityCurve:
+    """The model's curve at a guidance scale, or a schedule of it in words; by default the model's own.
+
+    From its folder, from the cache, or measured now and put into the cache, by its weights. Warns where it cannot be
+    kept there.
+    """
+    fingerprint, scale = model.fingerprint, None if guidance is None else parse_schedule(guidance)
+    scale = None if scale == model.pipeline.config.guidance_scale else scale
+    places, cannot = [Path(model.folder) / CURVE] if scale is None else [], ""
+    name = fingerprint if scale is None else f"{fingerprint}-{hashlib.sha256(str(guidance).encode()).hexdigest()[:8]}"
     try:
-        places.append(files.cache("similarity", f"{fingerprint}.json"))
+        places.append(files.cache("similarity", f"{name}.json"))
     except InputError as error:
         cannot = str(error)
     for path in places:
@@ -180,9 +201,9 @@ def similarity_curve(model: Model) -> SimilarityCurve:
             curve = SimilarityCurve.load(path)
             if curve.weights == fingerprint:  # else it is of weights that were replaced
                 return curve
-    curve = measure_similarity(model)
+    curve = measure_similarity(model, guidance=scale)
     try:
-        for cached in places[1:]:
+        for cached in places[-1:] if not cannot else ():
             files.check_cache(cached)
             curve.save(cached)
     except InputError as error:

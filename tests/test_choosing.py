@@ -119,15 +119,20 @@ def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, mon
     monkeypatch.setenv("IDGEN_CACHE", str(tmp_path))
     calls = []
 
-    def measured(model, **_):
-        calls.append(1)
-        return measure_similarity(model, (0.3, 1.0), people=2, images=1, steps=1)
+    def measured(model, guidance=None):
+        calls.append(guidance)
+        return measure_similarity(model, (0.3, 1.0), people=2, images=1, steps=1, guidance=guidance)
 
     monkeypatch.setattr("idgen.similarity.measure_similarity", measured)
     one, two = similarity_curve(model), similarity_curve(model)
     assert one == two and len(calls) == 1 and one.pictures == 2 and one.cosines == [0.3, 1.0]
     replace(one, weights="others").save(next((tmp_path / "similarity").iterdir()))
     assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
+    own = model.pipeline.config.guidance_scale
+    assert similarity_curve(model, own) == similarity_curve(model, f"{own:g}") == one and calls == [None, None]
+    other, falling = similarity_curve(model, own + 2), similarity_curve(model, "3-1")
+    assert similarity_curve(model, own + 2) == other and calls[2] == own + 2 and calls[3](0.5) == 2 and len(calls) == 4
+    assert len({tuple(curve.similarities) for curve in (one, other, falling)}) == 3
 
 
 def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):
@@ -214,7 +219,7 @@ def test_a_boundary_is_measured_once_a_person(model, monkeypatch):
         return identity_boundary(model, person, pool=8, **options)
 
     monkeypatch.setattr("idgen.similarity.identity_boundary", measured)
-    people, found = model.sampler.sample(2, seed=1), boundaries(model, steps=1)
+    people, found = model.sampler.sample(2, seed=1), boundaries(model, 1, 2.5)
     one, again, other = (found(vector) for vector in people.vectors[[0, 0, 1]])
-    assert one is again and not torch.equal(one.normal, other.normal) and calls == [{"steps": 1}] * 2
-    assert torch.equal(boundaries(model, steps=1)(people.vectors[0]).normal, one.normal)
+    assert one is again and not torch.equal(one.normal, other.normal) and calls == [{"steps": 1, "guidance": 2.5}] * 2
+    assert torch.equal(boundaries(model, 1, 2.5)(people.vectors[0]).normal, one.normal)

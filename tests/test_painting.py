@@ -244,6 +244,17 @@ def test_another_judge_or_encoder_is_another_model(tmp_path: Path, tiny_model: P
     assert fingerprint(folder) != before
 
 
+def test_what_it_paints_by_when_nobody_says_otherwise_is_part_of_a_model(tmp_path: Path, tiny_model: Path) -> None:
+    """So nothing that was measured or begun with one guidance scale goes on with another."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    before, file = fingerprint(folder), folder / "model_index.json"
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps(index | {"_diffusers_version": "0.1", "guidance_scale": index["guidance_scale"]}))
+    assert fingerprint(folder) == before
+    file.write_text(json.dumps(index | {"guidance_scale": index["guidance_scale"] + 0.5}))
+    assert fingerprint(folder) != before
+
+
 def test_what_was_asked_and_drawn_is_in_the_manifest(attributed_model: Path, tmp_path: Path) -> None:
     model = load_model(attributed_model)
     people = model.sampler.sample(2, 1)

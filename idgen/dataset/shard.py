@@ -82,9 +82,9 @@ class ShardMaker:
         self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
         steps, guidance = planned.plan.steps, planned.plan.guidance
-        self.variation = parse_variation(planned.variation, boundary=boundaries(self.model, steps))
-        self.options: dict[str, Any] = {"batch_size": batch_size, "num_inference_steps": steps}
-        self.options["guidance_scale"] = None if guidance is None else parse_schedule(guidance)
+        scale = None if guidance is None else parse_schedule(guidance)
+        self.variation = parse_variation(planned.variation, boundary=boundaries(self.model, steps, scale))
+        self.options: dict[str, Any] = {"batch_size": batch_size, "num_inference_steps": steps, "guidance_scale": scale}
         if (away := cast(Any, planned.plan.away)) is not None:
             vectors = planned.people.vectors
             self.options["negative"] = vectors[negatives(vectors, away, planned.plan.seed)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
 import shutil
@@ -204,7 +205,8 @@ def load_published(kind: type[Any], folder: Path, dtype: torch.dtype | None = No
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs.
+    """Short name of a model's weights: path, size, first and last mebibyte of each file of weights and the configs, and
+    the pipeline's own settings, by which it paints where nobody says otherwise.
 
     Those of the encoder and the judge are among them, as their scores stand beside the pictures and choose among them,
     and of Arc2Face's expression adapter, which model_index.json does not name.
@@ -213,6 +215,8 @@ def fingerprint(folder: str | Path) -> str:
     with suppress(InputError):  # a folder without a pipeline
         index = read_json(folder / "model_index.json")
     parts = {name for name, value in index.items() if isinstance(value, list) and value[0] is not None}
+    settings = {name: value for name, value in index.items() if not (name.startswith("_") or isinstance(value, list))}
+    digest.update(json.dumps(settings, sort_keys=True).encode())
     for part in sorted(parts | {"encoder", "judge", "expression_adapter"}):
         for path in sorted(walk(folder / part)) if (folder / part).is_dir() else ():
             if path.suffix not in (".safetensors", ".onnx", ".json"):

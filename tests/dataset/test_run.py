@@ -139,7 +139,7 @@ def test_variations_and_schedules_are_those_of_the_pipeline(loose: dict[str, Any
     found: dict[str, list[bytes]] = {}
     for name, how in {
         "plain": {},
-        "boundary": {"variation": "boundary:0.8"},
+        "boundary": {"variation": "boundary:0.8", "guidance": 3},
         "other side": {"variation": "boundary:-0.8"},
         "late": {"guidance": "1,2@0.5"},
         "more and more": {"away": "far", "away_weight": "0-1"},
@@ -154,8 +154,8 @@ def test_variations_and_schedules_are_those_of_the_pipeline(loose: dict[str, Any
     options: dict[str, Any] = {"seed": 5, "num_inference_steps": 2}
     late = model.pipeline(people, 1, guidance_scale=lambda done: 1.0 if done < 0.5 else 2.0, **options).images
     assert [picture.tobytes() for picture in late] == found["late"]
-    varied = vary(people, Along(0.8, boundaries(model, 2)), 1, seed=5)
-    by = model.pipeline(varied.vectors, 1, **options).images
+    varied = vary(people, Along(0.8, boundaries(model, 2, 3.0)), 1, seed=5)
+    by = model.pipeline(varied.vectors, 1, guidance_scale=3.0, **options).images
     assert [picture.tobytes() for picture in by] == found["boundary"]
 
 
