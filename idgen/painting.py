@@ -27,7 +27,7 @@ from idgen.ground.images import ImageSource
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
 from idgen.sampling.schedules import parse_schedule
-from idgen.sampling.variation import Along, Variation, check_variation, parse_variation, settled, vary
+from idgen.sampling.variation import Variation, check_variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
 from idgen.similarity import batched, boundaries, keeping, similarity_curve, with_own_pictures
@@ -167,9 +167,8 @@ def paint(
         variation: see `idgen.sampling.variation.parse_variation`; None for none.
         options: what else `pipeline.iterate` takes; a `batch_size` at least; `negative` has a row a person.
     """
-    # People whose boundary is to be measured are measured just before they are painted: so one sees how it goes on.
-    batches = 1 if isinstance(variation, Along) else 64
-    for some in batched(places, batches * options["batch_size"]):
+    # A batch at a time: a variation may measure its person first, for many pictures' time, and one sees how it goes on.
+    for some in batched(places, options["batch_size"]):
         rows, numbers = [row for row, _ in some], [k for _, k in some]
         vectors, options = people.vectors[rows], dict(options)
         if "reference" in options:  # one a person
@@ -265,7 +264,7 @@ def _difference(before: dict[str, Any], settings: dict[str, Any]) -> str:
         was, now = (held.get(key, "left open") for held in (before, settings))
         if was != now:
             return f"pictures with {key} {was}, not {now}"
-    return f"pictures by other weights of {settings['model']}"
+    return f"pictures by other weights or settings of {settings['model']}"
 
 
 def _clear(out: Path) -> None:

@@ -189,21 +189,20 @@ def similarity_curve(model: Model, guidance: float | str | None = None) -> Simil
     kept there.
     """
     fingerprint, scale = model.fingerprint, None if guidance is None else parse_schedule(guidance)
-    scale = None if scale == model.pipeline.config.guidance_scale else scale
-    places, cannot = [Path(model.folder) / CURVE] if scale is None else [], ""
-    name = fingerprint if scale is None else f"{fingerprint}-{hashlib.sha256(str(guidance).encode()).hexdigest()[:8]}"
+    own, kept, cannot = scale in (None, model.pipeline.config.guidance_scale), list[Path](), ""
+    name = fingerprint if own else f"{fingerprint}-{hashlib.sha256(str(scale).encode()).hexdigest()[:8]}"
     try:
-        places.append(files.cache("similarity", f"{name}.json"))
+        kept.append(files.cache("similarity", f"{name}.json"))
     except InputError as error:
         cannot = str(error)
-    for path in places:
+    for path in [Path(model.folder) / CURVE] * own + kept:
         if path.is_file():
             curve = SimilarityCurve.load(path)
             if curve.weights == fingerprint:  # else it is of weights that were replaced
                 return curve
     curve = measure_similarity(model, guidance=scale)
     try:
-        for cached in places[-1:] if not cannot else ():
+        for cached in kept:
             files.check_cache(cached)
             curve.save(cached)
     except InputError as error:

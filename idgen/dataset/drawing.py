@@ -43,13 +43,13 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
     """The model, as it was when a dataset was planned.
 
     Raises:
-        InputError: it is not there, or its weights are others now.
+        InputError: it is not there, or its weights or settings are others now.
     """
     model = load_model(planned.plan.model, device)
     if model.fingerprint != planned.weights:
         raise InputError(
-            f"The weights of {planned.plan.model} are not those that {planned.folder} was planned for: pictures of "
-            "both would be mixed; plan again, in a new folder."
+            f"The weights or settings of {planned.plan.model} are not those that {planned.folder} was planned for: "
+            "pictures of both would be mixed; plan again, in a new folder."
         )
     return model
 
