@@ -18,8 +18,8 @@ from idgen.faces.pose import yaw_from_landmarks
 from idgen.ground import arguments
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import Guidance
 from idgen.ground.identity import Identities, Identity, centres, image_seed, key, vector_seed
-from idgen.pipelines.base import Guidance
 from idgen.sampling.separation import separate
 from idgen.sampling.variation import cone
 from idgen.similarity import MOST_PICTURES, batched, embed_pictures, keeping
@@ -41,7 +41,7 @@ def picture_means(
     seed: int,
     *,
     steps: int | None = None,
-    guidance: Guidance | None = None,
+    guidance: Guidance | str | None = None,
 ) -> Tensor:
     """Picture everybody: (N, Dj) the judge's mean vector of `images` pictures of each, NaN for whom none shows a face.
 

@@ -22,11 +22,11 @@ from idgen.asking import asked, noted, portraits, posed
 from idgen.ground import arguments, files, provenance
 from idgen.ground.contact_sheet import Cell, contact_sheet
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import parse_guidance
 from idgen.ground.identity import Identities, Identity, folder_names
 from idgen.ground.images import ImageSource
 from idgen.model import Model, load_model
 from idgen.pipelines.base import GeneratedImage, IdentityPipeline, counting
-from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import Variation, check_variation, parse_variation, settled, vary
 from idgen.scoring.score import OWN_PICTURES, Score
 from idgen.sets import IDENTITIES, MANIFEST, read_manifest
@@ -82,7 +82,7 @@ def generate(
         seed: picture k of an identity depends on the identity, k and the seed, and on nothing else.
         model: name, folder or hub id of a model, or a loaded one.
         steps: denoising steps; by default the model's own.
-        guidance: guidance scale; by default the model's own; or words such as "0-3", see `idgen.sampling.schedules`.
+        guidance: guidance scale; by default the model's own; or words such as "0-3", see `idgen.ground.guidance`.
         variation: 0 (every picture of exactly this identity) to 1: each picture is of a vector at cosine 1 −
             variation; or in words, such as "cone:0.7", see `idgen.sampling.variation`.
         attributes: how they are to look, such as {"yaw": 30, "smile": [0.5, 1]}, see `idgen.ground.attributes.Asking`;
@@ -113,11 +113,11 @@ def generate(
     settings = _settings(model, people, steps, guidance) | {"seed": seed, "variation": words, "fmr": arguments.fmr(fmr)}
     settings |= noted(asking, attributes, as_in, faces)
     how = {name: given for name, given in (("attributes", asking), ("reference", faces)) if given is not None}
-    pipeline.prepare(people, 1, **how)  # refused before anything is written
+    options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance, **how}
+    options["batch_size"] = batch_size
+    pipeline.iterate(people, 1, **options)  # what cannot be painted is refused before anything is written
     _settle(out, settings, people, overwrite)
-    scale = None if guidance is None else parse_schedule(guidance)
-    options = {"num_inference_steps": steps, "guidance_scale": scale, "batch_size": batch_size, **how}
-    varied = parse_variation(words, boundary=boundaries(model, steps, scale))
+    varied = parse_variation(words, boundary=boundaries(model, steps, guidance))
     made = _fill(out, people, images, seed, model, score, varied, options, progress)
     if made or not (out / SHEET).exists():
         picture = sheet(out, people.names, model.name)
@@ -133,7 +133,7 @@ def check_options(
     if steps is not None:
         arguments.steps(steps)
     if guidance is not None:
-        parse_schedule(guidance)
+        parse_guidance(guidance)
     check_variation(variation)
     arguments.batch_size(batch_size)
     files.check_writable(out)
@@ -141,12 +141,12 @@ def check_options(
 
 def _settings(model: Model, people: Identities, steps: int | None, guidance: float | str | None) -> dict[str, Any]:
     """What a folder notes of what it was made by and of whom."""
-    own, scale = model.pipeline.config, None if guidance is None else parse_schedule(guidance)
+    own = model.pipeline.config
     return {
         "model": model.name,
         "weights": model.fingerprint,
         "people": people.fingerprint(),
-        "steps": model.pipeline.usual_steps(scale) if steps is None else steps,
+        "steps": model.pipeline.usual_steps(guidance) if steps is None else steps,
         "guidance": own.guidance_scale if guidance is None else guidance,
     }
 

@@ -19,15 +19,14 @@ from tqdm.auto import tqdm
 from idgen.ground import arguments, files
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import Guidance, parse_guidance
 from idgen.ground.identity import Identities, Identity, key, vector_seed
 from idgen.sampling.boundary import Boundary
-from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import Cone, SimilarityCurve, Variation, vary
 
 if TYPE_CHECKING:
     from idgen.faces.encoder import FaceEncoder
     from idgen.model import Model
-    from idgen.pipelines.base import Guidance
 
 OWN_PICTURES, OWN_SEED = 4, 20_251_126
 """Pictures of a person that others are judged by where there is nothing else, and the seed of their run."""
@@ -65,7 +64,7 @@ def identity_boundary(
     *,
     lowest_cosine: float = 0.5,
     steps: int | None = None,
-    guidance: Guidance | None = None,
+    guidance: Guidance | str | None = None,
 ) -> Boundary:
     """Which way is "more like this person", by a pool of pictures (ExFaceGAN); see `idgen.sampling.boundary.Boundary`.
 
@@ -101,7 +100,7 @@ def identity_boundary(
 
 
 def boundaries(
-    model: Model, steps: int | None = None, guidance: Guidance | None = None
+    model: Model, steps: int | None = None, guidance: Guidance | str | None = None
 ) -> Callable[[Tensor], Boundary]:
     """What gives the identity boundary of a vector (D,), measured when it is first asked for; warns where it says no
     more than chance."""
@@ -130,7 +129,7 @@ def measure_similarity(
     people: int = 25,
     images: int = 4,
     steps: int | None = None,
-    guidance: Guidance | None = None,
+    guidance: Guidance | str | None = None,
 ) -> SimilarityCurve:
     """How similar pictures of varied vectors are to the person, by the model's encoder.
 
@@ -165,7 +164,7 @@ def similarities(
     seed: int,
     *,
     steps: int | None = None,
-    guidance: Guidance | None = None,
+    guidance: Guidance | str | None = None,
 ) -> NDArray[np.float64]:
     """(people · images,) the encoder's cosine of each picture of a varied vector to the person, person by person; NaN
     where no face is found."""
@@ -182,14 +181,15 @@ def similarities(
     return torch.cat(out).double().numpy()
 
 
-def similarity_curve(model: Model, guidance: float | str | None = None) -> SimilarityCurve:
-    """The model's curve at a guidance scale, or a schedule of it in words; by default the model's own.
+def similarity_curve(model: Model, guidance: Guidance | str | None = None) -> SimilarityCurve:
+    """The model's curve at a guidance scale, also in words; by default the model's own.
 
     From its folder, from the cache, or measured now and put into the cache, by its weights. Warns where it cannot be
     kept there.
     """
-    fingerprint, scale = model.fingerprint, None if guidance is None else parse_schedule(guidance)
-    own, kept, cannot = scale in (None, model.pipeline.config.guidance_scale), list[Path](), ""
+    usual, kept, cannot = model.pipeline.own_guidance, list[Path](), ""
+    fingerprint, scale = model.fingerprint, usual if guidance is None else parse_guidance(guidance)
+    own = scale == usual
     name = fingerprint if own else f"{fingerprint}-{hashlib.sha256(str(scale).encode()).hexdigest()[:8]}"
     try:
         kept.append(files.cache("similarity", f"{name}.json"))

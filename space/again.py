@@ -12,6 +12,7 @@ from idgen.ground.hub import DEFAULT_MODEL, builtin_models
 from idgen.ground.identity import Identity
 
 from .actions import CROWD, GOES_WITH, MORPH, NEIGHBOURS, SELF, STRIP, STRIPS, Point, Recipe
+from .models import ahead
 from .parts import code, file_name
 
 _OURS = "a model of this app's own: give the path of its folder instead of its name"
@@ -75,7 +76,7 @@ def _again(tab: str, what: str, people: dict[str, Identity], recipe: Recipe, mod
     ours = "" if model in builtin_models() or "/" in model else _OURS
     values |= {"people": seeds, "files": files, "recipe": recipe, "model": model, "ours": ours}
     asked = {"tab": tab, **dict(zip(("person", "other"), seeds.values(), strict=False))}
-    asked |= {"pictures": recipe.images, "steps": recipe.steps, "guidance": f"{recipe.guidance:g}"}
+    asked |= {"pictures": recipe.images, "steps": recipe.steps, "guidance": f"{ahead(recipe.guidance):g}"}
     asked |= {"variation": f"{recipe.variation:g}", "seed": recipe.seed, "model": model}
     asked["space"] = next(iter(people.values())).space  # the seeds are other people in another
     if recipe.attributes:

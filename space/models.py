@@ -10,6 +10,7 @@ from typing import Any
 
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import parse_guidance, scales
 from idgen.model import Model, load_model
 
 
@@ -52,12 +53,17 @@ def _label(model: str | Model) -> str:
     return Path(model).resolve().name if Path(model).is_dir() else model
 
 
-def defaults(model: Model) -> tuple[int, float]:
+def defaults(model: Model) -> tuple[int, float | str]:
     """Steps and guidance of a model unless asked otherwise, without loading its networks. Guidance 1 is none."""
     index = _index(model)
     fast = any(index.get("student") or ())  # without one it is [null, null]
     steps, guidance = index.get("few_steps" if fast else "num_inference_steps"), index.get("guidance_scale")
-    return int(steps or 15), 1.0 if guidance is None else float(guidance)
+    return int(steps or 15), 1.0 if guidance is None else guidance
+
+
+def ahead(guidance: float | str) -> float:
+    """The number that a slider has for a model's own guidance: that of heads that are hardly turned."""
+    return scales(parse_guidance(guidance), 1)[0]
 
 
 def vocabulary(model: Model) -> Vocabulary:

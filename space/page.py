@@ -13,13 +13,13 @@ from idgen.ground.hub import DEFAULT_MODEL
 from . import view
 from .actions import MAX_SEED, MOST_GUIDANCE, MOST_STEPS, STRIPS
 from .limits import Limits
-from .models import Models, defaults, space, vocabulary
+from .models import Models, ahead, defaults, space, vocabulary
 from .parts import part, script
 from .settings import INVERSION
 from .tabs.explore import Explore
 from .tabs.how import asked_in
 from .tabs.one_person import OnePerson
-from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared
+from .tabs.shared import PRIVATE, QUIET, Origin, SameAgain, Shared, guided
 from .tabs.two_people import SECOND_SEED, Between, Comparison
 from .tabs.who import FIRST_SEED
 
@@ -118,7 +118,7 @@ class Page:
             ("pictures", min(8, most), 1, most),
             ("steps", steps, 1, max(MOST_STEPS, steps)),
             ("variation", 0.0, 0, 1),
-            ("guidance", guidance, 0, MOST_GUIDANCE),
+            ("guidance", ahead(guidance), 0, MOST_GUIDANCE),
         ]
         for name, usual, low, high in fields:
             asked[name], kind = usual, type(usual)
@@ -144,15 +144,16 @@ class Page:
             one.note: one.vector_note(name),
             one.found: found,
             one.brought: brought,
-            **self._settings(name, *defaults(self.shared.models.get(name))),
+            **self._settings(name),
             **self.one.show(self.shared.models.get(name), {}),
         }
 
-    def _settings(self, name: str, steps: int, guidance: float) -> dict[Any, Any]:
-        """The sliders of what a model has defaults for."""
-        own_steps, own_guidance = defaults(self.shared.models.get(name))
-        slider = gr.update(value=guidance, visible=own_guidance != 1)
-        how_many = gr.update(value=steps, maximum=max(MOST_STEPS, own_steps))
+    def _settings(self, name: str, steps: int | None = None, guidance: float | None = None) -> dict[Any, Any]:
+        """The sliders of what a model has defaults for, at these."""
+        model = self.shared.models.get(name)
+        own = defaults(model)[0]
+        slider = gr.update(**guided(model, guidance))
+        how_many = gr.update(value=own if steps is None else steps, maximum=max(MOST_STEPS, own))
         return {self.one.steps: how_many, self.one.guidance: slider, self.explore.guidance: slider}
 
 

@@ -169,13 +169,13 @@ def compared(result: Compared) -> Markup:
 
 def curve(result: Curve, known: Sequence[Point], tiles: Sequence[Sequence[str]]) -> Markup:
     """The trade-off so far: what was `known` and joins it (`Point.joins`), and its points with the tiles of each."""
-    by_guidance: dict[float, list[tuple[str, float, float]]] = {}
+    by_guidance: dict[str, list[tuple[str, float, float]]] = {}
     for point in [*known, *result.points]:
-        line = by_guidance.pop(point.recipe.guidance, [])  # the newest last
+        line = by_guidance.pop(point.recipe.strength, [])  # the newest last
         label = f"{point.recipe.variation:.2f}"
         line = [one for one in line if one[0] != label] + [(label, point.diversity, point.similarity)]
-        by_guidance[point.recipe.guidance] = line
-    curves = [(f"guidance {guidance:g}", line) for guidance, line in by_guidance.items()]
+        by_guidance[point.recipe.strength] = line
+    curves = [(f"guidance {guidance}", line) for guidance, line in by_guidance.items()]
     return part("curve", result=result, tiles=tiles, plot=plots.trade_off(curves, result.threshold))
 
 

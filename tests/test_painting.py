@@ -194,6 +194,7 @@ def test_variation_changes_the_person(tmp_path: Path, model: Model, people: Iden
         ({"steps": 0}, "steps"),
         ({"steps": 5000}, "steps"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"guidance": "1.4/2.4"}, "cannot be told how far a head is turned"),
         ({"variation": 1.5}, "variation"),
         ({"batch_size": 0}, "batch size"),
     ],
@@ -267,6 +268,12 @@ def test_what_was_asked_and_drawn_is_in_the_manifest(attributed_model: Path, tmp
         assert {"smile", "expression", "beard"} <= line["attributes"].keys()
     source = read_source(folder)
     assert source.columns["yaw"].tolist() == [line["attributes"]["yaw"] for line in lines]
+
+    # What it is guided by of its own, said.
+    said = make(people, tmp_path / "said", model, attributes=wishes, guidance="1.4/2.4")
+    assert [line["judge_similarity"] for line in read_manifest(said)] == [line["judge_similarity"] for line in lines]
+    other = make(people, tmp_path / "other", model, attributes=wishes, guidance=2)
+    assert [line["judge_similarity"] for line in read_manifest(other)] != [line["judge_similarity"] for line in lines]
 
     # A varied vector keeps its person's habits; asking again for other attributes is refused, for the same goes on.
     varied = make(people, tmp_path / "b", model, variation=0.5)

@@ -40,7 +40,8 @@ def generate(
     steps: int = integer(None, "Denoising steps; by default the model's."),
     guidance: str = option(
         None,
-        "How strongly to follow the identity; by default the model's; 0-3: more and more; 0,2@0.3: from 0.3 on.",
+        "How strongly to follow the identity; by default the model's; 0-3: more and more; 0,2@0.3: from 0.3 on; "
+        "1.4/2.4: more for turned heads.",
         parser=_number,
         metavar="TEXT",
     ),

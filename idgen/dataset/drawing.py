@@ -25,7 +25,6 @@ from idgen.ground.version import __version__
 from idgen.model import Model, load_model, sampler_of
 from idgen.sampling.draw import GALLERY, draw
 from idgen.sampling.interpolation import SoftLabel
-from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import settled
 from idgen.scoring import meaning
 from idgen.scoring.verdict import judge_threshold
@@ -84,6 +83,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
     variation = settled(plan.vary, lambda: similarity_curve(model, plan.guidance))
     asking = asked(model.pipeline.vocabulary, plan.attributes, plan.as_in) if plan.attributes or plan.as_in else None
     like = None if asking is None else asking.like
+    _check_painting(plan, model)
     people, labels = _people(plan, model, folder)
     people = _looked_at(plan, model, people, folder)
     Filters(plan, model, people)  # refuses people whose pictures it cannot judge
@@ -117,6 +117,14 @@ def _check_model(plan: Plan, model: Model) -> None:
         judge_threshold(model.judge, [*known, *_SAMPLED][0], plan.match, model.paints)  # says which rates there are
     if plan.apart:
         judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints)
+
+
+def _check_painting(plan: Plan, model: Model) -> None:
+    """Raise InputError where the model cannot paint so: in so many steps, guided so, away from somebody."""
+    somebody = torch.nn.functional.one_hot(torch.zeros(1, dtype=torch.long), model.pipeline.identity_dim).float()
+    away = {} if plan.away is None else {"negative": somebody, "negative_weight": plan.away_weight}
+    options: dict[str, Any] = {"num_inference_steps": plan.steps, "guidance_scale": plan.guidance, **away}
+    model.pipeline.iterate(somebody, 1, **options)
 
 
 def _people(plan: Plan, model: Model, folder: Path) -> tuple[Identities, list[SoftLabel]]:
@@ -165,13 +173,12 @@ def _told_apart(plan: Plan, model: Model, people: Identities, folder: Path) -> T
     """Rows of the people whom the judge tells apart. What was pictured is kept beside the plan till it is done."""
     means, weights = [], model.fingerprint
     starts = range(0, len(people), _PEOPLE_A_BLOCK)
-    guidance = None if plan.guidance is None else parse_schedule(plan.guidance)
     for start in tqdm(starts, desc="kept apart", unit="block"):
         block = people[start : start + _PEOPLE_A_BLOCK]
         name = digest(f"{block.fingerprint()} {plan.text()} {weights}")
         path = folder / "apart" / f"{name}.safetensors"
         if not path.is_file():
-            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=guidance)
+            pictured = picture_means(block, model, plan.apart, plan.seed, steps=plan.steps, guidance=plan.guidance)
             files.write(path, save({"means": pictured}))
         means.append(load_file(path)["means"])
     return told_apart(torch.cat(means), judge_threshold(model.judge, "mean-mean", plan.apart_fmr, model.paints))

@@ -26,7 +26,6 @@ from idgen.ground.errors import require_package
 from idgen.painting import Place, paint
 from idgen.pipelines.base import GeneratedImage, counting
 from idgen.sampling.negatives import negatives
-from idgen.sampling.schedules import parse_schedule
 from idgen.sampling.variation import parse_variation
 from idgen.similarity import batched, boundaries
 
@@ -82,13 +81,13 @@ class ShardMaker:
         self.model = model_of(planned, device)
         self.filters = Filters(planned.plan, self.model, planned.people)
         steps, guidance = planned.plan.steps, planned.plan.guidance
-        scale = None if guidance is None else parse_schedule(guidance)
-        self.variation = parse_variation(planned.variation, boundary=boundaries(self.model, steps, scale))
-        self.options: dict[str, Any] = {"batch_size": batch_size, "num_inference_steps": steps, "guidance_scale": scale}
+        self.variation = parse_variation(planned.variation, boundary=boundaries(self.model, steps, guidance))
+        self.options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
+        self.options["batch_size"] = batch_size
         if (away := cast(Any, planned.plan.away)) is not None:
             vectors = planned.people.vectors
             self.options["negative"] = vectors[negatives(vectors, away, planned.plan.seed)]
-            self.options["negative_weight"] = parse_schedule(planned.plan.away_weight)
+            self.options["negative_weight"] = planned.plan.away_weight
         self.vocabulary = self.model.pipeline.vocabulary
         if asking := asked(self.vocabulary, planned.plan.attributes, planned.like):
             self.options["attributes"] = asking

@@ -17,6 +17,7 @@ from idgen.ground import arguments
 from idgen.ground.attributes import Vocabulary
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import Guidance, Schedule, Turned, parse_guidance, parse_schedule, scales
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.ground.weights import first_sentence
 from idgen.pipelines.loading import LoadedPipeline
@@ -25,17 +26,11 @@ from idgen.pipelines.schedulers import check_scheduler
 from idgen.pipelines.workers import ACCELERATOR_IMAGES, by_image
 
 OutputType = Literal["pil", "np", "pt", "latent"]
-Guidance = float | Callable[[float], float]
-"""A guidance scale, or a function from the share of the steps that are done, in [0, 1), to the scale of the next step.
-
-0 asks the network for nobody in particular (the empty identity), 1 for the person, above 1 exaggerates the person.
-`lambda done: 0 if done < 0.3 else 2` settles layout and pose before the person is asked for, so pictures vary more.
-"""
 StepCallback = Callable[["IdentityPipeline", int, Tensor, dict[str, Any]], dict[str, Any] | None]
 Condition = Callable[[Sequence[tuple[int, int]], Sequence[Generator]], Any]
-Predict = Callable[[Tensor, Tensor, float], Tensor]
+Predict = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 """What the scheduler takes, (B, C, h, w), of the latents that it scaled, (B, C, h, w), the timestep, (), and the step's
-guidance."""
+guidance, of all or (B, 1, 1, 1)."""
 
 
 _OURS = {  # what diffusers' pipelines take
@@ -54,6 +49,11 @@ def counting(move: Callable[[int], Any], steps: int, then: StepCallback | None =
         return None if then is None else then(pipeline, step, timestep, tensors)
 
     return stepped
+
+
+def _all(strength: float | Tensor, scale: float) -> bool:
+    """Whether it is this for every picture. Where each has its own, never, so that none depends on its batch."""
+    return not isinstance(strength, Tensor) and strength == scale
 
 
 def check_shape(what: str, values: Tensor | None, shape: tuple[int, ...]) -> None:
@@ -82,7 +82,7 @@ class IdentityPipeline(LoadedPipeline):
     decoded_at_once: int = ACCELERATOR_IMAGES
     """The same for decoding."""
 
-    def _configure(self, space: str, num_inference_steps: int, guidance_scale: float, **more: Any) -> None:
+    def _configure(self, space: str, num_inference_steps: int, guidance_scale: float | str, **more: Any) -> None:
         """Refuse components that lack weights, and note what calls use unless they say otherwise."""
         if not space:
             raise ValueError("A pipeline needs `space`, the name of the embedding space of its identities.")
@@ -90,9 +90,17 @@ class IdentityPipeline(LoadedPipeline):
             for weight, tensor in module.named_parameters() if isinstance(module, torch.nn.Module) else ():
                 if tensor.is_meta:
                     raise InputError(f"Weights of the {name} are missing, such as {weight}: fetch the model again.")
-        self._check_guidance([guidance_scale], num_inference_steps)
+        guidance = parse_guidance(guidance_scale)
+        if callable(guidance):
+            raise InputError(
+                f"A model's own guidance is the same at every step, such as 2 or 1.4/2.4; got {guidance_scale!r}."
+            )
+        self._check_guidance(guidance, num_inference_steps)
         self.register_to_config(
-            space=space, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, **more
+            space=space,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance if isinstance(guidance, float) else guidance_scale,
+            **more,
         )
 
     @property
@@ -105,7 +113,12 @@ class IdentityPipeline(LoadedPipeline):
         """What the pictures can be asked to look like; empty for a model that cannot be told."""
         return Vocabulary({})
 
-    def usual_steps(self, guidance: Guidance | None = None, negative: bool = False) -> int:
+    @property
+    def own_guidance(self) -> Guidance:
+        """That of a call that names none."""
+        return parse_guidance(self.config.guidance_scale)
+
+    def usual_steps(self, guidance: Guidance | str | None = None, negative: bool = False) -> int:
         """Denoising steps of a call that names none, with this guidance and with or without negative identities."""
         return int(self.config.num_inference_steps)
 
@@ -152,8 +165,8 @@ class IdentityPipeline(LoadedPipeline):
         call, conditions = self._conditions(vectors, condition)
         at_once, dtype = self.at_once, self.denoiser.dtype
 
-        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
-            asked = slice(1, 2) if strength == 0 else slice(0, 1) if strength == 1 else slice(0, 2)
+        def predict(latents: Tensor, timestep: Tensor, strength: float | Tensor) -> Tensor:
+            asked = slice(1, 2) if _all(strength, 0) else slice(0, 1) if _all(strength, 1) else slice(0, 2)
             rows = asked.stop - asked.start
             sample = latents.to(dtype)[:, None].expand(-1, rows, -1, -1, -1)
             times = timestep.expand(len(latents), rows)
@@ -195,12 +208,12 @@ class IdentityPipeline(LoadedPipeline):
         images_per_identity: int = 1,
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: Guidance | None = None,
+        guidance_scale: Guidance | str | None = None,
         seed: int = 0,
         first: int | Sequence[int] = 0,
         latents: Tensor | None = None,
         negative: Tensor | None = None,
-        negative_weight: Guidance = 0.5,
+        negative_weight: Schedule | str = 0.5,
         batch_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         output_type: OutputType = "pil",
@@ -212,15 +225,15 @@ class IdentityPipeline(LoadedPipeline):
             identities: who; a tensor (N, D) or (D,) of unit vectors is taken to live in the pipeline's space.
             images_per_identity: pictures of each.
             num_inference_steps: denoising steps; by default the pipeline's.
-            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, twice as fast, and all that
-                a denoiser without an empty identity takes. Or a function of the share of the steps, see `Guidance`.
+            guidance_scale: how much of the identity's influence is exaggerated; 1 is none, and all that a denoiser
+                without an empty identity takes. Or by the steps or the turn of the head: `idgen.ground.guidance`.
             seed: of the run, from 0 to 2^63 − 1.
             first: number k of an identity's first picture, or of each identity's; the others count on from it.
             latents: (N · K, C, h, w) noise to start from, picture by picture, instead of the seed's; such as draws
                 along an `idgen.sampling.boundary.Boundary`.
             negative: (N, D) unit vectors of others, whom each identity's pictures are led away from: adds
                 w·(ε_pos − ε_neg) (NegFaceDiff, arXiv 2508.09661); needs no empty identity.
-            negative_weight: w, a number or a function as `guidance_scale`; AdaptDiff's is `lambda share: share`.
+            negative_weight: w, a number, a function or words as `guidance_scale`; AdaptDiff's is "0-1".
             batch_size: pictures that advance together; changes memory and speed, not the pictures.
             callback_on_step_end: `callback(pipeline, step, timestep, {"latents": (B, C, h, w)})` may return others.
             output_type: "pil", "np", "pt" or "latent", see `GeneratedImage`.
@@ -233,11 +246,11 @@ class IdentityPipeline(LoadedPipeline):
         images = arguments.images(images_per_identity, None)
         own, most = self.usual_steps(guidance_scale, negative is not None), self.scheduler.config.num_train_timesteps
         steps = arguments.steps(own if num_inference_steps is None else num_inference_steps, int(most))
-        guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        guidance = self.own_guidance if guidance_scale is None else parse_guidance(guidance_scale)
+        weight = parse_schedule(negative_weight, "negative weight")
         seed, batch_size = arguments.seed(seed), arguments.batch_size(batch_size)
         firsts = list(first) if isinstance(first, Sequence) else [first] * len(people)
-        scales = [guidance(step / steps) for step in range(steps)] if callable(guidance) else [guidance]
-        self._check_guidance(scales, steps)
+        self._check_guidance(guidance, steps)
         check_scheduler(self.scheduler)
         if len(firsts) != len(people):
             raise InputError(f"{len(people)} identities need as many first numbers, got {len(firsts)}.")
@@ -259,7 +272,7 @@ class IdentityPipeline(LoadedPipeline):
                 noise = torch.stack([self._noise(generator) for generator in generators])
                 if latents is not None:
                     noise = latents[start : start + batch_size].float().cpu()
-                led = guidance, None if negative is None else negative[[who for who, _ in batch]], negative_weight
+                led = guidance, None if negative is None else negative[[who for who, _ in batch]], weight
                 with self._fitting():
                     given = condition(batch, generators)
                     noise = self._denoise(noise, vectors, steps, led, generators, callback_on_step_end, given)
@@ -274,9 +287,14 @@ class IdentityPipeline(LoadedPipeline):
         """What a picture begins as, (C, h, w), whatever the host program has set."""
         return torch.randn(self.latent_shape, generator=generator, dtype=torch.float32, device="cpu")
 
-    def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
-        """Raise InputError unless the model can be guided so strongly, in so many steps; a scale a step, or one."""
-        for scale in scales:
+    def _check_guidance(self, guidance: Guidance, steps: int) -> None:
+        """Raise InputError unless the model can be guided so, in so many steps."""
+        if isinstance(guidance, Turned) and "yaw" not in self.vocabulary:
+            raise InputError(
+                "This model cannot be told how far a head is turned, so its guidance cannot depend on that: give one "
+                "number."
+            )
+        for scale in scales(guidance, steps):
             arguments.guidance(scale)
 
     @contextmanager
@@ -319,7 +337,7 @@ class IdentityPipeline(LoadedPipeline):
         latents: Tensor,
         vectors: Tensor,
         steps: int,
-        led: tuple[Guidance, Tensor | None, Guidance],
+        led: tuple[Guidance, Tensor | None, Schedule],
         generators: Sequence[Generator],
         callback: StepCallback | None,
         condition: Any = None,
@@ -334,12 +352,18 @@ class IdentityPipeline(LoadedPipeline):
         predict = self._predictor(vectors, condition, steps)
         away = None if negative is None else self._predictor(negative, condition, steps)
         latents = latents.to(device) * getattr(scheduler, "init_noise_sigma", 1.0)
+        strengths: Schedule | Tensor
+        if isinstance(guidance, Turned):
+            turns = [told.get("yaw") or 0.0 for told in self._told(condition, len(latents))]
+            strengths = guidance.at(torch.tensor(turns, dtype=torch.float32, device=device))[:, None, None, None]
+        else:
+            strengths = guidance
         for step, timestep in enumerate(scheduler.timesteps):
             share, seen = step / len(scheduler.timesteps), scale(latents, timestep)
-            strength = guidance(share) if callable(guidance) else guidance
+            strength = strengths(share) if callable(strengths) else strengths
             output = predict(seen, timestep, strength)
             if away is not None and (w := weight(share) if callable(weight) else weight):
-                towards = output if strength == 1 else predict(seen, timestep, 1.0)
+                towards = output if _all(strength, 1) else predict(seen, timestep, 1.0)
                 output = output + w * (towards - away(seen, timestep, 1.0))
             latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:

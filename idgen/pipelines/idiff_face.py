@@ -17,8 +17,9 @@ from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
 from idgen.ground.files import read_json
+from idgen.ground.guidance import Guidance, Turned, parse_guidance, scales
 from idgen.ground.identity import Identities, image_seed, key
-from idgen.pipelines.base import Condition, Guidance, IdentityPipeline, Predict
+from idgen.pipelines.base import Condition, IdentityPipeline, Predict
 from idgen.pipelines.shells import packed
 from idgen.pipelines.workers import by_image
 
@@ -35,8 +36,9 @@ class IDiffFacePipeline(IdentityPipeline):
         scheduler: any of diffusers whose prediction type is the denoiser's.
         space: name of the embedding space that the identities must live in.
         num_inference_steps: denoising steps unless a call says otherwise; with a student, where it cannot serve.
-        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none. By
-            default 2 where the denoiser has an empty identity, else 1.
+        guidance_scale: classifier-free guidance (Ho & Salimans 2022) unless a call says otherwise; 1 is none; "1.4/2.4"
+            grows with the turn of the head, see `idgen.ground.guidance`. By default 2 where the denoiser has an empty
+            identity, else 1.
         prior: draws the attributes that nobody asks for, see `AttributePrior`; without one the network is free.
         student: a flow network distilled from the denoiser, for calls of at most `few_steps` steps; it has
             `guidance_range` in its config. A scheduler that takes the place of the first one is the denoiser's alone.
@@ -58,7 +60,7 @@ class IDiffFacePipeline(IdentityPipeline):
         scheduler: SchedulerMixin,
         space: str = "",
         num_inference_steps: int = 15,
-        guidance_scale: float | None = None,
+        guidance_scale: float | str | None = None,
         prior: ModelMixin | None = None,
         student: ModelMixin | None = None,
         few_steps: int = 4,
@@ -91,27 +93,31 @@ class IDiffFacePipeline(IdentityPipeline):
         there = self.student is not None and self.scheduler is self._first_scheduler
         return there and steps <= self.config.few_steps
 
-    def usual_steps(self, guidance: Guidance | None = None, negative: bool = False) -> int:
+    def usual_steps(self, guidance: Guidance | str | None = None, negative: bool = False) -> int:
         few, many = self.config.few_steps, super().usual_steps(guidance, negative)
-        if not few or negative or callable(guidance) or not self._few(few):
-            return many
-        low, high = self.student.config.guidance_range
-        return few if low <= (self.config.guidance_scale if guidance is None else guidance) <= high else many
+        guidance = self.own_guidance if guidance is None else parse_guidance(guidance)
+        return few if few and not negative and self._few(few) and self._serves(guidance, few) else many
 
-    def _check_guidance(self, scales: Sequence[float], steps: int) -> None:
-        super()._check_guidance(scales, steps)
-        if not self.denoiser.has_empty_identity and any(scale != 1 for scale in scales):
+    def _serves(self, guidance: Guidance, steps: int) -> bool:
+        """Whether the student can be guided so: the same at all steps, as it learned."""
+        low, high = self.student.config.guidance_range
+        asked = scales(guidance, steps)
+        return (len(set(asked)) == 1 or isinstance(guidance, Turned)) and low <= min(asked) <= max(asked) <= high
+
+    def _check_guidance(self, guidance: Guidance, steps: int) -> None:
+        super()._check_guidance(guidance, steps)
+        strongest = max(scales(guidance, steps), key=lambda scale: abs(scale - 1))
+        if not self.denoiser.has_empty_identity and strongest != 1:
             raise InputError(
                 f"This model never learned an empty identity, so guidance would mean nothing: it is 1, not "
-                f"{max(scales):g}."
+                f"{strongest:g}."
             )
-        if self._few(steps):
+        if self._few(steps) and not self._serves(guidance, steps):
             low, high = self.student.config.guidance_range
-            if len(set(scales)) > 1 or not low <= scales[0] <= high:
-                raise InputError(
-                    f"In at most {self.config.few_steps} steps guidance is one number from {low:g} to {high:g}: for "
-                    f"anything else take more steps, such as 15."
-                )
+            raise InputError(
+                f"In at most {self.config.few_steps} steps guidance is the same at every step, from {low:g} to "
+                f"{high:g}: for anything else take more steps, such as 15."
+            )
 
     def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
         super()._check_negative(negative, people, steps)
@@ -213,9 +219,9 @@ class IDiffFacePipeline(IdentityPipeline):
                 torch.full((len(vectors), 1, 0), torch.nan, dtype=torch.float32, device=self._execution_device)
             )
 
-        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
+        def predict(latents: Tensor, timestep: Tensor, strength: float | Tensor) -> Tensor:
             times = timestep.expand(len(latents), 1)
-            scale = torch.full_like(times, strength)
+            scale = torch.as_tensor(strength).to(times).reshape(-1, 1).expand_as(times)
             sample = latents.to(self.student.dtype)[:, None]
             return by_image(self.student, sample, times, *given, scale, at_once=self.at_once)[:, 0].float()
 

@@ -90,11 +90,12 @@ class UIFacePipeline(IDiffFacePipeline):
             wanted = network(sample, timestep, identity, None, hook).float()
             return nobody + strength[:, None, None, None] * (wanted - nobody)
 
-        def predict(latents: Tensor, timestep: Tensor, strength: float) -> Tensor:
+        def predict(latents: Tensor, timestep: Tensor, strength: float | Tensor) -> Tensor:
             nonlocal settled, before
             rows = (latents.to(identity.dtype), timestep.expand(len(latents)), identity)
             if timestep < self.stage_two:
-                scale = torch.full((len(latents),), strength, dtype=torch.float32, device=identity.device)
+                scale = torch.as_tensor(strength, dtype=torch.float32, device=identity.device)
+                scale = scale.reshape(-1).expand(len(latents))
                 return by_image(second, *(row[:, None] for row in (*rows, scale)))[:, 0]
             out = by_image(first, *(row[:, None] for row in (*rows, settled)))[:, 0]
             now = out[:, -1]

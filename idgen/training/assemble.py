@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,8 @@ class AssembleArgs:
     """Denoising steps by default; with a student, where it cannot serve."""
     few_steps: int = 4
     """Steps of the student, where `runs` has one; with more, the denoiser works."""
-    guidance_scale: float = 2.0
+    guidance_scale: Any = 2.0
+    """By default; 1.4/2.4: 1.4 for heads turned by up to 30°, growing to 2.4 at 45°."""
     size: int = 128
     """As the networks were trained with."""
 

@@ -14,7 +14,7 @@ from idgen.ground.identity import Identity
 from idgen.model import Model
 from idgen.sampling.who import KINDS, kind_of
 
-from ..models import defaults, reads_traits, vocabulary
+from ..models import ahead, defaults, reads_traits, vocabulary
 
 TRAITS = ("gender", "age", "skin_tone")
 """By what visitors choose who is drawn."""
@@ -30,7 +30,7 @@ class Recipe:
     images: int
     steps: int
     variation: float
-    guidance: float
+    guidance: float | str
     seed: int
     attributes: tuple[tuple[str, Any], ...] = ()
 
@@ -51,7 +51,8 @@ class Recipe:
             images: how many; steps: of the sampler; seed: of the pictures' noise.
             variation: 0 paints exactly this face vector; above, each picture a vector of its own at cosine
                 1 − variation to it.
-            guidance: how much the person's influence is exaggerated; 1 is none.
+            guidance: how much the person's influence is exaggerated; 1 is none. The model's own number is all of its
+                own guidance, which may grow with the turn of the head.
             attributes: how the pictures are to look, by name; see `idgen.ground.attributes.Asking`.
 
         Raises:
@@ -68,10 +69,15 @@ class Recipe:
             arguments.images(images, MOST_IMAGES),
             arguments.steps(own_steps if steps is None else steps, max(MOST_STEPS, own_steps)),
             arguments.number("variation", variation, 0, 1),
-            own_guidance if guidance is None else arguments.guidance(guidance, MOST_GUIDANCE),
+            own_guidance if guidance in (None, ahead(own_guidance)) else arguments.guidance(guidance, MOST_GUIDANCE),
             arguments.whole("pictures' seed", seed, 0, MAX_SEED),
             tuple((attributes or {}).items()),
         )
+
+    @property
+    def strength(self) -> str:
+        """The guidance in words."""
+        return self.guidance if isinstance(self.guidance, str) else f"{self.guidance:g}"
 
     def options(self) -> dict[str, Any]:
         """What a pipeline takes of it, beside the seed and the number of pictures."""

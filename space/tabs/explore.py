@@ -27,7 +27,7 @@ class Explore:
             self.variation = gr.Slider(
                 0, 0.9, 0.3, step=0.05, label="Variation", info="0: exactly this face.", elem_id="spread"
             )
-            self.guidance = shared.guidance(step=0.5, info="1: none. Higher: more this person.", elem_id="strength")
+            self.guidance = shared.guidance(elem_id="strength")
             self.go, self.stop = start_and_stop("Draw the curve", "curve", "stop-curve")
             self.one = gr.Button("Measure this setting", elem_id="measure")
             self.near = gr.Button("Nearest sampled people", elem_id="near")

@@ -43,7 +43,7 @@ class OnePerson:
                 self.variation = gr.Slider(
                     0, 1, 0, step=0.05, label="Variation", info="0: exactly this face. Higher: relatives of it."
                 )
-                self.guidance = shared.guidance(step=0.1, info="Higher: more this person, less varied.")
+                self.guidance = shared.guidance()
                 self.steps = gr.Slider(
                     1, max(MOST_STEPS, own_steps), own_steps, step=1, label="Steps", info="More take longer."
                 )

@@ -8,6 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from idgen.ground.guidance import parse_guidance, scales
+from idgen.model import Model
+
 from .. import api
 from ..actions import MOST_GUIDANCE
 from ..again import Again
@@ -58,8 +61,16 @@ class Shared:
 
     def guidance(self, **options: Any) -> gr.Slider:
         """A slider for the guidance, where the model has any."""
-        own = defaults(self.models.get())[1]
-        return gr.Slider(1, MOST_GUIDANCE, own, label="Guidance", visible=own != 1, **options)
+        return gr.Slider(1, MOST_GUIDANCE, step=0.05, label="Guidance", **guided(self.models.get()), **options)
+
+
+def guided(model: Model, asked: float | None = None) -> dict[str, Any]:
+    """What the slider for the guidance shows, for a model."""
+    own = scales(parse_guidance(defaults(model)[1]), 1)
+    info = "Higher: more this person, less varied."
+    if len(own) > 1:
+        info += f" At {own[0]:g} it grows to {own[1]:g} as the head turns."
+    return {"value": own[0] if asked is None else asked, "visible": own != [1], "info": info}
 
 
 class SameAgain:

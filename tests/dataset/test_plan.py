@@ -47,6 +47,8 @@ def test_a_plan_file_keeps_every_option(plan: dict[str, Any], tmp_path: Path) ->
         ({"duplicate": 2.0}, "`duplicate`"),
         ({"shard": 0}, "`shard`"),
         ({"seed": -1}, "seed"),
+        ({"guidance": "1/2/3"}, "1.4/2.4 for 1.4 up to a turn of the head"),
+        ({"away_weight": "1/2"}, "The `away_weight` of a plan is a number, 0-3"),
     ],
 )
 def test_what_cannot_be_planned(plan: dict[str, Any], wrong: dict[str, Any], why: str) -> None:
@@ -60,6 +62,18 @@ def test_planning_again_changes_nothing_and_another_plan_is_refused(planned: Pla
     assert {path.name: path.read_bytes() for path in planned.folder.iterdir()} == before
     with pytest.raises(InputError, match=r"another plan \(its `images` is 3\)"):
         make_plan(Plan(**{**plan, "images": 4}), planned.folder)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"steps": 1001}, "from 1 to 1,000"), ({"guidance": "1/2"}, "cannot be told how far a head is turned")],
+)
+def test_what_the_model_cannot_paint_is_not_planned(
+    plan: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InputError, match=why):
+        make_plan(Plan(**{**plan, **wrong}), tmp_path / "d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_people_or_plan_changed_by_hand_are_noticed(planned: Planned) -> None:

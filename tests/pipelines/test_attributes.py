@@ -139,11 +139,43 @@ def test_few_steps_are_the_students_and_more_the_denoisers(pipeline):
     assert torch.equal(more, want)
 
 
-@pytest.mark.parametrize("guidance", [0.5, 5.0, lambda done: 1 + done])
+@pytest.mark.parametrize("guidance", [0.5, 5.0, "1-2", "1/5", lambda done: 1 + done])
 def test_what_the_student_cannot_do_is_said(pipeline, guidance):
-    with pytest.raises(InputError, match="guidance is one number from 1 to 4"):
+    with pytest.raises(InputError, match="guidance is the same at every step, from 1 to 4"):
         pipeline.iterate(unit_vectors(1, 64, 0), guidance_scale=guidance, num_inference_steps=2)
     next(pipeline.iterate(unit_vectors(1, 64, 0), guidance_scale=guidance, num_inference_steps=3))
+
+
+@pytest.mark.parametrize("steps", [2, 3])  # the student's, the denoiser's
+def test_guidance_grows_with_the_turn_of_the_head(pipeline, steps):
+    """From 1.5 at 30 degrees evenly to 3.5 at 45; picture by picture, whoever is in the batch."""
+    who, how = unit_vectors(1, 64, 4), {"seed": 3, "num_inference_steps": steps}
+    asked = [{"yaw": yaw} for yaw in (30, -37.5, 45, 60, None)]
+    together, told = latents(pipeline, who, 5, attributes=asked, guidance_scale="1.5/3.5", **how)
+    assert [one.get("yaw") for one in told] == [30, -37.5, 45, 60, None]
+    for scale, k in ((1.5, 0), (2.5, 1), (3.5, 2), (3.5, 3), (1.5, 4)):
+        alone, _ = latents(pipeline, who, attributes=asked[k], guidance_scale=scale, first=k, **how)
+        assert torch.allclose(together[k], alone[0], atol=1e-5), k
+        again, _ = latents(pipeline, who, attributes=asked[k], guidance_scale="1.5/3.5", first=k, **how)
+        assert torch.equal(together[k], again[0]), k
+
+
+def test_a_models_own_guidance_may_grow_with_the_turn(pipeline, tmp_path):
+    parts = pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler
+    own = IDiffFacePipeline(*parts, "tiny-encoder", 3, "1.5/3.5", student=pipeline.student, few_steps=2)
+    own.save_pretrained(tmp_path)
+    own = quiet(IDiffFacePipeline.from_pretrained(tmp_path))
+    assert own.config.guidance_scale == "1.5/3.5" and own.usual_steps() == 2
+    who, told = unit_vectors(1, 64, 4), {"attributes": {"yaw": 45}}
+    assert torch.equal(latents(own, who, **told)[0], latents(own, who, guidance_scale=3.5, **told)[0])
+    with pytest.raises(InputError, match="the same at every step"):
+        IDiffFacePipeline(*parts, "tiny-encoder", 3, "1-3")
+
+
+def test_a_model_that_is_told_no_turn_has_one_guidance(tiny_model):
+    plain = quiet(IDiffFacePipeline.from_pretrained(tiny_model))
+    with pytest.raises(InputError, match="cannot be told how far a head is turned"):
+        plain.iterate(unit_vectors(1, 64, 0), guidance_scale="1.5/3.5")
 
 
 def test_what_the_student_cannot_do_takes_the_denoiser_and_its_steps(pipeline):

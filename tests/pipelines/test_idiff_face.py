@@ -27,10 +27,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from idgen.ground.errors import InputError
+from idgen.ground.guidance import Guidance
 from idgen.ground.identity import Identities, Identity, image_seed, key
 from idgen.models import FaceAutoencoder, IdentityDiT
 from idgen.pipelines import IDiffFacePipeline
-from idgen.pipelines.base import Guidance
 from idgen.pipelines.schedulers import LINEAR, IDiffFaceScheduler
 
 DIM = 64

@@ -59,6 +59,13 @@ def test_settings_out_of_range_are_refused(small: Model, setting: str, low: floa
             Recipe.of(small, **{setting: value})
 
 
+def test_a_models_own_guidance_is_asked_for_by_its_number(told: Model, small: Model) -> None:
+    """A slider has one number: as it stands it means all of a guidance that grows with the turn of the head."""
+    assert Recipe.of(told).guidance == Recipe.of(told, guidance=1.4).guidance == "1.4/2.4"
+    assert Recipe.of(told, guidance=1.5).guidance == 1.5 and Recipe.of(told, guidance=1.5).strength == "1.5"
+    assert Recipe.of(small).guidance == Recipe.of(small, guidance=2).guidance == 2.0
+
+
 def test_a_model_of_a_thousand_steps_may_take_them(tiny_model: Path, tmp_path: Path) -> None:
     index = json.loads((tiny_model / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps({**index, "num_inference_steps": 1000}))

@@ -90,6 +90,7 @@ def test_how_pictures_look_is_in_the_code_the_commands_and_the_link(told: Model,
     once = again.pictures(who, recipe, told.name)
     made = pixels(last(actions.generate(told, who, recipe)).images)
     assert run(once.python) == made
+    assert parse_qs(once.query[1:])["guidance"] == ["1.4"] and "--guidance 1.4/2.4 " in once.commands
     assert parse_qs(once.query[1:])["with"] == ["yaw:20.0;expression:laugh;hat:yes"]
     assert asked_in(parse_qs(once.query[1:])["with"][0], vocabulary(told)) == dict(recipe.attributes)
     for command in again.pictures(who, recipe, str(told.folder)).commands.splitlines():
