@@ -76,7 +76,7 @@ def control(bench: Any) -> Figures:
     `_own` is the reader's error on val. `kept` is how far what was not asked for moves when one attribute is changed
     from the same noise, ÷ the reader's error on val, the mean over numbers.
     """
-    few, words = bench.sampled[: min(100, len(bench.sampled))], bench.model.pipeline.vocabulary
+    few, words = bench.sampled, bench.model.pipeline.vocabulary
     reader = bench.model.attributes.vocabulary
     traits = bench.model.traits(few).numpy()
     man = np.repeat(traits[:, attributes.PERSON.index("gender")] > 0.5, 4)
@@ -149,7 +149,7 @@ def _shared(bench: Any, rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def profile(bench: Any) -> Figures:
     """Likeness where the head is turned by 40° to 50°: share that match at FMR 1e-3, ÷ the renders' own there."""
-    few, bridge = bench.sampled[: min(100, len(bench.sampled))], bench.model.judge.bridge
+    few, bridge = bench.sampled, bench.model.judge.bridge
     threshold = judge_threshold(bench.model.judge, "image-bridge")
     pictures, _ = asked(bench, few, 4, {"yaw": {"40..50": 0.5, "-50..-40": 0.5}}, "in profile")
     made, labels = bench.encode(pictures, bench.model.judge), np.repeat(np.arange(len(few)), 4)

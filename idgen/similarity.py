@@ -189,8 +189,10 @@ def similarity_curve(model: Model, guidance: Guidance | str | None = None) -> Si
     """
     usual, kept, cannot = model.pipeline.own_guidance, list[Path](), ""
     fingerprint, scale = model.fingerprint, usual if guidance is None else parse_guidance(guidance)
-    own = scale == usual
-    name = fingerprint if own else f"{fingerprint}-{hashlib.sha256(str(scale).encode()).hexdigest()[:8]}"
+    saved = files.read_json(Path(model.folder) / "model_index.json").get("attribute_scale", 1.0)
+    told = model.pipeline.config.get("attribute_scale", 1.0)  # a plan may have set it
+    own = scale == usual and told == saved
+    name = fingerprint if own else f"{fingerprint}-{hashlib.sha256(f'{scale} {told}'.encode()).hexdigest()[:8]}"
     try:
         kept.append(files.cache("similarity", f"{name}.json"))
     except InputError as error:

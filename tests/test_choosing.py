@@ -129,10 +129,14 @@ def test_the_curve_is_measured_once_and_kept_by_the_weights(model, tmp_path, mon
     replace(one, weights="others").save(next((tmp_path / "similarity").iterdir()))
     assert similarity_curve(model) == one and len(calls) == 2  # of other weights: measured again
     own = model.pipeline.config.guidance_scale
-    assert similarity_curve(model, own) == similarity_curve(model, f"{own:g}") == one and calls == [None, None]
+    assert similarity_curve(model, own) == similarity_curve(model, f"{own:g}") == one and calls == [own, own]
     other, falling = similarity_curve(model, own + 2), similarity_curve(model, "3-1")
     assert similarity_curve(model, own + 2) == other and calls[2] == own + 2 and calls[3](0.5) == 2 and len(calls) == 4
     assert len({tuple(curve.similarities) for curve in (one, other, falling)}) == 3
+    monkeypatch.setitem(model.pipeline._internal_dict, "attribute_scale", 2.0)  # as a plan may say
+    for _ in range(2):
+        similarity_curve(model)
+        assert len(calls) == 5
 
 
 def test_portraits_are_searched_for_the_face(tiny_model, tmp_path):

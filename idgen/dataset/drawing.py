@@ -44,12 +44,26 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
     Raises:
         InputError: it is not there, or its weights or settings are others now.
     """
-    model = load_model(planned.plan.model, device)
+    model = _loaded(planned.plan, device)
     if model.fingerprint != planned.weights:
         raise InputError(
             f"The weights or settings of {planned.plan.model} are not those that {planned.folder} was planned for: "
             "pictures of both would be mixed; plan again, in a new folder."
         )
+    return model
+
+
+def _loaded(plan: Plan, device: str | None) -> Model:
+    """The model, told as strongly as the plan says, in all that it paints.
+
+    Raises:
+        InputError: it is not there, or the plan says so of one that is told nothing.
+    """
+    model = load_model(plan.model, device)
+    if plan.attribute_scale is not None:
+        if not (model.pipeline.vocabulary and "attribute_scale" in model.pipeline.config):
+            raise InputError(f"The model {plan.model!r} has no `attribute_scale`: leave it out of the plan.")
+        model.pipeline.register_to_config(attribute_scale=plan.attribute_scale)
     return model
 
 
@@ -75,7 +89,7 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
         return before
     if (folder / CARD).exists() or (folder / DATA).exists():
         raise InputError(f"{folder} holds other files already: choose another folder.")
-    model = load_model(plan.model, device)
+    model = _loaded(plan, device)
     _check_model(plan, model)
     if plan.people > GALLERY and plan.method == "packed":
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")

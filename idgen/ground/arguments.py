@@ -65,6 +65,11 @@ def guidance(value: Any, most: float = 100.0) -> float:
     return number("guidance", value, 0, most)
 
 
+def attribute_scale(value: Any, what: str = "attribute scale") -> float:
+    """How strongly a network is told what is worn."""
+    return number(what, value, 0, 4)
+
+
 def batch_size(value: Any) -> int:
     """How many pictures advance together."""
     return whole("batch size", value, 1)

@@ -65,6 +65,8 @@ HABITS = (
     ("skin_tone",),
 )
 """Attributes that a person keeps, or changes by habit."""
+WORN = ("beard", "glasses", "hat", "sunglasses")
+"""Attributes that are there or not, and can be told more strongly than a network learned them."""
 PERSON = ("gender", "age", "skin_tone", "african", "asian", "caucasian")
 """What is the person's alone, and so cannot be asked of a picture; `who` asks for it."""
 

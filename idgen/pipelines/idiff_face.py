@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Generator, Tensor
 
+from idgen.ground import arguments
 from idgen.ground.attributes import Asking, Vocabulary
 from idgen.ground.devices import pinned
 from idgen.ground.errors import InputError
@@ -43,6 +45,8 @@ class IDiffFacePipeline(IdentityPipeline):
         student: a flow network distilled from the denoiser, for calls of at most `few_steps` steps; it has
             `guidance_range` in its config. A scheduler that takes the place of the first one is the denoiser's alone.
         few_steps: most steps that the student takes, and how many unless a call says otherwise.
+        attribute_scale: how strongly the networks are told of beard, glasses, hat and sunglasses: 1 as they learned,
+            above 1 further from leaving them open; see `IdentityDiT`.
         picture_size: side to which the decoded pictures are resized (bilinear), such as the 112 that UIFace's own
             program writes; 0 leaves them as they are.
 
@@ -65,6 +69,7 @@ class IDiffFacePipeline(IdentityPipeline):
         student: ModelMixin | None = None,
         few_steps: int = 4,
         picture_size: int = 0,
+        attribute_scale: float = 1.0,
     ):
         super().__init__()
         self.register_modules(
@@ -72,7 +77,8 @@ class IDiffFacePipeline(IdentityPipeline):
         )
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
-        self.register_to_config(few_steps=few_steps, picture_size=picture_size)
+        attribute_scale = arguments.attribute_scale(attribute_scale)
+        self.register_to_config(few_steps=few_steps, picture_size=picture_size, attribute_scale=attribute_scale)
         self._first_scheduler = scheduler
         self._configure(space, num_inference_steps, guidance_scale)
 
@@ -190,7 +196,12 @@ class IDiffFacePipeline(IdentityPipeline):
         drop = torch.tensor([False, True], device=device).expand(len(vectors), -1)
         identity = vectors.to(device, self.denoiser.dtype)[:, None].expand(-1, 2, -1)
         told = () if condition is None else (condition.to(device)[:, None].expand(-1, 2, -1),)
-        return packed(self.denoiser), (identity, drop, *told)
+        return self._loud(packed(self.denoiser)), (identity, drop, *told)
+
+    def _loud(self, network: Any) -> Any:
+        """A network that is told as strongly as the pipeline says."""
+        scale = self.config.attribute_scale
+        return network if scale == 1 or not self.vocabulary else partial(network, attribute_scale=scale)
 
     @torch.inference_mode()
     @pinned()
@@ -213,7 +224,7 @@ class IDiffFacePipeline(IdentityPipeline):
         if not self._few(steps):
             return super()._predictor(vectors, condition, steps)
         _, conditions = self._conditions(vectors, condition)
-        given = [values[:, :1] for values in conditions]
+        given, network = [values[:, :1] for values in conditions], self._loud(self.student)
         if condition is None:
             given.append(
                 torch.full((len(vectors), 1, 0), torch.nan, dtype=torch.float32, device=self._execution_device)
@@ -223,6 +234,6 @@ class IDiffFacePipeline(IdentityPipeline):
             times = timestep.expand(len(latents), 1)
             scale = torch.as_tensor(strength).to(times).reshape(-1, 1).expand_as(times)
             sample = latents.to(self.student.dtype)[:, None]
-            return by_image(self.student, sample, times, *given, scale, at_once=self.at_once)[:, 0].float()
+            return by_image(network, sample, times, *given, scale, at_once=self.at_once)[:, 0].float()
 
         return predict

@@ -77,6 +77,8 @@ class AssembleArgs:
     """Steps of the student, where `runs` has one; with more, the denoiser works."""
     guidance_scale: Any = 2.0
     """By default; 1.4/2.4: 1.4 for heads turned by up to 30°, growing to 2.4 at 45°."""
+    attribute_scale: float = 1.0
+    """How strongly beard, glasses, hat and sunglasses are told by default; 1 as the networks learned."""
     size: int = 128
     """As the networks were trained with."""
 
@@ -142,6 +144,7 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
         prior=None if prior is None else prior.half(),
         student=None if student is None else student.half(),
         few_steps=args.few_steps,
+        attribute_scale=args.attribute_scale,
     ).save_pretrained(folder)
     blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
     if (args.runs / "attributes" / "model").is_dir():

@@ -66,7 +66,11 @@ def test_planning_again_changes_nothing_and_another_plan_is_refused(planned: Pla
 
 @pytest.mark.parametrize(
     ("wrong", "why"),
-    [({"steps": 1001}, "from 1 to 1,000"), ({"guidance": "1/2"}, "cannot be told how far a head is turned")],
+    [
+        ({"steps": 1001}, "from 1 to 1,000"),
+        ({"guidance": "1/2"}, "cannot be told how far a head is turned"),
+        ({"attribute_scale": 1.5}, "has no `attribute_scale`: leave it out of the plan"),
+    ],
 )
 def test_what_the_model_cannot_paint_is_not_planned(
     plan: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], why: str

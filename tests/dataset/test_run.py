@@ -463,6 +463,16 @@ def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], t
     assert "gender: female 50.0%, male 50.0%" in card
     assert "beard, environment, expression" in card
 
+    # Told otherwise than by the model itself: other pictures of the same people, those of a pipeline that is so.
+    loud = make_plan(Plan(**told, who=kinds, attribute_scale=2), tmp_path / "c")
+    run(loud.folder, 1)
+    model = load_model(attributed_model)
+    model.pipeline.register_to_config(attribute_scale=2.0)
+    made = model.pipeline(loud.people, 4, attributes=wishes, seed=loud.plan.seed, num_inference_steps=loud.plan.steps)
+    assert [row["image"]["bytes"] for row in rows_of(loud)] != [row["image"]["bytes"] for row in table]
+    pixels = [Image.open(io.BytesIO(row["image"]["bytes"])).tobytes() for row in rows_of(loud)]
+    assert pixels == [image.tobytes() for image in made.images]
+
     # "As in" that dataset: what its pictures look like, together, kept with the plan.
     like = Plan(**{**told, "attributes": None, "as_in": planned.folder})
     alike = make_plan(like, tmp_path / "b")
@@ -479,6 +489,7 @@ def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], t
     [
         ({"attributes": {"smle": 1}}, "no attribute 'smle'"),
         ({"attributes": {"expression": {"laugh": 2}}}, "from 0 to 1"),
+        ({"attribute_scale": 9}, "is a number from 0 to 4"),
         ({"who": {"size": "tall"}}, "not by 'size'"),
         ({"who": {"gender": "male"}, "method": "packed"}, "leave out `who`"),
     ],

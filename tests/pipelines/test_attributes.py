@@ -11,6 +11,7 @@ from torch import Generator
 from idgen.ground.attributes import PERSON, Vocabulary, labels
 from idgen.ground.errors import InputError
 from idgen.models import AttributePrior, IdentityDiT
+from idgen.models.dit import AttributeEmbedding
 from idgen.pipelines import IDiffFacePipeline
 
 KNOWN = Vocabulary(ATTRIBUTES)
@@ -192,6 +193,36 @@ def test_what_the_student_cannot_do_takes_the_denoiser_and_its_steps(pipeline):
     for steps in (None, 2):
         asked = {"num_inference_steps": steps}
         assert torch.equal(latents(both, who, **asked)[0], latents(alone, who, **asked)[0])
+
+
+def test_what_is_worn_is_told_more_strongly():
+    """Further in the direction from left open to told, and nothing but what is worn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        embedding = AttributeEmbedding(ATTRIBUTES, 16)
+    rows = torch.tensor(KNOWN.rows(labels(labelled(3, 2)))[:, : len(KNOWN)])
+    worn, bare = [KNOWN.names.index(name) for name in ("beard", "glasses", "hat")], rows.clone()
+    bare[:, worn] = torch.nan
+    told, without = embedding(rows), embedding(bare)
+    assert torch.allclose(embedding(rows, 1.5), 1.5 * told - 0.5 * without, atol=1e-6)
+    assert torch.allclose(embedding(rows, 0.0), without, atol=1e-6)
+    assert torch.equal(embedding(rows, 1.0), told) and torch.equal(embedding(bare, 1.5), without)
+
+
+@pytest.mark.parametrize("steps", [2, 3])  # the student's, the denoiser's
+def test_how_strongly_it_is_told_is_a_setting(pipeline, steps, tmp_path):
+    parts = pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler
+    how = {"prior": pipeline.prior, "student": pipeline.student, "few_steps": 2}
+    louder = IDiffFacePipeline(*parts, "tiny-encoder", 3, **how, attribute_scale=1.5)
+    louder.save_pretrained(tmp_path)
+    loaded = [quiet(IDiffFacePipeline.from_pretrained(tmp_path, **more)) for more in ({}, {"attribute_scale": 1.0})]
+    who, asked = unit_vectors(1, 64, 4), {"attributes": {"glasses": "yes"}, "num_inference_steps": steps}
+    for one, same, other in ((loaded[0], louder, loaded[1]), (loaded[1], pipeline, louder)):
+        made, _ = latents(one, who, guidance_scale=1.4, **asked)
+        assert torch.equal(made, latents(same, who, guidance_scale=1.4, **asked)[0])
+        assert not torch.equal(made, latents(other, who, guidance_scale=1.4, **asked)[0])
+    with pytest.raises(InputError, match="attribute scale is a number from 0 to 4"):
+        IDiffFacePipeline(*parts, "tiny-encoder", attribute_scale=5)
 
 
 def test_a_network_that_is_told_nothing_is_as_one_whose_attributes_are_open():
