@@ -60,14 +60,15 @@ class UIFacePipeline(IDiffFacePipeline):
         student: ModelMixin | None = None,
         few_steps: int = 0,
         picture_size: int = 0,
+        attribute_scale: float = 1.0,
     ):
         if not (isinstance(denoiser, IdentityUNet) and denoiser.has_empty_identity):
             raise InputError(
                 "Two-stage sampling needs an IdentityUNet that learned an empty identity, as UIFace's did: "
                 "load this model as IDiffFacePipeline."
             )
-        parts = (denoiser, autoencoder, scheduler)
-        super().__init__(*parts, space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size)
+        asked = (space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size, attribute_scale)
+        super().__init__(denoiser, autoencoder, scheduler, *asked)
 
     def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
         if negative is not None:
