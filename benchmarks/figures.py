@@ -254,7 +254,6 @@ def astronaut(bench: Bench) -> Figures:
         "found": len(faces),
         "landmark_error": float(landmark_errors([detection.landmarks], [ASTRONAUT])[0]),
         "images": len(made),
-        "matching": sum(score.match for score in scores),
         "judge_similarity": float(np.mean([score.judge_similarity for score in scores])),
         "judge_to_photo": float((judged[1:] @ judged[0]).mean()),
     }

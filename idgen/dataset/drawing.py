@@ -91,13 +91,13 @@ def make_plan(plan: Plan, folder: str | Path, device: str | None = None) -> Plan
         raise InputError(f"{folder} holds other files already: choose another folder.")
     model = _loaded(plan, device)
     _check_model(plan, model)
+    _check_painting(plan, model)
     if plan.people > GALLERY and plan.method == "packed":
         raise InputError(f"At most {GALLERY:,} people can be packed, got {plan.people:,}: use another `method`.")
     # A similarity is measured once, here: workers that measured for themselves could find another cone.
     variation = settled(plan.vary, lambda: similarity_curve(model, plan.guidance))
     asking = asked(model.pipeline.vocabulary, plan.attributes, plan.as_in) if plan.attributes or plan.as_in else None
     like = None if asking is None else asking.like
-    _check_painting(plan, model)
     people, labels = _people(plan, model, folder)
     people = _looked_at(plan, model, people, folder)
     Filters(plan, model, people)  # refuses people whose pictures it cannot judge
