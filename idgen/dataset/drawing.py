@@ -19,6 +19,7 @@ from idgen.choosing import picture_means, told_apart
 from idgen.dataset.filters import Filters
 from idgen.dataset.plan import CARD, DATA, LABELS, LIKE, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import arguments, files
+from idgen.ground.arguments import SETTINGS
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.version import __version__
@@ -54,16 +55,17 @@ def model_of(planned: Planned, device: str | None = None) -> Model:
 
 
 def _loaded(plan: Plan, device: str | None) -> Model:
-    """The model, told as strongly as the plan says, in all that it paints.
+    """The model with the plan's settings, in all that it paints.
 
     Raises:
-        InputError: it is not there, or the plan says so of one that is told nothing.
+        InputError: it is not there, or has no such setting.
     """
     model = load_model(plan.model, device)
-    if plan.attribute_scale is not None:
-        if not (model.pipeline.vocabulary and "attribute_scale" in model.pipeline.config):
-            raise InputError(f"The model {plan.model!r} has no `attribute_scale`: leave it out of the plan.")
-        model.pipeline.register_to_config(attribute_scale=plan.attribute_scale)
+    wanted = {name: value for name in SETTINGS if (value := getattr(plan, name)) is not None}
+    for name in wanted:
+        if name not in model.pipeline.config or (name == "attribute_scale" and not model.pipeline.vocabulary):
+            raise InputError(f"The model {plan.model!r} has no `{name}`: leave it out of the plan.")
+    model.pipeline.register_to_config(**wanted)
     return model
 
 

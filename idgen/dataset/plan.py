@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from idgen.ground import arguments, files
+from idgen.ground.arguments import SETTINGS
 from idgen.ground.errors import InputError
 from idgen.ground.guidance import parse_guidance, parse_schedule
 from idgen.ground.identity import Identities
@@ -66,6 +67,8 @@ class Plan:
     """A labelled set: poses, light and so on are drawn together as its pictures have them."""
     attribute_scale: float | None = None
     """How strongly beard, glasses, hat and sunglasses are told, 1 as the network learned; by default the model's."""
+    sharpening: float | None = None
+    """How many times pictures get what a slight blur takes away, 0 not at all; by default the model's."""
     steps: int | None = None
     """Denoising steps; by default the model's."""
     guidance: Any = None
@@ -97,7 +100,7 @@ class Plan:
     """People a Parquet file; by default so many that it has about 500 pictures."""
 
     def __post_init__(self) -> None:
-        for name in ("apart_fmr", "match", "duplicate", "quality", "tries", "attribute_scale"):  # 3 is 3.0
+        for name in ("apart_fmr", "match", "duplicate", "quality", "tries", *SETTINGS):  # 3 is 3.0
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         arguments.whole("number of people", self.people, 1)
@@ -105,8 +108,9 @@ class Plan:
         arguments.seed(self.seed)
         if self.steps is not None:
             arguments.steps(self.steps)
-        if self.attribute_scale is not None:
-            arguments.attribute_scale(self.attribute_scale, "`attribute_scale` of a plan")
+        for name in SETTINGS:
+            if (setting := getattr(self, name)) is not None:
+                getattr(arguments, name)(setting, f"`{name}` of a plan")
         for name, parsed, most in (("guidance", parse_guidance, 100.0), ("away_weight", parse_schedule, 10.0)):
             if (asked := getattr(self, name)) is not None:
                 found = parsed(asked, f"`{name}` of a plan", most)

@@ -70,6 +70,16 @@ def attribute_scale(value: Any, what: str = "attribute scale") -> float:
     return number(what, value, 0, 4)
 
 
+def sharpening(value: Any, what: str = "sharpening") -> float:
+    """How much of what a slight blur takes away a picture gets more of."""
+    return number(what, value, 0, 2)
+
+
+SETTINGS = {"attribute_scale": 1.0, "sharpening": 0.0}
+"""What a model's own folder says of its pictures and a plan may say otherwise, with what leaves them as they are. Each
+is checked by the function of this name."""
+
+
 def batch_size(value: Any) -> int:
     """How many pictures advance together."""
     return whole("batch size", value, 1)

@@ -47,6 +47,8 @@ class IDiffFacePipeline(IdentityPipeline):
         few_steps: most steps that the student takes, and how many unless a call says otherwise.
         attribute_scale: how strongly the networks are told of beard, glasses, hat and sunglasses: 1 as they learned,
             above 1 further from leaving them open; see `IdentityDiT`.
+        sharpening: what a 3×3 binomial blur takes away from a decoded picture is added so many times (unsharp masking);
+            0 leaves it as it is.
         picture_size: side to which the decoded pictures are resized (bilinear), such as the 112 that UIFace's own
             program writes; 0 leaves them as they are.
 
@@ -70,6 +72,7 @@ class IDiffFacePipeline(IdentityPipeline):
         few_steps: int = 4,
         picture_size: int = 0,
         attribute_scale: float = 1.0,
+        sharpening: float = 0.0,
     ):
         super().__init__()
         self.register_modules(
@@ -77,8 +80,12 @@ class IDiffFacePipeline(IdentityPipeline):
         )
         if guidance_scale is None:
             guidance_scale = 2.0 if denoiser.has_empty_identity else 1.0
-        attribute_scale = arguments.attribute_scale(attribute_scale)
-        self.register_to_config(few_steps=few_steps, picture_size=picture_size, attribute_scale=attribute_scale)
+        self.register_to_config(
+            few_steps=few_steps,
+            picture_size=picture_size,
+            attribute_scale=arguments.attribute_scale(attribute_scale),
+            sharpening=arguments.sharpening(sharpening),
+        )
         self._first_scheduler = scheduler
         self._configure(space, num_inference_steps, guidance_scale)
 
@@ -207,6 +214,8 @@ class IDiffFacePipeline(IdentityPipeline):
     @pinned()
     def _decode(self, latents: Tensor) -> Tensor:
         pixels, side = super()._decode(latents), self.config.picture_size
+        if amount := self.config.sharpening:
+            pixels = sharpened(pixels, amount)
         if not side:
             return pixels
         resize = lambda images: F.interpolate(images, (side, side), mode="bilinear")  # noqa: E731
@@ -237,3 +246,12 @@ class IDiffFacePipeline(IdentityPipeline):
             return by_image(network, sample, times, *given, scale, at_once=self.at_once)[:, 0].float()
 
         return predict
+
+
+def sharpened(pixels: Tensor, amount: float) -> Tensor:
+    """(B, 3, H, W) in [0, 1] with `amount` times what a 3×3 binomial blur takes away. Sums of shifted pictures, not a
+    convolution: each picture's bits are its own, whatever its batch."""
+    wide = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
+    rows = wide[:, :, :-2] + 2 * wide[:, :, 1:-1] + wide[:, :, 2:]
+    blurred = (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
+    return (pixels + amount * (pixels - blurred)).clamp(0, 1)

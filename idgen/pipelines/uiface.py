@@ -61,14 +61,15 @@ class UIFacePipeline(IDiffFacePipeline):
         few_steps: int = 0,
         picture_size: int = 0,
         attribute_scale: float = 1.0,
+        sharpening: float = 0.0,
     ):
         if not (isinstance(denoiser, IdentityUNet) and denoiser.has_empty_identity):
             raise InputError(
                 "Two-stage sampling needs an IdentityUNet that learned an empty identity, as UIFace's did: "
                 "load this model as IDiffFacePipeline."
             )
-        asked = (space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size, attribute_scale)
-        super().__init__(denoiser, autoencoder, scheduler, *asked)
+        asked = (space, num_inference_steps, guidance_scale, prior, student, few_steps, picture_size)
+        super().__init__(denoiser, autoencoder, scheduler, *asked, attribute_scale, sharpening)
 
     def _check_negative(self, negative: Tensor | None, people: Identities, steps: int) -> None:
         if negative is not None:

@@ -79,6 +79,8 @@ class AssembleArgs:
     """By default; 1.4/2.4: 1.4 for heads turned by up to 30°, growing to 2.4 at 45°."""
     attribute_scale: float = 1.0
     """How strongly beard, glasses, hat and sunglasses are told by default; 1 as the networks learned."""
+    sharpening: float = 0.0
+    """How many times pictures get what a slight blur takes away from them; 0 leaves them as they are decoded."""
     size: int = 128
     """As the networks were trained with."""
 
@@ -145,6 +147,7 @@ def _write(args: AssembleArgs, called: str, folder: Path) -> None:
         student=None if student is None else student.half(),
         few_steps=args.few_steps,
         attribute_scale=args.attribute_scale,
+        sharpening=args.sharpening,
     ).save_pretrained(folder)
     blocks = np.array_split(np.arange(len(unseen)), max(1, len(unseen) // 512))
     if (args.runs / "attributes" / "model").is_dir():

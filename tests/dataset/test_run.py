@@ -490,6 +490,7 @@ def test_a_plan_says_who_and_how(attributed_model: Path, plan: dict[str, Any], t
         ({"attributes": {"smle": 1}}, "no attribute 'smle'"),
         ({"attributes": {"expression": {"laugh": 2}}}, "from 0 to 1"),
         ({"attribute_scale": 9}, "is a number from 0 to 4"),
+        ({"sharpening": -1}, "`sharpening` of a plan is a number from 0 to 2"),
         ({"who": {"size": "tall"}}, "not by 'size'"),
         ({"who": {"gender": "male"}, "method": "packed"}, "leave out `who`"),
     ],

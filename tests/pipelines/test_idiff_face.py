@@ -351,3 +351,23 @@ def test_led_away_from_others_as_negfacediff_is(pipeline: IDiffFacePipeline) -> 
     assert torch.equal(made(who, 2.0, negative=others, negative_weight=0.0), guided)
     with pytest.raises(InputError, match=r"led away from is finite and has the shape \(2, 64\), got \(1, 64\)"):
         made(who, negative=others[:1])
+
+
+def test_decoded_pictures_are_as_sharp_as_the_model_says(pipeline, tmp_path):
+    plain = with_scheduler(pipeline, pipeline.scheduler)
+    parts = pipeline.denoiser, pipeline.autoencoder, pipeline.scheduler
+    quiet(IDiffFacePipeline(*parts, "tiny-encoder", sharpening=0.5)).save_pretrained(tmp_path)
+    sharp, left = (quiet(IDiffFacePipeline.from_pretrained(tmp_path, **more)) for more in ({}, {"sharpening": 0}))
+    vectors = torch.nn.functional.normalize(torch.randn(2, DIM, generator=torch.Generator().manual_seed(5)), dim=1)
+    asked: dict[str, Any] = {"num_inference_steps": 2, "output_type": "np"}
+    before, after = plain(vectors, 2, **asked).images, sharp(vectors, 2, **asked).images
+    assert np.array_equal(left(vectors, 2, **asked).images, before)
+    assert np.array_equal(sharp(vectors, 2, batch_size=3, **asked).images, after)  # each picture's bits are its own
+    count, height, width, _ = before.shape
+    wide = np.pad(before.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    binomial = np.outer([1, 2, 1], [1, 2, 1]) / 16  # blurs: what it takes away, half of it is added
+    blurred = sum(binomial[y, x] * wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3))
+    assert np.allclose(after, np.clip(1.5 * before - 0.5 * blurred, 0, 1), atol=1e-6)
+    assert count == 4 and np.abs(after - before).max() > 1e-3
+    with pytest.raises(InputError, match="sharpening is a number from 0 to 2"):
+        IDiffFacePipeline(*parts, "tiny-encoder", sharpening=3)
