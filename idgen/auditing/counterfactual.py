@@ -153,12 +153,15 @@ def section(audited: Audited) -> Section:
         out.say("note", "Not measured: there are no recognisers that look at pictures, or nothing that can be told.")
         return out
     people = model.sampler.sample(max(2, audited.paint), audited.seed)
-    base = [model.pipeline.told(vector, audited.seed, 0) for vector in people.vectors]
-    base = [{name: value for name, value in told.items() if value is not None} for told in base]
+    base = [_told(model, vector, audited.seed) for vector in people.vectors]
     placebo = _paint(model, people, base, audited, 1)
     for name in names:
         at, usual = levels(name, model.pipeline.vocabulary)
-        told = [{**one, name: level} for one in base for level in at]
+        told = [
+            at_level(model, vector, audited.seed, one, name, level)
+            for vector, one in zip(people.vectors, base, strict=True)
+            for level in at
+        ]
         pictures = _paint(model, people, told, audited, 0, len(at))
         _strip(audited, model, name, at, pictures, out)
         if model.has("attributes") and name in model.attributes.vocabulary:
@@ -166,6 +169,21 @@ def section(audited: Audited) -> Section:
         for by, (seen, recogniser) in viewers.items():
             _curve(audited, model, name, at, usual, pictures, placebo, seen, recogniser, by, out)
     return out
+
+
+def _told(model: Model, vector: Tensor, seed: int, **asked: Any) -> dict[str, Any]:
+    """What a person's (D,) picture is asked to look like, but for what the network is left free in."""
+    told = model.pipeline.told(vector, seed, 0, asked)
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def at_level(model: Model, vector: Tensor, seed: int, base: dict[str, Any], name: str, level: Any) -> dict[str, Any]:
+    """What is told of a person's (D,) picture where one attribute of `base` is at a level. With a name, such as a hat's
+    yes, goes what the prior draws beside it by the same seed: under a hat no hair style is told, or the network, which
+    never saw both, would paint a hat in half of the pictures."""
+    if not model.pipeline.vocabulary.named(name):
+        return {**base, name: level}
+    return base if base.get(name) == level else _told(model, vector, seed, **{name: level})
 
 
 def _paint(model: Model, people: Any, told: list[dict[str, Any]], audited: Audited, k: int, each: int = 1) -> list[Any]:

@@ -91,7 +91,7 @@ def test_a_recogniser_that_minds_one_thing_is_found(attributed_model, turn, foun
     monkeypatch.setattr("idgen.auditing.counterfactual._paint", paints)
     model = load_model(attributed_model)
     told = model.pipeline.told
-    monkeypatch.setattr(model.pipeline, "told", lambda *given: {**told(*given), "hat": "no"})
+    monkeypatch.setattr(model.pipeline, "told", lambda *given: {**told(*given), "hat": "no", **given[3]})
     out = section(what_of(model, turn))
     bad = [text for level, text in out.findings if level == "bad"]
     assert len(bad) == found and all("hat alone makes strangers of 100 % of the people at yes" in text for text in bad)
@@ -106,6 +106,34 @@ def test_the_generator_is_told_one_thing_at_a_time(attributed_model, monkeypatch
     assert page.count("<img") == 2 + 5 and page.count("<svg") == 2, "a strip and a curve each"
     usual = [f for f in out.figures if f.name == "similarity" and f.group in ("hat = no", "yaw = 0.0")]
     assert [f.value for f in usual] == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_with_a_name_goes_what_the_model_draws_beside_it(attributed_model, monkeypatch):
+    """As the renders' hair style, which no label says under a hat."""
+    model, seen = load_model(attributed_model), []
+    told = model.pipeline.told
+
+    def hidden(*given):
+        found = told(*given)
+        return {**found, "hair": None} if found["hat"] == "yes" else found
+
+    def paints(model, people, told, audited, k, each=1):
+        seen.append((people.vectors, told))
+        return [grey(0.5)] * len(told)
+
+    monkeypatch.setattr(model.pipeline, "told", hidden)
+    monkeypatch.setattr("idgen.auditing.counterfactual.CURVES", ("hat", "yaw"))
+    monkeypatch.setattr("idgen.auditing.counterfactual._paint", paints)
+    what = what_of(model, 1.0)
+    section(what)
+    (vectors, base), (_, hats), (_, turned) = seen
+    for vector, usual, bare, hat in zip(vectors, base, hats[::2], hats[1::2], strict=True):
+        assert (bare["hat"], hat["hat"]) == ("no", "yes") and usual in (bare, hat)
+        assert "hair" not in hat and "hair" in bare
+        drawn = hidden(vector, what.seed, 0, {"hat": "yes"})
+        assert hat == {name: value for name, value in drawn.items() if value is not None}
+    for one, row in zip(np.repeat(base, 5), turned, strict=True):
+        assert {**one, "yaw": 0} == {**row, "yaw": 0}
 
 
 def test_without_a_generator_that_can_be_told_it_says_so(tiny_model):
