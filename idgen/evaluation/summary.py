@@ -9,6 +9,12 @@ from idgen.ground.domain import advice, pictures
 from idgen.ground.words import at_fmr, count, one_in, percent
 from idgen.scoring.score import OWN_PICTURES
 
+_BESIDE = {
+    "sample-to-sample": "beside their pictures",
+    "sample-to-centre": "beside their means",
+    "person-to-person": "mean beside mean",
+}
+
 
 def summarise(result: Evaluation) -> list[tuple[Level, str]]:
     """The findings, a sentence or two each."""
@@ -79,7 +85,9 @@ def _fidelity(found: Fidelity) -> tuple[Level, str]:
 def _leakage(searches: list[Search]) -> tuple[Level, str]:
     leaks = [search for search in searches if search.leaks]
     if not leaks:
-        counts = ", ".join(f"{_alarms(search)} where chance makes {search.expected:.1f}" for search in searches)
+        counts = "; ".join(
+            f"{_BESIDE[search.kind]}: {_alarms(search)} where chance makes {search.expected:.1f}" for search in searches
+        )
         return "good", f"No leak was found: nothing comes closer to training people than strangers do ({counts})."
     worst = max(leaks, key=lambda search: (search.copies, len(search.alarms) - search.expected))
     copied = f" {worst.copies:,} of them are copies (cosine {COPY} or more)." if worst.copies else ""

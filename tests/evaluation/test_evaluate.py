@@ -100,6 +100,8 @@ def test_two_files_of_vectors(files, tmp_path, model):
     assert content["separability"]["people"] == 40
     assert {s["kind"] for s in content["leakage"]["searches"]} >= {"sample-to-sample", "sample-to-centre"}
     assert not any(s["leaks"] for s in content["leakage"]["searches"])
+    said = next(text for _, text in result.summary if text.startswith("No leak was found"))
+    assert re.search(r"beside their pictures: \d+ pictures? .*; beside their means: .*; mean beside mean: \d+ p", said)
     names = ["fd", "kid", "precision", "recall"]
     assert all(f"{name}_tiny-judge" in content["distances"] for name in names)
     page = Page((tmp_path / "report.html").read_text())
