@@ -149,7 +149,7 @@ class AttributePrior(ModelMixin, ConfigMixin):
             given = [column for column in columns if not asked[column].isnan()]
             source = drawn
             if given and len(given) < len(columns):
-                near = self._distance(all_rows[:, given].float(), asked[given], given).argsort(stable=True)[:_NEAR]
+                near = _smallest(self._distance(all_rows[:, given].float(), asked[given], given), _NEAR)
                 source = all_rows[near[int(chance * len(near))]].float()
             for column in columns:
                 if column not in given:
@@ -168,6 +168,12 @@ class AttributePrior(ModelMixin, ConfigMixin):
                 low, high = self.vocabulary.values[name]
                 total += gap / (float(high) - float(low))
         return total
+
+
+def _smallest(values: Tensor, count: int) -> Tensor:
+    """(count,) places of the smallest of (N,), ties by their order: a stable sort's first, without sorting them all."""
+    few = (values <= values.kthvalue(min(count, len(values))).values).nonzero()[:, 0]
+    return few[values[few].argsort(stable=True)][:count]
 
 
 def _habitual(vocabulary: Vocabulary) -> list[str]:

@@ -69,11 +69,7 @@ def photos(portraits: list[bytes]) -> list[dict]:
 def visit(browser: Any, address: str, size: dict = DESKTOP, dark: bool = False) -> Iterator[Any]:
     """A page that notes every request to another machine and every error, and must have neither in the end."""
     scheme = "dark" if dark else "light"
-    if not browser.contexts:  # one for all: Gradio's scripts are fetched and compiled once
-        browser.new_context(reduced_motion="reduce", accept_downloads=True)
-    page = browser.contexts[0].new_page()
-    page.set_viewport_size(size)
-    page.emulate_media(color_scheme=scheme)
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce", accept_downloads=True)
     page.set_default_timeout(PATIENCE)
     outside, errors = [], []
     ours = (address.split("?")[0], "data:", "blob:")
