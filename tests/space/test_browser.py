@@ -426,13 +426,14 @@ def test_a_click_on_a_face_takes_it(browser: Any, address: str, photos: list[dic
 
 
 def test_two_people(browser: Any, address: str, photos: list[dict]) -> None:
-    with visit(browser, address) as page:
+    with visit(browser, f"{address}/?steps=20") as page:  # so slow that it can be stopped
         tab(page, "Two people")
         shoot(page, "desktop-two-1-empty")
         page.click("#morph")
         page.wait_for_selector("#strip svg.plot")
         strip = pictures(page, "#strip")
-        page.wait_for_selector("#stop-morph", state="hidden")  # a click while the first run ends is no second one
+        page.wait_for_selector("#stop-morph", state="hidden")
+        page.wait_for_timeout(1000)  # a click while the first run ends is no second one
         page.click("#morph")
         page.wait_for_selector("#strip-coming .running")
         assert page.locator("#strip .open").first.is_hidden()
