@@ -189,9 +189,9 @@ def similarity_curve(model: Model, guidance: Guidance | str | None = None) -> Si
     """
     usual, kept, cannot = model.pipeline.own_guidance, list[Path](), ""
     fingerprint, scale = model.fingerprint, usual if guidance is None else parse_guidance(guidance)
-    saved, config = files.read_json(Path(model.folder) / "model_index.json"), model.pipeline.config
-    told = {name: config.get(name, plain) for name, plain in arguments.SETTINGS.items()}  # a plan may have set them
-    own = scale == usual and told == {name: saved.get(name, plain) for name, plain in arguments.SETTINGS.items()}
+    configs = model.pipeline.config, files.read_json(Path(model.folder) / "model_index.json")
+    told, saved = ({name: of.get(name, plain) for name, plain in arguments.SETTINGS.items()} for of in configs)
+    own = scale == usual and told == saved  # a plan may have told otherwise
     name = fingerprint if own else f"{fingerprint}-{hashlib.sha256(f'{scale} {told}'.encode()).hexdigest()[:8]}"
     try:
         kept.append(files.cache("similarity", f"{name}.json"))

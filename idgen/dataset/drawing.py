@@ -19,7 +19,6 @@ from idgen.choosing import picture_means, told_apart
 from idgen.dataset.filters import Filters
 from idgen.dataset.plan import CARD, DATA, LABELS, LIKE, PEOPLE, PLAN, PLANNED, Plan, Planned, digest
 from idgen.ground import arguments, files
-from idgen.ground.arguments import SETTINGS
 from idgen.ground.errors import InputError
 from idgen.ground.identity import Identities, Identity
 from idgen.ground.version import __version__
@@ -61,7 +60,7 @@ def _loaded(plan: Plan, device: str | None) -> Model:
         InputError: it is not there, or has no such setting.
     """
     model = load_model(plan.model, device)
-    wanted = {name: value for name in SETTINGS if (value := getattr(plan, name)) is not None}
+    wanted = {name: value for name in arguments.SETTINGS if (value := getattr(plan, name)) is not None}
     for name in wanted:
         if name not in model.pipeline.config or (name == "attribute_scale" and not model.pipeline.vocabulary):
             raise InputError(f"The model {plan.model!r} has no `{name}`: leave it out of the plan.")

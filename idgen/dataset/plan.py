@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from idgen.ground import arguments, files
-from idgen.ground.arguments import SETTINGS
 from idgen.ground.errors import InputError
 from idgen.ground.guidance import parse_guidance, parse_schedule
 from idgen.ground.identity import Identities
@@ -100,7 +99,7 @@ class Plan:
     """People a Parquet file; by default so many that it has about 500 pictures."""
 
     def __post_init__(self) -> None:
-        for name in ("apart_fmr", "match", "duplicate", "quality", "tries", *SETTINGS):  # 3 is 3.0
+        for name in ("apart_fmr", "match", "duplicate", "quality", "tries", *arguments.SETTINGS):  # 3 is 3.0
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         arguments.whole("number of people", self.people, 1)
@@ -108,7 +107,7 @@ class Plan:
         arguments.seed(self.seed)
         if self.steps is not None:
             arguments.steps(self.steps)
-        for name in SETTINGS:
+        for name in arguments.SETTINGS:
             if (setting := getattr(self, name)) is not None:
                 getattr(arguments, name)(setting, f"`{name}` of a plan")
         for name, parsed, most in (("guidance", parse_guidance, 100.0), ("away_weight", parse_schedule, 10.0)):

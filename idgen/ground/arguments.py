@@ -71,7 +71,7 @@ def attribute_scale(value: Any, what: str = "attribute scale") -> float:
 
 
 def sharpening(value: Any, what: str = "sharpening") -> float:
-    """How much of what a slight blur takes away a picture gets more of."""
+    """How many times a picture gets what a slight blur takes away from it."""
     return number(what, value, 0, 2)
 
 

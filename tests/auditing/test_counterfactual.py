@@ -1,5 +1,7 @@
 """Counterfactual curves: by hand, and of a small generator that is told one thing at a time."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from planted import audited
 from tiny import ATTRIBUTES
 
-from idgen.auditing.counterfactual import curve, levels, real_curve, section
+from idgen.auditing.counterfactual import at_level, curve, levels, real_curve, section
 from idgen.auditing.labels import Label
 from idgen.auditing.looking import Looked, Seen
 from idgen.auditing.section import Threshold
@@ -109,31 +111,19 @@ def test_the_generator_is_told_one_thing_at_a_time(attributed_model, monkeypatch
 
 
 def test_with_a_name_goes_what_the_model_draws_beside_it(attributed_model, monkeypatch):
-    """As the renders' hair style, which no label says under a hat."""
-    model, seen = load_model(attributed_model), []
-    told = model.pipeline.told
-
-    def hidden(*given):
-        found = told(*given)
-        return {**found, "hair": None} if found["hat"] == "yes" else found
-
-    def paints(model, people, told, audited, k, each=1):
-        seen.append((people.vectors, told))
-        return [grey(0.5)] * len(told)
-
-    monkeypatch.setattr(model.pipeline, "told", hidden)
-    monkeypatch.setattr("idgen.auditing.counterfactual.CURVES", ("hat", "yaw"))
-    monkeypatch.setattr("idgen.auditing.counterfactual._paint", paints)
-    what = what_of(model, 1.0)
-    section(what)
-    (vectors, base), (_, hats), (_, turned) = seen
-    for vector, usual, bare, hat in zip(vectors, base, hats[::2], hats[1::2], strict=True):
-        assert (bare["hat"], hat["hat"]) == ("no", "yes") and usual in (bare, hat)
-        assert "hair" not in hat and "hair" in bare
-        drawn = hidden(vector, what.seed, 0, {"hat": "yes"})
-        assert hat == {name: value for name, value in drawn.items() if value is not None}
-    for one, row in zip(np.repeat(base, 5), turned, strict=True):
-        assert {**one, "yaw": 0} == {**row, "yaw": 0}
+    """A prior of people whose hair style no label says under a hat, as the renders' do not."""
+    model = load_model(attributed_model)
+    prior = deepcopy(model.pipeline.prior)
+    hair, hats = (model.pipeline.vocabulary.names.index(name) for name in ("hair", "hat"))
+    prior.habits[..., hair][prior.habits[..., hats] == 1] = torch.nan
+    monkeypatch.setattr(model.pipeline, "prior", prior)
+    for vector in model.sampler.sample(8, 3).vectors:
+        base = {name: value for name, value in model.pipeline.told(vector, 5, 0, {"hat": "no"}).items() if value}
+        assert base["hair"] and at_level(model, vector, 5, base, "hat", "no") == base
+        hat = at_level(model, vector, 5, base, "hat", "yes")
+        assert hat["hat"] == "yes" and "hair" not in hat
+        assert at_level(model, vector, 5, base, "yaw", 30.0) == {**base, "yaw": 30.0}
+        assert at_level(model, vector, 5, hat, "hat", "yes") == hat
 
 
 def test_without_a_generator_that_can_be_told_it_says_so(tiny_model):

@@ -67,6 +67,7 @@ def test_planning_again_changes_nothing_and_another_plan_is_refused(planned: Pla
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
+        ({"steps": 1001}, "from 1 to 1,000"),
         ({"guidance": "1/2"}, "cannot be told how far a head is turned"),
         ({"attribute_scale": 1.5}, "has no `attribute_scale`: leave it out of the plan"),
     ],
